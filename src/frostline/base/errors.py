@@ -1,0 +1,49 @@
+"""Errors that a user can mend. Each carries one sentence (what was found, where, what was expected) and a hint (what to type next)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FrostlineError(Exception):
+    """Base of every error that is the user's to mend; the command line prints it and exits with 2."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class DataError(FrostlineError):
+    """The data folder or a file in it can't be used."""
+
+
+class RecipeError(FrostlineError):
+    """A strategy or a setting isn't known, isn't allowed, or doesn't apply."""
+
+
+class ModelError(FrostlineError):
+    """A network or its weights can't be built, loaded or cut."""
+
+
+class TrialError(FrostlineError):
+    """A training run went wrong in a way that settings can mend (divergence, memory)."""
+
+
+class BundleError(FrostlineError):
+    """A RUN folder or a saved model can't be written or read."""
+
+
+class AuditError(Exception):
+    """What a recipe calls frozen has moved: a fault of frostline or of the network's code, never the user's."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Hint sentence that names the closest known word, or lists them all."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."

@@ -1,0 +1,37 @@
+"""What the library tells while it works. Only the command line draws; the library emits these and prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something happened. `kind` is one word; `data` is JSON-able."""
+
+    kind: str
+    text: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseEvent(Event):
+    """A part of the job begins (`data`: name) or ends (`data`: name, seconds)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressEvent(Event):
+    """Work done so far of a total, both in counted operations; time left in seconds where it can be told."""
+
+    done: float
+    total: float
+    seconds_left: float | None = None
+
+
+Emit = Callable[[Event], None]
+
+
+def silent(_event: Event) -> None:
+    """The listener that listens to nothing."""
