@@ -1,1 +1,33 @@
-"""frostline."""
+"""frostline: how much of a pre-trained network should you freeze? Measure it on your own data.
+
+Public names load what they need when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from frostline.bundle.predict import Bundle, load
+    from frostline.fit import Run, fit
+    from frostline.models.stages import split, stages
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "Bundle": "frostline.bundle.predict",
+    "Run": "frostline.fit",
+    "fit": "frostline.fit",
+    "load": "frostline.bundle.predict",
+    "split": "frostline.models.stages",
+    "stages": "frostline.models.stages",
+}
+
+__all__ = ["Bundle", "Run", "__version__", "fit", "load", "split", "stages"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'frostline' has no attribute {name!r}")

@@ -1,0 +1,208 @@
+"""result.json: the record of a run as typed models. Fields marked `volatile` may differ between equal runs.
+
+The JSON schema in docs/schema/result.schema.json is made from these models and tested against them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = 1
+
+_VOLATILE = Field(json_schema_extra={"volatile": True})
+VolatileFloat = Annotated[float, _VOLATILE]
+VolatileText = Annotated[str, _VOLATILE]
+Interval = tuple[float, float]
+
+
+class Record(BaseModel):
+    """Unknown keys are refused, values can't be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WarningRecord(Record):
+    kind: str
+    count: int
+    examples: list[str]
+    handled: str
+
+
+class DataRecord(Record):
+    path: str
+    kind: str
+    classes: list[str]
+    n_development: int
+    n_test: int
+    sealed: str
+    groups: int
+    warnings: list[WarningRecord]
+
+
+class StageRecord(Record):
+    index: int
+    name: str
+    parameters: int
+    cuttable: bool
+    output_shape: list[int]
+    operations: float
+    why_not: str | None
+
+
+class ModelRecord(Record):
+    spec: str
+    weights_sha256: str | None
+    parameters: int
+    stages: list[StageRecord]
+
+
+class BlockRecord(Record):
+    index: int
+    repeat: int
+    fold: int
+    n_train: int
+    n_validation: int
+
+
+class BlockScoreRecord(Record):
+    index: int
+    accuracy: float
+    log_loss: float
+
+
+class VersusRecord(Record):
+    difference: float
+    ci: Interval
+    p: float
+    outcome: Literal["worse", "as-good", "undecided"]
+
+
+class ScoreRecord(Record):
+    accuracy: float
+    ci: Interval
+
+
+class StrategyRecord(Record):
+    name: str
+    term: str
+    origin_summary: str
+    trained_parameters: int
+    operations: float
+    status: Literal["raced", "eliminated", "skipped", "failed"]
+    reason: str | None
+    rate: float | None
+    rates_tried: list[dict[str, float]]
+    l2: float | None
+    epochs: float | None
+    steps: int | None
+    undertrained: bool
+    blocks: list[BlockScoreRecord]
+    seconds: VolatileFloat
+    accuracy: float | None
+    accuracy_ci: Interval | None
+    log_loss: float | None
+    versus_best: VersusRecord | None
+    test: ScoreRecord | None
+
+
+class PairRecord(Record):
+    a: str
+    b: str
+    difference: float
+    ci: Interval
+    p: float
+    outcome: Literal["worse", "better", "as-good", "undecided"]
+
+
+class VerdictRecord(Record):
+    strategy: str
+    best: str
+    reason: str
+    runner_up: str | None
+    samples_needed: int | None
+
+
+class ClassRecord(Record):
+    name: str
+    n: int
+    precision: float
+    recall: float
+    f1: float
+
+
+class TestRecord(Record):
+    n: int
+    accuracy: float
+    ci: Interval
+    balanced_accuracy: float
+    log_loss: float
+    ece: float
+    per_class: list[ClassRecord]
+
+
+class AuditRecord(Record):
+    frozen_tensors: int
+    frozen_unchanged: int
+    moving_on_purpose: int
+    trained_tensors: int
+    trained_changed: int
+    no_gradient: list[str]
+
+
+class PhaseRecord(Record):
+    name: str
+    seconds: VolatileFloat
+
+
+class CostRecord(Record):
+    seconds: VolatileFloat
+    phases: list[PhaseRecord]
+    prefix_seconds: VolatileFloat
+    store_mb: VolatileFloat
+    peak_rss_mb: VolatileFloat
+    images_per_second: VolatileFloat
+
+
+class RunResult(Record):
+    """The whole record."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    schema_: Annotated[int, Field(alias="schema")] = SCHEMA
+    version: str
+    created: VolatileText
+    command: VolatileText
+    seed: int
+    machine: dict[str, Any]
+    packages: dict[str, str]
+    settings: dict[str, Any]
+    data: DataRecord
+    model: ModelRecord
+    blocks: list[BlockRecord]
+    strategies: list[StrategyRecord]
+    pairs: list[PairRecord]
+    verdict: VerdictRecord
+    test: TestRecord
+    audit: AuditRecord
+    cost: CostRecord
+
+
+def without_volatile(result: RunResult) -> dict[str, Any]:
+    """The record less all that may differ between equal runs: what replays and tests compare."""
+    return dict(_strip(result))
+
+
+def _strip(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        kept = {}
+        for name, info in fields.items():
+            extra = info.json_schema_extra
+            if not (isinstance(extra, dict) and extra.get("volatile")):
+                kept[info.alias or name] = _strip(getattr(value, name))
+        return kept
+    if isinstance(value, (list, tuple)):
+        return [_strip(v) for v in value]
+    return value

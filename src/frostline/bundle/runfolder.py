@@ -1,0 +1,183 @@
+"""The RUN folder: made only once all input has been checked; every finished trial is on disk before it counts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from frostline.base.errors import BundleError
+from frostline.base.files import json_text, write_atomic, write_json
+from frostline.base.hashing import hash_bytes
+from frostline.base.records import AuditCount, CurvePoint, FloatArray, Outcome
+from frostline.bundle.record import RunResult
+
+WORK = ".work"  # what is needed to resume; gone once the run is complete
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A RUN folder that is being written."""
+
+    path: Path
+
+    @property
+    def work(self) -> Path:
+        return self.path / WORK
+
+    @property
+    def complete(self) -> bool:
+        return (self.path / "result.json").exists()
+
+    def load_outcome(self, key: str) -> Outcome | None:
+        """A trial that an interrupted run finished; a damaged file counts as not finished."""
+        try:
+            note = json.loads(self._outcome_path(key).read_text(encoding="utf-8"))
+            body = json.dumps(note["outcome"], sort_keys=True)
+            if hash_bytes(body.encode()) != note["sha256"]:
+                return None
+            return outcome_from(note["outcome"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save_outcome(self, outcome: Outcome) -> None:
+        value = asdict(outcome)
+        body = json.dumps(value, sort_keys=True)
+        write_json(self._outcome_path(outcome.key), {"sha256": hash_bytes(body.encode()), "outcome": json.loads(body)})
+
+    def _outcome_path(self, key: str) -> Path:
+        return self.work / "outcomes" / f"{hash_bytes(key.encode())[:24]}.json"
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event, ensure_ascii=False) + "\n")
+
+    def close(self, result: RunResult) -> None:
+        """Write the record last: a folder with result.json is complete."""
+        write_atomic(self.path / "result.json", (result.model_dump_json(indent=1, by_alias=True) + "\n").encode())
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+def check_out(path: Path, *, resume: bool) -> None:
+    """Refuse a folder that holds another run or other files (before anything is computed)."""
+    if path.exists() and not path.is_dir():
+        raise BundleError(f"--out {path} is a file.", "Give a folder that doesn't exist yet.")
+    if not path.exists() or not any(path.iterdir()):
+        return
+    if not (path / WORK).exists() and not (path / "result.json").exists():
+        raise BundleError(f"--out {path} is a folder with other files.", "Give a folder that doesn't exist yet.")
+    if not resume:
+        raise BundleError(f"--out {path} holds another run.", "Give another folder, or --resume to go on with it.")
+
+
+def open_run(path: Path, identity: Mapping[str, Any], *, resume: bool) -> RunFolder:
+    """Make the folder, or take up an interrupted run with the same settings. Raises BundleError."""
+    check_out(path, resume=resume)
+    folder = RunFolder(path)
+    wanted = json.loads(json.dumps(identity, sort_keys=True))
+    study = folder.work / "study.json"
+    if study.exists() or folder.complete:
+        stored = _stored_identity(folder, study)
+        changed = sorted(k for k in {*stored, *wanted} if stored.get(k) != wanted.get(k))
+        if changed:
+            raise BundleError(
+                f"--resume: {path} was begun with other settings ({', '.join(changed[:4])}).",
+                "Give the settings of that run, or another --out.",
+            )
+        return folder
+    folder.work.mkdir(parents=True, exist_ok=True)
+    write_json(study, wanted)
+    return folder
+
+
+def _stored_identity(folder: RunFolder, study: Path) -> dict[str, Any]:
+    if study.exists():
+        return dict(json.loads(study.read_text(encoding="utf-8")))
+    return dict(read_result(folder.path).settings)
+
+
+def next_out(data: Path, root: Path = Path("runs")) -> Path:
+    """The default RUN folder: runs/DATA-N with the first free N."""
+    name = data.resolve().stem or "data"
+    number = 1
+    while (root / f"{name}-{number}").exists():
+        number += 1
+    return root / f"{name}-{number}"
+
+
+def read_result(run: Path) -> RunResult:
+    """The record of a run. Raises BundleError where there is none or it isn't one of ours."""
+    path = run / "result.json"
+    if not path.is_file():
+        unfinished = (run / WORK).exists()
+        raise BundleError(
+            f"{run} is not a finished run: it holds no result.json.",
+            "Go on with the same frostline fit command and --resume." if unfinished else "Give a folder that frostline fit wrote.",
+        )
+    try:
+        return RunResult.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise BundleError(f"{path} is not a record of this version: {where}: {first['msg']}.",
+                          "Run frostline fit again with this version.") from error  # fmt: skip
+
+
+def outcome_from(value: Mapping[str, Any]) -> Outcome:
+    """An Outcome from its JSON form."""
+    fields = dict(value)
+    fields["rows"] = tuple(fields["rows"])
+    fields["probabilities"] = tuple(tuple(row) for row in fields["probabilities"])
+    fields["curve"] = tuple(CurvePoint(**point) for point in fields["curve"])
+    fields["audit"] = AuditCount(**{**fields["audit"], "no_gradient": tuple(fields["audit"]["no_gradient"])})
+    return Outcome(**fields)
+
+
+def write_trials(path: Path, outcomes: Iterable[Outcome]) -> None:
+    """trials.jsonl: every trial with its curve (probabilities are in oof.parquet)."""
+    lines = []
+    for outcome in outcomes:
+        value = asdict(outcome)
+        del value["probabilities"], value["rows"]
+        lines.append(json.dumps(value, sort_keys=True))
+    write_atomic(path, ("\n".join(lines) + "\n").encode() if lines else b"")
+
+
+def write_oof(path: Path, outcomes: Iterable[Outcome], ids: Sequence[str], classes: Sequence[str]) -> None:
+    """oof.parquet: out-of-fold probabilities, one row a (strategy, block, sample)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    blocks = [o for o in outcomes if o.purpose == "block" and o.ok]
+    columns: dict[str, Any] = {
+        "strategy": [o.strategy for o in blocks for _ in o.rows],
+        "block": pa.array([o.block for o in blocks for _ in o.rows], pa.int32()),
+        "id": [ids[row] for o in blocks for row in o.rows],
+    }
+    for index, name in enumerate(classes):
+        columns[f"p:{name}"] = pa.array([p[index] for o in blocks for p in o.probabilities], pa.float64())
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def write_predictions(path: Path, ids: Sequence[str], labels: Sequence[int], probabilities: FloatArray,
+                      classes: Sequence[str]) -> None:  # fmt: skip
+    """predictions.csv: the sealed rows."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["id", "label", "predicted", *(f"p:{name}" for name in classes)])
+    for name, label, row in zip(ids, labels, probabilities, strict=True):
+        table.writerow([name, classes[label], classes[int(row.argmax())], *(f"{p:.9g}" for p in row)])
+    write_atomic(path, text.getvalue().encode())
+
+
+def write_value(path: Path, value: Any) -> None:
+    write_atomic(path, json_text(value).encode())

@@ -1,0 +1,187 @@
+"""The saved model: weights, recipe, preprocessing, classes and (for the user's own network) the code that builds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from frostline import __version__
+from frostline.base.device import Compute, default_threads, find_device, has_bf16
+from frostline.base.errors import BundleError
+from frostline.base.files import write_atomic, write_json
+from frostline.bundle import trust
+from frostline.data.preprocess import Preprocess
+from frostline.models.cuts import Cut
+from frostline.models.heads import CutNetwork, HeadSite, new_head
+from frostline.models.network import Network
+from frostline.models.sources import NetworkOptions, load_network
+from frostline.models.split import Split
+from frostline.recipe.recipe import Recipe
+
+FORMAT = 1
+CODE = "code.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A trained network with all that is needed to save it. `cut` is set where the network was cut short."""
+
+    model: nn.Module
+    recipe: Recipe
+    rate: float | None
+    network: Network
+    head: HeadSite
+    cut: Cut | None
+    compute: Compute
+    classes: Sequence[str]
+    tensors: frozenset[str]  # names that the network reads; the rest isn't saved
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A network that has been read back."""
+
+    model: nn.Module
+    preprocess: Preprocess
+    classes: tuple[str, ...]
+    compute: Compute
+    recipe: Mapping[str, Any]
+
+
+def save_model(folder: Path, finished: Finished) -> None:
+    """Write `model/`. model.safetensors holds no time, path or command, so equal runs give equal bytes."""
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v.detach().cpu().contiguous() for k, v in named_tensors(finished.model).items() if k in finished.tensors}
+    write_atomic(folder / "model.safetensors", save(state))
+    write_json(folder / "preprocess.json", finished.network.preprocess.to_json())
+    write_json(folder / "classes.json", list(finished.classes))
+    if finished.network.code:
+        write_atomic(folder / CODE, finished.network.code.text.encode())
+    write_json(folder / "recipe.json", _recipe_note(finished))
+
+
+def _recipe_note(finished: Finished) -> dict[str, Any]:
+    network = finished.network
+    return {
+        "format": FORMAT,
+        "frostline": __version__,
+        "torch": torch.__version__,
+        "strategy": finished.recipe.name,
+        "recipe": asdict(finished.recipe),
+        "rate": finished.rate,
+        "source": {
+            "spec": network.spec if not network.code else f"torch:{CODE}:{network.spec.rpartition(':')[2]}",
+            "model_args": dict(network.model_args),
+            "weights_sha256": network.weights_sha256,
+            "code_sha256": network.code.sha256 if network.code else None,
+        },
+        "head": asdict(finished.head),
+        "cut": cut_note(finished.cut) if finished.cut else None,
+        "compute": {
+            "precision": finished.compute.precision,
+            "channels_last": finished.compute.channels_last,
+            "chunk": finished.compute.chunk,
+        },
+    }
+
+
+_RUN_ONLY = ("prefix_parameters", "straddling", "index", "clock")  # facts of one recording; a prefix doesn't need them
+
+
+def cut_note(cut: Cut) -> dict[str, Any]:
+    """A cut as JSON, as far as a prefix needs it."""
+    note = {k: v for k, v in asdict(cut).items() if k not in _RUN_ONLY}
+    return {**note, "dtype": str(cut.dtype).removeprefix("torch.")}
+
+
+def cut_from(note: Mapping[str, Any]) -> Cut:
+    """The cut of :func:`cut_note`."""
+    lists = {k: tuple(note[k]) for k in ("needs", "real", "shape")}
+    dtype = getattr(torch, str(note["dtype"]))
+    return Cut(**{**note, **lists, "dtype": dtype}, prefix_parameters=(), straddling=(), index=0, clock=0)
+
+
+def named_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers, each under its first name (tied ones once)."""
+    persistent = set(model.state_dict().keys())
+    tensors: dict[str, Tensor] = dict(model.named_parameters())
+    return tensors | {name: buffer for name, buffer in model.named_buffers() if name in persistent}
+
+
+def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") -> Loaded:
+    """Build the network afresh and fill it. Raises BundleError for a folder that isn't a saved model."""
+    note, classes, preprocess = _read_notes(folder)
+    network = _rebuild(folder, note, preprocess, trust_code=trust_code)
+    model = network.build(0)
+    head = HeadSite(**note["head"])
+    new_head(model, head, len(classes))
+    if note["cut"]:
+        cut = cut_from(note["cut"])
+        model = CutNetwork(Split(model, cut, input_specs=()), len(classes))
+    _fill(model, folder / "model.safetensors")
+    compute = _compute(note["compute"], device)
+    model = model.to(compute.device).eval()
+    if compute.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Loaded(model=model, preprocess=preprocess, classes=tuple(classes), compute=compute, recipe=note)
+
+
+def _read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Preprocess]:
+    try:
+        note = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+        classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
+        preprocess = Preprocess.from_json(json.loads((folder / "preprocess.json").read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder} is not a saved model: {Path(error.filename).name} is missing.",
+                          "Give the RUN folder that frostline fit wrote.") from error  # fmt: skip
+    except ValueError as error:
+        raise BundleError(f"{folder} holds a damaged file: {error}.", "Run frostline fit again.") from error
+    if note.get("format") != FORMAT:
+        raise BundleError(f"{folder} has format {note.get('format')}, this version reads {FORMAT}.", "Update frostline.")
+    return note, classes, preprocess
+
+
+def _rebuild(folder: Path, note: Mapping[str, Any], preprocess: Preprocess, *, trust_code: bool) -> Network:
+    source = note["source"]
+    spec = str(source["spec"])
+    if source["code_sha256"]:
+        trust.require(folder / CODE, trust_code=trust_code)
+        spec = f"torch:{folder / CODE}:{spec.rpartition(':')[2]}"
+    options = NetworkOptions(weights="random", model_args=source["model_args"], mean=preprocess.mean,
+                             std=preprocess.std, size=preprocess.size[0])  # fmt: skip
+    return load_network(spec, options)
+
+
+def _fill(model: nn.Module, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        saved = load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"{path} can't be read: {error}.", "Run frostline fit again.") from error
+    own = named_tensors(model)
+    unknown = sorted(k for k in saved if k not in own or own[k].shape != saved[k].shape)
+    if unknown:
+        raise BundleError(f"{path} doesn't fit its network ({', '.join(unknown[:3])}).",
+                          "The network's package may have changed: see the versions in result.json.")  # fmt: skip
+    with torch.no_grad():
+        for name, tensor in saved.items():
+            own[name].copy_(tensor)
+
+
+def _compute(note: Mapping[str, Any], device: str) -> Compute:
+    found = find_device(device)
+    precision = note["precision"] if note["precision"] == "fp32" or has_bf16(found) else "fp32"
+    return Compute(device=found, precision=precision, channels_last=note["channels_last"], threads=default_threads(),
+                   chunk=note["chunk"])  # fmt: skip
+
+

@@ -1,0 +1,66 @@
+"""The command `frostline`: the list of verbs, and the one place where errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from frostline import __version__
+from frostline.cli.doctor import doctor
+from frostline.cli.fit import fit
+from frostline.cli.predict import predict
+from frostline.cli.problems import DONE, handle, unknown_verb
+from frostline.cli.session import Session
+from frostline.cli.show import show
+from frostline.cli.stages import stages
+from frostline.cli.strategies import strategies
+
+VERBS: dict[str, Callable[..., None]] = {
+    "fit": fit,
+    "predict": predict,
+    "show": show,
+    "stages": stages,
+    "strategies": strategies,
+    "doctor": doctor,
+}
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+for _name, _verb in VERBS.items():
+    app.command(_name)(_verb)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"frostline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def frostline(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """How much of a pre-trained network should you freeze? Measure it on your own data."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line (by default the process's own) and return its exit code; never raises.
+
+    Exit codes: 0 done, 2 the user can mend it (a sentence and a hint on stderr), 1 a bug, 130 interrupted.
+    """
+    words = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
+    session = Session(argv=words)
+    try:
+        if not words[0].startswith("-") and words[0] not in VERBS:
+            raise unknown_verb(words[0], VERBS)
+        command = typer.main.get_command(app)
+        with command.make_context("frostline", list(words), obj=session) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except BaseException as problem:
+        return handle(problem, session)
+    return DONE

@@ -1,0 +1,84 @@
+"""Where output goes: results on stdout, progress on stderr. Without a terminal nothing is coloured or cut off."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+PIPE_WIDTH = 160  # columns assumed where there is no terminal: wide enough that no cell of ours is cut
+
+
+def console(*, stderr: bool = False, plain: bool = False) -> Console:
+    """A rich console on stdout or stderr; `plain` keeps every control code out."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    terminal = stream.isatty() and not plain
+    return Console(file=stream, force_terminal=terminal, no_color=not terminal or None, highlight=False, markup=False,
+                   width=None if stream.isatty() else PIPE_WIDTH, emoji=False)  # fmt: skip
+
+
+def stdout_width() -> int:
+    """Columns that a text for stdout may take."""
+    return console().width
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> Table:
+    """A table of plain words; the columns named in `right` hold numbers and are set flush right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in header:
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """Print a table as the verb's result. Without a terminal it is as wide as its longest cells."""
+    screen = console()
+    if not sys.stdout.isatty():
+        longest = [max(len(row[i]) for row in [*rows, header]) for i in range(len(header))]
+        screen.width = sum(longest) + 3 * len(longest)
+    with screen.capture() as captured:
+        screen.print(table(header, rows, right=right))
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    print_text("\n".join(lines).strip("\n"))
+
+
+def print_text(text: str) -> None:
+    """Print a text as the verb's result."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()
+
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print a JSON-able value as the verb's result."""
+    print_text(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `2 min 05 s`, `1 h 10 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def operations(count: float) -> str:
+    """A count of floating-point operations: `3.2 G`, `1.5 T`."""
+    for unit, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f}"

@@ -1,0 +1,25 @@
+"""What one invocation of the command remembers, so that an interrupted run can say how to go on."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """The words that were typed, and the RUN folder once a run has one (an event's `data["run"]`)."""
+
+    argv: list[str] = field(default_factory=list)
+    run: str | None = None
+
+    def resume_command(self) -> str | None:
+        """The same command with --resume (and --out, where it was left to the default); None for verbs that can't."""
+        if not self.argv or self.argv[0] != "fit":
+            return None
+        words = ["frostline", *self.argv]
+        if self.run and not any(w == "--out" or w.startswith("--out=") for w in words):
+            words += ["--out", self.run]
+        if "--resume" not in words:
+            words.append("--resume")
+        return shlex.join(words)

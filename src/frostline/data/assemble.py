@@ -1,0 +1,202 @@
+"""From found and decoded pictures to the Dataset: what is left out, what is sealed, what stays together.
+
+The order of the steps is part of the contract: unreadable files, small classes, classes compared across parts, sealing
+and duplicates, labels per class. Whatever is left out is named, counted and recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from frostline.base.errors import DataError, RecipeError
+from frostline.base.records import Dataset, IntArray, Part, Sample
+from frostline.base.seeds import derive_seed, numpy_generator
+from frostline.data.checks import (
+    EXAMPLES,
+    AssembleOptions,
+    Work,
+    check_classes,
+    compare_classes,
+    leave_out_small_classes,
+    leave_out_unreadable,
+    report_sizes,
+)
+from frostline.data.decode import Pictures
+from frostline.data.duplicates import Duplicates, find_duplicates, merge_groups
+from frostline.data.scan import Listing
+from frostline.data.split import draw_fraction
+
+__all__ = ["AssembleOptions", "assemble"]
+
+SEALED_FRACTION = 0.2
+
+
+def assemble(
+    listing: Listing,
+    pictures: Pictures,
+    bad: Mapping[int, str],
+    file_hashes: Sequence[str],
+    *,
+    options: AssembleOptions,
+) -> tuple[Dataset, IntArray]:
+    """The data set, and for each of its samples the row of the listing (and of `pictures` and `file_hashes`).
+
+    `bad` maps rows that couldn't be decoded to the reason. Raises DataError for data that can't be compared on (no
+    readable picture, one class, a class with one picture, classes that differ between parts, too few to seal), and
+    RecipeError for a setting that doesn't apply.
+    """
+    work = Work(listing=listing, options=options, rows=list(range(len(listing.rows))))
+    work.warn("ignored", listing.ignored, "not read: hidden, no picture, no class folder, or a link")
+    sealed_from = _assign_parts(work)
+    leave_out_unreadable(work, bad)
+    leave_out_small_classes(work)
+    compare_classes(work)
+    check_classes(work)
+    report_sizes(work)
+    duplicates = _find_duplicates(work, pictures, file_hashes)
+    if sealed_from is None:
+        sealed_from = _draw_sealed(work)
+    _keep_copies_apart(work, duplicates)
+    _draw_labels(work)
+    return _dataset(work, file_hashes, sealed_from), np.array(work.rows, dtype=np.int64)
+
+
+def _dataset(work: Work, file_hashes: Sequence[str], sealed_from: str) -> Dataset:
+    classes = tuple(sorted({work.row(i).class_name for i in work.rows}))
+    label = {name: k for k, name in enumerate(classes)}
+    samples = [
+        Sample(
+            id=row.id,
+            path=row.path,
+            label=label[row.class_name],
+            part=work.parts[i],
+            group=work.groups[i],
+            sha256=file_hashes[i],
+        )
+        for i, row in ((i, work.row(i)) for i in work.rows)
+    ]
+    return Dataset(
+        path=str(work.listing.root),
+        kind=work.listing.kind,
+        classes=classes,
+        samples=tuple(samples),
+        sealed_from=sealed_from,
+        warnings=tuple(work.warnings),
+    )
+
+
+def _assign_parts(work: Work) -> str | None:
+    """Exactly one part is sealed: test/, else val/, else one that is drawn later (None)."""
+    given = {row.part for row in work.listing.rows}
+    if work.options.pool_validation and not {"val", "test"} <= given:
+        raise RecipeError(
+            f"--pool-validation doesn't apply: {work.listing.root} has no val/ beside a test/.",
+            "Leave it out: a val/ without a test/ is sealed.",
+        )
+    meaning: dict[str | None, Part] = {"test": "sealed", "val": "validation"}
+    if "test" not in given:
+        meaning["val"] = "sealed"
+    elif work.options.pool_validation:
+        meaning["val"] = "development"
+    work.parts = {i: meaning.get(row.part, "development") for i, row in enumerate(work.listing.rows)}
+    return "test/" if "test" in given else "val/" if "val" in given else None
+
+
+def _find_duplicates(work: Work, pictures: Pictures, file_hashes: Sequence[str]) -> Duplicates:
+    """Sets of copies as listing rows; copies and given groups become the groups that no split tears apart."""
+    rows = work.rows
+    found = find_duplicates(pictures.select(rows), [file_hashes[i] for i in rows], threads=max(1, work.options.threads))
+    named: dict[str, list[int]] = {}
+    for k, i in enumerate(rows):
+        group = work.row(i).group
+        if group is not None:
+            named.setdefault(group, []).append(k)
+    for members in merge_groups(len(rows), [*found.all, *named.values()]):
+        first = work.row(rows[members[0]])
+        name = first.id if first.group is None else f"group:{first.group}"
+        work.groups.update((rows[k], name) for k in members)
+    duplicates = Duplicates(
+        exact=tuple(tuple(rows[k] for k in group) for group in found.exact),
+        all=tuple(tuple(rows[k] for k in group) for group in found.all),
+    )
+    conflicts = [g for g in duplicates.exact if len({work.row(i).class_name for i in g}) > 1]
+    work.warn("conflicting-labels", _equations(work, conflicts), "kept: equal pictures with different classes")
+    return duplicates
+
+
+def _draw_sealed(work: Work) -> str:
+    rows = work.rows
+    names = [work.row(i).class_name for i in rows]
+    labels = np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
+    groups = [work.groups[i] for i in rows]
+    drawn = draw_fraction(labels, groups, SEALED_FRACTION, keep=2, generator=numpy_generator(work.options.seed, "seal"))
+    if not drawn.any():
+        raise DataError(
+            f"{work.listing.root} holds too few different pictures to seal a test part ({len(rows)} in "
+            f"{len(set(groups))} groups), and at least one class needs three.",
+            "Add pictures, or a test/ folder.",
+        )
+    work.parts.update((i, "sealed") for i, taken in zip(rows, drawn.tolist(), strict=True) if taken)
+    return f"{SEALED_FRACTION:.0%} drawn at random".replace("%", " %")
+
+
+def _keep_copies_apart(work: Work, duplicates: Duplicates) -> None:
+    """No picture to learn from has a copy in the sealed part, and none to train on has one in the validation part."""
+    of_sealed: list[int] = []
+    of_validation: list[int] = []
+    together: list[tuple[int, ...]] = []
+    for group in duplicates.all:
+        parts = {work.parts[i] for i in group}
+        if len(parts) == 1:
+            together.append(group)
+        elif "sealed" in parts:
+            of_sealed.extend(i for i in group if work.parts[i] != "sealed")
+        else:
+            of_validation.extend(i for i in group if work.parts[i] == "development")
+    for kind, rows in (("copies-of-sealed", of_sealed), ("copies-of-validation", of_validation)):
+        part = kind.rpartition("-")[2]
+        work.warn(kind, [work.row(i).id for i in sorted(rows)], f"left out of training; the {part} part is unchanged")
+        work.leave_out(rows)
+    work.warn("copies", _equations(work, together), "kept, always on the same side of a split")
+    _check_left(work, {work.row(i).class_name for i in (*of_sealed, *of_validation)})
+
+
+def _check_left(work: Work, classes: set[str]) -> None:
+    counts = work.per_class("development")
+    for name in sorted(classes):
+        if counts[name] < 2:
+            raise DataError(
+                f"Class {name!r} has {counts[name]} pictures left to learn from in {work.listing.root}, because the "
+                "others are copies of pictures in its sealed or validation part.",
+                "Remove the copies from one side, or leave the class out with --min-per-class.",
+            )
+
+
+def _draw_labels(work: Work) -> None:
+    """N labels a class, the same N (and more for a larger N) whatever else the data holds."""
+    wanted = work.options.labels_per_class
+    if wanted is None:
+        return
+    rows: dict[str, list[int]] = {}
+    for i in work.rows:
+        if work.parts[i] == "development":
+            rows.setdefault(work.row(i).class_name, []).append(i)
+    for name in sorted(rows):
+        if len(rows[name]) < wanted:
+            raise RecipeError(
+                f"--labels-per-class {wanted}: class {name!r} has {len(rows[name])} pictures to learn from in "
+                f"{work.listing.root}.",
+                f"Use at most {min(map(len, rows.values()))}, or --min-per-class {wanted}.",
+            )
+    spare: list[int] = []
+    for members in rows.values():
+        order = sorted(members, key=lambda i: derive_seed(work.options.seed, "labels", work.row(i).id))
+        spare.extend(order[wanted:])
+    work.warn("labels", [work.row(i).id for i in sorted(spare)], f"left out (--labels-per-class {wanted})")
+    work.leave_out(spare)
+
+
+def _equations(work: Work, groups: Sequence[Sequence[int]]) -> list[str]:
+    return [" = ".join(work.row(i).id for i in group[:EXAMPLES]) for group in groups]

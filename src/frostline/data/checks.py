@@ -1,0 +1,133 @@
+"""What takes part while a data set is put together, and the checks of its files and classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from frostline.base.errors import DataError
+from frostline.base.records import DataWarning, Part
+from frostline.data.scan import Listing, Row
+
+TINY = 5  # pictures; below, a class can't fill five folds
+IMBALANCE = 10.0  # largest class over smallest
+EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssembleOptions:
+    """The user's settings that decide which pictures take part; `threads` only how fast copies are found."""
+
+    min_per_class: int | None = None
+    labels_per_class: int | None = None
+    pool_validation: bool = False
+    seed: int = 0
+    threads: int = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """Rows that still take part (indices into the listing, ascending), the part of every row, and what was noticed."""
+
+    listing: Listing
+    options: AssembleOptions
+    rows: list[int]
+    parts: dict[int, Part] = field(default_factory=dict)
+    groups: dict[int, str] = field(default_factory=dict)
+    warnings: list[DataWarning] = field(default_factory=list)
+
+    def row(self, index: int) -> Row:
+        return self.listing.rows[index]
+
+    def warn(self, kind: str, examples: Sequence[str], handled: str, count: int | None = None) -> None:
+        if examples:
+            number = len(examples) if count is None else count
+            self.warnings.append(
+                DataWarning(kind=kind, count=number, examples=tuple(examples[:EXAMPLES]), handled=handled)
+            )
+
+    def leave_out(self, rows: Iterable[int]) -> None:
+        gone = set(rows)
+        self.rows = [i for i in self.rows if i not in gone]
+
+    def per_class(self, part: Part) -> Counter[str]:
+        return Counter(self.row(i).class_name for i in self.rows if self.parts[i] == part)
+
+
+def leave_out_unreadable(work: Work, bad: Mapping[int, str]) -> None:
+    examples = [f"{work.row(i).id}: {bad[i]}" for i in sorted(bad)]
+    if len(bad) == len(work.listing.rows):
+        raise DataError(
+            f"None of the {len(bad)} pictures in {work.listing.root} can be read; the first is {examples[0]}.",
+            "Give whole pictures (JPEG, PNG, BMP, GIF, WebP, TIFF, PPM).",
+        )
+    work.warn("unreadable", examples, "left out")
+    work.leave_out(bad)
+
+
+def leave_out_small_classes(work: Work) -> None:
+    least = work.options.min_per_class
+    if least is None:
+        return
+    counts = work.per_class("development")
+    names = sorted({work.row(i).class_name for i in work.rows})
+    small = {name for name in names if counts[name] < least}
+    if len(small) == len(names):
+        largest = max(names, key=lambda name: counts[name])
+        raise DataError(
+            f"No class has {least} pictures to learn from (--min-per-class); the largest, {largest!r}, has "
+            f"{counts[largest]}.",
+            "Lower --min-per-class.",
+        )
+    examples = [f"{name} ({counts[name]})" for name in names if name in small]
+    work.warn("small-classes", examples, f"left out in every part (--min-per-class {least})")
+    work.leave_out([i for i in work.rows if work.row(i).class_name in small])
+
+
+def compare_classes(work: Work) -> None:
+    """Every given part has to hold the same classes (rows without a part are one part)."""
+    found: dict[str, set[str]] = {row.part or "": set() for row in work.listing.rows}
+    for i in work.rows:
+        found[work.row(i).part or ""].add(work.row(i).class_name)
+    every = set().union(*found.values())
+    lacking = [
+        f"{some_of(sorted(every - classes))} missing in {part}/" for part, classes in found.items() if every - classes
+    ]
+    if lacking:
+        parts = ", ".join(f"{part}/" for part in found)
+        raise DataError(
+            f"The classes of {parts} in {work.listing.root} differ: {'; '.join(lacking)}.",
+            "Give every part the same class folders, or leave small classes out with --min-per-class N.",
+        )
+
+
+def check_classes(work: Work) -> None:
+    counts = work.per_class("development")
+    if len(counts) < 2:
+        raise DataError(
+            f"{work.listing.root} holds one class ({next(iter(counts))!r}), and a comparison needs two.",
+            "Add a folder of anything else.",
+        )
+    single = sorted(name for name, n in counts.items() if n == 1)
+    if single:
+        classes = f"Class {single[0]!r} has" if len(single) == 1 else f"Classes {some_of(single)} have"
+        raise DataError(
+            f"{classes} a single picture to learn from in {work.listing.root}, and at least two are needed.",
+            "Add pictures, or leave such classes out with --min-per-class 2.",
+        )
+
+
+def report_sizes(work: Work) -> None:
+    counts = work.per_class("development")
+    tiny = [f"{name} ({n})" for name, n in sorted(counts.items()) if n < TINY]
+    work.warn("tiny-classes", tiny, f"kept; with fewer than {TINY} pictures a class allows fewer folds")
+    most, least = max(counts, key=lambda c: (counts[c], c)), min(counts, key=lambda c: (counts[c], c))
+    if counts[most] >= IMBALANCE * counts[least]:
+        examples = [f"{most} ({counts[most]})", f"{least} ({counts[least]})"]
+        work.warn("imbalance", examples, "kept; look at the results of each class", count=1)
+
+
+def some_of(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:EXAMPLES])
+    return shown if len(names) <= EXAMPLES else f"{shown} and {len(names) - EXAMPLES} more"

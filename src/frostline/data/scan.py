@@ -1,0 +1,195 @@
+"""Finds the pictures of a data folder: class folders (DATA/<class>/*) or split folders (DATA/train/<class>/* ...)."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from frostline.base.errors import DataError
+
+GivenPart = Literal["train", "val", "test"]
+Kind = Literal["class-folders", "split-folders"]
+
+ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+PARTS: dict[str, GivenPart] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+LAYOUT = "Expected DATA/<class>/<pictures>, or DATA/train/<class>/<pictures> with val/ or test/ beside it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One picture that was found: `id` is its path below the data folder with `/`."""
+
+    id: str
+    path: Path
+    class_name: str
+    part: GivenPart | None
+    group: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a data folder holds; `ignored` names files and folders that don't take part (a folder ends with `/`)."""
+
+    root: Path
+    kind: Kind
+    rows: tuple[Row, ...]
+    ignored: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """One folder: its files that may be pictures, its folders that may be classes, and the rest, as ids."""
+
+    name: str
+    pictures: tuple[str, ...]
+    folders: tuple[_Tree, ...]
+    ignored: tuple[str, ...]
+
+    def all_pictures(self) -> Iterator[str]:
+        yield from self.pictures
+        for folder in self.folders:
+            yield from folder.all_pictures()
+
+    def all_ignored(self) -> Iterator[str]:
+        yield from self.ignored
+        for folder in self.folders:
+            yield from folder.all_ignored()
+
+    @property
+    def empty(self) -> bool:
+        return next(self.all_pictures(), None) is None
+
+    @property
+    def classes(self) -> tuple[_Tree, ...]:
+        return tuple(f for f in self.folders if not f.empty)
+
+
+def scan(path: Path) -> Listing:
+    """All pictures below `path`, sorted by id; nested pictures belong to the class folder above them.
+
+    Hidden files, files that are no pictures, linked folders and links that leave `path` are ignored and listed.
+    Raises DataError for a missing path, a file, no pictures, no class folders, or a layout that can be read two ways.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist.", LAYOUT)
+    if not path.is_dir():
+        raise DataError(f"{path} is a file, but a folder of pictures was expected.", LAYOUT)
+    tree = _read(path, path.resolve(), "")
+    if tree.empty:
+        raise DataError(f"{path} holds no pictures{_found_instead(tree)}.", LAYOUT)
+    parts = _parts(path, tree)
+    kind: Kind = "split-folders" if parts else "class-folders"
+    rows = tuple(_rows(path, parts)) if parts else tuple(_class_rows(path, tree, None))
+    if not rows:
+        raise DataError(f"{path} holds pictures, but no class folders.", LAYOUT)
+    used = {row.id for row in rows}
+    ignored = [*tree.all_ignored(), *(i for i in tree.all_pictures() if i not in used)]
+    return Listing(root=path, kind=kind, rows=tuple(sorted(rows, key=lambda r: r.id)), ignored=tuple(sorted(ignored)))
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file of that name is taken for a picture."""
+    return os.path.splitext(name)[1].lower() in ENDINGS and not name.startswith(".")
+
+
+def _read(folder: Path, root: Path, prefix: str) -> _Tree:
+    pictures, folders, ignored = [], [], []
+    try:
+        entries = sorted(os.scandir(folder), key=lambda e: e.name)
+    except OSError:
+        return _Tree(_name(prefix), (), (), (prefix or "/",))
+    for entry in entries:
+        name = prefix + entry.name
+        if entry.is_dir() and not entry.name.startswith(".") and not entry.is_symlink() and _printable(name):
+            folders.append(_read(folder / entry.name, root, name + "/"))
+        elif entry.is_dir():
+            ignored.append(_shown(name) + "/")
+        elif is_picture(entry.name) and entry.is_file() and _inside(entry, root) and _printable(name):
+            pictures.append(name)
+        else:
+            ignored.append(_shown(name))
+    if prefix and not entries:
+        ignored.append(prefix)
+    return _Tree(_name(prefix), tuple(pictures), tuple(folders), tuple(ignored))
+
+
+def _name(prefix: str) -> str:
+    return prefix.rstrip("/").rpartition("/")[2]
+
+
+def _inside(entry: os.DirEntry[str], root: Path) -> bool:
+    """A link that leaves the data folder could read anything of this machine into a record or a model."""
+    return not entry.is_symlink() or Path(entry.path).resolve().is_relative_to(root)
+
+
+def _printable(name: str) -> bool:
+    """File names that are no valid text (lone bytes) can't be written into a record."""
+    return not any("\ud800" <= c <= "\udfff" for c in name)
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _parts(path: Path, tree: _Tree) -> dict[GivenPart, _Tree]:
+    """The split folders, or nothing where the folder holds class folders (a class may be called `train`)."""
+    parts: dict[GivenPart, _Tree] = {}
+    for folder in tree.classes:
+        part = PARTS.get(folder.name.lower())
+        if part in parts:
+            raise DataError(
+                f"{path} holds both {parts[part].name}/ and {folder.name}/, which mean the same part.",
+                "Merge or rename one of them.",
+            )
+        if part is not None:
+            parts[part] = folder
+    others = [f.name for f in tree.classes if f.name.lower() not in PARTS]
+    if not parts or (others and not any(p.classes for p in parts.values())):
+        return {}
+    _check_parts(path, parts, others)
+    return parts
+
+
+def _check_parts(path: Path, parts: dict[GivenPart, _Tree], others: list[str]) -> None:
+    if "train" not in parts:
+        names = " and ".join(f"{p.name}/" for p in parts.values())
+        raise DataError(f"{path} holds {names} but no train/ with pictures.", LAYOUT)
+    for folder in parts.values():
+        if not folder.classes:
+            raise DataError(f"{path / folder.name} holds pictures, but no class folders.", LAYOUT)
+    if others and len(parts) == 1:
+        raise DataError(
+            f"{path} can be read two ways: train/ holds class folders, but {others[0]!r} stands beside it.",
+            "Move the other folders away, or rename train/ if it is a class.",
+        )
+
+
+def _rows(path: Path, parts: dict[GivenPart, _Tree]) -> Iterator[Row]:
+    for part, tree in parts.items():
+        yield from _class_rows(path, tree, part)
+
+
+def _class_rows(path: Path, tree: _Tree, part: GivenPart | None) -> Iterator[Row]:
+    for folder in tree.classes:
+        for name in folder.all_pictures():
+            yield Row(id=name, path=path / name, class_name=folder.name, part=part, group=None)
+
+
+def _found_instead(tree: _Tree) -> str:
+    endings = _endings(tree.all_ignored())
+    return f" (found {', '.join(endings)} files)" if endings else ""
+
+
+def _endings(names: Iterable[str]) -> list[str]:
+    counts = Counter(os.path.splitext(n)[1].lower() for n in names if not n.endswith("/"))
+    return [ending for ending, _ in counts.most_common(3) if ending]

@@ -1,0 +1,72 @@
+"""Trials one after the other on this machine's device; each is on disk before it counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from frostline.base.events import Emit, Event, ProgressEvent
+from frostline.base.records import Outcome
+from frostline.bundle.runfolder import RunFolder
+from frostline.recipe.recipe import Trial
+from frostline.train.study import Study
+from frostline.train.trial import run_trial
+
+
+@dataclass
+class Meter:
+    """Progress in counted operations, with the time left at the speed so far (trials taken from disk don't count)."""
+
+    emit: Emit
+    total: float
+    done: float = 0.0
+    measured: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    def add(self, operations: float, *, text: str, measured: bool = True) -> None:
+        self.done += operations
+        self.measured += operations if measured else 0.0
+        elapsed = time.perf_counter() - self.started
+        left = elapsed / self.measured * max(0.0, self.total - self.done) if self.measured else None
+        self.emit(ProgressEvent(kind="progress", text=text, done=self.done, total=self.total, seconds_left=left))
+
+    def drop(self, operations: float) -> None:
+        """Work that will not be needed after all."""
+        self.total = max(self.done, self.total - operations)
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """`operations` tells what a trial costs by count."""
+
+    study: Study
+    folder: RunFolder
+    emit: Emit
+    meter: Meter
+    operations: Callable[[Trial], float]
+
+    def run(self, trials: Sequence[Trial]) -> Iterator[Outcome]:
+        for trial in trials:
+            cost = self.operations(trial)
+            outcome = self.folder.load_outcome(trial.key)
+            known = outcome is not None
+            if outcome is None:
+                outcome = run_trial(self.study, trial, cost)
+                self.folder.save_outcome(outcome)
+            self.emit(Event(kind="trial", text=_line(outcome), data=_summary(outcome)))
+            self.meter.add(cost, text=trial.recipe.name, measured=not known)
+            yield outcome
+
+
+def _line(outcome: Outcome) -> str:
+    where = "tuning" if outcome.purpose == "tune" else f"block {outcome.block + 1}"
+    rate = "" if outcome.rate is None else f" at {outcome.rate:g}"
+    if not outcome.ok:
+        return f"{outcome.strategy}{rate}, {where}: failed: {outcome.error}"
+    return f"{outcome.strategy}{rate}, {where}: accuracy {outcome.accuracy:.3f}, log loss {outcome.log_loss:.3f}"
+
+
+def _summary(outcome: Outcome) -> dict[str, object]:
+    names = ("strategy", "purpose", "block", "rate", "accuracy", "log_loss", "steps", "seconds", "error")
+    return {name: getattr(outcome, name) for name in names}

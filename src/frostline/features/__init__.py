@@ -1,0 +1,1 @@
+"""Views and activations: computed once, stored, tapped at every cut."""

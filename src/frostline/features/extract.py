@@ -1,0 +1,219 @@
+"""Features of a fixed list of samples: their views and, per cut of the frozen network, their activations.
+
+One forward pass over (sample, view) fills the taps of all the cuts that a study wants. A rule on counted bytes decides
+which raw activations are stored; the others are recomputed in each step, with the same bits. Every pass runs in
+chunks of one fixed size (a partial chunk is padded by repeating its last sample), because some kernels are chosen by
+batch size: so a sample's activation is the same whoever came with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from frostline.base.device import Compute, autocast
+from frostline.base.hashing import hash_values
+from frostline.base.records import IntArray
+from frostline.data.decode import Pictures
+from frostline.data.preprocess import Preprocess, to_input
+from frostline.data.views import Policy, make_views
+from frostline.features.store import Array, Store, canonical
+from frostline.models.heads import pool
+from frostline.models.split import taps
+from frostline.models.stages import StageMap
+
+RAW_VIEWS = 4  # an activation larger than this many uint8 views of its picture is recomputed rather than stored
+RAW_CAP = 8 << 30  # bytes of raw activations that one study may store
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewSource:
+    """Pictures, and the pure function (seed, sample, view) -> uint8 picture of the network's input size."""
+
+    pictures: Pictures
+    samples: Sequence[str]  # content hash of each picture
+    preprocess: Preprocess
+    policy: Policy
+    seed: int
+    threads: int
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def make(self, view: int, rows: IntArray | None = None) -> Tensor:
+        """uint8 (N,C,H,W) of one view, for the given rows or all."""
+        pictures = self.pictures if rows is None else self.pictures.select(rows)
+        samples = self.samples if rows is None else [self.samples[i] for i in rows]
+        made = make_views(pictures, samples, self.preprocess, self.policy, seed=self.seed, view=view, threads=self.threads)
+        return torch.from_numpy(made)
+
+    def key(self, view: int) -> str:
+        seed = self.seed if view else 0  # view 0 is the same for every seed
+        policy = repr(self.policy) if view else ""
+        return hash_values("view", list(self.samples), self.preprocess.to_json(), policy, seed, view)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trunk:
+    """The pre-trained network in inference mode, as it is computed: what activations are a function of."""
+
+    model: nn.Module
+    stages: StageMap
+    fingerprint: str
+    compute: Compute
+
+    def key(self, stage: int) -> str:
+        c = self.compute
+        return hash_values(self.fingerprint, self.stages.stages[stage - 1].cut, stage, torch.__version__,
+                           torch.backends.cpu.get_cpu_capability(), c.device, c.precision, c.channels_last, c.chunk)  # fmt: skip
+
+
+@dataclass
+class Features:
+    """Lives as long as a study. `raw` and `pooled` name the stages whose activations are wanted; views fill lazily."""
+
+    source: ViewSource
+    trunk: Trunk
+    store: Store | None
+    raw: frozenset[int] = frozenset()
+    pooled_stages: frozenset[int] = frozenset()
+    prefix_seconds: float = 0.0
+    prefix_pictures: int = 0
+    on_view: Callable[[int], None] = lambda _view: None
+    _memory: dict[str, Array] = field(default_factory=dict)
+    _resident: dict[str, Array] = field(default_factory=dict)
+
+    def want(self, *, raw: Sequence[int], pooled: Sequence[int], views: int) -> None:
+        """Say which stages will be asked for. Raw ones that break the byte rule, or any without a store, are left out."""
+        self.pooled_stages = frozenset(pooled)
+        self.raw = frozenset(self._storable(raw, views)) if self.store else frozenset()
+
+    def _storable(self, stages: Sequence[int], views: int) -> list[int]:
+        picture = self.source.preprocess.channels * self.source.preprocess.size[0] * self.source.preprocess.size[1]
+        width = 2 if self.trunk.compute.precision == "bf16" else 4
+        chosen, total = [], 0
+        for stage in sorted(set(stages), reverse=True):
+            one = self.trunk.stages.stages[stage - 1].stored_bytes // 4 * width
+            size = one * len(self.source) * (views + 1)
+            if one <= RAW_VIEWS * picture and total + size <= RAW_CAP:
+                chosen.append(stage)
+                total += size
+        return chosen
+
+    def stored(self, stage: int) -> bool:
+        return stage in self.raw
+
+    def inputs(self, rows: Tensor, view: int) -> Tensor:
+        """The network's float input for these rows, on the device."""
+        if self.store is None:
+            pictures = self.source.make(view, rows.numpy())
+        else:
+            pictures = self._view(view).rows(rows)
+        compute = self.trunk.compute
+        return to_input(pictures, self.source.preprocess, device=compute.device, channels_last=compute.channels_last)
+
+    def activations(self, stage: int, rows: Tensor, view: int) -> Tensor:
+        """Stored activation after `stage` for these rows, on the device, in its original memory format."""
+        array = self._tapped("raw", stage, view)
+        return array.rows(rows.to(array.physical.device)).to(self.trunk.compute.device)
+
+    def pooled(self, stage: int, view: int) -> Tensor:
+        """float32 (N, D): the pooled activation after `stage` of all samples."""
+        return self._tapped("pooled", stage, view).physical
+
+    def _tapped(self, kind: str, stage: int, view: int) -> Array:
+        key = self._key(kind, stage, view)
+        found = self._resident.get(key) or self._find(key)
+        if found is None:
+            self._fill(view)
+            found = self._find(key)
+        if found is None:
+            raise KeyError(f"stage {stage} was not asked for as {kind}")
+        return self._keep_on_device(key, found) if kind == "raw" else found
+
+    def _find(self, key: str) -> Array | None:
+        return self._memory.get(key) or (self.store.get(key) if self.store else None)
+
+    def _keep_on_device(self, key: str, array: Array) -> Array:
+        """On a GPU a stored array lives on the device while it takes at most a third of the free memory."""
+        device = self.trunk.compute.device
+        if not device.startswith("cuda") or key in self._resident:
+            return array
+        free, _ = torch.cuda.mem_get_info(device)
+        if array.physical.nbytes * 3 > free:
+            return array
+        self._resident[key] = Array(array.physical.to(device), array.order)
+        return self._resident[key]
+
+    def _key(self, kind: str, stage: int, view: int) -> str:
+        return hash_values(kind, self.source.key(view), self.trunk.key(stage))
+
+    def _view(self, view: int) -> Array:
+        key = self.source.key(view)
+        found = self._find(key)
+        if found is None:
+            made = self.source.make(view)
+            self._save(key, [made])
+            found = self._find(key)
+            assert found is not None
+            self.on_view(view)
+        return found
+
+    def _save(self, key: str, parts: Sequence[Tensor]) -> None:
+        if self.store is None:
+            self._memory[key] = Array(torch.cat(list(parts)), tuple(range(parts[0].dim())))
+            return
+        with self.store.writer(key) as append:
+            for part in parts:
+                append(part)
+
+    def _fill(self, view: int) -> None:
+        """One pass over all samples in this view; every wanted tap that isn't there yet is written."""
+        wanted = [("raw", s) for s in sorted(self.raw)] + [("pooled", s) for s in sorted(self.pooled_stages)]
+        missing = [(kind, s) for kind, s in wanted if self._find(self._key(kind, s, view)) is None]
+        if not missing:
+            return
+        rows = torch.arange(len(self.source))
+        if self.store is not None:
+            self._view(view)
+        started = time.perf_counter()
+        with contextlib.ExitStack() as stack:
+            sinks = {item: self._sink(stack, *item, view) for item in missing}
+            for chunk, outputs in self._passes(rows, sorted({s for _, s in missing}), view):
+                for (kind, stage), sink in sinks.items():
+                    tensor = outputs[stage][: len(chunk)]
+                    sink(tensor.cpu() if kind == "raw" else self._pooled_rows(stage, tensor))
+        self.prefix_seconds += time.perf_counter() - started
+        self.prefix_pictures += len(rows)
+        self.on_view(view)
+
+    def _sink(self, stack: contextlib.ExitStack, kind: str, stage: int, view: int) -> Callable[[Tensor], None]:
+        key = self._key(kind, stage, view)
+        if self.store is not None:
+            return stack.enter_context(self.store.writer(key))
+        parts: list[Tensor] = []
+        stack.callback(lambda: self._save(key, parts))
+        return parts.append
+
+    def _pooled_rows(self, stage: int, activation: Tensor) -> Tensor:
+        cut = self.trunk.stages.cuts[stage - 1]
+        assert cut is not None
+        return pool(activation.float(), channel_axis=cut.channel_axis).cpu()
+
+    def _passes(self, rows: Tensor, stages: list[int], view: int) -> Iterator[tuple[Tensor, dict[int, Tensor]]]:
+        cuts = [cut for stage in stages if (cut := self.trunk.stages.cuts[stage - 1]) is not None]
+        for chunk in rows.split(self.trunk.compute.chunk):
+            inputs = self.inputs(pad(chunk, self.trunk.compute.chunk), view)
+            with torch.no_grad(), autocast(self.trunk.compute):
+                outputs = taps(self.trunk.model, cuts, inputs)
+            yield chunk, dict(zip(stages, map(canonical, outputs), strict=True))
+
+
+def pad(rows: Tensor, size: int) -> Tensor:
+    """Row indices filled up to `size` by repeating the last one."""
+    return rows if len(rows) >= size else torch.cat([rows, rows[-1:].expand(size - len(rows))])

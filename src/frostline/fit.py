@@ -1,0 +1,269 @@
+"""The pipeline, in the order of the picture in docs/index.md. The one module that knows every stage.
+
+    files -> Dataset -> sealed test + paired blocks
+    model spec -> Network -> stage map, verified cuts
+    recipes x rates x blocks -> trials -> outcomes -> evidence -> verdict -> refit -> sealed test, once -> RUN folder
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from frostline.base.device import prepare_process
+from frostline.base.errors import RecipeError, TrialError
+from frostline.base.events import Emit, Event, silent
+from frostline.base.records import Block, Dataset, FloatArray, Verdict
+from frostline.bundle import trust
+from frostline.bundle.record import RunResult
+from frostline.bundle.runfolder import RunFolder, check_out, next_out, open_run, read_result
+from frostline.bundle.saved import Loaded, load_model, save_model
+from frostline.data.assemble import assemble
+from frostline.data.checks import AssembleOptions
+from frostline.data.decode import Pictures, decode_all, hash_files
+from frostline.data.scan import Listing, scan
+from frostline.data.split import inner_split, make_blocks
+from frostline.engines.local import LocalEngine, Meter
+from frostline.features.store import open_store
+from frostline.models.network import Network
+from frostline.models.sources import NetworkOptions, load_network
+from frostline.race.plan import Plan, Scale, make_plan
+from frostline.race.race import RaceResult, block_sizes, run_race, standings
+from frostline.race.verdict import decide
+from frostline.recipe.catalogue import auto_strategies, make_recipe
+from frostline.recipe.recipe import Recipe
+from frostline.recipe.settings import Settings
+from frostline.report.compose import Evidence, plan_event
+from frostline.report.write import Journal, RunWriter
+from frostline.train.prepare import check_applicable, feature_widths, make_study, make_trunk, map_network, require_some, skip_reasons, want_features
+from frostline.train.refit import Fitted, refit
+from frostline.train.sealed import predict_baseline, predict_fitted, same_outputs
+from frostline.train.study import Study
+
+TUNING_FRACTION = 0.25  # of the first block's training rows, on which rates are judged
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder and its record."""
+
+    path: Path
+    result: RunResult
+
+
+def run(settings: Settings, emit: Emit = silent) -> Run:
+    """Compare strategies, choose one, refit it, open the sealed test once, write the RUN folder.
+
+    Raises FrostlineError subclasses for what the user can mend, before anything is written where that is possible.
+    """
+    out = settings.out or next_out(settings.data)
+    check_out(out, resume=settings.resume)
+    if settings.resume and (out / "result.json").exists():
+        return Run(open_run(out, settings.identity(), resume=True).path, read_result(out))
+    journal = Journal(emit)
+    with journal.phase("read the network"):
+        listing = scan(settings.data)
+        network = read_network(settings)
+    with journal.phase("read the pictures"):
+        dataset, pictures = read_data(settings, listing, network, journal.emit)
+        blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed)
+    with journal.phase("map the network"):
+        model, stages = map_network(network)
+        recipes, skipped = choose_recipes(settings, network, stages.stages)
+        check_applicable(settings, recipes, model)
+        trunk = make_trunk(settings, network, model, stages, len(dataset.development))
+    study = make_study(settings, dataset, pictures, network, trunk, open_store(settings.store))
+    plan = plan_race(settings, study, blocks, recipes, skipped)
+    want_features(study, recipes)
+
+    folder = open_run(out, settings.identity(), resume=settings.resume)
+    journal.attach(folder)
+    journal.emit(Event(kind="plan", text=plan_event(plan)["sentence"], data=plan_event(plan)))
+    meter = Meter(journal.emit, plan.operations)
+    engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations)
+    with journal.phase("race"):
+        race = run_race(plan, engine.run, labels=dataset.labels, margin=settings.margin, emit=journal.emit)
+    with journal.phase("refit"):
+        verdict, fitted = conclude(settings, study, plan, race, journal.emit)
+        loaded = save_checked(folder, study, fitted[verdict.strategy])
+    with journal.phase("sealed test"):
+        sealed = pictures.select(dataset.sealed)
+        tests = open_seal(settings, study, plan, verdict, fitted, loaded, sealed)
+    evidence = Evidence(plan=plan, race=race, standings=standings(plan, race, dataset.labels), verdict=verdict,
+                        margin=settings.margin, fitted=fitted, tests=tests)  # fmt: skip
+    result = RunWriter(folder, settings, study, evidence, journal).write()
+    journal.emit(Event(kind="verdict", text=verdict.reason, data={"strategy": verdict.strategy, "run": str(folder.path)}))
+    return Run(folder.path, result)
+
+
+def read_network(settings: Settings) -> Network:
+    """Resolve the spec; code that the user names here is trusted from now on."""
+    options = NetworkOptions(weights=settings.weights, model_args=settings.model_args, mean=settings.mean,
+                             std=settings.std, size=settings.size)  # fmt: skip
+    network = load_network(settings.model, options)
+    if network.code:
+        trust.remember(network.code.sha256)
+    return network
+
+
+def read_data(settings: Settings, listing: Listing, network: Network, emit: Emit) -> tuple[Dataset, Pictures]:
+    """Decode every picture once; what can't be read is named, counted, left out and recorded."""
+    paths = [row.path for row in listing.rows]
+    threads = settings.threads or 2
+    pictures, bad = decode_all(paths, network.preprocess, threads=threads, spill_dir=None, progress=None)
+    hashes = hash_files(paths, threads)
+    options = AssembleOptions(min_per_class=settings.min_per_class, labels_per_class=settings.labels_per_class,
+                              pool_validation=settings.pool_validation, seed=settings.seed)  # fmt: skip
+    dataset, rows = assemble(listing, pictures, bad, hashes, options=options)
+    for warning in dataset.warnings:
+        examples = ", ".join(warning.examples[:3])
+        emit(Event(kind="warning", text=f"{warning.count} {warning.kind} ({examples}): {warning.handled}"))
+    return dataset, pictures.select(rows)
+
+
+def choose_recipes(settings: Settings, network: Network, stages: Any) -> tuple[list[Recipe], dict[str, str]]:
+    """The recipes of `--strategies`, and those that this network can't run, with the reason."""
+    names: list[str] = []
+    for name in settings.strategies:
+        names += auto_strategies(stages) if name == "auto" else [name]
+    recipes = [make_recipe(name, stages, settings.batchnorm) for name in dict.fromkeys(names)]
+    if len({r.name for r in recipes}) < len(recipes):
+        twice = next(r.name for i, r in enumerate(recipes) if r.name in {x.name for x in recipes[:i]})
+        raise RecipeError(f"--strategies names {twice} twice (a stage's name and its number).", "Name it once.")
+    reasons = {name: reason for name, reason in skip_reasons(network).items() if name in names}
+    kept = [r for r in recipes if r.name not in reasons]
+    require_some(kept, reasons)
+    return kept, reasons
+
+
+def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], recipes: list[Recipe],
+              skipped: dict[str, str]) -> Plan:  # fmt: skip
+    """The trials to run: a function of data and network alone."""
+    alone = len(recipes) == 1 and settings.blocks is None
+    inner_of = study.development if alone else blocks[0].train
+    scale = Scale(
+        stages=study.trunk.stages.stages,
+        widths=feature_widths(study.trunk.stages),
+        classes=study.classes,
+        batch_size=study.batch_size,
+        epochs=study.epochs,
+        solved_views=len(study.solved_views()),
+        stepped_views=study.views(len(study.development)),
+    )
+    inner = inner_split(study.dataset, inner_of, fraction=TUNING_FRACTION, seed=study.seed, block=0)
+    return make_plan(recipes, skipped=skipped, blocks=blocks, inner=inner, development=len(study.development),
+                     scale=scale, lr=settings.lr, race_alone=settings.blocks is not None)  # fmt: skip
+
+
+def conclude(settings: Settings, study: Study, plan: Plan, race: RaceResult, emit: Emit) -> tuple[Verdict, dict[str, Fitted]]:
+    """Verdict and refit. A verdict that diverges in the refit (before the seal is opened) gives way to the next."""
+    fitted: dict[str, Fitted] = {}
+    while True:
+        verdict = judge(settings, plan, race, study.dataset)
+        row = plan.row(verdict.strategy)
+        try:
+            if row.recipe.solver != "baseline":
+                fitted[verdict.strategy] = refit_row(study, plan, race, verdict.strategy)
+            break
+        except TrialError as error:
+            if plan.alone:
+                raise
+            race.failed[verdict.strategy] = str(error)
+            emit(Event(kind="warning", text=str(error)))
+    if settings.evaluate_all:
+        for other in plan.rows:
+            name = other.recipe.name
+            if name not in fitted and name not in race.failed and other.recipe.solver != "baseline":
+                fitted[name] = refit_row(study, plan, race, name)
+    return verdict, fitted
+
+
+def refit_row(study: Study, plan: Plan, race: RaceResult, name: str) -> Fitted:
+    return refit(study, plan.row(name).recipe, rate=race.rates.get(name), steps=race.steps(name))
+
+
+def judge(settings: Settings, plan: Plan, race: RaceResult, dataset: Dataset) -> Verdict:
+    """The verdict of the race; a strategy that ran alone is taken as it is."""
+    if plan.alone:
+        name = plan.rows[0].recipe.name
+        if name in race.failed:
+            raise TrialError(race.failed[name], "Give a lower --lr.")
+        reason = f"{name} was the only strategy asked for: it was tuned, fitted and tested, and compared with nothing."
+        return Verdict(strategy=name, best=name, reason=reason, runner_up=None, samples_needed=None)
+    n_train, n_test = block_sizes(plan)
+    return decide(standings(plan, race, dataset.labels), n_train=n_train, n_test=n_test, margin=settings.margin,
+                  prefer=settings.prefer)  # fmt: skip
+
+
+def save_checked(folder: RunFolder, study: Study, fitted: Fitted) -> Loaded:
+    """Save, read back into a freshly built network, and compare: only then does it count as saved."""
+    save_model(folder.path / "model", fitted.finished)
+    loaded = load_model(folder.path / "model", trust_code=True, device=study.compute.device)
+    loaded = replace(loaded, compute=study.compute)
+    same_outputs(study, fitted, loaded)
+    return loaded
+
+
+def open_seal(settings: Settings, study: Study, plan: Plan, verdict: Verdict, fitted: dict[str, Fitted], loaded: Loaded,
+              sealed: Pictures) -> dict[str, FloatArray]:  # fmt: skip
+    """Probabilities on the sealed part: of the verdict's saved model, and of every other with --evaluate-all."""
+    tests: dict[str, FloatArray] = {verdict.strategy: predict_fitted(loaded, sealed)}
+    if not settings.evaluate_all:
+        return tests
+    for row in plan.rows:
+        name = row.recipe.name
+        if row.recipe.solver == "baseline":
+            tests[name] = predict_baseline(study, sealed)
+        elif name in fitted and name not in tests:
+            tests[name] = predict_fitted(replace(loaded, model=fitted[name].finished.model), sealed)
+    return tests
+
+
+def fit(data: str | Path, model: str, *, emit: Emit = silent, **options: Any) -> Run:
+    """Compare strategies on `data` with `model`, as `frostline fit` does.
+
+    Args:
+        data: a folder of class folders, or of train/ val/ test/ folders of them.
+        model: a spec such as `timm:resnet18` or `torch:FILE.py:factory`.
+        emit: called with every event (base.events).
+        options: the fields of :class:`frostline.recipe.settings.Settings`; paths and numbers may be given plainly.
+
+    Returns:
+        Run: `path` of the RUN folder and `result`, the record.
+
+    Raises:
+        FrostlineError: what was found, what was expected, what to do next.
+    """
+    unknown = sorted(set(options) - set(Settings.__dataclass_fields__))
+    if unknown:
+        raise RecipeError(f"fit() has no option {unknown[0]!r}.", f"Options: {', '.join(Settings.__dataclass_fields__)}.")
+    convert: dict[str, Callable[[Any], Any]] = {"out": Path, "weights": str, "store": str, "strategies": _names,
+                                                "mean": _numbers, "std": _numbers}  # fmt: skip
+    given = {k: convert[k](v) if k in convert and v is not None else v for k, v in options.items()}
+    settings = Settings(data=Path(data), model=model, **given)
+    prepare_process(settings.threads)
+    return run(settings, emit)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    return tuple(float(v) for v in np.atleast_1d(value))
+
+
+class _CallableModule(ModuleType):
+    """Lets `frostline.fit(...)` work although this module bears the function's name (docs/decisions/0004)."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Run:
+        return fit(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,0 +1,1 @@
+"""Networks from every source, the stage map, cuts, heads and normalisation policies. Nothing heavy is imported here."""

@@ -1,0 +1,153 @@
+"""Clean cuts: module boundaries where exactly one live tensor depends on parameters and inputs (DESIGN 4.4).
+
+A tensor is live at a boundary when it is born before it and read after it. Live tensors that depend on inputs only
+(masks) or on nothing that was computed are made again by the suffix; the modules that make them run for real.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from frostline.models.channels import channel_axis
+from frostline.models.recorder import PARAMETER, Boundary, Recording, TensorRecord, storage_key
+
+Layout = Literal["contiguous", "channels_last", "strided"]
+Place = tuple[Literal["in", "out"], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A point where a network can be cut in two: before a module (`in`) or after it (`out`)."""
+
+    where: Literal["in", "out"]
+    module: str
+    pick: int  # which tensor among the module's arguments or results
+    needs: tuple[int, ...]  # raw inputs that the suffix reads too
+    real: tuple[str, ...]  # modules before the cut that the suffix runs for real
+    shape: tuple[int, ...]  # with the example's batch axis
+    dtype: torch.dtype
+    layout: Layout
+    channel_axis: int
+    mutated: bool  # a later operation writes into the activation: the suffix has to work on a copy
+    batch: int  # samples in the example
+    index: int  # the boundary's number in the recording
+    clock: int  # operations before it
+    prefix_parameters: tuple[str, ...]  # read before the cut
+    straddling: tuple[str, ...]  # read before and after it: must stay frozen
+
+    @property
+    def name(self) -> str:
+        return f"{'before' if self.where == 'in' else 'after'} {self.module}"
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.where, self.module, self.pick
+
+
+def find_cuts(recording: Recording) -> dict[Place, Cut | str]:
+    """For every module boundary a Cut, or the reason why the network can't be cut there."""
+    reads = {name: clocks for name, clocks in recording.reads(recording.parameter_names).items() if clocks}
+    found: dict[Place, Cut | str] = {}
+    for boundary, live in zip(recording.boundaries, _live(recording), strict=True):
+        if not boundary.module:
+            continue
+        if recording.calls[boundary.module] != 1:
+            reason = f"{boundary.module} is called {recording.calls[boundary.module]} times"
+            found[boundary.where, boundary.module] = reason
+            continue
+        main = _main(recording, boundary, live)
+        place = boundary.where, boundary.module
+        found[place] = main if isinstance(main, str) else _cut(recording, boundary, live, main, reads)
+    return found
+
+
+def _live(recording: Recording) -> list[list[int]]:
+    """For each boundary the tensors that are born before it and read after it."""
+    clocks = [b.clock for b in recording.boundaries]
+    live: list[list[int]] = [[] for _ in clocks]
+    for key, record in recording.tensors.items():
+        if record.born >= 0 and record.reads:
+            for i in range(bisect_left(clocks, record.born), bisect_left(clocks, record.reads[-1])):
+                live[i].append(key)
+    return live
+
+
+def _is_main(record: TensorRecord) -> bool:
+    return bool(record.taint & PARAMETER) and bool(record.taint & ~PARAMETER)
+
+
+def _main(recording: Recording, boundary: Boundary, live: Iterable[int]) -> int | str:
+    """The one tensor to cut at, or why there is none (rules 1 and 2 of notes/platform.md section 6)."""
+    mains = [key for key in live if _is_main(recording.tensors[key])]
+    if not mains:
+        return "nothing that depends on weights and inputs is needed after it"
+    if len(mains) > 1:
+        makers = Counter(recording.tensors[key].maker or "the network itself" for key in mains)
+        return f"{len(mains)} tensors are needed after it (made in {', '.join(sorted(makers))})"
+    record = recording.tensors[mains[0]]
+    if mains[0] not in boundary.tensors:
+        return f"what is needed after it is another tensor (made in {record.maker or 'the network itself'})"
+    if not record.tensor.is_floating_point():
+        return f"what is needed after it is {record.tensor.dtype}, not a floating-point tensor"
+    if boundary.where == "out" and record.born <= recording.first("in", boundary.module).clock:
+        return "it hands on its own input, which others may hold too"
+    if boundary.where == "in" and record.reads[-1] > recording.first("out", boundary.module).clock:
+        return "its input is read again later (a residual or skip connection)"
+    return mains[0]
+
+
+def _cut(
+    recording: Recording, boundary: Boundary, live: Iterable[int], main: int, reads: dict[str, tuple[int, ...]]
+) -> Cut:
+    tensor, clock = recording.tensors[main].tensor, boundary.clock
+    others = [key for key in live if key != main]
+    taint = 0
+    for key in others:
+        taint |= recording.tensors[key].taint
+    before = tuple(name for name, clocks in reads.items() if clocks[0] <= clock)
+    return Cut(
+        where=boundary.where,
+        module=boundary.module,
+        pick=boundary.tensors.index(main),
+        needs=tuple(i for i in range(len(recording.inputs)) if taint & (2 << i)),
+        real=_real_modules(recording, boundary, others),
+        shape=tuple(tensor.shape),
+        dtype=tensor.dtype,
+        layout=layout_of(tensor),
+        channel_axis=channel_axis(recording, main),
+        mutated=any(t > clock for t in recording.writes.get(storage_key(tensor), ())),
+        batch=recording.batch,
+        index=boundary.index,
+        clock=clock,
+        prefix_parameters=before,
+        straddling=tuple(name for name in before if reads[name][-1] > clock),
+    )
+
+
+def _real_modules(recording: Recording, boundary: Boundary, others: Iterable[int]) -> tuple[str, ...]:
+    """Modules left before the boundary that return what the suffix needs besides the activation, or its ancestors."""
+    needed, queue = set(others), list(others)
+    for key in queue:  # grows while it is walked
+        fresh = set(recording.tensors[key].parents) - needed
+        needed |= fresh
+        queue.extend(fresh)
+    if not needed:
+        return ()
+    earlier = recording.boundaries[: boundary.index + 1]
+    names = {b.module for b in earlier if b.where == "out" and b.module and needed.intersection(b.tensors)}
+    return tuple(sorted(names))
+
+
+def layout_of(tensor: torch.Tensor) -> Layout:
+    """How the tensor lies in memory; a stored activation has to be given back the same way."""
+    if tensor.is_contiguous():
+        return "contiguous"
+    if tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        return "channels_last"
+    return "strided"

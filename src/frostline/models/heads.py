@@ -1,0 +1,163 @@
+"""The network's own head, new heads, and what a probe reads from an activation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from frostline.base.errors import ModelError
+from frostline.models.recorder import Recording, record, tensors_of
+from frostline.models.split import Split
+
+HINT = "Give a network that ends in an nn.Linear (or a 1x1 nn.Conv2d) and returns its output as it is."
+RESHAPES = ("view", "reshape", "squeeze", "flatten", "clone", "alias", "detach", "select", "_to_copy", "slice")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadSite:
+    """Where the classifier sits: its module path, and the features and classes it maps between."""
+
+    path: str
+    kind: Literal["linear", "conv"]
+    in_features: int
+    out_features: int
+
+    def owns(self, name: str) -> bool:
+        """Whether a parameter or module of that name belongs to the head."""
+        return name == self.path or name.startswith(self.path + ".")
+
+
+def find_head(recording: Recording) -> HeadSite:
+    """The last module with weights that ran: a linear layer, called once, whose output is the network's.
+
+    Raises ModelError that says what was found instead.
+    """
+    path = _last_with_weights(recording)
+    module = recording.model.get_submodule(path)
+    kind = type(module).__name__
+    if isinstance(module, nn.Linear):
+        site = HeadSite(path=path, kind="linear", in_features=module.in_features, out_features=module.out_features)
+    elif isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1:
+        site = HeadSite(path=path, kind="conv", in_features=module.in_channels, out_features=module.out_channels)
+    else:
+        raise ModelError(f"The last layer with weights, {path}, is a {kind}, not a linear layer.", HINT)
+    if recording.calls[path] != 1:
+        raise ModelError(f"The last layer, {path}, is called {recording.calls[path]} times in one run.", HINT)
+    between = _after_head(recording, path)
+    if between:
+        raise ModelError(f"What the network returns isn't the output of its last layer {path}: {between}.", HINT)
+    return site
+
+
+def _last_with_weights(recording: Recording) -> str:
+    """Module that made the last read of a parameter, by the recorded runs."""
+    modules = dict(recording.model.named_modules())
+    for boundary in reversed(recording.boundaries):
+        owner = modules[boundary.module]
+        if boundary.where == "out" and boundary.module and any(True for _ in owner.parameters(recurse=False)):
+            return boundary.module
+    raise ModelError("The network has no layer with weights below it.", HINT)
+
+
+def _after_head(recording: Recording, path: str) -> str:
+    """What stands between the head's output and the network's, in words; empty where only the shape may change."""
+    made = set(recording.first("out", path).tensors)
+    try:
+        key = id(logits(recording.output))
+    except ModelError as error:
+        return error.message
+    while key not in made:
+        entry = recording.tensors[key]
+        words = entry.operation.split(".")
+        if not entry.parents or not any(word in entry.operation for word in RESHAPES):
+            return f"{words[1]} comes after it" if len(words) > 1 else "it takes another way"
+        key = entry.parents[0]
+    return ""
+
+
+def logits(output: Any) -> Tensor:
+    """The tensor of class scores in what a network returns: the tensor itself, the entry `logits`, or the only one.
+
+    Scores of shape (N, classes, 1, 1) come as they are; :func:`flat_logits` gives (N, classes). Raises ModelError
+    where several tensors are returned and none is named.
+    """
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
+        return cast(Tensor, output["logits"])
+    if isinstance(getattr(output, "logits", None), Tensor):
+        return cast(Tensor, output.logits)
+    found = list(tensors_of(output))
+    if len(found) != 1:
+        raise ModelError(f"the network returns {len(found)} tensors and none is called logits", HINT)
+    return found[0]
+
+
+def flat_logits(output: Any) -> Tensor:
+    """Class scores as (N, classes)."""
+    scores = logits(output)
+    return scores.flatten(1) if scores.ndim > 2 else scores
+
+
+def head_of(model: nn.Module, *example_inputs: Tensor) -> HeadSite:
+    """:func:`find_head` with a run of its own."""
+    return find_head(record(model, example_inputs))
+
+
+def new_head(module: nn.Module, site: HeadSite, classes: int) -> nn.Module:
+    """Put a zero head of `classes` outputs in the place of the network's own; returns the new layer.
+
+    Zero weights and bias (Kolesnikov et al., "Big Transfer", ECCV 2020, section 3.3): the first step starts from
+    equal class probabilities without the luck of a draw, so strategies stay paired.
+    """
+    old = module.get_submodule(site.path)
+    reference = next(old.parameters())
+    head: nn.Module
+    if site.kind == "linear":
+        head = nn.Linear(site.in_features, classes, device="meta", dtype=reference.dtype)
+    else:
+        head = nn.Conv2d(site.in_features, classes, 1, device="meta", dtype=reference.dtype)
+    head = head.to_empty(device=reference.device).train(old.training)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.zero_()
+    owner, _, name = site.path.rpartition(".")
+    setattr(module.get_submodule(owner), name, head)
+    return head
+
+
+def pool(activation: Tensor, *, channel_axis: int) -> Tensor:
+    """Features (N, D) of an activation: the mean over every axis but the samples' and the channels'.
+
+    (N, D) comes as it is; (N, T, D) is averaged over tokens, (N, C, H, W) and (N, H, W, C) over places.
+    `channel_axis` is the one that the cut recorded.
+    """
+    axes = [axis for axis in range(1, activation.ndim) if axis != channel_axis % activation.ndim]
+    return activation.mean(axes) if axes else activation
+
+
+class CutNetwork(nn.Module):
+    """A network that ends after a stage: a linear head reads the pooled activation. Shares the base module."""
+
+    def __init__(self, split: Split, classes: int) -> None:
+        super().__init__()
+        self.base = split.model
+        self.split = split
+        reference = next(split.model.parameters())
+        self.in_features = split.cut.shape[split.cut.channel_axis]
+        head = nn.Linear(self.in_features, classes, device="meta", dtype=reference.dtype)
+        self.head = head.to_empty(device=reference.device)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def features(self, *inputs: Tensor) -> Tensor:
+        """Pooled features (N, D) at the cut."""
+        return pool(self.split.prefix(*inputs), channel_axis=self.split.cut.channel_axis)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Class scores (N, classes)."""
+        return cast(Tensor, self.head(self.features(*inputs)))

@@ -1,0 +1,136 @@
+"""A network as a source gives it: how to build it afresh, its weights, its preprocessing, and what identifies it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from frostline.base.hashing import hash_tensors, hash_values
+from frostline.data.preprocess import Preprocess
+from frostline.models.guard import forked_seed
+from frostline.models.heads import head_of
+from frostline.models.weights import LoadReport, compare_weights, load_weights, read_weights
+
+__all__ = [
+    "CodeFile", "LoadReport", "Network", "NetworkOptions", "example_input", "finished", "load_weights", "pretrained",
+    "read_weights", "seeded",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeFile:
+    """The user's own code, as it was when it ran."""
+
+    path: str
+    sha256: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkOptions:
+    """What a user may say about a network: `weights` is a file's path or `random`; `size` in pixels."""
+
+    weights: str | None = None
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network that can be built any number of times.
+
+    `build(seed)` gives a fresh one, its weights drawn under a forked generator: the global one isn't disturbed.
+    `weights` is None where the factory loads its own (`self_loading`: two seeds give the same weights, so training
+    from scratch isn't possible) or where random ones were asked for. `fingerprint` is a hash of the spec, code,
+    arguments, the packages that define the architecture, and the weights.
+    """
+
+    spec: str
+    source: str
+    build: Callable[[int], nn.Module]
+    weights: Mapping[str, Tensor] | None
+    weights_name: str
+    self_loading: bool
+    preprocess: Preprocess
+    classes: tuple[str, ...] | None
+    code: CodeFile | None
+    fingerprint: str
+    load_report: LoadReport | None = None  # how the weights fit; None where none were loaded
+    loaded_head: str | None = None  # the head's path, where it had to be looked at to load the weights
+    model_args: Mapping[str, Any] = field(default_factory=dict)  # for the factory, as the user gave them
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """Hash over names and values of the weights that were loaded; None where none were."""
+        return None if self.weights is None else hash_tensors(self.weights)
+
+
+def seeded(factory: Callable[[], nn.Module]) -> Callable[[int], nn.Module]:
+    """A builder that draws the weights from a seed."""
+
+    def build(seed: int) -> nn.Module:
+        with forked_seed(seed):
+            return factory()
+
+    return build
+
+
+def example_input(preprocess: Preprocess, rows: int = 2) -> Tensor:
+    """Inputs (rows, C, H, W) of the network's shape, standard normal, always the same: for recording a run."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn((rows, preprocess.channels, *preprocess.size), generator=generator)
+
+
+def pretrained(network: Network) -> nn.Module:
+    """The network with its weights loaded, in inference mode. Raises ModelError where they don't fit."""
+    module = network.build(0)
+    if network.weights is not None:
+        load_weights(module, network.weights, head=network.loaded_head)
+    return module.eval()
+
+
+def finished(
+    *,
+    spec: str,
+    source: str,
+    build: Callable[[int], nn.Module],
+    weights: Mapping[str, Tensor] | None,
+    weights_name: str,
+    preprocess: Preprocess,
+    identity: Mapping[str, Any],
+    self_loading: bool = False,
+    classes: tuple[str, ...] | None = None,
+    code: CodeFile | None = None,
+) -> Network:
+    """A Network whose weights have been tried: raises ModelError at once where they don't fit.
+
+    `identity` holds what defines the architecture: the spec's lasting form, arguments, versions of packages.
+    """
+    report, head = None, None
+    module = build(0)
+    if weights is not None:
+        if not compare_weights(module, weights).clean:
+            head = head_of(module, example_input(preprocess)).path
+        report = load_weights(module, weights, head=head)
+    code_hash = code.sha256 if code else None
+    contents = "random" if weights_name == "random" else hash_tensors(module.state_dict())
+    return Network(
+        spec=spec,
+        source=source,
+        build=build,
+        weights=weights,
+        weights_name=weights_name,
+        self_loading=self_loading,
+        preprocess=preprocess,
+        classes=classes,
+        code=code,
+        fingerprint=hash_values(identity, code_hash, contents, torch.__version__),
+        load_report=report,
+        loaded_head=head,
+    )

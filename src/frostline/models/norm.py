@@ -1,0 +1,94 @@
+"""What moves and what doesn't: training flags and gradients of every module, with the BatchNorm policies (DESIGN 2).
+
+BatchNorm follows its part's policy, whatever else the part does:
+
+| policy     | running statistics | scale and shift |
+|------------|--------------------|-----------------|
+| frozen     | fixed (inference)  | fixed           |
+| statistics | adapt              | fixed           |
+| affine     | fixed (inference)  | trained         |
+| all        | adapt              | trained         |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from frostline.models.stages import StageMap
+from frostline.recipe.recipe import Part
+
+STATISTICS_MOVE = frozenset({"statistics", "all"})
+AFFINE_TRAINED = frozenset({"affine", "all"})
+
+
+def set_training(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], head: Part) -> None:
+    """Put the network into the state that a phase asks for; call it again after every `train()`.
+
+    `parts[i]` is what happens to stage i + 1. What is read (called) in several stages is trained only where all of
+    them are, so a parameter that a frozen prefix reads too stays frozen; what never runs in inference stays frozen.
+    A container is in training mode where any part that runs within it is.
+    """
+    by_stage = (*parts, head)
+    for name, module in model.named_modules():
+        module.training = _trains(name, module, stage_map, by_stage)
+    trained = trained_parameters(model, stage_map, parts, head)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in trained)
+
+
+def _trains(name: str, module: nn.Module, stage_map: StageMap, by_stage: Sequence[Part]) -> bool:
+    found = _parts(_module_stages(name, stage_map), by_stage)
+    if isinstance(module, _BatchNorm):
+        return bool(found) and all(part.batchnorm in STATISTICS_MOVE for part in found)
+    container = next(module.children(), None) is not None
+    if container:  # its own flag must not keep batch norm below from adapting, nor make frozen code draw at random
+        return any(part.trained or part.batchnorm in STATISTICS_MOVE for part in found)
+    return bool(found) and all(part.trained for part in found)
+
+
+def _parts(stages: Sequence[int], by_stage: Sequence[Part]) -> list[Part]:
+    return [by_stage[stage - 1] for stage in stages]
+
+
+def _module_stages(name: str, stage_map: StageMap) -> tuple[int, ...]:
+    if stage_map.head.owns(name):
+        return (len(stage_map.stages) + 1,)
+    return stage_map.module_stages.get(name, ())
+
+
+def _batchnorm_prefixes(model: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm):
+            yield name, module
+
+
+def trained_parameters(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], head: Part) -> dict[str, int]:
+    """Names of the parameters that this phase trains, each with its stage (S + 1: the head)."""
+    by_stage = (*parts, head)
+    affine = {
+        f"{prefix}.{own}" if prefix else own
+        for prefix, module in _batchnorm_prefixes(model)
+        for own, _ in module.named_parameters(recurse=False)
+    }
+    trained: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        stages = (len(by_stage),) if stage_map.head.owns(name) else stage_map.parameter_stages.get(name, ())
+        found = _parts(stages, by_stage)
+        moves = [part.batchnorm in AFFINE_TRAINED if name in affine else part.trained for part in found]
+        if moves and all(moves) and parameter.is_floating_point():
+            trained[name] = stages[0]
+    return trained
+
+
+def moving_buffers(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], head: Part) -> dict[str, int]:
+    """BatchNorm statistics that this phase moves on purpose, each with its stage."""
+    by_stage = (*parts, head)
+    moving: dict[str, int] = {}
+    for prefix, module in _batchnorm_prefixes(model):
+        if _trains(prefix, module, stage_map, by_stage):
+            stage = _module_stages(prefix, stage_map)[0]
+            moving |= {f"{prefix}.{own}": stage for own, _ in module.named_buffers(recurse=False)}
+    return moving

@@ -1,0 +1,191 @@
+"""What a network's modules return for inputs of a given shape, without the values: enough to leave modules out.
+
+Shared by all copies of one architecture, whatever their weights: a study that trains hundreds of copies learns once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from frostline.models.cuts import Cut
+from frostline.models.guard import exact, untouched
+
+Signature = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hollow:
+    """Shape, strides, type and place of a tensor that isn't there."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Hollow:
+        return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
+
+    def make(self) -> Tensor:
+        """Memory that nobody has touched, so it costs nothing until somebody does."""
+        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
+
+    def make_poisoned(self) -> Tensor:
+        """Filled with NaN (whole numbers: 0), so that any leak into a result is seen at once."""
+        extent = 1 + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
+        size = (0,) if 0 in self.shape else (extent,)
+        value = float("nan") if self.dtype.is_floating_point else 0
+        return torch.full(size, value, dtype=self.dtype, device=self.device).as_strided(self.shape, self.stride)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A module's result with hollow tensors in it; containers (named tuples, model outputs) keep their type."""
+
+    spec: TreeSpec
+    leaves: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, value: Any) -> Template:
+        leaves, spec = tree_flatten(value)
+        return cls(spec, tuple(Hollow.of(x) if isinstance(x, Tensor) else x for x in leaves))
+
+    def fill(self, poison: bool) -> Any:
+        return tree_unflatten([_made(x, poison) for x in self.leaves], self.spec)
+
+    def filled_with(self, pick: int, value: Tensor, poison: bool) -> Any:
+        """The result with `value` as its `pick`-th tensor."""
+        where = [i for i, x in enumerate(self.leaves) if isinstance(x, Hollow)][pick]
+        leaves = [value if i == where else _made(x, poison) for i, x in enumerate(self.leaves)]
+        return tree_unflatten(leaves, self.spec)
+
+
+def _made(leaf: Any, poison: bool) -> Any:
+    if not isinstance(leaf, Hollow):
+        return leaf
+    return leaf.make_poisoned() if poison else leaf.make()
+
+
+def replaced(value: Any, pick: int, tensor: Tensor) -> Any:
+    """The same nested value with its `pick`-th tensor put in place."""
+    leaves, spec = tree_flatten(value)
+    where = [i for i, x in enumerate(leaves) if isinstance(x, Tensor)][pick]
+    leaves[where] = tensor
+    return tree_unflatten(leaves, spec)
+
+
+@dataclass(slots=True)
+class Trace:
+    """One run's module calls for one input signature: when each was first entered and last left, what it returned."""
+
+    entered: dict[str, int] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    results: dict[str, list[Template]] = field(default_factory=dict)
+
+    def finished(self, cut: Cut) -> set[str]:
+        """Modules all of whose calls are over at the cut."""
+        at = self.entered[cut.module] if cut.where == "in" else self.left[cut.module]
+        return {name for name, last in self.left.items() if last <= at}
+
+    def stubs(self, cut: Cut) -> dict[str, list[Template]]:
+        """The outermost modules that the suffix leaves out, and what they return call by call."""
+        kept = (cut.module, *cut.real)
+        done = {name for name in self.finished(cut) if not any(_inside(name, other) for other in kept)}
+        outer = (name for name in done if not any(parent in done for parent in _ancestors(name)))
+        return {name: self.results[name] for name in sorted(outer)}
+
+
+def _inside(name: str, other: str) -> bool:
+    return name == other or name.startswith(other + ".")
+
+
+def _ancestors(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts))]
+
+
+def signature(inputs: Sequence[Tensor]) -> Signature:
+    """What the shapes of all results depend on: shapes, strides, types and places of the inputs, and autocast."""
+    kinds = {x.device.type for x in inputs}
+    casts = tuple((k, torch.get_autocast_dtype(k)) for k in sorted(kinds) if torch.is_autocast_enabled(k))
+    return (*((tuple(x.shape), x.stride(), x.dtype, x.device) for x in inputs), casts)
+
+
+class SkeletonStore:
+    """Traces by input signature. May be shared by the splits of networks that are built alike."""
+
+    def __init__(self) -> None:
+        self._traces: dict[Signature, Trace] = {}
+        self._stubs: dict[tuple[Signature, tuple[str, str, int]], dict[str, list[Template]]] = {}
+
+    def trace(self, model: nn.Module, inputs: Sequence[Tensor], key: Signature | None = None) -> Trace:
+        """The trace for these inputs; learnt by one run in inference mode where the signature is new."""
+        key = signature(inputs) if key is None else key
+        if key not in self._traces:
+            self._traces[key], _ = learn(model, inputs)
+        return self._traces[key]
+
+    def learn(self, model: nn.Module, inputs: Sequence[Tensor]) -> Any:
+        """Learn the trace for these inputs and return the network's output of that run."""
+        self._traces[signature(inputs)], output = learn(model, inputs)
+        return output
+
+    def stubs(self, model: nn.Module, cut: Cut, inputs: Sequence[Tensor], key: Signature) -> dict[str, list[Template]]:
+        if (key, cut.key) not in self._stubs:
+            self._stubs[key, cut.key] = self.trace(model, inputs, key).stubs(cut)
+        return self._stubs[key, cut.key]
+
+    def result(self, cut: Cut, key: Signature) -> Template:
+        """What the cut's own module returns."""
+        return self._traces[key].results[cut.module][0]
+
+    def __contains__(self, key: Signature) -> bool:
+        return key in self._traces
+
+    def __len__(self) -> int:
+        return len(self._traces)
+
+
+def learn(model: nn.Module, inputs: Sequence[Tensor]) -> tuple[Trace, Any]:
+    """Run the network once, note every module's results, and give the output too. The module is left as it was."""
+    trace, clock, handles = Trace(), itertools.count(), []
+    names = {m: n for n, m in model.named_modules() if n}
+
+    def enter(module: nn.Module, _args: Any) -> None:
+        trace.entered.setdefault(names[module], next(clock))
+
+    def leave(module: nn.Module, _args: Any, result: Any) -> None:
+        trace.left[names[module]] = next(clock)
+        trace.results.setdefault(names[module], []).append(Template.of(result))
+
+    with untouched(model), exact(), torch.no_grad():
+        model.eval()
+        try:
+            for module in names:
+                handles.append(module.register_forward_pre_hook(enter))
+                handles.append(module.register_forward_hook(leave))
+            output = model(*(x.detach().clone() for x in inputs))
+        finally:
+            for handle in handles:
+                handle.remove()
+    return trace, output
+
+
+def stub(results: Sequence[Template], poison: bool) -> Callable[..., Any]:
+    """A forward that does nothing and returns hollow results, call by call."""
+    if len(results) > 1:
+        turn = itertools.cycle(results)
+        return lambda *_args, **_kwargs: next(turn).fill(poison)
+    (only,) = results
+    if len(only.leaves) == 1 and isinstance(only.leaves[0], Hollow) and only.spec.is_leaf():
+        hollow = only.leaves[0]
+        make = hollow.make_poisoned if poison else hollow.make
+        return lambda *_args, **_kwargs: make()
+    return lambda *_args, **_kwargs: only.fill(poison)

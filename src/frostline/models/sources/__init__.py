@@ -1,0 +1,35 @@
+"""Where networks come from: one file a source, found by the prefix of the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from frostline.base.errors import ModelError, nearest
+from frostline.models.network import Network, NetworkOptions
+from frostline.models.sources import timm_source, torch_file, torchvision_source
+
+FORMS = "Forms: timm:NAME, torchvision:NAME, torch:FILE.py:factory."
+
+SOURCES: dict[str, Callable[[str, NetworkOptions], Network]] = {
+    "torch": torch_file.load,
+    "timm": timm_source.load,
+    "torchvision": torchvision_source.load,
+}
+
+
+def load_network(spec: str, options: NetworkOptions | None = None) -> Network:
+    """The network that a spec names, with its weights read and tried.
+
+    Raises ModelError for an unknown or malformed spec, a name that isn't known (the nearest is suggested), code that
+    fails, weights that don't fit, or weights that would have to be downloaded where there is no connection.
+    """
+    prefix, colon, rest = spec.partition(":")
+    if prefix not in SOURCES or not colon:
+        close = nearest(prefix, SOURCES) if colon else ""
+        suggestion = close if close.startswith("Did") else ""
+        raise ModelError(f"--model {spec!r} names no source of networks.", f"{suggestion} {FORMS}".strip())
+    if not rest:
+        raise ModelError(f"--model {spec!r} has nothing after the colon.", FORMS)
+    options = options or NetworkOptions()
+    return replace(SOURCES[prefix](rest, options), model_args=dict(options.model_args))

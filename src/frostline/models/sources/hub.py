@@ -1,0 +1,70 @@
+"""What the hub sources share: is the place to download from within reach, and what to say where it isn't."""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from frostline.base.errors import ModelError
+
+SECONDS = 4.0  # hub clients retry for the better part of a minute; a user who is offline hears it after this long
+
+
+def reachable(url: str, seconds: float = SECONDS) -> bool:
+    """Whether the server answers at all (any status will do), within a few seconds."""
+    answered: list[bool] = []
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds):
+                answered.append(True)
+        except urllib.error.HTTPError:
+            answered.append(True)
+        except (OSError, ValueError):
+            return
+
+    asking = threading.Thread(target=ask, daemon=True)  # name resolution has no time limit of its own
+    asking.start()
+    asking.join(seconds)
+    return bool(answered)
+
+
+def offline(spec: str) -> ModelError:
+    return ModelError(
+        f"The weights of {spec} have to be downloaded and there is no connection.",
+        "Give --weights FILE, or --weights random.",
+    )
+
+
+def downloaded(spec: str, url: str, fetch: Callable[[], Mapping[str, Tensor]], *, cached: bool) -> Mapping[str, Tensor]:
+    """Weights from the hub, or from its local cache; raises ModelError at once where neither can be had."""
+    if not cached and not reachable(url):
+        raise offline(spec)
+    try:
+        return fetch()
+    except Exception as error:  # the hub clients raise dozens of kinds
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(
+            f"The weights of {spec} couldn't be downloaded ({first}).", "Give --weights FILE, or --weights random."
+        ) from error
+
+
+def called(spec: str, factory: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> Callable[[], nn.Module]:
+    """The factory with its arguments; what it raises becomes a ModelError that names the spec."""
+
+    def make() -> nn.Module:
+        try:
+            return factory(**arguments)
+        except Exception as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ModelError(
+                f"{spec} can't be built with {dict(arguments)!r} ({type(error).__name__}: {first}).",
+                "Mend --model-args.",
+            ) from error
+
+    return make

@@ -1,0 +1,270 @@
+"""The stage map of any network: its stages in order, a verified cut after each, and which stage reads which weights."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Literal
+
+from torch import Tensor, nn
+
+from frostline.base.errors import ModelError, nearest
+from frostline.base.records import StageInfo
+from frostline.models.cuts import Cut, Place, find_cuts
+from frostline.models.heads import HeadSite, find_head
+from frostline.models.recorder import Recording, record
+from frostline.models.segments import Segment, find_segments
+from frostline.models.skeleton import SkeletonStore
+from frostline.models.split import InputSpec, Split
+from frostline.models.verify import verify_cuts
+
+FP32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageMap:
+    """Stages 1..S, the cut after each, and where every parameter, buffer and module belongs.
+
+    Numbers in the mappings are stages, S + 1 is the head, 0 is never read (never called) in inference. What is read
+    (called) in several stages has its first one in `*_stage` and all of them in `*_stages`.
+    """
+
+    stages: tuple[StageInfo, ...]
+    cuts: tuple[Cut | None, ...]  # cuts[i] is at the end of stage i + 1
+    head: HeadSite
+    parameter_stages: Mapping[str, tuple[int, ...]]
+    buffer_stages: Mapping[str, tuple[int, ...]]
+    module_stages: Mapping[str, tuple[int, ...]]  # modules that ran, containers too; from first to last stage
+    input_specs: tuple[InputSpec, ...]
+    skeletons: SkeletonStore
+
+    @property
+    def parameter_stage(self) -> Mapping[str, int]:
+        return {name: _first(stages) for name, stages in self.parameter_stages.items()}
+
+    @property
+    def buffer_stage(self) -> Mapping[str, int]:
+        return {name: _first(stages) for name, stages in self.buffer_stages.items()}
+
+    @property
+    def module_stage(self) -> Mapping[str, int]:
+        return {name: _first(stages) for name, stages in self.module_stages.items()}
+
+    @property
+    def straddling(self) -> Mapping[int, tuple[str, ...]]:
+        """Stage K -> parameters read on both sides of the cut after it; they must stay frozen for that cut."""
+        return {k: cut.straddling for k, cut in enumerate(self.cuts, 1) if cut is not None and cut.straddling}
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the first input, without the batch axis."""
+        return self.input_specs[0].shape[1:]
+
+    @property
+    def operations(self) -> float:
+        """Floating-point operations of one sample's forward pass up to the head."""
+        return sum(stage.operations for stage in self.stages)
+
+    def cut_after(self, stage: int) -> Cut:
+        """The cut at the end of a stage (from 1); raises ModelError where there is none."""
+        cut = self.cuts[stage - 1]
+        if cut is None:
+            info = self.stages[stage - 1]
+            raise ModelError(f"The network can't be cut after stage {stage} ({info.name}): {info.why_not}.", CUT_HINT)
+        return cut
+
+    def split(self, model: nn.Module, stage: int) -> Split:
+        """`model`, a network built like the mapped one, cut after a stage; what was learnt about it is shared."""
+        return Split(model, self.cut_after(stage), input_specs=self.input_specs, skeletons=self.skeletons)
+
+
+CUT_HINT = "See the stage map: frostline stages SPEC."
+
+
+def _first(stages: tuple[int, ...]) -> int:
+    return stages[0] if stages else 0
+
+
+def stage_map(model: nn.Module, *example_inputs: Tensor, verify: Iterable[int] | Literal["all"] = ()) -> StageMap:
+    """Run the network once in inference mode and map it; `example_inputs` hold 2 samples or more along the first axis.
+
+    The cuts after the stages that `verify` names are proven (see :mod:`verify`); one that fails is withdrawn with the
+    reason. The module is left as it was. Raises ModelError where no head or no stage is found.
+    """
+    recording = record(model, example_inputs)
+    head = find_head(recording)
+    places = find_cuts(recording)
+    segments = find_segments(recording, places, head)
+    if not segments:
+        raise ModelError(
+            f"The network has no weights before its head {head.path}, so there is nothing to freeze.",
+            "Give a network with at least one layer before the last.",
+        )
+    ends = [_end(recording, places, s, after) for s, after in pairwise(segments)]
+    ends.append(_last_end(recording, places, head))
+    result = _assemble(recording, head, segments, ends, [InputSpec.of(x) for x in example_inputs])
+    wanted = range(1, len(segments) + 1) if verify == "all" else verify
+    cuts = {k: cut for k in wanted if (cut := result.cuts[k - 1]) is not None}
+    return _without(result, verify_cuts(model, cuts, example_inputs, skeletons=result.skeletons))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """Where a stage ends: at a clean cut, or (cut None) before the next stage begins."""
+
+    index: int
+    clock: int
+    shape: tuple[int, ...]
+    cut: Cut | None
+    why_not: str | None = None
+
+
+def _end(recording: Recording, places: Mapping[Place, Cut | str], segment: Segment, after: Segment) -> _End:
+    """The last clean boundary from a segment's exit to the next one's entry; ties go to exits, then outer modules."""
+    clean = [c for c in places.values() if isinstance(c, Cut) and segment.left <= c.index <= after.entered]
+    if clean:
+        cut = max(clean, key=lambda c: (c.clock, c.where == "out", -c.module.count("."), c.index))
+        return _end_at(recording, cut)
+    reason = places[_last_place(places, segment.name)]
+    at = recording.boundaries[after.entered]
+    tensors = recording.first("out", segment.name).tensors
+    shape = tuple(recording.tensors[tensors[0]].tensor.shape) if tensors else ()
+    return _End(index=at.index, clock=at.clock, shape=shape, cut=None, why_not=str(reason))
+
+
+def _last_place(places: Mapping[Place, Cut | str], module: str) -> Place:
+    return ("out", module) if ("out", module) in places else ("in", module)
+
+
+def _end_at(recording: Recording, cut: Cut) -> _End:
+    if cut.shape[0] != recording.batch:
+        reason = f"its output has {cut.shape[0]} rows for {recording.batch} samples"
+        return _End(index=cut.index, clock=cut.clock, shape=cut.shape, cut=None, why_not=reason)
+    return _End(index=cut.index, clock=cut.clock, shape=cut.shape, cut=cut)
+
+
+def _last_end(recording: Recording, places: Mapping[Place, Cut | str], head: HeadSite) -> _End:
+    """The last stage ends where the head begins: after the network's own pooling."""
+    place = places["in", head.path]
+    if isinstance(place, Cut):
+        return _end_at(recording, place)
+    at = recording.first("in", head.path)
+    shape = tuple(recording.tensors[at.tensors[0]].tensor.shape)
+    return _End(index=at.index, clock=at.clock, shape=shape, cut=None, why_not=place)
+
+
+def _assemble(
+    recording: Recording,
+    head: HeadSite,
+    segments: Sequence[Segment],
+    ends: Sequence[_End],
+    input_specs: Sequence[InputSpec],
+) -> StageMap:
+    clocks = [end.clock for end in ends]
+
+    def stages_of(reads: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(sorted({1 + bisect_left(clocks, t) for t in times})) for name, times in reads.items()}
+
+    modules = _module_stages(recording, [end.index for end in ends])
+    parameters = stages_of(recording.reads(recording.parameter_names))
+    buffers = stages_of(recording.reads(recording.buffer_names))
+    for name, found in buffers.items():  # counters aren't read in inference: they go with the module that owns them
+        buffers[name] = found or modules.get(name.rpartition(".")[0], ())
+    skeletons = SkeletonStore()
+    return StageMap(
+        stages=tuple(_stage_infos(recording, segments, ends, parameters)),
+        cuts=tuple(end.cut for end in ends),
+        head=head,
+        parameter_stages=MappingProxyType(parameters),
+        buffer_stages=MappingProxyType(buffers),
+        module_stages=MappingProxyType(modules),
+        input_specs=tuple(input_specs),
+        skeletons=skeletons,
+    )
+
+
+def _module_stages(recording: Recording, ends: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Stages that each module's calls lie in; a container's from where it is entered to where it is left."""
+    found: dict[str, set[int]] = {}
+    open_calls: list[int] = []
+    for boundary in recording.boundaries:
+        # A boundary with an end's own number: entering is already the next stage, leaving is still this one.
+        if boundary.where == "in":
+            open_calls.append(1 + bisect_right(ends, boundary.index))
+        else:
+            last = 1 + bisect_left(ends, boundary.index)
+            found.setdefault(boundary.module, set()).update(range(open_calls.pop(), last + 1))
+    return {name: tuple(sorted(stages)) for name, stages in found.items()}
+
+
+def _stage_infos(
+    recording: Recording,
+    segments: Sequence[Segment],
+    ends: Sequence[_End],
+    parameters: Mapping[str, tuple[int, ...]],
+) -> Iterable[StageInfo]:
+    sizes = {recording.parameter_names[key]: recording.tensors[key].tensor.numel() for key in recording.parameter_names}
+    clocks = [0, *(end.clock for end in ends)]
+    for k, (segment, end) in enumerate(zip(segments, ends, strict=True), 1):
+        work = sum(n for t, n in recording.operations if clocks[k - 1] < t <= clocks[k])
+        shape = end.shape[1:]
+        extra = {} if end.cut is None else {"straddling": list(end.cut.straddling), "needs": list(end.cut.needs)}
+        yield StageInfo(
+            index=k,
+            name=segment.name,
+            parameters=sum(sizes[name] for name, stages in parameters.items() if _first(stages) == k),
+            output_shape=shape,
+            stored_bytes=FP32_BYTES * _product(end.shape) // recording.batch,
+            operations=work / recording.batch,
+            cuttable=end.cut is not None,
+            why_not=end.why_not,
+            cut=end.cut.name if end.cut is not None else None,
+            extra={key: value for key, value in extra.items() if value},
+        )
+
+
+def _product(shape: Sequence[int]) -> int:
+    result = 1
+    for n in shape:
+        result *= n
+    return result
+
+
+def _without(result: StageMap, failed: Mapping[int, str]) -> StageMap:
+    """The map without the cuts that didn't prove true."""
+    infos = [
+        replace(s, cuttable=False, why_not=failed[s.index], cut=None) if s.index in failed else s for s in result.stages
+    ]
+    cuts = [None if k in failed else cut for k, cut in enumerate(result.cuts, 1)]
+    return replace(result, stages=tuple(infos), cuts=tuple(cuts))
+
+
+def stages(model: nn.Module, *example_inputs: Tensor) -> tuple[StageInfo, ...]:
+    """The network's stages from input to head, each with its verified cut or the reason why there is none.
+
+    Raises ModelError where the network has no linear head or nothing before it.
+    """
+    return stage_map(model, *example_inputs, verify="all").stages
+
+
+def split(model: nn.Module, *example_inputs: Tensor, at: int | str) -> Split:
+    """The network cut after stage `at` (a name, or a number from 1; a name wins): see :class:`Split`.
+
+    Raises ModelError for a stage that doesn't exist or can't be cut.
+    """
+    mapped = stage_map(model, *example_inputs)
+    stage = _find(mapped, at)
+    failed = verify_cuts(model, {stage: mapped.cut_after(stage)}, example_inputs, skeletons=mapped.skeletons)
+    return _without(mapped, failed).split(model, stage)
+
+
+def _find(mapped: StageMap, at: int | str) -> int:
+    numbers = {stage.name: stage.index for stage in mapped.stages}
+    if str(at) in numbers:
+        return numbers[str(at)]
+    if str(at).isdecimal() and 1 <= int(at) <= len(mapped.stages):
+        return int(at)
+    raise ModelError(f"The network has no stage {at!r}, only 1 to {len(numbers)}.", nearest(str(at), numbers))

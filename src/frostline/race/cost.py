@@ -1,0 +1,54 @@
+"""Counted cost: floating-point operations from the stage map, never a timing, so the plan is reproducible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from frostline.base.records import StageInfo
+from frostline.recipe.recipe import Recipe
+
+BACKWARD = 2.0  # a backward pass costs about two forward passes (gradients of inputs and of weights)
+EXPECTED_STEPS = 150  # what a found length is counted as before it is known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """How much one training run reads: `rows` samples, `views` of each, `steps` batches of `batch_size`."""
+
+    rows: int
+    views: int
+    steps: int
+    batch_size: int
+
+
+def forward(stages: Sequence[StageInfo], first: int, last: int) -> float:
+    """Operations of one sample through stages first+1 .. last."""
+    return sum(s.operations for s in stages[first:last])
+
+
+def inference_operations(recipe: Recipe, stages: Sequence[StageInfo]) -> float:
+    return forward(stages, 0, recipe.keep)
+
+
+def training_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workload) -> float:
+    """One training run: each frozen stage once a (sample, view), each moving stage forward and backward in every step."""
+    if recipe.solver == "baseline":
+        return 2.0 * 1024 * work.rows**2  # the kernel matrix of 32 x 32 pixels
+    frozen = recipe.frozen_stages
+    once = forward(stages, 0, frozen) * work.rows * work.views
+    if recipe.solver == "solved":
+        return once
+    moving = (1 + BACKWARD) * forward(stages, frozen, recipe.keep)
+    return once + moving * work.steps * work.batch_size
+
+
+def trained_parameters(recipe: Recipe, stages: Sequence[StageInfo], head_parameters: int) -> int:
+    """Parameters that some phase moves, the head's among them (BatchNorm policies aside)."""
+    if recipe.solver == "baseline":
+        return 0
+    total = head_parameters
+    for index, stage in enumerate(stages[: recipe.keep]):
+        if any(phase.stages[index].trained for phase in recipe.phases):
+            total += stage.parameters
+    return total

@@ -1,0 +1,75 @@
+"""Dropping a strategy before all blocks are run, only when its loss is beyond doubt (docs/decisions/0002)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import ndtri
+
+from frostline.race.verdict import Standing, best_of, compare, complete
+from frostline.stats.paired import mcnemar_exact, sample_variance
+
+ANCHORS = ("probe", "finetune")  # the two ends of the question stay in every comparison
+
+# Standard deviation of the difference of two procedures over the draw of one training set: with 5 labels per class
+# the accuracy of one was measured to vary by 2.5 points (raw-pixel SVM and logistic regression on digits), so sqrt(2)
+# times that for two that share nothing. Larger sets and alike procedures vary less, so this errs towards keeping.
+LUCK_OF_ONE_BLOCK = 0.035
+STANDARD_ERRORS = 3.0
+
+
+def beyond_doubt(standings: Sequence[Standing], *, looks: int, n_train: float, n_test: float, margin: float,
+                 level: float = 0.01) -> dict[str, str]:  # fmt: skip
+    """Names of the strategies to drop after the blocks so far, each with the reason in one sentence.
+
+    A strategy goes when it loses to the leader in the exact one-sided McNemar test on the rows predicted so far, at
+    `level` over all ordered pairs (the leader was chosen by the same data) and all `looks` (times that this is asked
+    in one study), and its mean deficit exceeds three margins, what luck explains at that same level (`standard_luck`),
+    and, with several blocks, three corrected standard errors, which see a strategy that is erratic on these data.
+    Anchors, `baseline`, the leader and strategies that miss a block stay. `n_train`, `n_test`: samples per block.
+    """
+    running = [s for s in complete(standings) if not s.is_baseline]
+    if looks < 1 or len(running) < 2:
+        return {}
+    leader = best_of(running)
+    raced = sum(not s.is_baseline for s in standings)
+    threshold = level / (raced * (raced - 1) * looks)
+    quantile = float(ndtri(1 - threshold))
+    dropped = {}
+    for s in running:
+        if s is leader or s.name in ANCHORS:
+            continue
+        won, lost = rows_decided(leader, s)
+        result = compare(leader, s, n_train=n_train, n_test=n_test)
+        luck = quantile * standard_luck(leader, s, ratio=n_test / n_train)
+        spread = STANDARD_ERRORS * result.se if len(s.blocks) > 1 else 0.0
+        if mcnemar_exact(won, lost, sides="greater") < threshold and result.mean > max(3 * margin, luck, spread):
+            count = f"{len(s.blocks)} block{'s' * (len(s.blocks) > 1)}"
+            dropped[s.name] = (f"{s.name} is {100 * result.mean:.1f} points behind {leader.name} after {count} "
+                               f"(right alone on {lost} samples against {won}), more than luck explains.")  # fmt: skip
+    return dropped
+
+
+def standard_luck(a: Standing, b: Standing, *, ratio: float) -> float:
+    """Standard deviation that luck may give the mean difference a - b, as a share (0.01 is a point).
+
+    That of the validation samples, from their own differences, and that of the training sets, in quadrature. The
+    latter is LUCK_OF_ONE_BLOCK, shrinking with further blocks only as far as their overlapping training sets let luck
+    average out: (1/J + ratio) / (1 + ratio) of its variance, with ratio = n_test / n_train.
+    Source: own; the overlap after Nadeau & Bengio 2003, equation 9.
+    """
+    rows = len(np.unique(a.keys[:, 1]))
+    overlap = (1 / len(a.blocks) + ratio) / (1 + ratio)
+    return math.sqrt(sample_variance(a.correct, b.correct) / rows + LUCK_OF_ONE_BLOCK**2 * overlap)
+
+
+def rows_decided(a: Standing, b: Standing) -> tuple[int, int]:
+    """Dataset rows that a got right more often than b, and the reverse: a row predicted in several repeats counts once.
+
+    `a` and `b` have to hold the same keys.
+    """
+    _, row = np.unique(a.keys[:, 1], return_inverse=True)
+    balance = np.bincount(row, weights=a.correct - b.correct)
+    return int(np.sum(balance > 0)), int(np.sum(balance < 0))

@@ -1,0 +1,124 @@
+"""The plan: which trials a comparison runs and what they cost in counted operations. A function of data and network alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from frostline.base.records import Block, IntArray, StageInfo
+from frostline.race.cost import EXPECTED_STEPS, Workload, inference_operations, trained_parameters, training_operations
+from frostline.recipe.recipe import Recipe, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What the cost of a trial follows from."""
+
+    stages: Sequence[StageInfo]
+    widths: Sequence[int]  # pooled features after each stage
+    classes: int
+    batch_size: int
+    epochs: int | None
+    solved_views: int
+    stepped_views: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRow:
+    """One strategy of the plan."""
+
+    recipe: Recipe
+    rates: tuple[float, ...]  # to be tried on inner rows of the first block; empty where nothing is tuned
+    trials: int
+    trained_parameters: int
+    operations: float  # of all its trials and one refit
+    cost: float  # of using it once: one refit and one pass over the development rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """`inner` are the (training, validation) rows on which rates are tuned. `alone`: a single strategy skips the race."""
+
+    rows: tuple[PlanRow, ...]
+    skipped: Mapping[str, str]
+    blocks: tuple[Block, ...]
+    inner: tuple[IntArray, IntArray]
+    development: int
+    scale: Scale
+    alone: bool
+
+    @property
+    def operations(self) -> float:
+        return sum(row.operations for row in self.rows)
+
+    def row(self, name: str) -> PlanRow:
+        return next(row for row in self.rows if row.recipe.name == name)
+
+    def race_blocks(self) -> tuple[Block, ...]:
+        return () if self.alone else self.blocks
+
+    def trial_operations(self, trial: Trial, steps: int | None = None) -> float:
+        return _training(trial.recipe, self.scale, len(trial.train), steps) + len(trial.validation) * inference_operations(
+            trial.recipe, self.scale.stages
+        )
+
+    def refit_operations(self, recipe: Recipe, steps: int | None = None) -> float:
+        return _training(recipe, self.scale, self.development, steps)
+
+    def use_cost(self, recipe: Recipe, steps: int | None = None) -> float:
+        """Counted operations of inference and training: one refit, and one pass over as many pictures again."""
+        return self.refit_operations(recipe, steps) + self.development * inference_operations(recipe, self.scale.stages)
+
+
+def make_plan(recipes: Sequence[Recipe], *, skipped: Mapping[str, str], blocks: Sequence[Block],
+              inner: tuple[IntArray, IntArray], development: int, scale: Scale, lr: float | None,
+              race_alone: bool) -> Plan:  # fmt: skip
+    """Lay out the trials.
+
+    Args:
+        inner: rows of the first block on which rates are tuned.
+        lr: a rate the user set; then nothing is tuned.
+        race_alone: run the blocks even for a single strategy (the user asked for blocks).
+    """
+    alone = len(recipes) == 1 and not race_alone
+    empty = Plan(rows=(), skipped=dict(skipped), blocks=tuple(blocks), inner=inner, development=development, scale=scale,
+                 alone=alone)  # fmt: skip
+    rows = tuple(_row(empty, recipe.with_rates((lr,)) if lr and recipe.rates else recipe) for recipe in recipes)
+    return Plan(rows=rows, skipped=empty.skipped, blocks=empty.blocks, inner=inner, development=development, scale=scale,
+                alone=alone)  # fmt: skip
+
+
+def _row(plan: Plan, recipe: Recipe) -> PlanRow:
+    # a single strategy of unknown length needs one inner run even at a given rate, to find the length
+    tuned = len(recipe.rates) > 1 or (plan.alone and bool(recipe.rates) and plan.scale.epochs is None)
+    rates = recipe.rates if tuned else ()
+    trials = [tune_trial(plan, recipe, rate) for rate in rates] + [block_trial(recipe, b, None) for b in plan.race_blocks()]
+    total = sum(plan.trial_operations(t) for t in trials) + plan.refit_operations(recipe)
+    keep = recipe.keep
+    head = plan.scale.classes * (plan.scale.widths[keep - 1] + 1) if keep else 0
+    return PlanRow(recipe=recipe, rates=rates, trials=len(trials), operations=total, cost=plan.use_cost(recipe),
+                   trained_parameters=trained_parameters(recipe, plan.scale.stages, head))  # fmt: skip
+
+
+def tune_trial(plan: Plan, recipe: Recipe, rate: float) -> Trial:
+    train, validation = plan.inner
+    return Trial(recipe=recipe, purpose="tune", block=0, rate=rate, train=_rows(train), validation=_rows(validation))
+
+
+def block_trial(recipe: Recipe, block: Block, rate: float | None) -> Trial:
+    return Trial(recipe=recipe, purpose="block", block=block.index, rate=rate, train=_rows(block.train),
+                 validation=_rows(block.validation))  # fmt: skip
+
+
+def _rows(rows: IntArray) -> tuple[int, ...]:
+    return tuple(int(r) for r in np.asarray(rows))
+
+
+def _training(recipe: Recipe, scale: Scale, rows: int, steps: int | None) -> float:
+    per_epoch = max(1, -(-rows // scale.batch_size))
+    count = steps or (scale.epochs * per_epoch if scale.epochs else EXPECTED_STEPS)
+    views = scale.solved_views if recipe.solver == "solved" else min(scale.stepped_views, -(-count // per_epoch))
+    return training_operations(recipe, scale.stages, Workload(rows=rows, views=views, steps=count,
+                                                              batch_size=scale.batch_size))  # fmt: skip

@@ -1,0 +1,109 @@
+"""The race: tune every stepped strategy's rate, then run all strategies block by block, dropping those beyond doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from frostline.base.events import Emit, Event
+from frostline.base.records import IntArray, Outcome
+from frostline.race.eliminate import beyond_doubt
+from frostline.race.plan import Plan, PlanRow, block_trial, tune_trial
+from frostline.race.verdict import Standing, standing_from
+from frostline.recipe.recipe import Trial
+
+Run = Callable[[Sequence[Trial]], Iterable[Outcome]]
+
+
+@dataclass
+class RaceResult:
+    """All outcomes, the rate each stepped strategy got, and why some did not go on."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    rates: dict[str, float] = field(default_factory=dict)
+    eliminated: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def of(self, name: str, purpose: str = "block") -> list[Outcome]:
+        return [o for o in self.outcomes if o.strategy == name and o.purpose == purpose]
+
+    def steps(self, name: str) -> int | None:
+        """Median steps over the blocks (over the chosen tuning run for a strategy that did not race)."""
+        done = [o for o in self.of(name) if o.ok] or [
+            o for o in self.of(name, "tune") if o.ok and o.rate == self.rates.get(name)
+        ]
+        return int(np.median([o.steps for o in done])) if done and done[0].steps else None
+
+
+def run_race(plan: Plan, run: Run, *, labels: IntArray, margin: float, emit: Emit) -> RaceResult:
+    """Run the plan. `run` may yield outcomes in any order; the result doesn't depend on it."""
+    result = RaceResult()
+    _tune(plan, run, result)
+    blocks = plan.race_blocks()
+    for position, block in enumerate(blocks):
+        running = [row for row in plan.rows if row.recipe.name not in {**result.eliminated, **result.failed}]
+        trials = [block_trial(row.recipe, block, result.rates.get(row.recipe.name)) for row in running]
+        result.outcomes += _in_order(trials, run(trials))
+        _note_failures(result)
+        if position + 1 < len(blocks):
+            _eliminate(plan, result, labels=labels, margin=margin, emit=emit)
+    return result
+
+
+def _tune(plan: Plan, run: Run, result: RaceResult) -> None:
+    """Each stepped strategy gets the rate with the lowest log loss on the inner rows; ties go to the lower rate."""
+    trials = [tune_trial(plan, row.recipe, rate) for row in plan.rows for rate in row.rates]
+    result.outcomes += _in_order(trials, run(trials))
+    for row in plan.rows:
+        name, tried = row.recipe.name, result.of(row.recipe.name, "tune")
+        good = [o for o in tried if o.ok]
+        if tried and not good:
+            result.failed[name] = tried[0].error or "no rate worked"
+        elif good:
+            result.rates[name] = min(good, key=lambda o: (o.log_loss, o.rate or 0.0)).rate or 0.0
+        elif row.recipe.rates:
+            result.rates[name] = row.recipe.rates[0]
+
+
+def _in_order(trials: Sequence[Trial], outcomes: Iterable[Outcome]) -> list[Outcome]:
+    found = {o.key: o for o in outcomes}
+    return [found[t.key] for t in trials]
+
+
+def _note_failures(result: RaceResult) -> None:
+    for outcome in result.outcomes:
+        if outcome.purpose == "block" and not outcome.ok:
+            result.failed.setdefault(outcome.strategy, outcome.error or "failed")
+
+
+def block_sizes(plan: Plan) -> tuple[float, float]:
+    """Mean training and validation samples of a block."""
+    return (float(np.mean([len(b.train) for b in plan.blocks])), float(np.mean([len(b.validation) for b in plan.blocks])))
+
+
+def standings(plan: Plan, result: RaceResult, labels: IntArray) -> list[Standing]:
+    """Where every strategy that has run stands; costs count the steps that its trials really took."""
+    return [_standing(plan, row, result, labels) for row in plan.rows if result.of(row.recipe.name)]
+
+
+def _standing(plan: Plan, row: PlanRow, result: RaceResult, labels: IntArray) -> Standing:
+    name = row.recipe.name
+    return standing_from(
+        result.of(name),
+        labels,
+        cost=plan.use_cost(row.recipe, result.steps(name)),
+        trained_parameters=row.trained_parameters,
+        eliminated=name in result.eliminated or name in result.failed,
+        is_baseline=row.recipe.solver == "baseline",
+    )
+
+
+def _eliminate(plan: Plan, result: RaceResult, *, labels: IntArray, margin: float, emit: Emit) -> None:
+    n_train, n_test = block_sizes(plan)
+    dropped = beyond_doubt(standings(plan, result, labels), looks=len(plan.blocks) - 1, n_train=n_train, n_test=n_test,
+                           margin=margin)  # fmt: skip
+    for name, reason in dropped.items():
+        result.eliminated[name] = reason
+        emit(Event(kind="eliminated", text=reason, data={"strategy": name}))

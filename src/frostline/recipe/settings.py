@@ -1,0 +1,93 @@
+"""Everything a user can set for one comparison, checked once at the edge. What isn't set is None and follows a written rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from frostline.base.errors import RecipeError, nearest
+from frostline.recipe.recipe import BatchNorm, batchnorm_policy
+
+Augment = Literal["none", "light", "standard"]
+Prefer = Literal["cheapest", "accuracy"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Settings of `frostline fit` as the user gave them (DESIGN section 5 names the options).
+
+    Raises RecipeError on values out of range: rates, margins and counts have to be positive, words have to be known.
+    """
+
+    data: Path
+    model: str
+    weights: str | None = None
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    size: int | None = None
+    out: Path | None = None
+    strategies: tuple[str, ...] = ("auto",)
+    batchnorm: BatchNorm | None = None
+    labels_per_class: int | None = None
+    min_per_class: int | None = None
+    pool_validation: bool = False
+    blocks: int | None = None
+    epochs: int | None = None
+    lr: float | None = None
+    batch_size: int | None = None
+    augment: Augment | None = None
+    margin: float = 0.01  # accuracy that the user gives away for a cheaper strategy
+    prefer: Prefer = "cheapest"
+    evaluate_all: bool = False
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision = "auto"
+    threads: int | None = None
+    store: str | None = None  # a folder, or 'off'
+    trust_code: bool = False
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        counts = ("size", "labels_per_class", "min_per_class", "blocks", "epochs", "batch_size", "threads")
+        for name in counts:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise RecipeError(f"{option(name)} {value} is below 1.", "Give a whole number of at least 1.")
+        if self.batch_size == 1:
+            raise RecipeError("--batch-size 1: BatchNorm can't train on a single sample.", "Give at least 2.")
+        if self.lr is not None and not 0 < self.lr < float("inf"):
+            raise RecipeError(f"--lr {self.lr:g} is not a learning rate.", "Give a number above 0, such as 1e-4.")
+        if not 0 <= self.margin < 1:
+            raise RecipeError(f"--margin {self.margin:g} is not between 0 and 1.", "0.01 is one point of accuracy.")
+        if self.seed < 0:
+            raise RecipeError(f"--seed {self.seed} is negative.", "Give a whole number of at least 0.")
+        if self.std is not None and min(self.std) <= 0:
+            raise RecipeError(f"--std {min(self.std):g} is not above 0.", "Pixels are divided by it.")
+        if not self.strategies:
+            raise RecipeError("--strategies is empty.", "Give names with commas between, or auto.")
+        if self.batchnorm is not None:
+            batchnorm_policy(self.batchnorm)
+        for name, words in (("augment", Augment), ("prefer", Prefer), ("precision", Precision)):
+            value = getattr(self, name)
+            if value is not None and value not in get_args(words):
+                raise RecipeError(f"{option(name)} {value!r} is not known.", nearest(value, get_args(words)))
+
+    @property
+    def store_off(self) -> bool:
+        return self.store == "off"
+
+    def identity(self) -> dict[str, Any]:
+        """What has to be equal for a run to be resumed: all that can change a result (not where it is written)."""
+        skip = {"out", "resume", "trust_code", "store"}
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items() if k not in skip} | {
+            "store_off": self.store_off
+        }
+
+
+def option(name: str) -> str:
+    """The command-line spelling of a setting."""
+    return "--" + name.replace("_", "-")

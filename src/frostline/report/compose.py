@@ -1,0 +1,198 @@
+"""From plan, race, verdict and sealed test to result.json."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from frostline.base.records import AuditCount, Comparison, Dataset, FloatArray, IntArray, Verdict
+from frostline.bundle import record as r
+from frostline.models.network import Network
+from frostline.race.plan import Plan, PlanRow
+from frostline.race.race import RaceResult, block_sizes
+from frostline.race.verdict import Standing, compare_all, score_interval, versus_best
+from frostline.recipe.terms import origin_summary, term
+from frostline.stats.intervals import wilson
+from frostline.stats.metrics import accuracy, balanced_accuracy, ece, log_loss, per_class
+from frostline.train.refit import Fitted
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "safetensors", "imagehash")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the race showed."""
+
+    plan: Plan
+    race: RaceResult
+    standings: Sequence[Standing]
+    verdict: Verdict
+    margin: float
+    fitted: Mapping[str, Fitted]  # strategies that were refitted, the verdict among them
+    tests: Mapping[str, FloatArray]  # sealed probabilities of strategies that were tested
+
+
+def data_record(dataset: Dataset) -> r.DataRecord:
+    groups = {s.group for s in dataset.samples}
+    return r.DataRecord(
+        path=dataset.path,
+        kind=dataset.kind,
+        classes=list(dataset.classes),
+        n_development=len(dataset.development),
+        n_test=len(dataset.sealed),
+        sealed=dataset.sealed_from,
+        groups=len(groups),
+        warnings=[
+            r.WarningRecord(kind=w.kind, count=w.count, examples=list(w.examples), handled=w.handled) for w in dataset.warnings
+        ],
+    )
+
+
+def model_record(network: Network, plan: Plan, parameters: int) -> r.ModelRecord:
+    stages = [
+        r.StageRecord(index=s.index, name=s.name, parameters=s.parameters, cuttable=s.cuttable,
+                      output_shape=list(s.output_shape), operations=s.operations, why_not=s.why_not)
+        for s in plan.scale.stages
+    ]  # fmt: skip
+    return r.ModelRecord(spec=network.spec, weights_sha256=network.weights_sha256, parameters=parameters, stages=stages)
+
+
+def block_records(plan: Plan) -> list[r.BlockRecord]:
+    return [
+        r.BlockRecord(index=b.index, repeat=b.repeat, fold=b.fold, n_train=len(b.train), n_validation=len(b.validation))
+        for b in plan.blocks
+    ]
+
+
+def strategy_records(evidence: Evidence, labels: IntArray) -> list[r.StrategyRecord]:
+    """One row a strategy: raced and eliminated ones, failed ones, then those that were skipped."""
+    plan = evidence.plan
+    pairs = pair_comparisons(evidence)
+    rows = [_strategy(evidence, row, pairs, labels) for row in plan.rows]
+    return rows + [_skipped(name, reason) for name, reason in plan.skipped.items()]
+
+
+def pair_comparisons(evidence: Evidence) -> tuple[Comparison, ...]:
+    n_train, n_test = block_sizes(evidence.plan)
+    return compare_all(evidence.standings, n_train=n_train, n_test=n_test, margin=evidence.margin)
+
+
+def _strategy(evidence: Evidence, row: PlanRow, pairs: Sequence[Comparison], labels: IntArray) -> r.StrategyRecord:
+    name, race = row.recipe.name, evidence.race
+    standing = next((s for s in evidence.standings if s.name == name and s.blocks), None)
+    done = [o for o in race.outcomes if o.strategy == name]
+    fitted, versus = evidence.fitted.get(name), versus_best(pairs, evidence.verdict.best).get(name)
+    status = "failed" if name in race.failed else "eliminated" if name in race.eliminated else "raced"
+    n_train, n_test = block_sizes(evidence.plan)
+    return r.StrategyRecord(
+        name=name,
+        term=term(name),
+        origin_summary=origin_summary(row.recipe),
+        trained_parameters=row.trained_parameters,
+        operations=evidence.plan.use_cost(row.recipe, race.steps(name)),
+        status=status,
+        reason=race.failed.get(name) or race.eliminated.get(name),
+        rate=race.rates.get(name),
+        rates_tried=[{"rate": o.rate or 0.0, "log_loss": o.log_loss, "accuracy": o.accuracy} for o in race.of(name, "tune")],
+        l2=fitted.l2 if fitted else None,
+        epochs=fitted.epochs if fitted else (float(np.median([o.epochs for o in done])) if done else None),
+        steps=fitted.steps if fitted else race.steps(name),
+        undertrained=any(o.undertrained for o in race.of(name)),
+        blocks=[r.BlockScoreRecord(index=b.index, accuracy=b.score, log_loss=b.log_loss) for b in standing.blocks]
+        if standing
+        else [],
+        seconds=sum(o.seconds for o in done),
+        accuracy=standing.score if standing else None,
+        accuracy_ci=score_interval(standing, n_train=n_train, n_test=n_test) if standing else None,
+        log_loss=standing.log_loss if standing else None,
+        versus_best=_versus(versus) if versus else None,
+        test=_score(evidence.tests[name], labels) if name in evidence.tests else None,
+    )
+
+
+def _versus(comparison: Comparison) -> r.VersusRecord:
+    # nothing is significantly better than the best: the two-sided test can say so only of the tie-broken baseline
+    outcome = "undecided" if comparison.outcome == "better" else comparison.outcome
+    return r.VersusRecord(difference=comparison.difference, ci=comparison.ci, p=comparison.p, outcome=outcome)
+
+
+def _score(probabilities: FloatArray, labels: IntArray) -> r.ScoreRecord:
+    share = accuracy(probabilities, labels)
+    return r.ScoreRecord(accuracy=share, ci=wilson(round(share * len(labels)), len(labels)))
+
+
+def _skipped(name: str, reason: str) -> r.StrategyRecord:
+    return r.StrategyRecord(
+        name=name, term=term(name), origin_summary="", trained_parameters=0, operations=0.0, status="skipped",
+        reason=reason, rate=None, rates_tried=[], l2=None, epochs=None, steps=None, undertrained=False, blocks=[],
+        seconds=0.0, accuracy=None, accuracy_ci=None, log_loss=None, versus_best=None, test=None,
+    )  # fmt: skip
+
+
+def pair_records(evidence: Evidence) -> list[r.PairRecord]:
+    return [
+        r.PairRecord(a=c.a, b=c.b, difference=c.difference, ci=c.ci, p=c.p, outcome=c.outcome)
+        for c in pair_comparisons(evidence)
+    ]
+
+
+def verdict_record(verdict: Verdict) -> r.VerdictRecord:
+    return r.VerdictRecord(strategy=verdict.strategy, best=verdict.best, reason=verdict.reason,
+                           runner_up=verdict.runner_up, samples_needed=verdict.samples_needed)  # fmt: skip
+
+
+def sealed_record(probabilities: FloatArray, labels: IntArray, classes: Sequence[str]) -> r.TestRecord:
+    predicted = probabilities.argmax(axis=1).astype(np.int64)
+    score = _score(probabilities, labels)
+    return r.TestRecord(
+        n=len(labels),
+        accuracy=score.accuracy,
+        ci=score.ci,
+        balanced_accuracy=balanced_accuracy(probabilities, labels),
+        log_loss=log_loss(probabilities, labels),
+        ece=ece(probabilities, labels),
+        per_class=[
+            r.ClassRecord(name=classes[i], n=c.count, precision=c.precision, recall=c.recall, f1=c.f1)
+            for i, c in enumerate(per_class(predicted, labels, len(classes)))
+        ],
+    )
+
+
+def audit_record(counts: AuditCount) -> r.AuditRecord:
+    return r.AuditRecord(
+        frozen_tensors=counts.frozen_tensors,
+        frozen_unchanged=counts.frozen_unchanged,
+        moving_on_purpose=counts.moving_on_purpose,
+        trained_tensors=counts.trained_tensors,
+        trained_changed=counts.trained_changed,
+        no_gradient=list(counts.no_gradient),
+    )
+
+
+def package_versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def plan_event(plan: Plan) -> dict[str, Any]:
+    """The plan as an event's data: what will run, and its counted cost."""
+    rows = [
+        {
+            "name": row.recipe.name,
+            "happens": origin_summary(row.recipe),
+            "trained_parameters": row.trained_parameters,
+            "trials": row.trials,
+            "operations": row.operations,
+        }
+        for row in plan.rows
+    ]
+    skipped = "".join(f" {name} is left out: {reason}." for name, reason in plan.skipped.items())
+    trials, blocks = sum(row.trials for row in plan.rows), len(plan.race_blocks())
+    sentence = (
+        f"{len(plan.rows)} strategies, {trials} trials on {blocks} paired block{'s' * (blocks != 1)}, "
+        f"{plan.operations / 1e12:.1f} tera-operations counted.{skipped}"
+    )
+    return {"rows": rows, "total_operations": plan.operations, "sentence": sentence}

@@ -1,0 +1,96 @@
+"""The result as text: readable without colour, in a pipe and on a narrow terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+COLUMNS = ("strategy", "accuracy", "95 % interval", "against the best", "trained", "cost", "note")
+
+
+def result_text(result: Mapping[str, Any], width: int = 100) -> str:
+    """The verdict, the table of strategies, the sealed test and the proof, as plain lines."""
+    verdict, test = result["verdict"], result["test"]
+    low, high = test["ci"]
+    data = result["data"]
+    parts = [
+        _wrap(f"VERDICT  {verdict['reason']}", width),
+        "",
+        table(COLUMNS, [_row(s, result["strategies"], verdict["strategy"]) for s in _ordered(result["strategies"])]),
+        "",
+        _wrap(
+            f"Sealed test ({data['sealed']}, {test['n']} samples, opened once): {verdict['strategy']} {test['accuracy']:.3f}, "
+            f"95 % interval {low:.3f} to {high:.3f}.",
+            width,
+        ),
+        _wrap(_proof(result["audit"]), width),
+    ]
+    if verdict["samples_needed"]:
+        parts.append(
+            _wrap(f"About {verdict['samples_needed']:,} labelled samples would settle {verdict['strategy']} against "
+                  f"{verdict['runner_up']}.", width)
+        )  # fmt: skip
+    parts += [_wrap(f"Note: {w['count']} {w['kind']} ({', '.join(w['examples'][:3])}): {w['handled']}.", width)
+              for w in data["warnings"]]  # fmt: skip
+    return "\n".join(parts) + "\n"
+
+
+def _ordered(strategies: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted(strategies, key=lambda s: -(s["accuracy"] if s["accuracy"] is not None else -1.0))
+
+
+def _row(s: Mapping[str, Any], every: Sequence[Mapping[str, Any]], chosen: str) -> tuple[str, ...]:
+    if s["accuracy"] is None:
+        test = s["test"]
+        accuracy = f"{test['accuracy']:.3f} (test)" if test else "-"
+        return (_name(s, chosen), accuracy, "", "", f"{s['trained_parameters']:,}", "", s["reason"] or s["status"])
+    low, high = s["accuracy_ci"]
+    cheapest = min((x["operations"] for x in every if x["operations"]), default=1.0)
+    return (
+        _name(s, chosen),
+        f"{s['accuracy']:.3f}",
+        f"{low:.3f} - {high:.3f}",
+        _versus(s["versus_best"]),
+        f"{s['trained_parameters']:,}",
+        f"{s['operations'] / cheapest:,.0f}x" if s["operations"] else "",
+        _note(s),
+    )
+
+
+def _name(s: Mapping[str, Any], chosen: str) -> str:
+    return f"{s['name']} *" if s["name"] == chosen else str(s["name"])
+
+
+def _versus(versus: Mapping[str, Any] | None) -> str:
+    if versus is None:
+        return "the best"
+    return f"{100 * versus['difference']:+.1f} points, {versus['outcome']}"
+
+
+def _note(s: Mapping[str, Any]) -> str:
+    notes = [s["status"]] if s["status"] != "raced" else []
+    notes += [f"rate {s['rate']:g}"] if s["rate"] else []
+    notes += ["undertrained"] if s["undertrained"] else []
+    notes += [f"sealed test {s['test']['accuracy']:.3f}"] if s["test"] else []
+    return ", ".join(notes)
+
+
+def _proof(audit: Mapping[str, Any]) -> str:
+    text = (f"Proof: {audit['frozen_unchanged']:,} of {audit['frozen_tensors']:,} frozen tensors are bit-identical after "
+            f"all runs; {audit['trained_changed']:,} of {audit['trained_tensors']:,} trained ones moved")  # fmt: skip
+    if audit["no_gradient"]:
+        text += f"; without gradient: {', '.join(audit['no_gradient'][:3])}"
+    return text + "."
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their content; empty columns are left out."""
+    used = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    widths = {i: max(len(header[i]), *(len(row[i]) for row in rows)) for i in used}
+    lines = [[header[i] for i in used], ["-" * widths[i] for i in used], *[[row[i] for i in used] for row in rows]]
+    return "\n".join("  ".join(cell.ljust(widths[i]) for i, cell in zip(used, line, strict=True)).rstrip() for line in lines)
+
+
+def _wrap(text: str, width: int) -> str:
+    return textwrap.fill(text, max(40, width), subsequent_indent="  ", break_on_hyphens=False)

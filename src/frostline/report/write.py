@@ -1,0 +1,153 @@
+"""The journal of a run (events to the listener and to log.jsonl, seconds of each phase), and the writer of its files."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from frostline import __version__
+from frostline.base.device import machine
+from frostline.base.events import Emit, Event, PhaseEvent
+from frostline.base.files import write_atomic
+from frostline.base.records import AuditCount
+from frostline.bundle import record as r
+from frostline.bundle.card import model_card
+from frostline.bundle.runfolder import RunFolder, write_oof, write_predictions, write_trials, write_value
+from frostline.recipe.settings import Settings
+from frostline.report import compose
+from frostline.report.compose import Evidence
+from frostline.train.refit import Fitted
+from frostline.train.study import Study
+
+
+@dataclass
+class Journal:
+    """Lives as long as a run. Events before the folder exists are kept and written once it does."""
+
+    listener: Emit
+    phases: list[tuple[str, float]] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+    _folder: RunFolder | None = None
+    _early: list[dict[str, Any]] = field(default_factory=list)
+
+    def emit(self, event: Event) -> None:
+        self.listener(event)
+        note = {"seconds": round(time.perf_counter() - self.started, 3), **asdict(event)}
+        if self._folder:
+            self._folder.log(note)
+        else:
+            self._early.append(note)
+
+    def attach(self, folder: RunFolder) -> None:
+        """From now on the log is on disk; the run's folder is told to the listener."""
+        self._folder = folder
+        for note in self._early:
+            folder.log(note)
+        self._early.clear()
+        self.emit(Event(kind="note", text=f"writing {folder.path}", data={"run": str(folder.path)}))
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a part of the pipeline."""
+        begun = time.perf_counter()
+        self.emit(PhaseEvent(kind="phase", text=name, data={"name": name, "state": "begin", "seconds": 0.0}))
+        yield
+        seconds = time.perf_counter() - begun
+        self.phases.append((name, seconds))
+        self.emit(PhaseEvent(kind="phase", text=name, data={"name": name, "state": "end", "seconds": round(seconds, 3)}))
+
+
+@dataclass(frozen=True)
+class RunWriter:
+    """Writes all files of the RUN folder; result.json last, so that a folder with it is complete."""
+
+    folder: RunFolder
+    settings: Settings
+    study: Study
+    evidence: Evidence
+    journal: Journal
+
+    @property
+    def chosen(self) -> Fitted:
+        return self.evidence.fitted[self.evidence.verdict.strategy]
+
+    def write(self) -> r.RunResult:
+        path, study, outcomes = self.folder.path, self.study, self.evidence.race.outcomes
+        ids = [s.id for s in study.dataset.samples]
+        classes = study.dataset.classes
+        write_value(path / "ledger.json", self.chosen.ledger)
+        write_trials(path / "trials.jsonl", outcomes)
+        write_oof(path / "oof.parquet", outcomes, ids, classes)
+        write_atomic(path / "moments.safetensors", moments(study))
+        sealed = study.dataset.sealed
+        probabilities = self.evidence.tests[self.evidence.verdict.strategy]
+        write_predictions(path / "predictions.csv", [ids[i] for i in sealed], [int(x) for x in study.dataset.labels[sealed]],
+                          probabilities, classes)  # fmt: skip
+        result = self.compose()
+        write_atomic(path / "model" / "README.md", model_card(result).encode())
+        self.folder.close(result)
+        return result
+
+    def compose(self) -> r.RunResult:
+        study, evidence = self.study, self.evidence
+        labels = study.dataset.labels[study.dataset.sealed]
+        chosen = evidence.verdict.strategy
+        parameters = sum(p.numel() for p in study.trunk.model.parameters())
+        return r.RunResult(
+            version=__version__,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            command=" ".join(sys.argv),
+            seed=self.settings.seed,
+            machine={**machine(), **asdict(study.compute)},
+            packages=compose.package_versions(),
+            settings=self.settings.identity(),
+            data=compose.data_record(study.dataset),
+            model=compose.model_record(study.network, evidence.plan, parameters),
+            blocks=compose.block_records(evidence.plan),
+            strategies=compose.strategy_records(evidence, labels),
+            pairs=compose.pair_records(evidence),
+            verdict=compose.verdict_record(evidence.verdict),
+            test=compose.sealed_record(evidence.tests[chosen], labels, study.dataset.classes),
+            audit=compose.audit_record(self._audit()),
+            cost=self._cost(),
+        )
+
+    def _audit(self) -> AuditCount:
+        """Summed over all trials and the refits."""
+        counts = [o.audit for o in self.evidence.race.outcomes] + [f.audit for f in self.evidence.fitted.values()]
+        return sum(counts, AuditCount())
+
+    def _cost(self) -> r.CostRecord:
+        features, store = self.study.features, self.study.features.store
+        seconds = features.prefix_seconds
+        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
+        return r.CostRecord(
+            seconds=time.perf_counter() - self.journal.started,
+            phases=[r.PhaseRecord(name=name, seconds=spent) for name, spent in self.journal.phases],
+            prefix_seconds=seconds,
+            store_mb=store.bytes_used() / 1e6 if store else 0.0,
+            peak_rss_mb=rss,
+            images_per_second=features.prefix_pictures / seconds if seconds else 0.0,
+        )
+
+
+def moments(study: Study) -> bytes:
+    """moments.safetensors: mean (D) and covariance (D, D) of the pooled features after each cut, over development rows."""
+    from safetensors.torch import save
+
+    tensors = {}
+    for stage in sorted(study.features.pooled_stages):
+        values = study.features.pooled(stage, 0).double()
+        name = study.trunk.stages.stages[stage - 1].name
+        tensors[f"{name}.mean"] = values.mean(0).float()
+        tensors[f"{name}.covariance"] = torch.from_numpy(np.atleast_2d(np.cov(values.numpy(), rowvar=False))).float()
+    return bytes(save(tensors))

@@ -1,0 +1,1 @@
+"""Metrics, intervals, paired comparisons and sample sizes. Pure functions of numpy arrays, on numpy and scipy only."""

@@ -1,0 +1,1 @@
+"""Recipe in, outcome out: parameter groups, loop, solved heads, freeze audit, ledger, run_trial."""

@@ -1,0 +1,59 @@
+"""Proof of what moved: the hash of every tensor and buffer before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from frostline.base.errors import AuditError
+from frostline.base.hashing import hash_tensor
+from frostline.base.records import AuditCount
+from frostline.models.norm import moving_buffers, trained_parameters
+from frostline.models.stages import StageMap
+from frostline.recipe.recipe import Recipe
+
+
+def snapshot(model: nn.Module) -> dict[str, str]:
+    """Name -> hash of every parameter and buffer; a tensor under two names counts once, under its first."""
+    tensors = dict(model.named_parameters())
+    tensors |= dict(model.named_buffers())  # type: ignore[arg-type]
+    return {name: hash_tensor(tensor) for name, tensor in tensors.items()}
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a recipe allows to move, by tensor name; all else is frozen."""
+
+    trained: frozenset[str]
+    moving: frozenset[str]  # running statistics that another BatchNorm policy than 'frozen' lets move
+
+
+def promise(model: nn.Module, stages: StageMap, recipe: Recipe) -> Promise:
+    trained: set[str] = set()
+    moving: set[str] = set()
+    if recipe.solver != "stepped":  # a solved head is put in at the end; the network itself is only read
+        return Promise(frozenset(), frozenset())
+    for phase in recipe.phases:
+        trained |= set(trained_parameters(model, stages, phase.stages, phase.head))
+        moving |= set(moving_buffers(model, stages, phase.stages, phase.head))
+    return Promise(frozenset(trained), frozenset(moving))
+
+
+def audit(before: Mapping[str, str], after: Mapping[str, str], promised: Promise,
+          no_gradient: tuple[str, ...] = ()) -> AuditCount:  # fmt: skip
+    """Compare two snapshots with the promise. Raises AuditError naming each frozen tensor that moved."""
+    changed = {name for name in before if after.get(name) != before[name]}
+    frozen = set(before) - promised.trained - promised.moving
+    broken = sorted(frozen & changed)
+    if broken:
+        raise AuditError(f"{len(broken)} tensors that the recipe calls frozen have moved: {', '.join(broken[:5])}.")
+    return AuditCount(
+        frozen_tensors=len(frozen),
+        frozen_unchanged=len(frozen - changed),
+        moving_on_purpose=len(promised.moving),
+        trained_tensors=len(promised.trained),
+        trained_changed=len(promised.trained & changed),
+        no_gradient=no_gradient,
+    )

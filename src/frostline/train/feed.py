@@ -1,0 +1,64 @@
+"""How a network under training is read: the frozen prefix from the store (or recomputed with the same bits), then its suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from frostline.base.device import autocast
+from frostline.base.records import FloatArray
+from frostline.features.extract import pad
+from frostline.features.store import canonical
+from frostline.models.heads import flat_logits
+from frostline.models.split import Split
+from frostline.train.study import Study
+
+EVALUATION_VIEW = 0
+
+
+@dataclass(frozen=True)
+class Reader:
+    """`feed(positions, view)` gives what the moving part reads; `forward` maps that to logits."""
+
+    feed: Callable[[Tensor, int], Tensor]
+    forward: Callable[[Tensor], Tensor]
+
+
+def reader(study: Study, model: nn.Module, frozen: int) -> Reader:
+    """A reader of `model` whose first `frozen` stages don't move."""
+    if frozen == 0:
+        return Reader(study.features.inputs, lambda inputs: flat_logits(model(inputs)))
+    split = study.trunk.stages.split(model, frozen)
+
+    def forward(activation: Tensor) -> Tensor:
+        return flat_logits(split.suffix(activation))
+
+    if study.features.stored(frozen):
+        return Reader(lambda rows, view: study.features.activations(frozen, rows, view), forward)
+    return Reader(_recomputed(study, split), forward)
+
+
+def _recomputed(study: Study, split: Split) -> Callable[[Tensor, int], Tensor]:
+    def feed(rows: Tensor, view: int) -> Tensor:
+        parts = []
+        for chunk in rows.split(study.compute.chunk):
+            inputs = study.features.inputs(pad(chunk, study.compute.chunk), view)
+            with torch.no_grad(), autocast(study.compute):
+                parts.append(canonical(split.prefix(inputs))[: len(chunk)])
+        return parts[0] if len(parts) == 1 else canonical(torch.cat(parts))
+
+    return feed
+
+
+def predict(study: Study, read: Reader, rows: Tensor) -> FloatArray:
+    """Class probabilities (N, C) of the evaluation view, in fixed chunks; the caller has put the network into eval mode."""
+    parts = []
+    for chunk in rows.split(study.compute.chunk):
+        with torch.inference_mode(), autocast(study.compute):
+            logits = read.forward(read.feed(pad(chunk, study.compute.chunk), EVALUATION_VIEW))[: len(chunk)]
+        parts.append(logits.float().softmax(1).cpu().numpy())
+    return np.concatenate(parts).astype(np.float64)

@@ -1,0 +1,119 @@
+"""From a network and data to a Study: stage map, compute rule, trunk, features, and what the recipes will read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from frostline.base.device import apply_threads, choose_compute
+from frostline.base.errors import ModelError, RecipeError
+from frostline.base.hashing import hash_tensors, hash_values
+from frostline.base.records import Dataset
+from frostline.data.decode import Pictures
+from frostline.data.views import augment_policy
+from frostline.features.extract import Features, Trunk, ViewSource
+from frostline.features.store import Store
+from frostline.models.network import Network, example_input, pretrained
+from frostline.models.stages import StageMap, stage_map
+from frostline.recipe.recipe import Recipe
+from frostline.recipe.settings import Settings
+from frostline.train.study import Study
+
+SMALL_DATA, SMALL_BATCH, BATCH = 500, 16, 32  # fewer rows than that train in batches of 16: more steps an epoch
+
+
+def batch_size(settings: Settings, rows: int) -> int:
+    """The user's, else 32, or 16 for fewer than 500 development rows."""
+    return settings.batch_size or (SMALL_BATCH if rows < SMALL_DATA else BATCH)
+
+
+def map_network(network: Network) -> tuple[nn.Module, StageMap]:
+    """The pre-trained network and its stage map, every cut that is offered verified."""
+    model = pretrained(network)
+    return model, stage_map(model, example_input(network.preprocess), verify="all")
+
+
+def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: StageMap, rows: int) -> Trunk:
+    """Place the network on its device in the layout and precision of the written rule."""
+    compute = choose_compute(
+        device=settings.device,
+        precision=settings.precision,
+        threads=settings.threads,
+        chunk=batch_size(settings, rows),
+        model=model,
+        operations=sum(s.operations for s in stages.stages),
+    )
+    apply_threads(compute)
+    model = model.to(compute.device).eval()
+    if compute.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    weights = hash_tensors(model.state_dict())
+    return Trunk(model=model, stages=stages, fingerprint=hash_values(network.fingerprint, weights), compute=compute)
+
+
+def make_study(settings: Settings, dataset: Dataset, pictures: Pictures, network: Network, trunk: Trunk,
+               store: Store | None) -> Study:  # fmt: skip
+    """Everything trials share. `pictures` are those of all samples, in their order."""
+    policy = augment_policy(settings.augment, network.preprocess)
+    rows = dataset.development
+    source = ViewSource(
+        pictures=pictures.select(rows),
+        samples=[dataset.samples[i].sha256 for i in rows],
+        preprocess=network.preprocess,
+        policy=policy,
+        seed=settings.seed,
+        threads=trunk.compute.threads,
+    )
+    return Study(
+        dataset=dataset,
+        network=network,
+        trunk=trunk,
+        features=Features(source=source, trunk=trunk, store=store),
+        development=rows,
+        batch_size=batch_size(settings, len(rows)),
+        epochs=settings.epochs,
+        augmented=not policy.still,
+        seed=settings.seed,
+    )
+
+
+def feature_widths(stages: StageMap) -> list[int]:
+    """Pooled features after each stage (0 where the network can't be cut)."""
+    return [0 if cut is None else cut.shape[cut.channel_axis] for cut in stages.cuts]
+
+
+def want_features(study: Study, recipes: Sequence[Recipe]) -> None:
+    """Tell the features which cuts the recipes will ask for, so that one pass fills them all."""
+    raw = [r.frozen_stages for r in recipes if r.solver == "stepped" and r.frozen_stages]
+    pooled = [r.keep for r in recipes if r.solver == "solved"]
+    study.features.want(raw=raw, pooled=pooled, views=study.views(len(study.development)))
+
+
+def check_applicable(settings: Settings, recipes: Sequence[Recipe], model: nn.Module) -> None:
+    """Refuse options that would change nothing."""
+    if all(r.solver == "baseline" for r in recipes):
+        raise RecipeError("baseline is never the verdict, so it can't run alone.", "Add another strategy, such as probe.")
+    stepped = any(r.solver == "stepped" for r in recipes)
+    names = ", ".join(r.name for r in recipes)
+    if settings.lr is not None and not stepped:
+        raise RecipeError(f"--lr doesn't apply: {names} takes no steps.", "Leave it out, or add finetune to --strategies.")
+    if settings.batchnorm is not None:
+        if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+            raise RecipeError("--batchnorm doesn't apply: the network has no BatchNorm.", "Leave it out.")
+        if not stepped:
+            raise RecipeError(f"--batchnorm doesn't apply: {names} trains no stage.", "Leave it out.")
+
+
+def skip_reasons(network: Network) -> dict[str, str]:
+    """Strategies that this network can't take part in."""
+    if network.self_loading:
+        return {"scratch": "the network's code loads weights by itself, so there is no untrained form of it"}
+    return {}
+
+
+def require_some(recipes: Sequence[Recipe], skipped: dict[str, str]) -> None:
+    if not recipes:
+        name, reason = next(iter(skipped.items()))
+        raise ModelError(f"{name} can't run: {reason}.", "Choose other --strategies.")

@@ -1,0 +1,124 @@
+"""The refit: a chosen recipe on all development data, with what the blocks found (rate, median length)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from frostline.base.errors import TrialError
+from frostline.base.records import AuditCount, CurvePoint
+from frostline.bundle.saved import Finished
+from frostline.models.heads import CutNetwork, new_head
+from frostline.recipe.recipe import Recipe
+from frostline.train.audit import audit, promise, snapshot
+from frostline.train.ledger import CUT_BASE, make_ledger
+from frostline.train.schedule import HOLD, Length
+from frostline.train.solve import LinearHead
+from frostline.train.study import Study
+from frostline.train.trial import solve_head, train_stepped
+
+REFIT = -1  # stands for a block in seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """The final network and what was recorded while it was made."""
+
+    finished: Finished
+    ledger: list[dict[str, Any]]
+    audit: AuditCount
+    l2: float | None = None
+    steps: int | None = None
+    epochs: float | None = None
+    curve: tuple[CurvePoint, ...] = ()
+
+
+def refit(study: Study, recipe: Recipe, *, rate: float | None, steps: int | None) -> Fitted:
+    """Train on every development row. Raises TrialError when the result is no better than guessing (divergence)."""
+    return _refit_solved(study, recipe) if recipe.solver == "solved" else _refit_stepped(study, recipe, rate, steps)
+
+
+def _refit_solved(study: Study, recipe: Recipe) -> Fitted:
+    trunk = study.trunk
+    before = snapshot(trunk.model)
+    head = solve_head(study, recipe, study.development, block=REFIT)
+    counted = audit(before, snapshot(trunk.model), promise(trunk.model, trunk.stages, recipe))
+    final = headed(study, recipe, head)
+    start = headed(study, recipe, None)
+    ledger = make_ledger(start, final, trunk.stages, recipe, None)
+    return Fitted(finished=_finished(study, recipe, final, None), ledger=ledger, audit=counted, l2=head.l2,
+                  epochs=float(len(study.solved_views())))  # fmt: skip
+
+
+def headed(study: Study, recipe: Recipe, head: LinearHead | None) -> nn.Module:
+    """The pre-trained network, cut where the recipe says, with this head (zeros for None)."""
+    model = copy.deepcopy(study.trunk.model)
+    site = study.trunk.stages.head
+    layer = new_head(model, site, study.classes)
+    if recipe.cut_short:
+        model = CutNetwork(study.trunk.stages.split(model, recipe.keep), study.classes)
+        layer = model.head
+    if head is not None:
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(head.weight).reshape(layer.weight.shape))
+            layer.bias.copy_(torch.from_numpy(head.bias))
+    return _placed(study, model).eval()
+
+
+def _placed(study: Study, model: nn.Module) -> nn.Module:
+    model = model.to(study.compute.device)
+    return model.to(memory_format=torch.channels_last) if study.compute.channels_last else model  # type: ignore[call-overload,no-any-return]
+
+
+def _refit_stepped(study: Study, recipe: Recipe, rate: float | None, steps: int | None) -> Fitted:
+    assert rate is not None
+    length = Length(steps, HOLD) if study.epochs is None and steps else None
+    if study.epochs is None and length is None:
+        raise TrialError(f"No block of {recipe.name} gave a length.", "Give --epochs N.")
+    trained = train_stepped(study, recipe, rate=rate, rows=study.development, block=REFIT, length=length, keep_start=True)
+    last = trained.done.losses[-max(1, len(trained.done.losses) // 5) :]
+    loss = math.fsum(last) / len(last)
+    if not loss <= math.log(study.classes) * 1.02:
+        raise TrialError(f"{recipe.name} diverged in the refit: training loss {loss:.3f}, guessing gives "
+                         f"{math.log(study.classes):.3f}.", "Give a lower --lr.")  # fmt: skip
+    assert trained.before is not None
+    ledger = make_ledger(trained.before, trained.model, study.trunk.stages, recipe, rate)
+    done = trained.done
+    return Fitted(
+        finished=_finished(study, recipe, trained.model.eval(), rate),
+        ledger=ledger,
+        audit=trained.audit,
+        steps=done.steps,
+        epochs=done.steps / study.steps_per_epoch(len(study.development)),
+        curve=tuple(done.curve),
+    )
+
+
+def _finished(study: Study, recipe: Recipe, model: nn.Module, rate: float | None) -> Finished:
+    stages = study.trunk.stages
+    return Finished(
+        model=model,
+        recipe=recipe,
+        rate=rate,
+        network=study.network,
+        head=stages.head,
+        cut=stages.cuts[recipe.keep - 1] if recipe.cut_short else None,
+        compute=study.compute,
+        classes=study.dataset.classes,
+        tensors=_read_tensors(study, recipe, model),
+    )
+
+
+def _read_tensors(study: Study, recipe: Recipe, model: nn.Module) -> frozenset[str]:
+    """Names of the tensors that the final network reads; all of them where nothing was thrown away."""
+    names = [name for name, _ in (*model.named_parameters(), *model.named_buffers())]
+    if not recipe.cut_short:
+        return frozenset(names)
+    known = {**study.trunk.stages.parameter_stage, **study.trunk.stages.buffer_stage}
+    kept = [n for n in names if not n.startswith(CUT_BASE) or 1 <= known.get(n.removeprefix(CUT_BASE), 0) <= recipe.keep]
+    return frozenset(kept)

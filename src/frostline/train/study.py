@@ -1,0 +1,74 @@
+"""What all trials of one comparison share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from frostline.base.device import Compute
+from frostline.base.records import Dataset, IntArray
+from frostline.data.views import number_of_views, view_of_epoch
+from frostline.features.extract import Features, Trunk
+from frostline.models.network import Network
+from frostline.train.schedule import MAX_STEPS
+
+SOLVED_VIEWS = 6  # augmented views that a solved head is fitted on (DESIGN 4.2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Data, network, features and settings; nothing in it changes while trials run.
+
+    `features` covers the development rows only, in the order of `development`.
+    """
+
+    dataset: Dataset
+    network: Network
+    trunk: Trunk
+    features: Features
+    development: IntArray
+    batch_size: int
+    epochs: int | None  # None: the length is found
+    augmented: bool  # False: every view equals view 0
+    seed: int
+
+    @property
+    def compute(self) -> Compute:
+        return self.trunk.compute
+
+    @property
+    def classes(self) -> int:
+        return len(self.dataset.classes)
+
+    def positions(self, rows: Sequence[int] | IntArray) -> Tensor:
+        """Places of dataset rows in `features`."""
+        return torch.from_numpy(np.searchsorted(self.development, np.asarray(rows, dtype=np.int64)))
+
+    def targets(self, rows: Sequence[int] | IntArray) -> Tensor:
+        return torch.from_numpy(self.dataset.labels[np.asarray(rows, dtype=np.int64)])
+
+    def steps_per_epoch(self, rows: int) -> int:
+        """Optimiser steps in one epoch; a last batch of a single sample is left out (BatchNorm can't train on it)."""
+        full, rest = divmod(rows, self.batch_size)
+        return max(1, full + (rest > 1))
+
+    def views(self, rows: int) -> int:
+        """Number of training views that stepped trials on `rows` samples go through."""
+        if not self.augmented:
+            return 1
+        epochs = self.epochs or -(-MAX_STEPS // self.steps_per_epoch(rows))
+        return number_of_views(epochs)
+
+    def training_view(self, epoch: int, rows: int) -> int:
+        """The view that epoch (from 0) trains on."""
+        return view_of_epoch(epoch, self.views(rows)) if self.augmented else 0
+
+    def solved_views(self) -> tuple[int, ...]:
+        """The views that a solved head is fitted on."""
+        if not self.augmented:
+            return (0,)
+        return tuple(range(1, 1 + number_of_views(self.epochs or SOLVED_VIEWS)))

@@ -1,0 +1,181 @@
+"""run_trial: one recipe, one rate, one block in; one outcome out."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import nn
+
+from frostline.base.errors import TrialError
+from frostline.base.records import AuditCount, CurvePoint, FloatArray, IntArray, Outcome
+from frostline.base.seeds import derive_seed
+from frostline.data.split import inner_folds, inner_split
+from frostline.models.heads import new_head
+from frostline.recipe.recipe import Recipe, Trial
+from frostline.stats.metrics import accuracy, log_loss
+from frostline.train import baseline
+from frostline.train.audit import audit, promise, snapshot
+from frostline.train.feed import EVALUATION_VIEW, predict, reader
+from frostline.train.loop import Job, Progressed, run_phase
+from frostline.train.schedule import Length
+from frostline.train.solve import LinearHead, solve, solve_path
+from frostline.train.study import Study
+
+INNER_FRACTION = 0.15  # of a block's training rows, looked at only to find the length
+INNER_FOLDS = 3  # on which a solved head's penalty is chosen
+WORST_LOG_LOSS = -math.log(1e-12)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a runner hands back."""
+
+    probabilities: FloatArray
+    steps: int = 0
+    epochs: float = 0.0
+    undertrained: bool = False
+    l2: float | None = None
+    curve: tuple[CurvePoint, ...] = ()
+    audit: AuditCount = field(default_factory=AuditCount)
+
+
+def run_trial(study: Study, trial: Trial, operations: float = 0.0) -> Outcome:
+    """Run it. What settings can mend (divergence) becomes a failed outcome; a frozen tensor that moved raises AuditError."""
+    started = time.perf_counter()
+    error = None
+    try:
+        result = _RUNNERS[trial.recipe.solver](study, trial)
+    except TrialError as problem:
+        result, error = Result(probabilities=np.zeros((0, study.classes))), str(problem)
+    labels = study.dataset.labels[np.asarray(trial.validation, dtype=np.int64)]
+    return Outcome(
+        key=trial.key,
+        strategy=trial.recipe.name,
+        purpose=trial.purpose,
+        block=trial.block,
+        rate=trial.rate,
+        rows=trial.validation,
+        probabilities=tuple(tuple(map(float, row)) for row in result.probabilities),
+        accuracy=0.0 if error else accuracy(result.probabilities, labels),
+        log_loss=WORST_LOG_LOSS if error else log_loss(result.probabilities, labels),
+        steps=result.steps,
+        epochs=result.epochs,
+        undertrained=result.undertrained,
+        l2=result.l2,
+        seconds=time.perf_counter() - started,
+        operations=operations,
+        curve=result.curve,
+        audit=result.audit,
+        error=error,
+    )
+
+
+def _run_baseline(study: Study, trial: Trial) -> Result:
+    pixels = baseline.grey_pixels(study.features.source.make(EVALUATION_VIEW))
+    train, rows = study.positions(trial.train).numpy(), study.positions(trial.validation).numpy()
+    labels = study.dataset.labels[np.asarray(trial.train, dtype=np.int64)]
+    return Result(probabilities=baseline.fit_predict(pixels[train], labels, pixels[rows], study.classes))
+
+
+def _run_solved(study: Study, trial: Trial) -> Result:
+    before = snapshot(study.trunk.model)
+    train = np.asarray(trial.train, dtype=np.int64)
+    head = solve_head(study, trial.recipe, train, block=trial.block)
+    pooled = study.features.pooled(trial.recipe.keep, EVALUATION_VIEW).numpy()
+    logits = head.logits(pooled[study.positions(trial.validation).numpy()])
+    counted = audit(before, snapshot(study.trunk.model), promise(study.trunk.model, study.trunk.stages, trial.recipe))
+    return Result(probabilities=softmax(logits), l2=head.l2, epochs=len(study.solved_views()), audit=counted)
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exp / exp.sum(axis=1, keepdims=True))
+
+
+def solve_head(study: Study, recipe: Recipe, rows: IntArray, *, block: int) -> LinearHead:
+    """The linear head on the pooled features of stage `keep`, its penalty chosen by log loss on inner folds."""
+    folds = inner_folds(study.dataset, rows, folds=INNER_FOLDS, seed=study.seed, block=block)
+    losses = [_path_losses(study, recipe.keep, train, held) for train, held in folds if len(held)]
+    x, y = training_set(study, recipe.keep, rows)
+    heads = solve_path(x, y, study.classes)
+    if not losses:
+        return heads[len(heads) // 2]
+    return solve(x, y, study.classes, heads[int(np.argmin(np.mean(losses, axis=0)))].l2)
+
+
+def _path_losses(study: Study, stage: int, train: IntArray, held: IntArray) -> list[float]:
+    x, y = training_set(study, stage, train)
+    pooled = study.features.pooled(stage, EVALUATION_VIEW).numpy()[study.positions(held).numpy()]
+    labels = study.dataset.labels[held]
+    return [log_loss(softmax(head.logits(pooled)), labels) for head in solve_path(x, y, study.classes)]
+
+
+def training_set(study: Study, stage: int, rows: IntArray) -> tuple[np.ndarray, IntArray]:
+    """Pooled features of all solved views of these rows, one under the other, with their labels."""
+    positions = study.positions(rows).numpy()
+    views = study.solved_views()
+    x = np.concatenate([study.features.pooled(stage, view).numpy()[positions] for view in views])
+    return x, np.tile(study.dataset.labels[rows], len(views))
+
+
+def _run_stepped(study: Study, trial: Trial) -> Result:
+    assert trial.rate is not None
+    rows, inner = np.asarray(trial.train, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    if study.epochs is None and trial.purpose == "tune":
+        inner = np.asarray(trial.validation, dtype=np.int64)
+    elif study.epochs is None:
+        rows, inner = inner_split(study.dataset, rows, fraction=INNER_FRACTION, seed=study.seed, block=trial.block)
+    trained = train_stepped(study, trial.recipe, rate=trial.rate, rows=rows, inner=inner, block=trial.block)
+    trained.model.eval()
+    read = reader(study, trained.model, trial.recipe.frozen_stages)
+    probabilities = predict(study, read, study.positions(trial.validation))
+    done = trained.done
+    return Result(probabilities=probabilities, steps=done.steps, epochs=done.steps / study.steps_per_epoch(len(rows)),
+                  undertrained=done.undertrained, curve=tuple(done.curve), audit=trained.audit)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A network after its phases, with the hashes that prove what moved."""
+
+    model: nn.Module
+    done: Progressed
+    audit: AuditCount
+    before: nn.Module | None = None
+
+
+def train_stepped(study: Study, recipe: Recipe, *, rate: float, rows: IntArray, inner: Sequence[int] | IntArray = (),
+                  block: int, length: Length | None = None, keep_start: bool = False) -> Trained:  # fmt: skip
+    """Build the recipe's network, run its phases, audit it. `keep_start` keeps a copy of the untrained network."""
+    model = start_network(study, recipe, block)
+    before, start = snapshot(model), copy.deepcopy(model) if keep_start else None
+    if length is None and study.epochs is not None:
+        length = Length(study.epochs * study.steps_per_epoch(len(rows)))
+    read = reader(study, model, recipe.frozen_stages)
+    done = Progressed()
+    for phase in recipe.phases:
+        job = Job(phase=phase, rate=rate, rows=rows, inner=np.asarray(inner, dtype=np.int64), length=length, block=block)
+        done = run_phase(study, model, read, job)
+    counted = audit(before, snapshot(model), promise(model, study.trunk.stages, recipe), done.no_gradient)
+    return Trained(model=model, done=done, audit=counted, before=start)
+
+
+def start_network(study: Study, recipe: Recipe, block: int) -> nn.Module:
+    """The network before training: pre-trained or re-initialised stages, and a new zero head."""
+    import torch
+
+    if set(recipe.origins) == {"reinitialised"}:
+        model = study.network.build(derive_seed(study.seed, "initialise", block))
+    else:
+        model = copy.deepcopy(study.trunk.model)
+    new_head(model, study.trunk.stages.head, study.classes)
+    model = model.to(study.compute.device)
+    return model.to(memory_format=torch.channels_last) if study.compute.channels_last else model  # type: ignore[call-overload,no-any-return]
+
+
+_RUNNERS = {"baseline": _run_baseline, "solved": _run_solved, "stepped": _run_stepped}

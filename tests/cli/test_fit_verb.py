@@ -1,0 +1,106 @@
+"""`frostline fit`: options become settings, events are drawn, the result goes to stdout."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from frostline.cli.main import VERBS
+from frostline.recipe.settings import Settings
+
+FIT = ("fit", "pictures", "--model", "torchvision:resnet18")
+
+
+def test_options_of_fit_are_exactly_the_settings() -> None:
+    options = set(VERBS["fit"].__annotations__) - {"ctx", "return", "plain", "json"}
+    assert options == {f.name for f in fields(Settings)}
+
+
+def test_defaults_of_fit_are_the_defaults_of_the_settings(command, fake_fit) -> None:
+    assert command(*FIT).code == 0
+    assert fake_fit == [Settings(data=Path("pictures"), model="torchvision:resnet18")]
+
+
+def test_every_option_reaches_its_setting(command, fake_fit) -> None:
+    given = {"weights": "random", "model-args": '{"width": 0.5}', "mean": "0.5", "std": "0.1,0.2,0.3", "size": 64,
+             "out": "runs/a", "strategies": "probe, freeze@4", "batchnorm": "all", "labels-per-class": 5,
+             "min-per-class": 3, "blocks": 2, "epochs": 7, "lr": 1e-3, "batch-size": 8, "augment": "light",
+             "margin": 0.02, "prefer": "accuracy", "seed": 4, "device": "cpu", "precision": "fp32", "threads": 1,
+             "store": "off"}  # fmt: skip
+    flags = ("--pool-validation", "--evaluate-all", "--trust-code", "--resume")
+    words = [word for name, value in given.items() for word in (f"--{name}", value)]
+    assert command(*FIT, *words, *flags).code == 0
+    assert fake_fit == [
+        Settings(data=Path("pictures"), model="torchvision:resnet18", weights="random", model_args={"width": 0.5},
+                 mean=(0.5,), std=(0.1, 0.2, 0.3), size=64, out=Path("runs/a"), strategies=("probe", "freeze@4"),
+                 batchnorm="all", labels_per_class=5, min_per_class=3, blocks=2, epochs=7, lr=1e-3, batch_size=8,
+                 augment="light", margin=0.02, prefer="accuracy", seed=4, device="cpu", precision="fp32", threads=1,
+                 store="off", pool_validation=True, evaluate_all=True, trust_code=True, resume=True)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--lr", "-1"), "--lr -1 is not a learning rate"),
+        (("--epochs", "0"), "--epochs 0 is below 1"),
+        (("--batch-size", "1"), "single sample"),
+        (("--mean", "a,b"), "--mean 'a,b' is neither a number"),
+        (("--model-args", "[1]"), "but an object is expected"),
+        (("--model-args", "{"), "is not JSON"),
+        (("--augment", "strong"), "--augment 'strong' is not known"),
+        (("--strategies", " , "), "--strategies is empty"),
+        (("--batchnorm", "frosen"), "Did you mean 'frozen'?"),
+    ],
+)
+def test_values_out_of_range_are_refused_before_anything_runs(command, fake_fit, words, says) -> None:
+    done = command(*FIT, *words)
+    assert done.code == 2
+    assert says in done.err
+    assert done.err.startswith("error: ")
+    assert len(done.err.splitlines()) == 2
+    assert fake_fit == []
+
+
+def test_result_goes_to_stdout_and_progress_to_stderr(command, fake_fit) -> None:
+    done = command(*FIT)
+    assert done.out == "verdict: probe\n"
+    for words in (
+        "all frozen",
+        "1,538",
+        "320 G",
+        "5 trials.",
+        "warning: 1 picture [x]",
+        "race ...",
+        "race: 12 s",
+        "Use probe.",
+    ):
+        assert words in done.err
+    assert "\x1b" not in done.err
+
+
+def test_json_gives_every_event_as_a_line_and_the_result_last(command, fake_fit) -> None:
+    done = command(*FIT, "--json")
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    kinds = [line["kind"] for line in lines]
+    assert kinds == ["plan", "phase", "progress", "trial", "warning", "phase", "verdict", "result"]
+    assert lines[2]["seconds_left"] == 125.0
+    assert lines[-1]["data"]["verdict"]["strategy"] == "probe"
+    assert lines[-1]["run"] == str(Path("runs/x-1"))
+    assert done.err == ""
+
+
+def test_an_interrupted_run_prints_the_command_that_goes_on(command, stand_in, events) -> None:
+    def run(settings, emit):
+        emit(events[0])
+        raise KeyboardInterrupt
+
+    stand_in("frostline.fit", run=run)
+    done = command("fit", "my pictures", "--model", "torchvision:resnet18")
+    assert done.code == 130
+    assert "frostline fit 'my pictures' --model torchvision:resnet18 --out runs/x-1 --resume" in done.err
+    done = command("fit", "d", "--model", "m", "--out", "runs/o", "--resume")
+    assert "\n  frostline fit d --model m --out runs/o --resume\n" in done.err

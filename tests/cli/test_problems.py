@@ -1,0 +1,76 @@
+"""Everything that goes wrong ends in one sentence, a hint and the exit code of DESIGN section 5."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from frostline.base.errors import AuditError, DataError
+from frostline.cli.session import Session
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("fti",), ("frostline has no verb 'fti'.", "Did you mean fit?")),
+        (("nonsense",), ("frostline has no verb 'nonsense'.", "Verbs: fit, predict")),
+        (("fit", "d", "--modl", "m"), ("frostline fit has no option --modl.", "Did you mean --model?")),
+        (("fit", "d", "--model", "m", "--sharpness", "1"), ("no option --sharpness", "frostline fit --help")),
+        (("fit", "d"), ("frostline fit needs --model, which is missing.", "torchvision:NAME")),
+        (("fit", "--model", "m"), ("frostline fit needs DATA, which is missing.", "Usage: frostline fit")),
+        (("show",), ("frostline show needs RUN, which is missing.",)),
+        (("fit", "d", "--model"), ("--model", "requires an argument")),
+        (("fit", "d", "--model", "m", "--epochs", "many"), ("--epochs", "integer")),
+        (("strategies", "extra"), ("extra",)),
+    ],
+)
+def test_usage_errors_are_a_sentence_with_a_hint(command, words, says) -> None:
+    done = command(*words)
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.startswith("error: ")
+    first = done.err.splitlines()[0]
+    assert first.endswith(".")
+    assert 2 <= len(done.err.splitlines()) <= 3
+    for part in says:
+        assert part in done.err
+
+
+def failing(error: BaseException):
+    def run(settings, emit):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (DataError("No pictures in d.", "Give a folder of class folders."), 2, "No pictures in d.\n  Give a folder"),
+        (KeyError("x"), 1, "bug in frostline: KeyError: 'x' (test_problems.py:"),
+        (AuditError("stem.weight was frozen and moved."), 1, "stem.weight was frozen and moved."),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/a"), 2, "The system refuses runs/a: No space left"),
+        (BrokenPipeError(), 0, ""),
+    ],
+)
+def test_exit_codes_of_what_a_run_raises(command, stand_in, error, code, says) -> None:
+    stand_in("frostline.fit", run=failing(error))
+    done = command("fit", "d", "--model", "m")
+    assert done.code == code
+    assert says in done.err
+    assert "Traceback" not in done.err
+
+
+def test_the_traceback_of_a_bug_is_printed_on_request(command, stand_in, monkeypatch) -> None:
+    monkeypatch.setenv("FROSTLINE_DEBUG", "1")
+    stand_in("frostline.fit", run=failing(KeyError("x")))
+    done = command("fit", "d", "--model", "m")
+    assert done.code == 1
+    assert "Traceback" in done.err
+
+
+def test_only_fit_can_be_resumed() -> None:
+    assert Session(argv=["predict", "r", "f"]).resume_command() is None
+    assert Session(argv=["fit", "d", "--out=o"], run="o").resume_command() == "frostline fit d --out=o --resume"

@@ -1,0 +1,62 @@
+"""What tests share: the folder of real data (skipped with a reason where absent) and a cache of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported anywhere
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """No test reads or fills the user's store and list of trusted code."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["FROSTLINE_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_a_worker() -> None:
+    """Tests run side by side in two processes on two cores."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        import torch
+
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real pictures, texts and weights."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder of shared data is not beside the checkout")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def mobilenet(shared: Path) -> tuple[str, str]:
+    """Spec and weights of the real MobileNet."""
+    folder = shared / "mobilenetv1_075_imagenet"
+    return f"torch:{folder / 'model.py'}:mobilenetv1_075", str(folder / "mobilenetv1_075.safetensors")
+
+
+@pytest.fixture(scope="session")
+def few_pictures(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """A folder with N real ants and N bees, drawn from the front of each class."""
+
+    def make(count: int) -> Path:
+        root = tmp_path_factory.mktemp(f"few{count}")
+        for name in ("ants", "bees"):
+            (root / name).mkdir()
+            for file in sorted((shared / "ants_bees" / "train" / name).iterdir())[:count]:
+                shutil.copy(file, root / name)
+        return root
+
+    return make

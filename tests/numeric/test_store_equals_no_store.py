@@ -1,0 +1,53 @@
+"""Training on the store equals training without it, bit for bit: weights, out-of-fold probabilities, sealed predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from frostline.fit import Run, run
+from frostline.recipe.settings import Settings
+
+NETWORKS = {
+    "resnet18": {"model": "torchvision:resnet18", "weights": "random", "size": 64, "k": 3},
+    "vit": {"model": "timm:vit_tiny_patch16_224", "weights": "random", "model_args": {"img_size": 64}, "size": 64, "k": 8},
+}
+
+
+def strategies(k: int) -> tuple[str, ...]:
+    return (f"probe@{k}", f"freeze@{k}")
+
+
+def fitted(tmp: Path, data: Path, k: int, **options: object) -> Run:
+    # 19 pictures of a class in batches of 8: the last batch of every epoch is partial
+    return run(Settings(data=data, out=tmp, strategies=strategies(k), epochs=2, blocks=2, lr=1e-3, batch_size=8,
+                        prefer="accuracy", **options))  # type: ignore[arg-type]  # fmt: skip
+
+
+def bits(result: Run) -> dict[str, object]:
+    trials = [json.loads(line) for line in (result.path / "trials.jsonl").read_text(encoding="utf-8").splitlines()]
+    return {
+        "weights": (result.path / "model" / "model.safetensors").read_bytes(),
+        "predictions": (result.path / "predictions.csv").read_bytes(),
+        "out of fold": (result.path / "oof.parquet").read_bytes(),
+        "curves": [(t["key"], t["curve"], t["accuracy"], t["log_loss"]) for t in trials],
+    }
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", [*NETWORKS, "mobilenet"])
+def test_training_on_the_store_equals_training_without_it(
+    name: str, precision: str, tmp_path: Path, few_pictures: Callable[[int], Path], mobilenet: tuple[str, str]
+) -> None:
+    options = dict(NETWORKS.get(name, {"model": mobilenet[0], "weights": mobilenet[1], "size": 96, "k": 4}))
+    k = int(options.pop("k"))  # type: ignore[call-overload]
+    data = few_pictures(19)
+    stored = fitted(tmp_path / "stored", data, k, precision=precision, store=str(tmp_path / "store"), **options)
+    again = fitted(tmp_path / "again", data, k, precision=precision, store=str(tmp_path / "store"), **options)
+    without = fitted(tmp_path / "without", data, k, precision=precision, store="off", **options)
+    assert any((tmp_path / "store").rglob("*.bin"))
+    assert bits(stored) == bits(without)
+    assert bits(stored) == bits(again)  # the second run reads what the first one wrote
