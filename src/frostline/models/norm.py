@@ -40,12 +40,14 @@ def set_training(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], h
 
 
 def _trains(name: str, module: nn.Module, stage_map: StageMap, by_stage: Sequence[Part]) -> bool:
-    found = _parts(_module_stages(name, stage_map), by_stage)
+    stages = _module_stages(name, stage_map)
+    if not stages and next(module.parameters(), None) is None:  # such as a dropout that inference leaves out
+        stages = _module_stages(name.rpartition(".")[0], stage_map)
+    found = _parts(stages, by_stage)
     if isinstance(module, _BatchNorm):
         return bool(found) and all(part.batchnorm in STATISTICS_MOVE for part in found)
-    container = next(module.children(), None) is not None
-    if container:  # its own flag must not keep batch norm below from adapting, nor make frozen code draw at random
-        return any(part.trained or part.batchnorm in STATISTICS_MOVE for part in found)
+    if next(module.children(), None) is not None and name not in stage_map.repeated:
+        return any(part.trained for part in found)
     return bool(found) and all(part.trained for part in found)
 
 

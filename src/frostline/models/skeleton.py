@@ -91,8 +91,16 @@ class Trace:
 
     def finished(self, cut: Cut) -> set[str]:
         """Modules all of whose calls are over at the cut."""
-        at = self.entered[cut.module] if cut.where == "in" else self.left[cut.module]
+        at = self._position(cut)
         return {name for name, last in self.left.items() if last <= at}
+
+    def begun(self, cut: Cut) -> set[str]:
+        """Modules that ran before the cut, whether they run again after it or not; those around it aren't counted."""
+        at, around = self._position(cut), _ancestors(cut.module)
+        return {name for name, first in self.entered.items() if first < at and name not in around}
+
+    def _position(self, cut: Cut) -> int:
+        return self.entered[cut.module] if cut.where == "in" else self.left[cut.module]
 
     def stubs(self, cut: Cut) -> dict[str, list[Template]]:
         """The outermost modules that the suffix leaves out, and what they return call by call."""

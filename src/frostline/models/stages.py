@@ -38,6 +38,7 @@ class StageMap:
     parameter_stages: Mapping[str, tuple[int, ...]]
     buffer_stages: Mapping[str, tuple[int, ...]]
     module_stages: Mapping[str, tuple[int, ...]]  # modules that ran, containers too; from first to last stage
+    repeated: frozenset[str]  # modules called more than once
     input_specs: tuple[InputSpec, ...]
     skeletons: SkeletonStore
 
@@ -173,7 +174,6 @@ def _assemble(
     buffers = stages_of(recording.reads(recording.buffer_names))
     for name, found in buffers.items():  # counters aren't read in inference: they go with the module that owns them
         buffers[name] = found or modules.get(name.rpartition(".")[0], ())
-    skeletons = SkeletonStore()
     return StageMap(
         stages=tuple(_stage_infos(recording, segments, ends, parameters)),
         cuts=tuple(end.cut for end in ends),
@@ -181,8 +181,9 @@ def _assemble(
         parameter_stages=MappingProxyType(parameters),
         buffer_stages=MappingProxyType(buffers),
         module_stages=MappingProxyType(modules),
+        repeated=frozenset(name for name, count in recording.calls.items() if count > 1),
         input_specs=tuple(input_specs),
-        skeletons=skeletons,
+        skeletons=SkeletonStore(),
     )
 
 

@@ -105,7 +105,7 @@ def _in_training(
         trace = store.trace(model, inputs)
         activations = dict(zip(cuts, taps(model, list(cuts.values()), *inputs), strict=True))
     for k, cut in cuts.items():
-        with _suffix_trains(model, cut, trace.finished(cut)):
+        with _suffix_trains(model, cut, trace.begun(cut)):
             try:
                 whole = _step(model, model, inputs)
             except Exception as error:
@@ -160,11 +160,11 @@ def _same(a: Any, b: Any) -> bool:
 
 
 @contextmanager
-def _suffix_trains(model: nn.Module, cut: Cut, finished: set[str]) -> Iterator[None]:
-    """Modules that are over at the cut in inference mode, all others in training mode; prefix parameters fixed."""
+def _suffix_trains(model: nn.Module, cut: Cut, begun: set[str]) -> Iterator[None]:
+    """Modules that ran before the cut in inference mode, all others in training mode; prefix parameters fixed."""
     before = set(cut.prefix_parameters)
     for name, module in model.named_modules():
-        module.training = name not in finished
+        module.training = name not in begun
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(parameter.is_floating_point() and name not in before)
     try:

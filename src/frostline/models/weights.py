@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
 
-CONVERT = "Save its state_dict, where its code is at hand: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
+CONVERT = "Where its code is at hand, save a state_dict: safetensors.torch.save_file(model.state_dict(), FILE)."
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 COUNTER = ".num_batches_tracked"  # plays no part in inference; files from before torch 0.4.1 and other tools lack it
 SHOWN = 4

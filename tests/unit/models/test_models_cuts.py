@@ -1,0 +1,311 @@
+"""Cuts of awkward and of usual networks: the two parts are the whole, bit for bit."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from models_awkward import InPlace, Masked, Mixed, Plain, RandomRoot, Residual, Shared, Tied, UNet
+from torch import Tensor, nn
+
+from frostline.base.errors import ModelError
+from frostline.models.cuts import Cut, find_cuts
+from frostline.models.guard import forked_seed, untouched
+from frostline.models.recorder import record
+from frostline.models.skeleton import SkeletonStore
+from frostline.models.sources.torch_file import run_file
+from frostline.models.split import Split, taps
+from frostline.models.stages import StageMap, split, stage_map
+from frostline.models.verify import verify_cut
+
+PICTURES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+DATA = Path(__file__).parents[3] / "../shared/data"
+
+
+def network(kind: type[nn.Module]) -> nn.Module:
+    with forked_seed(3):
+        return kind()
+
+
+def usual(name: str) -> tuple[nn.Module, Tensor]:
+    timm = pytest.importorskip("timm")
+    arguments = {
+        "vit_tiny_patch16_224": {"img_size": 32, "depth": 4},
+        "swin_tiny_patch4_window7_224": {"img_size": 32, "window_size": 4, "depths": (1, 1, 1, 1), "embed_dim": 24},
+    }
+    size = 32
+    with forked_seed(4):
+        if name.startswith("torchvision:"):
+            from torchvision import models
+
+            model: nn.Module = models.get_model(name.partition(":")[2], weights=None, num_classes=7)
+        elif name.startswith("shared:"):
+            folder = DATA / name.partition(":")[2]
+            if not folder.is_dir():
+                pytest.skip(f"{folder} isn't there")
+            _, module = run_file(folder / "model.py")
+            factory = next(v for k, v in vars(module).items() if k in ("mobilenetv1_075", "cifar10_resnet20"))
+            model = factory(num_classes=7)
+        else:
+            model = timm.create_model(name, num_classes=7, **arguments.get(name, {}))
+    return model.eval(), torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+STAGES = {
+    "resnet18": ["conv1", "layer1", "layer2", "layer3", "layer4"],
+    "mobilenetv3_small_050": ["conv_stem", *(f"blocks.{i}" for i in range(6)), "conv_head"],
+    "vit_tiny_patch16_224": ["patch_embed", *(f"blocks.{i}" for i in range(4))],
+    "convnext_atto": ["stem", *(f"stages.{i}" for i in range(4))],
+    "swin_tiny_patch4_window7_224": ["patch_embed", *(f"layers.{i}" for i in range(4))],
+    "torchvision:resnet18": ["conv1", "layer1", "layer2", "layer3", "layer4"],
+    "shared:mobilenetv1_075_imagenet": ["conv_stem", *(f"blocks.{i}" for i in range(5))],
+    "shared:cifar10_resnet20": ["conv1", *(f"layer{i}.{j}" for i in (1, 2, 3) for j in (0, 1, 2))],
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_usual_networks_have_the_expected_stages_and_every_cut_is_exact(name: str) -> None:
+    model, x = usual(name)
+    mapped = stage_map(model, x, verify="all")
+    assert [s.name for s in mapped.stages] == STAGES[name]
+    assert [s.why_not for s in mapped.stages] == [None] * len(STAGES[name])
+    inside = sum(p.numel() for n, p in model.named_parameters() if not mapped.head.owns(n))
+    assert sum(s.parameters for s in mapped.stages) == inside
+    y = torch.randn(3, *x.shape[1:], generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        whole = model(y)
+        several = taps(model, [mapped.cut_after(s.index) for s in mapped.stages], y)
+        for stage, tapped in zip(mapped.stages, several, strict=True):
+            parts = mapped.split(model, stage.index)
+            activation = parts.prefix(y)
+            assert torch.equal(activation, tapped)
+            assert activation.stride() == tapped.stride()
+            assert tuple(activation.shape[1:]) == stage.output_shape
+            assert torch.equal(parts.suffix(activation, y), whole)
+            assert torch.equal(parts.suffix(activation), whole)
+            assert torch.isnan(parts.suffix(activation * float("nan"), y)).all()
+
+
+AWKWARD = [Residual, UNet, Shared, Mixed, InPlace, Plain]
+
+
+@pytest.mark.parametrize("kind", AWKWARD)
+def test_every_clean_boundary_of_an_awkward_network_is_exact(kind: type[nn.Module]) -> None:
+    model = network(kind)
+    cuts = [c for c in find_cuts(record(model, [PICTURES])).values() if isinstance(c, Cut)]
+    assert cuts
+    assert {c.name: verify_cut(model, c, [PICTURES]) for c in cuts} == {c.name: None for c in cuts}
+
+
+def test_identity_that_hands_on_a_held_tensor_is_no_cut() -> None:
+    model = network(Residual)
+    places = find_cuts(record(model, [PICTURES]))
+    assert "hands on its own input" in str(places["out", "hold"])
+    assert "read again later" in str(places["in", "one"])
+    assert isinstance(places["out", "stem"], Cut)
+
+
+def test_skip_connection_makes_the_middle_uncuttable_and_says_why() -> None:
+    mapped = stage_map(network(UNet), PICTURES, verify="all")
+    assert [s.cuttable for s in mapped.stages] == [True, False, True, True]
+    assert mapped.stages[2].cut == "before dec"  # the concatenation is one tensor again
+    assert "2 tensors are needed after it (made in" in str(mapped.stages[1].why_not)
+    with pytest.raises(ModelError, match="can't be cut after stage 2"):
+        mapped.cut_after(2)
+
+
+def test_shared_block_straddles_the_cuts_between_its_calls() -> None:
+    mapped = stage_map(network(Shared), PICTURES, verify="all")
+    names = [s.name for s in mapped.stages]
+    assert names == ["stem", "block", "between", "later"]
+    assert all(s.cuttable for s in mapped.stages)
+    assert set(mapped.straddling) == {2, 3}
+    assert set(mapped.straddling[2]) == {"block.0.weight", "block.1.weight", "block.1.bias"}
+    assert mapped.module_stages["block.0"] == (2, 3, 4)
+
+
+def test_tied_weights_are_reported_as_straddling() -> None:
+    mapped = stage_map(network(Tied), torch.randn(2, 6), verify="all")
+    assert mapped.straddling == {1: ("one.weight",), 2: ("one.weight",)}
+    assert mapped.parameter_stages["one.weight"] == (1, 3)
+
+
+def test_mask_from_the_raw_inputs_is_made_again_by_the_suffix() -> None:
+    model = network(Masked)
+    ids = torch.tensor([[3, 4, 0, 0], [5, 0, 7, 1]])
+    mapped = stage_map(model, ids, verify="all")
+    assert [s.name for s in mapped.stages] == ["embed", "layers.0", "layers.1", "layers.2"]
+    cut = mapped.cut_after(2)
+    assert cut.needs == (0,)
+    assert cut.real == ("mask",)
+    with pytest.raises(ModelError, match="reads raw input 1 as well"):
+        mapped.split(model, 2).suffix(mapped.split(model, 2).prefix(ids))
+    assert mapped.cut_after(4).needs == ()
+
+
+def test_randomness_that_no_module_controls_withdraws_the_cut() -> None:
+    model = network(RandomRoot)
+    assert stage_map(model, PICTURES).stages[0].cuttable
+    proven = stage_map(model, PICTURES, verify="all")
+    assert not proven.stages[0].cuttable
+    assert "in training mode" in str(proven.stages[0].why_not)
+
+
+def test_a_false_cut_is_found_out() -> None:
+    model = network(Residual)
+    true = find_cuts(record(model, [PICTURES]))["out", "stem"]
+    assert isinstance(true, Cut)
+    false = Cut(**{n: getattr(true, n) for n in Cut.__slots__} | {"where": "in", "module": "one"})
+    assert verify_cut(model, true, [PICTURES]) is None
+    assert verify_cut(model, false, [PICTURES]) == "prefix and suffix don't give the whole network's output"
+
+
+def test_suffix_never_writes_into_the_stored_activation() -> None:
+    model = network(InPlace).eval()
+    parts = split(model, PICTURES, at="stem")
+    assert parts.cut.mutated
+    with torch.no_grad():
+        activation = parts.prefix(PICTURES)
+        before = activation.clone()
+        assert torch.equal(parts.suffix(activation), model(PICTURES))
+        tapped, _ = taps(model, [parts.cut, stage_map(model, PICTURES).cut_after(2)], PICTURES)
+    assert torch.equal(activation, before)
+    assert torch.equal(tapped, before)
+
+
+def test_gradients_and_buffers_of_a_training_suffix_are_the_whole_networks() -> None:
+    model = network(Plain)
+    parts = split(model, PICTURES, at="s1")
+    model.s1.eval().requires_grad_(False)
+    with torch.no_grad():
+        activation = parts.prefix(PICTURES)
+    twin = copy.deepcopy(model)
+    twin(PICTURES).square().sum().backward()
+    parts.suffix(activation).square().sum().backward()
+    for (name, a), (_, b) in zip(model.named_parameters(), twin.named_parameters(), strict=True):
+        assert (a.grad is None) == (b.grad is None), name
+        assert a.grad is None or torch.equal(a.grad, b.grad), name
+    assert all(torch.equal(a, b) for a, b in zip(model.buffers(), twin.buffers(), strict=True))
+    assert int(model.s2[1].num_batches_tracked) == 1
+    assert int(model.s1[1].num_batches_tracked) == 0
+
+
+def test_suffix_under_autocast_is_the_autocast_whole() -> None:
+    model = network(Plain).eval()
+    parts = split(model, PICTURES, at=2)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        activation = parts.prefix(PICTURES)
+        assert activation.dtype == torch.bfloat16
+        assert torch.equal(parts.suffix(activation), model(PICTURES))
+
+
+def test_copies_of_one_architecture_share_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network(Plain).eval()
+    mapped = stage_map(model, PICTURES)
+    first = mapped.split(model, 2)
+    first.suffix(first.prefix(PICTURES), PICTURES)
+    monkeypatch.setattr("frostline.models.skeleton.learn", lambda *_: pytest.fail("learnt again"))
+    with forked_seed(9):
+        other = Plain().eval()
+    second = mapped.split(other, 2)
+    assert torch.equal(second.suffix(second.prefix(PICTURES), PICTURES), other(PICTURES))
+
+
+def test_modules_left_out_do_no_work() -> None:
+    model = network(Plain).eval()
+    parts = split(model, PICTURES, at="s2")
+    activation = parts.prefix(PICTURES)
+    calls: list[str] = []
+    for name in ("s1.0", "s2.0", "s3.0"):
+        model.get_submodule(name).register_forward_hook(lambda *_, name=name: calls.append(name))
+    parts.suffix(activation)
+    assert calls == ["s3.0"]
+
+
+def state_of(model: nn.Module) -> list[object]:
+    return [
+        [(n, m.training, sorted(m.__dict__)) for n, m in model.named_modules()],
+        [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()],
+        [(n, p.requires_grad, p.grad is None) for n, p in model.named_parameters()],
+    ]  # fmt: skip
+
+
+def test_mapping_leaves_the_users_module_as_it_was() -> None:
+    model = network(Plain)
+    model.s1.eval()
+    model.s2[0].weight.requires_grad_(False)
+    model.head.weight.grad = torch.ones_like(model.head.weight)
+    before, values = state_of(model), copy.deepcopy(model.state_dict())
+    generator = torch.get_rng_state()
+    stage_map(model, PICTURES, verify="all")
+    assert state_of(model) == before
+    assert all(torch.equal(v, values[n]) for n, v in model.state_dict().items())
+    assert torch.equal(model.head.weight.grad, torch.ones_like(model.head.weight))
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+def test_a_failing_run_leaves_no_hook_and_no_patch_behind() -> None:
+    model = network(Plain).eval()
+    parts = split(model, PICTURES, at="s2")
+    activation = parts.prefix(PICTURES)
+    before = state_of(model)
+    for broken in (lambda: parts.suffix(activation[:, :1]), lambda: parts.prefix(PICTURES[:, :1])):
+        with pytest.raises(RuntimeError):
+            broken()
+        assert state_of(model) == before
+
+
+def test_instances_own_forward_comes_back() -> None:
+    model = network(Plain).eval()
+    parts = split(model, PICTURES, at="s2")
+    own = model.s1.forward
+    model.s1.forward = own
+    parts.suffix(parts.prefix(PICTURES))
+    assert model.s1.__dict__["forward"] is own
+
+
+def test_operations_are_those_of_torchs_own_counter() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, x = usual("vit_tiny_patch16_224")
+    mapped = stage_map(model, x)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(x)
+    head = 2 * mapped.head.in_features * mapped.head.out_features
+    assert mapped.operations + head == counter.get_total_flops() / 2
+
+
+def test_unknown_stage_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ModelError, match="no stage 's22'") as caught:
+        split(network(Plain), PICTURES, at="s22")
+    assert "'s2'" in caught.value.hint
+    with pytest.raises(ModelError, match="only 1 to 3"):
+        split(network(Plain), PICTURES, at=4)
+
+
+def test_deep_networks_are_merged_to_sixteen_stages() -> None:
+    deep = nn.Sequential(*(nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(20)), nn.Linear(6, 5))
+    mapped: StageMap = stage_map(deep, torch.randn(2, 6))
+    assert len(mapped.stages) == 16
+    assert mapped.stages[-1].name == "19"
+    assert sum(s.parameters for s in mapped.stages) == 20 * 42
+
+
+def test_stale_cut_is_refused() -> None:
+    model = network(Plain).eval()
+    mapped = stage_map(model, PICTURES)
+    parts = Split(model, mapped.cut_after(1), input_specs=mapped.input_specs, skeletons=SkeletonStore())
+    model.forward = lambda x: x  # type: ignore[method-assign]
+    with pytest.raises(ModelError, match="didn't come by the cut after s1"):
+        parts.prefix(PICTURES)
+
+
+def test_untouched_undoes_what_batch_norm_writes() -> None:
+    model = network(Plain)
+    with untouched(model):
+        model.train()(PICTURES)
+        assert int(model.s1[1].num_batches_tracked) == 1
+    assert int(model.s1[1].num_batches_tracked) == 0
+    assert torch.equal(model.s1[1].running_mean, torch.zeros(4))
