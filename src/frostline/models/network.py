@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ from frostline.models.heads import head_of
 from frostline.models.weights import LoadReport, compare_weights, load_weights, read_weights
 
 __all__ = [
-    "CodeFile", "LoadReport", "Network", "NetworkOptions", "example_input", "finished", "load_weights", "pretrained",
-    "read_weights", "seeded",
+    "CodeFile", "LoadReport", "Network", "NetworkOptions", "example_input", "load_weights", "pretrained",
+    "read_weights", "seeded", "tried",
 ]  # fmt: skip
 
 
@@ -60,7 +60,7 @@ class Network:
     preprocess: Preprocess
     classes: tuple[str, ...] | None
     code: CodeFile | None
-    fingerprint: str
+    fingerprint: str = ""
     load_report: LoadReport | None = None  # how the weights fit; None where none were loaded
     loaded_head: str | None = None  # the head's path, where it had to be looked at to load the weights
     model_args: Mapping[str, Any] = field(default_factory=dict)  # for the factory, as the user gave them
@@ -95,42 +95,19 @@ def pretrained(network: Network) -> nn.Module:
     return module.eval()
 
 
-def finished(
-    *,
-    spec: str,
-    source: str,
-    build: Callable[[int], nn.Module],
-    weights: Mapping[str, Tensor] | None,
-    weights_name: str,
-    preprocess: Preprocess,
-    identity: Mapping[str, Any],
-    self_loading: bool = False,
-    classes: tuple[str, ...] | None = None,
-    code: CodeFile | None = None,
-) -> Network:
-    """A Network whose weights have been tried: raises ModelError at once where they don't fit.
+def tried(network: Network, *, identity: Mapping[str, Any]) -> Network:
+    """The same network once its weights have been tried; raises ModelError at once where they don't fit.
 
-    `identity` holds what defines the architecture: the spec's lasting form, arguments, versions of packages.
+    `identity` holds what defines the architecture: the spec's lasting form, arguments, versions of packages. With the
+    code and the weights it makes the fingerprint.
     """
     report, head = None, None
-    module = build(0)
-    if weights is not None:
-        if not compare_weights(module, weights).clean:
-            head = head_of(module, example_input(preprocess)).path
-        report = load_weights(module, weights, head=head)
-    code_hash = code.sha256 if code else None
-    contents = "random" if weights_name == "random" else hash_tensors(module.state_dict())
-    return Network(
-        spec=spec,
-        source=source,
-        build=build,
-        weights=weights,
-        weights_name=weights_name,
-        self_loading=self_loading,
-        preprocess=preprocess,
-        classes=classes,
-        code=code,
-        fingerprint=hash_values(identity, code_hash, contents, torch.__version__),
-        load_report=report,
-        loaded_head=head,
-    )
+    module = network.build(0)
+    if network.weights is not None:
+        if not compare_weights(module, network.weights).clean:
+            head = head_of(module, example_input(network.preprocess)).path
+        report = load_weights(module, network.weights, head=head)
+    code = network.code.sha256 if network.code else None
+    contents = "random" if network.weights_name == "random" else hash_tensors(module.state_dict())
+    fingerprint = hash_values(identity, code, contents, torch.__version__)
+    return replace(network, fingerprint=fingerprint, load_report=report, loaded_head=head)

@@ -92,8 +92,11 @@ def find_segments(recording: Recording, cuts: dict[Place, Cut | str], head: Head
         else:
             largest = max(opened, key=lambda name: tree.segment(name).size)
             names = [part for name in names for part in (opened[name] if name == largest else [name])]
-    segments = [tree.segment(name) for name in names]
-    return _merged(sorted(segments, key=lambda s: s.entered))
+    segments: list[Segment] = []
+    for segment in sorted((tree.segment(name) for name in names), key=lambda s: s.entered):
+        if not segments or segment.entered > segments[-1].left:  # what runs within another one belongs to it
+            segments.append(segment)
+    return _merged(segments)
 
 
 def _merged(segments: list[Segment]) -> list[Segment]:

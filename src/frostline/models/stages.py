@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Literal
 
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from frostline.models.verify import verify_cuts
 FP32_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: cached properties need a place
 class StageMap:
     """Stages 1..S, the cut after each, and where every parameter, buffer and module belongs.
 
@@ -42,19 +42,19 @@ class StageMap:
     input_specs: tuple[InputSpec, ...]
     skeletons: SkeletonStore
 
-    @property
+    @cached_property
     def parameter_stage(self) -> Mapping[str, int]:
         return {name: _first(stages) for name, stages in self.parameter_stages.items()}
 
-    @property
+    @cached_property
     def buffer_stage(self) -> Mapping[str, int]:
         return {name: _first(stages) for name, stages in self.buffer_stages.items()}
 
-    @property
+    @cached_property
     def module_stage(self) -> Mapping[str, int]:
         return {name: _first(stages) for name, stages in self.module_stages.items()}
 
-    @property
+    @cached_property
     def straddling(self) -> Mapping[int, tuple[str, ...]]:
         """Stage K -> parameters read on both sides of the cut after it; they must stay frozen for that cut."""
         return {k: cut.straddling for k, cut in enumerate(self.cuts, 1) if cut is not None and cut.straddling}
@@ -105,7 +105,7 @@ def stage_map(model: nn.Module, *example_inputs: Tensor, verify: Iterable[int] |
             "Give a network with at least one layer before the last.",
         )
     ends = [_end(recording, places, s, after) for s, after in pairwise(segments)]
-    ends.append(_last_end(recording, places, head))
+    ends.append(_last_end(recording, places, segments[-1], head))
     result = _assemble(recording, head, segments, ends, [InputSpec.of(x) for x in example_inputs])
     wanted = range(1, len(segments) + 1) if verify == "all" else verify
     cuts = {k: cut for k in wanted if (cut := result.cuts[k - 1]) is not None}
@@ -127,13 +127,17 @@ def _end(recording: Recording, places: Mapping[Place, Cut | str], segment: Segme
     """The last clean boundary from a segment's exit to the next one's entry; ties go to exits, then outer modules."""
     clean = [c for c in places.values() if isinstance(c, Cut) and segment.left <= c.index <= after.entered]
     if clean:
-        cut = max(clean, key=lambda c: (c.clock, c.where == "out", -c.module.count("."), c.index))
+        cut = max(clean, key=lambda c: (c.clock, c.where == "out", *_outermost(c)))
         return _end_at(recording, cut)
     reason = places[_last_place(places, segment.name)]
     at = recording.boundaries[after.entered]
     tensors = recording.first("out", segment.name).tensors
     shape = tuple(recording.tensors[tensors[0]].tensor.shape) if tensors else ()
     return _End(index=at.index, clock=at.clock, shape=shape, cut=None, why_not=str(reason))
+
+
+def _outermost(cut: Cut) -> tuple[int, int]:
+    return -cut.module.count("."), cut.index
 
 
 def _last_place(places: Mapping[Place, Cut | str], module: str) -> Place:
@@ -147,11 +151,17 @@ def _end_at(recording: Recording, cut: Cut) -> _End:
     return _End(index=cut.index, clock=cut.clock, shape=cut.shape, cut=cut)
 
 
-def _last_end(recording: Recording, places: Mapping[Place, Cut | str], head: HeadSite) -> _End:
-    """The last stage ends where the head begins: after the network's own pooling."""
+def _last_end(recording: Recording, places: Mapping[Place, Cut | str], segment: Segment, head: HeadSite) -> _End:
+    """The last stage ends with the tensor that the head reads, after the network's own pooling.
+
+    The exit of the module that made it comes before the head's entry: a dropout between the two, which is nothing in
+    inference, then belongs to what trains.
+    """
     place = places["in", head.path]
     if isinstance(place, Cut):
-        return _end_at(recording, place)
+        same = [c for c in places.values() if isinstance(c, Cut) and segment.left <= c.index <= place.index]
+        cut = max((c for c in same if c.clock == place.clock and c.where == "out"), key=_outermost, default=place)
+        return _end_at(recording, cut)
     at = recording.first("in", head.path)
     shape = tuple(recording.tensors[at.tensors[0]].tensor.shape)
     return _End(index=at.index, clock=at.clock, shape=shape, cut=None, why_not=place)
@@ -178,9 +188,9 @@ def _assemble(
         stages=tuple(_stage_infos(recording, segments, ends, parameters)),
         cuts=tuple(end.cut for end in ends),
         head=head,
-        parameter_stages=MappingProxyType(parameters),
-        buffer_stages=MappingProxyType(buffers),
-        module_stages=MappingProxyType(modules),
+        parameter_stages=parameters,
+        buffer_stages=buffers,
+        module_stages=modules,
         repeated=frozenset(name for name, count in recording.calls.items() if count > 1),
         input_specs=tuple(input_specs),
         skeletons=SkeletonStore(),

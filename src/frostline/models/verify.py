@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from frostline.base.errors import ModelError
 from frostline.models.cuts import Cut
 from frostline.models.guard import device_of, exact, forked_seed, restore, snapshot, untouched
+from frostline.models.heads import logits
 from frostline.models.recorder import tensors_of
 from frostline.models.skeleton import SkeletonStore
 from frostline.models.split import InputSpec, Split, taps
@@ -105,7 +107,7 @@ def _in_training(
         trace = store.trace(model, inputs)
         activations = dict(zip(cuts, taps(model, list(cuts.values()), *inputs), strict=True))
     for k, cut in cuts.items():
-        with _suffix_trains(model, cut, trace.begun(cut)):
+        with _suffix_trains(model, cut, set(trace.entered) - trace.begun(cut)):
             try:
                 whole = _step(model, model, inputs)
             except Exception as error:
@@ -129,7 +131,7 @@ def _step(model: nn.Module, forward: Any, arguments: Sequence[Tensor]) -> Step:
     """Outputs, gradients and buffers after one forward and backward pass under a fixed seed."""
     model.zero_grad(set_to_none=True)
     with forked_seed(SEED, device_of(model)), torch.enable_grad():
-        outputs = list(tensors_of(forward(*arguments)))
+        outputs = _scores(forward(*arguments))
         loss = sum(((y.float() ** 2).sum() + y.float().sum() for y in outputs if y.requires_grad), torch.zeros(()))
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
@@ -137,6 +139,14 @@ def _step(model: nn.Module, forward: Any, arguments: Sequence[Tensor]) -> Step:
     model.zero_grad(set_to_none=True)
     values = {name: b.detach().clone() for name, b in model.named_buffers()}
     return [y.detach() for y in outputs], gradients, values
+
+
+def _scores(output: Any) -> list[Tensor]:
+    """What training looks at: the class scores where they can be told from auxiliary outputs."""
+    try:
+        return [logits(output)]
+    except ModelError:
+        return list(tensors_of(output))
 
 
 def _difference(whole: Step, parts: Step) -> str | None:
@@ -160,11 +170,11 @@ def _same(a: Any, b: Any) -> bool:
 
 
 @contextmanager
-def _suffix_trains(model: nn.Module, cut: Cut, begun: set[str]) -> Iterator[None]:
-    """Modules that ran before the cut in inference mode, all others in training mode; prefix parameters fixed."""
+def _suffix_trains(model: nn.Module, cut: Cut, later: set[str]) -> Iterator[None]:
+    """Modules that run after the cut in training mode, all others in inference mode; prefix parameters fixed."""
     before = set(cut.prefix_parameters)
     for name, module in model.named_modules():
-        module.training = name not in begun
+        module.training = not name or name in later
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(parameter.is_floating_point() and name not in before)
     try:

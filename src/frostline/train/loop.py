@@ -17,6 +17,7 @@ from frostline.base.records import CurvePoint, IntArray
 from frostline.base.seeds import derive_seed, numpy_generator
 from frostline.models.norm import set_training, trained_parameters
 from frostline.recipe.recipe import Phase
+from frostline.train.depthwise import StridedDepthwise
 from frostline.train.feed import Reader, predict
 from frostline.train.schedule import HOLD, MAX_HOLD, MAX_STEPS, MIN_HOLD, OPEN, Length, Plateau, still_improving
 from frostline.train.study import Study
@@ -92,7 +93,7 @@ def _found(done: Progressed, flat: bool) -> Length | None:
 def _step(study: Study, read: Reader, optimiser: torch.optim.Optimizer, job: Job, batch: IntArray, epoch: int) -> float:
     inputs = read.feed(study.positions(batch), study.training_view(epoch, len(job.rows)))
     targets = study.targets(batch).to(study.compute.device)
-    with autocast(study.compute):
+    with autocast(study.compute), StridedDepthwise():
         logits = read.forward(inputs)
     loss = F.cross_entropy(logits.float(), targets, label_smoothing=job.phase.label_smoothing)
     optimiser.zero_grad(set_to_none=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,34 @@ def test_randomness_that_no_module_controls_withdraws_the_cut() -> None:
     assert "in training mode" in str(proven.stages[0].why_not)
 
 
+def test_dropout_before_the_head_trains_with_the_head() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 5))
+    mapped = stage_map(model, torch.randn(2, 6), verify="all")
+    assert [(s.name, s.cut, s.why_not) for s in mapped.stages] == [("0", "after 1", None)]
+    assert mapped.module_stage["2"] == 2
+
+
+def test_module_called_within_another_is_no_stage_of_its_own() -> None:
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(6, 6)
+
+        def forward(self, x: Tensor, helper: nn.Module) -> Tensor:
+            return helper(self.linear(x))
+
+    class Handing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.outer, self.helper, self.head = Outer(), nn.Linear(6, 6), nn.Linear(6, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.outer(x, self.helper))
+
+    mapped = stage_map(Handing(), torch.randn(2, 6), verify="all")
+    assert [(s.name, s.parameters, s.why_not) for s in mapped.stages] == [("outer", 84, None)]
+
+
 def test_a_false_cut_is_found_out() -> None:
     model = network(Residual)
     true = find_cuts(record(model, [PICTURES]))["out", "stem"]
@@ -291,6 +320,13 @@ def test_deep_networks_are_merged_to_sixteen_stages() -> None:
     assert len(mapped.stages) == 16
     assert mapped.stages[-1].name == "19"
     assert sum(s.parameters for s in mapped.stages) == 20 * 42
+
+
+def test_stage_map_goes_to_other_processes() -> None:
+    model = network(Plain).eval()
+    mapped = pickle.loads(pickle.dumps(stage_map(model, PICTURES, verify="all")))
+    parts = mapped.split(model, 1)
+    assert torch.equal(parts.suffix(parts.prefix(PICTURES)), model(PICTURES))
 
 
 def test_stale_cut_is_refused() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from frostline.base.errors import ModelError
+from frostline.models.cuts import Cut, find_cuts
 from frostline.models.guard import forked_seed
 from frostline.models.heads import CutNetwork, find_head, flat_logits, head_of, new_head, pool
 from frostline.models.norm import moving_buffers, set_training, trained_parameters
@@ -187,6 +188,19 @@ def test_channels_are_found_by_the_operations_and_not_by_the_sizes() -> None:
     ]  # fmt: skip
     convnext = stage_map(timm.create_model("convnext_atto", num_classes=3), x)
     assert [c.channel_axis for c in convnext.cuts if c] == [1, 1, 1, 1, 1]
+
+
+def test_channels_are_followed_through_a_channel_shuffle() -> None:
+    class Shuffle(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            n, c, h, w = x.shape
+            return x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+    end = (nn.Conv2d(4, 6, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), Shuffle(), *end)
+    cut = find_cuts(record(model, [PICTURES]))["out", "1"]
+    assert isinstance(cut, Cut)
+    assert cut.channel_axis == 1
 
 
 def test_cut_network_gives_a_linear_layer_on_the_pooled_prefix() -> None:

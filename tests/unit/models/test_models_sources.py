@@ -208,7 +208,8 @@ def test_what_the_file_does_not_state_is_asked_for(tmp_path: Path, constant: str
         ("resnet18", "names no source", "timm:NAME"),
         ("tim:resnet18", "names no source", "'timm'"),
         ("timm:", "nothing after the colon", "timm:NAME"),
-        ("timm:resnet81", "timm knows no network", "Did you mean"),
+        ("timm:resnet81", "timm knows no classification network", "Did you mean"),
+        ("timm:zzz", "timm knows no classification network", "See timm.list_models()"),
         ("torchvision:resnet81", "torchvision knows no classification network", "Did you mean"),
     ],
 )

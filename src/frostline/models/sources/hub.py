@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from frostline.base.errors import ModelError
+from frostline.base.errors import ModelError, nearest
 
 SECONDS = 4.0  # hub clients retry for the better part of a minute; a user who is offline hears it after this long
 
@@ -32,6 +32,14 @@ def reachable(url: str, seconds: float = SECONDS) -> bool:
     asking.start()
     asking.join(seconds)
     return bool(answered)
+
+
+def unknown(library: str, name: str, known: Iterable[str]) -> ModelError:
+    """The nearest name, or how to see them all: there are too many to list."""
+    close = nearest(name, known)
+    listing = "timm.list_models()" if library == "timm" else "torchvision.models.list_models()"
+    hint = close if close.startswith("Did") else f"See {listing} in Python."
+    return ModelError(f"{library} knows no classification network {name!r}.", hint)
 
 
 def offline(spec: str) -> ModelError:

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from frostline.base.errors import ModelError, nearest
+from frostline.base.errors import ModelError
 from frostline.data.preprocess import CROP_FRACTION, Interpolation, Preprocess
-from frostline.models.network import Network, NetworkOptions, finished, read_weights, seeded
-from frostline.models.sources.hub import called, downloaded
+from frostline.models.network import Network, NetworkOptions, read_weights, seeded, tried
+from frostline.models.sources.hub import called, downloaded, unknown
 
 HUB = "https://huggingface.co"
 INTERPOLATIONS = {"bilinear": "bilinear", "bicubic": "bicubic", "nearest": "nearest", "lanczos": "lanczos"}
@@ -24,20 +24,23 @@ def load(name: str, options: NetworkOptions) -> Network:
 
     spec = f"timm:{name}"
     if not timm.is_model(name.partition(".")[0]):
-        raise ModelError(f"timm knows no network {name!r}.", nearest(name, timm.list_models()))
+        raise unknown("timm", name, timm.list_models())
     factory = called(spec, timm.create_model, {"model_name": name, "pretrained": False, **options.model_args})
     build = seeded(factory)
     config: Mapping[str, Any] = build(0).pretrained_cfg  # type: ignore[assignment]
     weights, weights_name = _weights(spec, name, config, options)
-    return finished(
+    network = Network(
         spec=spec,
         source="timm",
         build=build,
         weights=weights,
         weights_name=weights_name,
         preprocess=_preprocess(config, options),
-        identity={"spec": spec, "args": dict(options.model_args), "timm": timm.__version__},
+        self_loading=False,
+        classes=None,
+        code=None,
     )
+    return tried(network, identity={"spec": spec, "args": dict(options.model_args), "timm": timm.__version__})
 
 
 def _preprocess(config: Mapping[str, Any], options: NetworkOptions) -> Preprocess:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from frostline.base.errors import ModelError, nearest
 from frostline.base.hashing import hash_bytes
 from frostline.data.preprocess import Preprocess
-from frostline.models.network import CodeFile, Network, NetworkOptions, finished, read_weights, seeded
+from frostline.models.network import CodeFile, Network, NetworkOptions, read_weights, seeded, tried
 
 FORM = "Write torch:FILE.py:factory, where factory is a function in FILE.py that returns the network."
 
@@ -34,7 +34,7 @@ def load(rest: str, options: NetworkOptions) -> Network:
     preprocess = _preprocess(module, code, options, built)
     self_loading = _loads_itself(built, build(1))
     weights, weights_name = _weights(options, self_loading, code, name)
-    return finished(
+    network = Network(
         spec=f"torch:{rest}",
         source="torch",
         build=build,
@@ -44,8 +44,8 @@ def load(rest: str, options: NetworkOptions) -> Network:
         self_loading=self_loading,
         classes=_classes(module, code),
         code=code,
-        identity={"spec": f"torch:{name}", "args": dict(options.model_args), "packages": _packages()},
     )
+    return tried(network, identity={"spec": f"torch:{name}", "args": dict(options.model_args), "packages": _packages()})
 
 
 class _TextLoader(importlib.abc.InspectLoader):

@@ -9,10 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from frostline.base.errors import ModelError, nearest
 from frostline.data.preprocess import Interpolation, Preprocess
-from frostline.models.network import Network, NetworkOptions, finished, read_weights, seeded
-from frostline.models.sources.hub import called, downloaded
+from frostline.models.network import Network, NetworkOptions, read_weights, seeded, tried
+from frostline.models.sources.hub import called, downloaded, unknown
 
 
 def load(name: str, options: NetworkOptions) -> Network:
@@ -23,12 +22,12 @@ def load(name: str, options: NetworkOptions) -> Network:
     spec = f"torchvision:{name}"
     known = models.list_models(module=models)
     if name not in known:
-        raise ModelError(f"torchvision knows no classification network {name!r}.", nearest(name, known))
+        raise unknown("torchvision", name, known)
     meta = models.get_model_weights(name).DEFAULT
     arguments = {"weights": None, **_quiet(name), **options.model_args}
     build = seeded(called(spec, lambda **kwargs: models.get_model(name, **kwargs), arguments))
     weights, weights_name = _weights(spec, meta, options)
-    return finished(
+    network = Network(
         spec=spec,
         source="torchvision",
         build=build,
@@ -36,7 +35,11 @@ def load(name: str, options: NetworkOptions) -> Network:
         weights_name=weights_name,
         preprocess=_preprocess(meta, options),
         classes=_classes(meta, weights_name, options),
-        identity={"spec": spec, "args": dict(options.model_args), "torchvision": torchvision.__version__},
+        self_loading=False,
+        code=None,
+    )
+    return tried(
+        network, identity={"spec": spec, "args": dict(options.model_args), "torchvision": torchvision.__version__}
     )
 
 
