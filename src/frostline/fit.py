@@ -1,8 +1,8 @@
 """The pipeline, in the order of the picture in docs/index.md. The one module that knows every stage.
 
-    files -> Dataset -> sealed test + paired blocks
-    model spec -> Network -> stage map, verified cuts
-    recipes x rates x blocks -> trials -> outcomes -> evidence -> verdict -> refit -> sealed test, once -> RUN folder
+files -> Dataset -> sealed test + paired blocks
+model spec -> Network -> stage map, verified cuts
+recipes x rates x blocks -> trials -> outcomes -> evidence -> verdict -> refit -> sealed test, once -> RUN folder
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from frostline.data.scan import Listing, scan
 from frostline.data.split import inner_split, make_blocks
 from frostline.engines.local import LocalEngine, Meter
 from frostline.features.store import open_store
-from frostline.models.network import Network
-from frostline.models.sources import NetworkOptions, load_network
+from frostline.models.network import Network, NetworkOptions
+from frostline.models.sources import load_network
 from frostline.race.plan import Plan, Scale, make_plan
 from frostline.race.race import RaceResult, block_sizes, run_race, standings
 from frostline.race.verdict import decide
@@ -41,7 +41,16 @@ from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings
 from frostline.report.compose import Evidence, plan_event
 from frostline.report.write import Journal, RunWriter
-from frostline.train.prepare import check_applicable, feature_widths, make_study, make_trunk, map_network, require_some, skip_reasons, want_features
+from frostline.train.prepare import (
+    check_applicable,
+    feature_widths,
+    make_study,
+    make_trunk,
+    map_network,
+    require_some,
+    skip_reasons,
+    want_features,
+)
 from frostline.train.refit import Fitted, refit
 from frostline.train.sealed import predict_baseline, predict_fitted, same_outputs
 from frostline.train.study import Study
@@ -94,11 +103,15 @@ def run(settings: Settings, emit: Emit = silent) -> Run:
         loaded = save_checked(folder, study, fitted[verdict.strategy])
     with journal.phase("sealed test"):
         sealed = pictures.select(dataset.sealed)
-        tests = open_seal(settings, study, plan, verdict, fitted, loaded, sealed)
+        tests = {verdict.strategy: predict_fitted(loaded, sealed)}
+        if settings.evaluate_all:
+            tests |= predict_others(study, plan, fitted, loaded, sealed)
     evidence = Evidence(plan=plan, race=race, standings=standings(plan, race, dataset.labels), verdict=verdict,
                         margin=settings.margin, fitted=fitted, tests=tests)  # fmt: skip
     result = RunWriter(folder, settings, study, evidence, journal).write()
-    journal.emit(Event(kind="verdict", text=verdict.reason, data={"strategy": verdict.strategy, "run": str(folder.path)}))
+    journal.emit(
+        Event(kind="verdict", text=verdict.reason, data={"strategy": verdict.strategy, "run": str(folder.path)})
+    )
     return Run(folder.path, result)
 
 
@@ -157,11 +170,15 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], recip
         stepped_views=study.views(len(study.development)),
     )
     inner = inner_split(study.dataset, inner_of, fraction=TUNING_FRACTION, seed=study.seed, block=0)
-    return make_plan(recipes, skipped=skipped, blocks=blocks, inner=inner, development=len(study.development),
-                     scale=scale, lr=settings.lr, race_alone=settings.blocks is not None)  # fmt: skip
+    empty = Plan(
+        skipped=skipped, blocks=blocks, inner=inner, development=len(study.development), scale=scale, alone=alone
+    )
+    return make_plan(empty, recipes, lr=settings.lr)
 
 
-def conclude(settings: Settings, study: Study, plan: Plan, race: RaceResult, emit: Emit) -> tuple[Verdict, dict[str, Fitted]]:
+def conclude(
+    settings: Settings, study: Study, plan: Plan, race: RaceResult, emit: Emit
+) -> tuple[Verdict, dict[str, Fitted]]:
     """Verdict and refit. A verdict that diverges in the refit (before the seal is opened) gives way to the next."""
     fitted: dict[str, Fitted] = {}
     while True:
@@ -210,17 +227,16 @@ def save_checked(folder: RunFolder, study: Study, fitted: Fitted) -> Loaded:
     return loaded
 
 
-def open_seal(settings: Settings, study: Study, plan: Plan, verdict: Verdict, fitted: dict[str, Fitted], loaded: Loaded,
-              sealed: Pictures) -> dict[str, FloatArray]:  # fmt: skip
-    """Probabilities on the sealed part: of the verdict's saved model, and of every other with --evaluate-all."""
-    tests: dict[str, FloatArray] = {verdict.strategy: predict_fitted(loaded, sealed)}
-    if not settings.evaluate_all:
-        return tests
+def predict_others(
+    study: Study, plan: Plan, fitted: dict[str, Fitted], loaded: Loaded, sealed: Pictures
+) -> dict[str, FloatArray]:
+    """Probabilities on the sealed part of every strategy but the verdict (--evaluate-all)."""
+    verdict, tests = loaded.recipe["strategy"], {}
     for row in plan.rows:
         name = row.recipe.name
         if row.recipe.solver == "baseline":
             tests[name] = predict_baseline(study, sealed)
-        elif name in fitted and name not in tests:
+        elif name in fitted and name != verdict:
             tests[name] = predict_fitted(replace(loaded, model=fitted[name].finished.model), sealed)
     return tests
 
@@ -242,7 +258,9 @@ def fit(data: str | Path, model: str, *, emit: Emit = silent, **options: Any) ->
     """
     unknown = sorted(set(options) - set(Settings.__dataclass_fields__))
     if unknown:
-        raise RecipeError(f"fit() has no option {unknown[0]!r}.", f"Options: {', '.join(Settings.__dataclass_fields__)}.")
+        raise RecipeError(
+            f"fit() has no option {unknown[0]!r}.", f"Options: {', '.join(Settings.__dataclass_fields__)}."
+        )
     convert: dict[str, Callable[[Any], Any]] = {"out": Path, "weights": str, "store": str, "strategies": _names,
                                                 "mean": _numbers, "std": _numbers}  # fmt: skip
     given = {k: convert[k](v) if k in convert and v is not None else v for k, v in options.items()}

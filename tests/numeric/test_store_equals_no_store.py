@@ -1,4 +1,4 @@
-"""Training on the store equals training without it, bit for bit: weights, out-of-fold probabilities, sealed predictions."""
+"""Training on the store equals training without it, bit for bit: weights, out-of-fold and sealed predictions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from frostline.recipe.settings import Settings
 
 NETWORKS = {
     "resnet18": {"model": "torchvision:resnet18", "weights": "random", "size": 64, "k": 3},
-    "vit": {"model": "timm:vit_tiny_patch16_224", "weights": "random", "model_args": {"img_size": 64}, "size": 64, "k": 8},
+    "vit": {
+        "model": "timm:vit_tiny_patch16_224",
+        "weights": "random",
+        "model_args": {"img_size": 64},
+        "size": 64,
+        "k": 8,
+    },
 }
 
 

@@ -58,7 +58,9 @@ def prepare_process(threads: int | None = None) -> None:
 
 def default_threads() -> int:
     """Threads by rule: the cores this process may use, at most two."""
-    return max(1, min(MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+    return max(
+        1, min(MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    )
 
 
 @cache
@@ -92,7 +94,7 @@ def has_bf16(device: str) -> bool:
     import torch
 
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device == "cpu" and bool(cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
@@ -124,6 +126,14 @@ def choose_compute(*, device: str, precision: str, threads: int | None, chunk: i
         chunk=chunk,
         reasons=(f"precision {chosen}: {why}", f"{convolutions} convolutions"),
     )
+
+
+def place(model: nn.Module, compute: Compute) -> nn.Module:
+    """The network on its device and in its memory layout (in place)."""
+    import torch
+
+    model = model.to(compute.device)
+    return model.to(memory_format=torch.channels_last) if compute.channels_last else model
 
 
 def apply_threads(compute: Compute) -> None:

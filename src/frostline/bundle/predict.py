@@ -17,6 +17,7 @@ from frostline.data.decode import PictureError, Pictures, decode_all
 from frostline.data.preprocess import to_input
 from frostline.data.scan import is_picture
 from frostline.data.views import augment_policy, make_views
+from frostline.models.guard import exact
 from frostline.models.heads import flat_logits
 
 BadFile = Callable[[str, str], None]
@@ -24,6 +25,8 @@ BadFile = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
+    """One file's answer."""
+
     file: str
     predicted: str
     probabilities: dict[str, float]
@@ -42,7 +45,9 @@ class Bundle:
     def predict_proba(self, files: Sequence[str | Path]) -> FloatArray:
         """Class probabilities (N, C) of picture files. Raises DataError naming a file that can't be read."""
         paths = [Path(f) for f in files]
-        pictures, bad = decode_all(paths, self.loaded.preprocess, threads=self.loaded.compute.threads, spill_dir=None, progress=None)
+        pictures, bad = decode_all(
+            paths, self.loaded.preprocess, threads=self.loaded.compute.threads, spill_dir=None, progress=None
+        )
         if bad:
             index, reason = next(iter(bad.items()))
             raise DataError(f"{paths[index]} can't be read: {reason}.", "Leave it out.")
@@ -84,7 +89,7 @@ def predict_pictures(loaded: Loaded, pictures: Pictures) -> FloatArray:
                            threads=compute.threads)  # fmt: skip
         inputs = to_input(torch.from_numpy(views), loaded.preprocess, device=compute.device,
                           channels_last=compute.channels_last)  # fmt: skip
-        with torch.inference_mode(), autocast(compute):
+        with torch.inference_mode(), autocast(compute), exact():
             logits = flat_logits(loaded.model(inputs))
         parts.append(logits.float().softmax(1).cpu().numpy()[: len(rows)])
     return np.concatenate(parts).astype(np.float64) if parts else np.zeros((0, len(loaded.classes)))
@@ -92,10 +97,12 @@ def predict_pictures(loaded: Loaded, pictures: Pictures) -> FloatArray:
 
 def predict_paths(run: Path, paths: Sequence[Path], *, trust_code: bool = False, device: str = "auto",
                   on_bad: BadFile = lambda _file, _reason: None) -> list[Prediction]:  # fmt: skip
-    """Predict files and whole folders. Unreadable files are told to `on_bad` and left out; DataError if none is left."""
+    """Predict files and whole folders. Unreadable ones are told to `on_bad` and left out; DataError if none is left."""
     files = _expand(paths)
     bundle = load(run, trust_code=trust_code, device=device)
-    pictures, bad = decode_all(files, bundle.loaded.preprocess, threads=bundle.loaded.compute.threads, spill_dir=None, progress=None)
+    pictures, bad = decode_all(
+        files, bundle.loaded.preprocess, threads=bundle.loaded.compute.threads, spill_dir=None, progress=None
+    )
     for index, reason in bad.items():
         on_bad(str(files[index]), reason)
     good = [i for i in range(len(files)) if i not in bad]

@@ -119,7 +119,9 @@ def read_result(run: Path) -> RunResult:
         unfinished = (run / WORK).exists()
         raise BundleError(
             f"{run} is not a finished run: it holds no result.json.",
-            "Go on with the same frostline fit command and --resume." if unfinished else "Give a folder that frostline fit wrote.",
+            "Go on with the same frostline fit command and --resume."
+            if unfinished
+            else "Give a folder that frostline fit wrote.",
         )
     try:
         return RunResult.model_validate_json(path.read_bytes())

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from frostline import __version__
-from frostline.base.device import Compute, default_threads, find_device, has_bf16
+from frostline.base.device import Compute, default_threads, find_device, has_bf16, place
 from frostline.base.errors import BundleError
 from frostline.base.files import write_atomic, write_json
 from frostline.bundle import trust
 from frostline.data.preprocess import Preprocess
 from frostline.models.cuts import Cut
 from frostline.models.heads import CutNetwork, HeadSite, new_head
-from frostline.models.network import Network
-from frostline.models.sources import NetworkOptions, load_network
+from frostline.models.network import Network, NetworkOptions
+from frostline.models.sources import load_network
 from frostline.models.split import Split
 from frostline.recipe.recipe import Recipe
 
@@ -59,7 +59,9 @@ def save_model(folder: Path, finished: Finished) -> None:
     from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    state = {k: v.detach().cpu().contiguous() for k, v in named_tensors(finished.model).items() if k in finished.tensors}
+    state = {
+        k: v.detach().cpu().contiguous() for k, v in named_tensors(finished.model).items() if k in finished.tensors
+    }
     write_atomic(folder / "model.safetensors", save(state))
     write_json(folder / "preprocess.json", finished.network.preprocess.to_json())
     write_json(folder / "classes.json", list(finished.classes))
@@ -128,10 +130,9 @@ def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") 
         model = CutNetwork(Split(model, cut, input_specs=()), len(classes))
     _fill(model, folder / "model.safetensors")
     compute = _compute(note["compute"], device)
-    model = model.to(compute.device).eval()
-    if compute.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Loaded(model=model, preprocess=preprocess, classes=tuple(classes), compute=compute, recipe=note)
+    return Loaded(
+        model=place(model, compute).eval(), preprocess=preprocess, classes=tuple(classes), compute=compute, recipe=note
+    )
 
 
 def _read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Preprocess]:
@@ -145,7 +146,9 @@ def _read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Preprocess]:
     except ValueError as error:
         raise BundleError(f"{folder} holds a damaged file: {error}.", "Run frostline fit again.") from error
     if note.get("format") != FORMAT:
-        raise BundleError(f"{folder} has format {note.get('format')}, this version reads {FORMAT}.", "Update frostline.")
+        raise BundleError(
+            f"{folder} has format {note.get('format')}, this version reads {FORMAT}.", "Update frostline."
+        )
     return note, classes, preprocess
 
 
@@ -183,5 +186,3 @@ def _compute(note: Mapping[str, Any], device: str) -> Compute:
     precision = note["precision"] if note["precision"] == "fp32" or has_bf16(found) else "fp32"
     return Compute(device=found, precision=precision, channels_last=note["channels_last"], threads=default_threads(),
                    chunk=note["chunk"])  # fmt: skip
-
-

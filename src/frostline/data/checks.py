@@ -56,6 +56,7 @@ class Work:
 
 
 def leave_out_unreadable(work: Work, bad: Mapping[int, str]) -> None:
+    """Drop the files that can't be decoded, each named in a warning; DataError where none is left."""
     examples = [f"{work.row(i).id}: {bad[i]}" for i in sorted(bad)]
     if len(bad) == len(work.listing.rows):
         raise DataError(
@@ -67,6 +68,7 @@ def leave_out_unreadable(work: Work, bad: Mapping[int, str]) -> None:
 
 
 def leave_out_small_classes(work: Work) -> None:
+    """Drop the classes below --min-per-class, each named in a warning."""
     least = work.options.min_per_class
     if least is None:
         return
@@ -103,6 +105,7 @@ def compare_classes(work: Work) -> None:
 
 
 def check_classes(work: Work) -> None:
+    """Refuse a single class, and a class with a single picture, with what to do about it."""
     counts = work.per_class("development")
     if len(counts) < 2:
         raise DataError(
@@ -119,6 +122,7 @@ def check_classes(work: Work) -> None:
 
 
 def report_sizes(work: Work) -> None:
+    """Warn of tiny classes and of strong imbalance; nothing is changed."""
     counts = work.per_class("development")
     tiny = [f"{name} ({n})" for name, n in sorted(counts.items()) if n < TINY]
     work.warn("tiny-classes", tiny, f"kept; with fewer than {TINY} pictures a class allows fewer folds")

@@ -49,7 +49,9 @@ class ViewSource:
         """uint8 (N,C,H,W) of one view, for the given rows or all."""
         pictures = self.pictures if rows is None else self.pictures.select(rows)
         samples = self.samples if rows is None else [self.samples[i] for i in rows]
-        made = make_views(pictures, samples, self.preprocess, self.policy, seed=self.seed, view=view, threads=self.threads)
+        made = make_views(
+            pictures, samples, self.preprocess, self.policy, seed=self.seed, view=view, threads=self.threads
+        )
         return torch.from_numpy(made)
 
     def key(self, view: int) -> str:
@@ -69,8 +71,9 @@ class Trunk:
 
     def key(self, stage: int) -> str:
         c = self.compute
-        return hash_values(self.fingerprint, self.stages.stages[stage - 1].cut, stage, torch.__version__,
-                           torch.backends.cpu.get_cpu_capability(), c.device, c.precision, c.channels_last, c.chunk)  # fmt: skip
+        build = (torch.__version__, torch.backends.cpu.get_cpu_capability())
+        how = (c.device, c.precision, c.channels_last, c.chunk)
+        return hash_values(self.fingerprint, self.stages.stages[stage - 1].cut, stage, build, how)
 
 
 @dataclass
@@ -89,7 +92,7 @@ class Features:
     _resident: dict[str, Array] = field(default_factory=dict)
 
     def want(self, *, raw: Sequence[int], pooled: Sequence[int], views: int) -> None:
-        """Say which stages will be asked for. Raw ones that break the byte rule, or any without a store, are left out."""
+        """Say which stages will be asked for. Raw ones that break the byte rule (without a store: all) aren't kept."""
         self.pooled_stages = frozenset(pooled)
         self.raw = frozenset(self._storable(raw, views)) if self.store else frozenset()
 
@@ -110,10 +113,7 @@ class Features:
 
     def inputs(self, rows: Tensor, view: int) -> Tensor:
         """The network's float input for these rows, on the device."""
-        if self.store is None:
-            pictures = self.source.make(view, rows.numpy())
-        else:
-            pictures = self._view(view).rows(rows)
+        pictures = self._view(view).rows(rows) if self.store else self.source.make(view, rows.numpy())
         compute = self.trunk.compute
         return to_input(pictures, self.source.preprocess, device=compute.device, channels_last=compute.channels_last)
 
@@ -207,7 +207,7 @@ class Features:
 
     def _passes(self, rows: Tensor, stages: list[int], view: int) -> Iterator[tuple[Tensor, dict[int, Tensor]]]:
         cuts = [cut for stage in stages if (cut := self.trunk.stages.cuts[stage - 1]) is not None]
-        for chunk in rows.split(self.trunk.compute.chunk):
+        for chunk in torch.split(rows, self.trunk.compute.chunk):
             inputs = self.inputs(pad(chunk, self.trunk.compute.chunk), view)
             with torch.no_grad(), autocast(self.trunk.compute):
                 outputs = taps(self.trunk.model, cuts, inputs)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +25,9 @@ from frostline.base.errors import FrostlineError
 from frostline.base.files import cache_folder, write_json
 
 DEFAULT_CAP = 20 << 30  # bytes; the least recently used entries go first
-_DTYPES = {str(d).removeprefix("torch."): d for d in (torch.uint8, torch.float32, torch.float64, torch.bfloat16, torch.float16)}
+_DTYPES = {
+    str(d).removeprefix("torch."): d for d in (torch.uint8, torch.float32, torch.float64, torch.bfloat16, torch.float16)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Array:
 
 def axis_order(tensor: Tensor) -> tuple[int, ...]:
     """Axes by falling stride, the batch axis first: the layout in which rows of `tensor` lie densely."""
-    rest = sorted(range(1, tensor.dim()), key=lambda axis: (-tensor.stride(axis), axis))
+    strides = tensor.stride()
+    rest = sorted(range(1, tensor.dim()), key=lambda axis: (-strides[axis], axis))
     return (0, *rest)
 
 
@@ -70,11 +75,12 @@ class Store:
                 pass
         except OSError as error:
             raise FrostlineError(
-                f"The store folder {self.root} can't be written ({error.strerror}).", "Give --store DIR, or --store off."
+                f"The store folder {self.root} can't be written ({error.strerror}).",
+                "Give --store DIR, or --store off.",
             ) from error
 
     def get(self, key: str) -> Array | None:
-        """The entry, verified by checksum when this process opens it first; None where there is none (or a broken one)."""
+        """The entry, its checksum verified when this process opens it first; None if there is none or it is broken."""
         if key not in self._open:
             array = self._load(key)
             if array is None:
@@ -100,7 +106,12 @@ class Store:
 
     def _commit(self, key: str, state: _Written) -> None:
         data_path, note_path = self._paths(key)
-        note = {"shape": [state.rows, *state.row_shape], "dtype": state.dtype, "order": list(state.order), "crc32": state.crc}
+        note = {
+            "shape": [state.rows, *state.row_shape],
+            "dtype": state.dtype,
+            "order": list(state.order),
+            "crc32": state.crc,
+        }
         write_json(note_path, note, durable=False)
         self._open[key] = _mapped(data_path, note)  # just written by this process: no second checksum pass
 
@@ -169,15 +180,13 @@ def _crc(tensor: Tensor) -> int:
     return zlib.crc32(_bytes(tensor))
 
 
-def _mapped(path: Path, note: dict[str, object]) -> Array:
-    shape, dtype = tuple(note["shape"]), _DTYPES[str(note["dtype"])]  # type: ignore[arg-type]
-    size = 1
-    for length in shape:
-        size *= length
+def _mapped(path: Path, note: Mapping[str, Any]) -> Array:
+    shape, dtype = tuple(int(n) for n in note["shape"]), _DTYPES[note["dtype"]]
+    size = math.prod(shape)
     if path.stat().st_size != size * dtype.itemsize:
         raise ValueError("size")
     flat = torch.from_file(str(path), shared=False, size=size, dtype=dtype)
-    return Array(flat.view(shape), tuple(note["order"]))  # type: ignore[arg-type]
+    return Array(flat.view(shape), tuple(note["order"]))
 
 
 def open_store(setting: str | None) -> Store | None:

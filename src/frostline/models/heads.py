@@ -108,6 +108,22 @@ def head_of(model: nn.Module, *example_inputs: Tensor) -> HeadSite:
     return find_head(record(model, example_inputs))
 
 
+class ExactLinear(nn.Linear):
+    """A linear layer that keeps its own precision under autocast: a head is cheap, and it decides the probabilities."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.to(self.weight.dtype))
+
+
+class ExactConv2d(nn.Conv2d):
+    """The same for a head that is a 1x1 convolution."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.to(self.weight.dtype))
+
+
 def new_head(module: nn.Module, site: HeadSite, classes: int) -> nn.Module:
     """Put a zero head of `classes` outputs in the place of the network's own; returns the new layer.
 
@@ -118,9 +134,9 @@ def new_head(module: nn.Module, site: HeadSite, classes: int) -> nn.Module:
     reference = next(old.parameters())
     head: nn.Module
     if site.kind == "linear":
-        head = nn.Linear(site.in_features, classes, device="meta", dtype=reference.dtype)
+        head = ExactLinear(site.in_features, classes, device="meta", dtype=reference.dtype)
     else:
-        head = nn.Conv2d(site.in_features, classes, 1, device="meta", dtype=reference.dtype)
+        head = ExactConv2d(site.in_features, classes, 1, device="meta", dtype=reference.dtype)
     head = head.to_empty(device=reference.device).train(old.training)
     with torch.no_grad():
         for parameter in head.parameters():
@@ -149,14 +165,14 @@ class CutNetwork(nn.Module):
         self.split = split
         reference = next(split.model.parameters())
         self.in_features = split.cut.shape[split.cut.channel_axis]
-        head = nn.Linear(self.in_features, classes, device="meta", dtype=reference.dtype)
+        head = ExactLinear(self.in_features, classes, device="meta", dtype=reference.dtype)
         self.head = head.to_empty(device=reference.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def features(self, *inputs: Tensor) -> Tensor:
         """Pooled features (N, D) at the cut."""
-        return pool(self.split.prefix(*inputs), channel_axis=self.split.cut.channel_axis)
+        return pool(self.split.prefix(*inputs).float(), channel_axis=self.split.cut.channel_axis)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Class scores (N, classes)."""

@@ -32,7 +32,7 @@ def inference_operations(recipe: Recipe, stages: Sequence[StageInfo]) -> float:
 
 
 def training_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workload) -> float:
-    """One training run: each frozen stage once a (sample, view), each moving stage forward and backward in every step."""
+    """One training run: frozen stages once a (sample, view), moving ones forward and backward in every step."""
     if recipe.solver == "baseline":
         return 2.0 * 1024 * work.rows**2  # the kernel matrix of 32 x 32 pixels
     frozen = recipe.frozen_stages

@@ -1,9 +1,9 @@
-"""The plan: which trials a comparison runs and what they cost in counted operations. A function of data and network alone."""
+"""The plan: which trials a comparison runs, and their counted cost. A function of data and network alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,15 +39,15 @@ class PlanRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`inner` are the (training, validation) rows on which rates are tuned. `alone`: a single strategy skips the race."""
+    """`inner`: (training, validation) rows on which rates are tuned. `alone`: a single strategy skips the race."""
 
-    rows: tuple[PlanRow, ...]
     skipped: Mapping[str, str]
     blocks: tuple[Block, ...]
     inner: tuple[IntArray, IntArray]
     development: int
     scale: Scale
     alone: bool
+    rows: tuple[PlanRow, ...] = ()
 
     @property
     def operations(self) -> float:
@@ -60,9 +60,9 @@ class Plan:
         return () if self.alone else self.blocks
 
     def trial_operations(self, trial: Trial, steps: int | None = None) -> float:
-        return _training(trial.recipe, self.scale, len(trial.train), steps) + len(trial.validation) * inference_operations(
-            trial.recipe, self.scale.stages
-        )
+        return _training(trial.recipe, self.scale, len(trial.train), steps) + len(
+            trial.validation
+        ) * inference_operations(trial.recipe, self.scale.stages)
 
     def refit_operations(self, recipe: Recipe, steps: int | None = None) -> float:
         return _training(recipe, self.scale, self.development, steps)
@@ -72,29 +72,19 @@ class Plan:
         return self.refit_operations(recipe, steps) + self.development * inference_operations(recipe, self.scale.stages)
 
 
-def make_plan(recipes: Sequence[Recipe], *, skipped: Mapping[str, str], blocks: Sequence[Block],
-              inner: tuple[IntArray, IntArray], development: int, scale: Scale, lr: float | None,
-              race_alone: bool) -> Plan:  # fmt: skip
-    """Lay out the trials.
-
-    Args:
-        inner: rows of the first block on which rates are tuned.
-        lr: a rate the user set; then nothing is tuned.
-        race_alone: run the blocks even for a single strategy (the user asked for blocks).
-    """
-    alone = len(recipes) == 1 and not race_alone
-    empty = Plan(rows=(), skipped=dict(skipped), blocks=tuple(blocks), inner=inner, development=development, scale=scale,
-                 alone=alone)  # fmt: skip
+def make_plan(empty: Plan, recipes: Sequence[Recipe], *, lr: float | None) -> Plan:
+    """Lay out the trials of `recipes` on a plan without rows; `lr` is a rate the user set, then nothing is tuned."""
     rows = tuple(_row(empty, recipe.with_rates((lr,)) if lr and recipe.rates else recipe) for recipe in recipes)
-    return Plan(rows=rows, skipped=empty.skipped, blocks=empty.blocks, inner=inner, development=development, scale=scale,
-                alone=alone)  # fmt: skip
+    return replace(empty, rows=rows)
 
 
 def _row(plan: Plan, recipe: Recipe) -> PlanRow:
     # a single strategy of unknown length needs one inner run even at a given rate, to find the length
     tuned = len(recipe.rates) > 1 or (plan.alone and bool(recipe.rates) and plan.scale.epochs is None)
     rates = recipe.rates if tuned else ()
-    trials = [tune_trial(plan, recipe, rate) for rate in rates] + [block_trial(recipe, b, None) for b in plan.race_blocks()]
+    trials = [tune_trial(plan, recipe, rate) for rate in rates] + [
+        block_trial(recipe, b, None) for b in plan.race_blocks()
+    ]
     total = sum(plan.trial_operations(t) for t in trials) + plan.refit_operations(recipe)
     keep = recipe.keep
     head = plan.scale.classes * (plan.scale.widths[keep - 1] + 1) if keep else 0

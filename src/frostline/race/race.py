@@ -80,7 +80,10 @@ def _note_failures(result: RaceResult) -> None:
 
 def block_sizes(plan: Plan) -> tuple[float, float]:
     """Mean training and validation samples of a block."""
-    return (float(np.mean([len(b.train) for b in plan.blocks])), float(np.mean([len(b.validation) for b in plan.blocks])))
+    return (
+        float(np.mean([len(b.train) for b in plan.blocks])),
+        float(np.mean([len(b.validation) for b in plan.blocks])),
+    )
 
 
 def standings(plan: Plan, result: RaceResult, labels: IntArray) -> list[Standing]:

@@ -1,1 +1,1 @@
-"""What happens to the weights: recipes, the catalogue of named strategies, the literature's terms. Data only, no torch."""
+"""What happens to the weights: recipes, the catalogue of strategies, the literature's terms. Data only, no torch."""

@@ -1,4 +1,4 @@
-"""The named strategies. Adding one is one entry in CATALOGUE: a function from a stage map to a Recipe, and its words."""
+"""The named strategies. Adding one is one entry in CATALOGUE: a function from a stage map to a Recipe, and words."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _entry(name: str, happens: str, called: str,
 CATALOGUE: dict[str, Strategy] = {
     s.name: s
     for s in (
-        _entry("baseline", "no network at all: 32 x 32 grey pixels with an RBF-SVM", '"do I need a network?"', _baseline),
+        _entry("baseline", "no network at all: 32 x 32 grey pixels with an RBF-SVM", "do I need a network?", _baseline),
         _entry("probe", "all frozen, only a new head is trained (solved)",
                'linear probe; feature extraction; "transfer learning, last layer only"', _probe),
         _entry("probe@K", "cut after stage K, later stages thrown away, new head on K's features",
@@ -110,7 +110,9 @@ def make_recipe(name: str, stages: Sequence[StageInfo], batchnorm: BatchNorm | N
         raise RecipeError(f"Unknown strategy {name!r}.", nearest(name, CATALOGUE))
     k = find_stage(where, stages, strategy=base) if at else 0
     if base == "freeze" and k == len(stages):
-        raise RecipeError(f"{name} would freeze every stage, which is probe.", f"Use probe, or freeze@1 to freeze@{k - 1}.")
+        raise RecipeError(
+            f"{name} would freeze every stage, which is probe.", f"Use probe, or freeze@1 to freeze@{k - 1}."
+        )
     return CATALOGUE[key].build(stages, k, batchnorm)
 
 

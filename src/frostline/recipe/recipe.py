@@ -99,7 +99,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One training run: a recipe at a rate on given rows. `purpose` 'tune' looks at inner rows of the first block only."""
+    """One training run: a recipe at a rate on given rows. `purpose` 'tune': inner rows of the first block only."""
 
     recipe: Recipe
     purpose: Literal["tune", "block"]

@@ -1,4 +1,4 @@
-"""Everything a user can set for one comparison, checked once at the edge. What isn't set is None and follows a written rule."""
+"""Everything a user can set for one comparison, checked once at the edge. What is None follows a written rule."""
 
 from __future__ import annotations
 

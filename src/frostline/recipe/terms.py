@@ -30,7 +30,9 @@ def origin_summary(recipe: Recipe) -> str:
         parts.append(f"{span} {fate}")
         start += count
     if recipe.cut_short:
-        parts.append(f"{start}-{len(recipe.origins)} thrown away" if start < len(recipe.origins) else f"{start} thrown away")
+        parts.append(
+            f"{start}-{len(recipe.origins)} thrown away" if start < len(recipe.origins) else f"{start} thrown away"
+        )
     return "stages " + "; ".join([*parts, f"head {recipe.head_origin}"])
 
 

@@ -37,6 +37,7 @@ class Evidence:
 
 
 def data_record(dataset: Dataset) -> r.DataRecord:
+    """What the data set was."""
     groups = {s.group for s in dataset.samples}
     return r.DataRecord(
         path=dataset.path,
@@ -47,12 +48,14 @@ def data_record(dataset: Dataset) -> r.DataRecord:
         sealed=dataset.sealed_from,
         groups=len(groups),
         warnings=[
-            r.WarningRecord(kind=w.kind, count=w.count, examples=list(w.examples), handled=w.handled) for w in dataset.warnings
+            r.WarningRecord(kind=w.kind, count=w.count, examples=list(w.examples), handled=w.handled)
+            for w in dataset.warnings
         ],
     )
 
 
 def model_record(network: Network, plan: Plan, parameters: int) -> r.ModelRecord:
+    """What the source network was, with its stage map."""
     stages = [
         r.StageRecord(index=s.index, name=s.name, parameters=s.parameters, cuttable=s.cuttable,
                       output_shape=list(s.output_shape), operations=s.operations, why_not=s.why_not)
@@ -86,7 +89,6 @@ def _strategy(evidence: Evidence, row: PlanRow, pairs: Sequence[Comparison], lab
     standing = next((s for s in evidence.standings if s.name == name and s.blocks), None)
     done = [o for o in race.outcomes if o.strategy == name]
     fitted, versus = evidence.fitted.get(name), versus_best(pairs, evidence.verdict.best).get(name)
-    status = "failed" if name in race.failed else "eliminated" if name in race.eliminated else "raced"
     n_train, n_test = block_sizes(evidence.plan)
     return r.StrategyRecord(
         name=name,
@@ -94,10 +96,12 @@ def _strategy(evidence: Evidence, row: PlanRow, pairs: Sequence[Comparison], lab
         origin_summary=origin_summary(row.recipe),
         trained_parameters=row.trained_parameters,
         operations=evidence.plan.use_cost(row.recipe, race.steps(name)),
-        status=status,
+        status="failed" if name in race.failed else "eliminated" if name in race.eliminated else "raced",
         reason=race.failed.get(name) or race.eliminated.get(name),
         rate=race.rates.get(name),
-        rates_tried=[{"rate": o.rate or 0.0, "log_loss": o.log_loss, "accuracy": o.accuracy} for o in race.of(name, "tune")],
+        rates_tried=[
+            {"rate": o.rate or 0.0, "log_loss": o.log_loss, "accuracy": o.accuracy} for o in race.of(name, "tune")
+        ],
         l2=fitted.l2 if fitted else None,
         epochs=fitted.epochs if fitted else (float(np.median([o.epochs for o in done])) if done else None),
         steps=fitted.steps if fitted else race.steps(name),
@@ -146,6 +150,7 @@ def verdict_record(verdict: Verdict) -> r.VerdictRecord:
 
 
 def sealed_record(probabilities: FloatArray, labels: IntArray, classes: Sequence[str]) -> r.TestRecord:
+    """How the saved model did on the sealed part."""
     predicted = probabilities.argmax(axis=1).astype(np.int64)
     score = _score(probabilities, labels)
     return r.TestRecord(
@@ -163,6 +168,7 @@ def sealed_record(probabilities: FloatArray, labels: IntArray, classes: Sequence
 
 
 def audit_record(counts: AuditCount) -> r.AuditRecord:
+    """The proof in numbers."""
     return r.AuditRecord(
         frozen_tensors=counts.frozen_tensors,
         frozen_unchanged=counts.frozen_unchanged,

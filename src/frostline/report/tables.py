@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-COLUMNS = ("strategy", "accuracy", "95 % interval", "against the best", "trained", "cost", "note")
+COLUMNS = ("strategy", "accuracy", "95 % interval", "against the best", "trained", "cost (x verdict)", "note")
 
 
 def result_text(result: Mapping[str, Any], width: int = 100) -> str:
@@ -14,14 +14,15 @@ def result_text(result: Mapping[str, Any], width: int = 100) -> str:
     verdict, test = result["verdict"], result["test"]
     low, high = test["ci"]
     data = result["data"]
+    unit = next(s["operations"] for s in result["strategies"] if s["name"] == verdict["strategy"])
     parts = [
         _wrap(f"VERDICT  {verdict['reason']}", width),
         "",
-        table(COLUMNS, [_row(s, result["strategies"], verdict["strategy"]) for s in _ordered(result["strategies"])]),
+        table(COLUMNS, [_row(s, verdict, unit) for s in _ordered(result["strategies"])]),
         "",
         _wrap(
-            f"Sealed test ({data['sealed']}, {test['n']} samples, opened once): {verdict['strategy']} {test['accuracy']:.3f}, "
-            f"95 % interval {low:.3f} to {high:.3f}.",
+            f"Sealed test ({data['sealed']}, {test['n']} samples, opened once): {verdict['strategy']} "
+            f"{test['accuracy']:.3f}, 95 % interval {low:.3f} to {high:.3f}.",
             width,
         ),
         _wrap(_proof(result["audit"]), width),
@@ -40,31 +41,26 @@ def _ordered(strategies: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     return sorted(strategies, key=lambda s: -(s["accuracy"] if s["accuracy"] is not None else -1.0))
 
 
-def _row(s: Mapping[str, Any], every: Sequence[Mapping[str, Any]], chosen: str) -> tuple[str, ...]:
+def _row(s: Mapping[str, Any], verdict: Mapping[str, Any], unit: float) -> tuple[str, ...]:
+    """Cells of one strategy; `unit` are the verdict's operations, which costs are told in."""
+    cost = f"{s['operations'] / unit:.2g}" if unit else ""
     if s["accuracy"] is None:
-        test = s["test"]
-        accuracy = f"{test['accuracy']:.3f} (test)" if test else "-"
-        return (_name(s, chosen), accuracy, "", "", f"{s['trained_parameters']:,}", "", s["reason"] or s["status"])
+        accuracy = f"{s['test']['accuracy']:.3f} (test)" if s["test"] else "-"
+        why = s["reason"] or _note(s)
+        return (_name(s, verdict), accuracy, "", "", f"{s['trained_parameters']:,}", cost, why)
     low, high = s["accuracy_ci"]
-    cheapest = min((x["operations"] for x in every if x["operations"]), default=1.0)
-    return (
-        _name(s, chosen),
-        f"{s['accuracy']:.3f}",
-        f"{low:.3f} - {high:.3f}",
-        _versus(s["versus_best"]),
-        f"{s['trained_parameters']:,}",
-        f"{s['operations'] / cheapest:,.0f}x" if s["operations"] else "",
-        _note(s),
-    )
+    versus = "the best" if s["name"] == verdict["best"] else _versus(s["versus_best"])
+    parameters = f"{s['trained_parameters']:,}"
+    return (_name(s, verdict), f"{s['accuracy']:.3f}", f"{low:.3f} - {high:.3f}", versus, parameters, cost, _note(s))
 
 
-def _name(s: Mapping[str, Any], chosen: str) -> str:
-    return f"{s['name']} *" if s["name"] == chosen else str(s["name"])
+def _name(s: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
+    return f"{s['name']} *" if s["name"] == verdict["strategy"] else str(s["name"])
 
 
 def _versus(versus: Mapping[str, Any] | None) -> str:
     if versus is None:
-        return "the best"
+        return ""
     return f"{100 * versus['difference']:+.1f} points, {versus['outcome']}"
 
 
@@ -77,8 +73,11 @@ def _note(s: Mapping[str, Any]) -> str:
 
 
 def _proof(audit: Mapping[str, Any]) -> str:
-    text = (f"Proof: {audit['frozen_unchanged']:,} of {audit['frozen_tensors']:,} frozen tensors are bit-identical after "
-            f"all runs; {audit['trained_changed']:,} of {audit['trained_tensors']:,} trained ones moved")  # fmt: skip
+    same, frozen = f"{audit['frozen_unchanged']:,}", f"{audit['frozen_tensors']:,}"
+    moved, trained = f"{audit['trained_changed']:,}", f"{audit['trained_tensors']:,}"
+    text = (
+        f"Proof: {same} of {frozen} frozen tensors are bit-identical after all runs; {moved} of {trained} trained moved"
+    )
     if audit["no_gradient"]:
         text += f"; without gradient: {', '.join(audit['no_gradient'][:3])}"
     return text + "."
@@ -89,7 +88,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     used = [i for i in range(len(header)) if any(row[i] for row in rows)]
     widths = {i: max(len(header[i]), *(len(row[i]) for row in rows)) for i in used}
     lines = [[header[i] for i in used], ["-" * widths[i] for i in used], *[[row[i] for i in used] for row in rows]]
-    return "\n".join("  ".join(cell.ljust(widths[i]) for i, cell in zip(used, line, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(widths[i]) for i, cell in zip(used, line, strict=True)).rstrip() for line in lines
+    )
 
 
 def _wrap(text: str, width: int) -> str:

@@ -1,4 +1,4 @@
-"""The journal of a run (events to the listener and to log.jsonl, seconds of each phase), and the writer of its files."""
+"""The journal of a run (events to the listener and log.jsonl, seconds of each phase), and the writer of its files."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ class Journal:
         yield
         seconds = time.perf_counter() - begun
         self.phases.append((name, seconds))
-        self.emit(PhaseEvent(kind="phase", text=name, data={"name": name, "state": "end", "seconds": round(seconds, 3)}))
+        self.emit(
+            PhaseEvent(kind="phase", text=name, data={"name": name, "state": "end", "seconds": round(seconds, 3)})
+        )
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class RunWriter:
         write_atomic(path / "moments.safetensors", moments(study))
         sealed = study.dataset.sealed
         probabilities = self.evidence.tests[self.evidence.verdict.strategy]
-        write_predictions(path / "predictions.csv", [ids[i] for i in sealed], [int(x) for x in study.dataset.labels[sealed]],
+        labels = [int(label) for label in study.dataset.labels[sealed]]
+        write_predictions(path / "predictions.csv", [ids[i] for i in sealed], labels,
                           probabilities, classes)  # fmt: skip
         result = self.compose()
         write_atomic(path / "model" / "README.md", model_card(result).encode())
@@ -141,7 +144,7 @@ class RunWriter:
 
 
 def moments(study: Study) -> bytes:
-    """moments.safetensors: mean (D) and covariance (D, D) of the pooled features after each cut, over development rows."""
+    """moments.safetensors: mean (D) and covariance (D, D) of each cut's pooled features over development rows."""
     from safetensors.torch import save
 
     tensors = {}

@@ -31,6 +31,7 @@ class Promise:
 
 
 def promise(model: nn.Module, stages: StageMap, recipe: Recipe) -> Promise:
+    """What the recipe's phases may move in this network."""
     trained: set[str] = set()
     moving: set[str] = set()
     if recipe.solver != "stepped":  # a solved head is put in at the end; the network itself is only read

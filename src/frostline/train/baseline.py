@@ -17,7 +17,7 @@ _LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R 601, as Pillow's mode L
 def grey_pixels(pictures: Tensor) -> FloatArray:
     """(N, 1024) in 0..1 from uint8 (N,C,H,W): grey, averaged down to 32 x 32."""
     parts = []
-    for chunk in pictures.split(256):
+    for chunk in torch.split(pictures, 256):
         values = chunk.float() / 255
         weights = _LUMA if values.shape[1] == 3 else torch.full((values.shape[1],), 1 / values.shape[1])
         grey = (values * weights.view(1, -1, 1, 1)).sum(1, keepdim=True)
@@ -41,7 +41,9 @@ def fit_predict(train: FloatArray, labels: IntArray, rows: FloatArray, classes: 
     machine = SVC(C=PENALTY, gamma="scale", decision_function_shape="ovr")
     folds = int(min(3, counts.min()))
     if folds >= 2:
-        fitted = CalibratedClassifierCV(machine, method="sigmoid", ensemble=False, cv=StratifiedKFold(folds)).fit(train, labels)
+        fitted = CalibratedClassifierCV(machine, method="sigmoid", ensemble=False, cv=StratifiedKFold(folds)).fit(
+            train, labels
+        )
         result[:, present] = fitted.predict_proba(rows)
         return result
     scores = machine.fit(train, labels).decision_function(rows)

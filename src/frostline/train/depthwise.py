@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 Pair = tuple[int, int]
+How = tuple[Pair, Pair, Pair, int]  # stride, padding, dilation, groups
 
 
 class StridedDepthwise(TorchFunctionMode):
@@ -23,18 +24,20 @@ class StridedDepthwise(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is torch.conv2d and not kwargs and _slow(*args):
+        if func is torch.conv2d and not kwargs and _slow(args):
             x, weight, bias, stride, padding, dilation, groups = args
             low = torch.bfloat16
             cast_bias = None if bias is None else bias.to(low)
-            return _Convolution.apply(x.to(low), weight.to(low), cast_bias, _pair(stride), _pair(padding),
-                                      _pair(dilation), groups)  # fmt: skip
+            how = (_pair(stride), _pair(padding), _pair(dilation), groups)
+            return _Convolution.apply(x.to(low), weight.to(low), cast_bias, how)
         return func(*args, **kwargs)
 
 
-def _slow(x: Any = None, weight: Any = None, _bias: Any = None, stride: Any = 1, padding: Any = 0, _dilation: Any = 1,
-          groups: int = 1, *_more: Any) -> bool:  # fmt: skip
-    """Whether this call falls back to the reference loop in its backward pass."""
+def _slow(args: tuple[Any, ...]) -> bool:
+    """Whether conv2d called with these arguments falls back to the reference loop in its backward pass."""
+    if len(args) != 7:  # x, weight, bias, stride, padding, dilation, groups
+        return False
+    x, _, _, stride, padding, _, groups = args
     return bool(
         groups > 1
         and isinstance(x, Tensor)
@@ -56,12 +59,10 @@ def _pair(value: Any) -> Pair:
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair,
-                groups: int) -> Tensor:  # fmt: skip
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, how: How) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.how = (stride, padding, dilation, groups)
-        ctx.bias = bias is not None
-        return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        ctx.how, ctx.bias = how, bias is not None
+        return torch.conv2d(x, weight, bias, *how)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
@@ -74,14 +75,18 @@ class _Convolution(torch.autograd.Function):
             groups, [False, *need_others],
         )  # fmt: skip
         of_x = _input_gradient(gradient, x, weight, ctx.how) if need_x else None
-        return (of_x, of_weight, of_bias, None, None, None, None)
+        return (of_x, of_weight, of_bias, None)
 
 
-def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, how: tuple[Pair, Pair, Pair, int]) -> Tensor:
-    """The transposed convolution of the output's gradient, in fp32; `missing` are rows and columns no window reached."""
+def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, how: How) -> Tensor:
+    """The output's gradient through the transposed convolution, in fp32; no window reached the `missing` rows."""
     stride, padding, dilation, groups = how
     missing = [
-        x.shape[2 + i] + 2 * padding[i] - dilation[i] * (weight.shape[2 + i] - 1) - 1 - stride[i] * (gradient.shape[2 + i] - 1)
+        x.shape[2 + i]
+        + 2 * padding[i]
+        - dilation[i] * (weight.shape[2 + i] - 1)
+        - 1
+        - stride[i] * (gradient.shape[2 + i] - 1)
         for i in (0, 1)
     ]
     made = torch.conv_transpose2d(gradient.float(), weight.float(), None, stride, padding, missing, groups, dilation)

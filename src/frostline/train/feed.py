@@ -1,4 +1,4 @@
-"""How a network under training is read: the frozen prefix from the store (or recomputed with the same bits), then its suffix."""
+"""How a network under training is read: its frozen prefix from the store (or recomputed, same bits), then its rest."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from frostline.base.device import autocast
 from frostline.base.records import FloatArray
 from frostline.features.extract import pad
 from frostline.features.store import canonical
+from frostline.models.guard import exact
 from frostline.models.heads import flat_logits
 from frostline.models.split import Split
 from frostline.train.study import Study
@@ -45,7 +46,7 @@ def reader(study: Study, model: nn.Module, frozen: int) -> Reader:
 def _recomputed(study: Study, split: Split) -> Callable[[Tensor, int], Tensor]:
     def feed(rows: Tensor, view: int) -> Tensor:
         parts = []
-        for chunk in rows.split(study.compute.chunk):
+        for chunk in torch.split(rows, study.compute.chunk):
             inputs = study.features.inputs(pad(chunk, study.compute.chunk), view)
             with torch.no_grad(), autocast(study.compute):
                 parts.append(canonical(split.prefix(inputs))[: len(chunk)])
@@ -55,10 +56,10 @@ def _recomputed(study: Study, split: Split) -> Callable[[Tensor, int], Tensor]:
 
 
 def predict(study: Study, read: Reader, rows: Tensor) -> FloatArray:
-    """Class probabilities (N, C) of the evaluation view, in fixed chunks; the caller has put the network into eval mode."""
+    """Class probabilities (N, C) of the evaluation view, in fixed chunks; the network has to be in eval mode."""
     parts = []
-    for chunk in rows.split(study.compute.chunk):
-        with torch.inference_mode(), autocast(study.compute):
+    for chunk in torch.split(rows, study.compute.chunk):
+        with torch.inference_mode(), autocast(study.compute), exact():
             logits = read.forward(read.feed(pad(chunk, study.compute.chunk), EVALUATION_VIEW))[: len(chunk)]
         parts.append(logits.float().softmax(1).cpu().numpy())
     return np.concatenate(parts).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The ledger: for every tensor of the final network where it came from, what each phase did to it, and how far it moved."""
+"""The ledger: for every tensor of the final network its origin, what each phase did to it, and how far it moved."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from frostline.models.stages import StageMap
 from frostline.recipe.recipe import Part, Phase, Recipe
 from frostline.train.audit import promise
 
-
 CUT_BASE, CUT_HEAD = "base.", "head."  # names in a network that was cut short (models.heads.CutNetwork)
 
 
-def make_ledger(start: nn.Module, final: nn.Module, stages: StageMap, recipe: Recipe, rate: float | None) -> list[dict[str, Any]]:
+def make_ledger(
+    start: nn.Module, final: nn.Module, stages: StageMap, recipe: Recipe, rate: float | None
+) -> list[dict[str, Any]]:
     """One row a tensor or buffer, in the network's own order. `distance` is the Euclidean norm of the change."""
     promised = promise(start, stages, recipe)
     before, after = _tensors(start), _tensors(final)
@@ -34,7 +35,7 @@ def make_ledger(start: nn.Module, final: nn.Module, stages: StageMap, recipe: Re
             "stage": "head" if head else stage,
             "stage_name": "head" if head else _stage_name(stages, stage),
             "origin": recipe.head_origin if head else _origin(recipe, stage),
-            "phases": [_phase_note(phase, stage, name in promised.trained or solved_head, rate) for phase in recipe.phases],
+            "phases": [_phase_note(p, stage, name in promised.trained or solved_head, rate) for p in recipe.phases],
             "moves_on_purpose": name in promised.moving,
             "sha256_before": hash_tensor(first) if first is not None else None,
             "sha256_after": hash_tensor(tensor),

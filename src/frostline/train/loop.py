@@ -121,7 +121,7 @@ def mean_log_loss(probabilities: np.ndarray, targets: Tensor) -> float:
 
 
 def batches(study: Study, job: Job) -> Iterator[tuple[int, IntArray]]:
-    """(epoch, dataset rows) without end. The order depends on seed, block and epoch alone, so strategies stay paired."""
+    """(epoch, dataset rows) without end. The order depends on seed, block and epoch only: strategies stay paired."""
     size, epoch = study.batch_size, 0
     while True:
         order = numpy_generator(study.seed, "order", job.block, epoch).permutation(job.rows)

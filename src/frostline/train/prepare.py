@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
-from frostline.base.device import apply_threads, choose_compute
+from frostline.base.device import apply_threads, choose_compute, place
 from frostline.base.errors import ModelError, RecipeError
 from frostline.base.hashing import hash_tensors, hash_values
 from frostline.base.records import Dataset
@@ -46,9 +45,7 @@ def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: S
         operations=sum(s.operations for s in stages.stages),
     )
     apply_threads(compute)
-    model = model.to(compute.device).eval()
-    if compute.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = place(model, compute).eval()
     weights = hash_tensors(model.state_dict())
     return Trunk(model=model, stages=stages, fingerprint=hash_values(network.fingerprint, weights), compute=compute)
 
@@ -94,11 +91,15 @@ def want_features(study: Study, recipes: Sequence[Recipe]) -> None:
 def check_applicable(settings: Settings, recipes: Sequence[Recipe], model: nn.Module) -> None:
     """Refuse options that would change nothing."""
     if all(r.solver == "baseline" for r in recipes):
-        raise RecipeError("baseline is never the verdict, so it can't run alone.", "Add another strategy, such as probe.")
+        raise RecipeError(
+            "baseline is never the verdict, so it can't run alone.", "Add another strategy, such as probe."
+        )
     stepped = any(r.solver == "stepped" for r in recipes)
     names = ", ".join(r.name for r in recipes)
     if settings.lr is not None and not stepped:
-        raise RecipeError(f"--lr doesn't apply: {names} takes no steps.", "Leave it out, or add finetune to --strategies.")
+        raise RecipeError(
+            f"--lr doesn't apply: {names} takes no steps.", "Leave it out, or add finetune to --strategies."
+        )
     if settings.batchnorm is not None:
         if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
             raise RecipeError("--batchnorm doesn't apply: the network has no BatchNorm.", "Leave it out.")

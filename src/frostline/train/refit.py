@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from frostline.base.device import place
 from frostline.base.errors import TrialError
 from frostline.base.records import AuditCount, CurvePoint
 from frostline.bundle.saved import Finished
@@ -20,7 +21,7 @@ from frostline.train.ledger import CUT_BASE, make_ledger
 from frostline.train.schedule import HOLD, Length
 from frostline.train.solve import LinearHead
 from frostline.train.study import Study
-from frostline.train.trial import solve_head, train_stepped
+from frostline.train.trial import Training, solve_head, train_stepped
 
 REFIT = -1  # stands for a block in seeds
 
@@ -65,14 +66,10 @@ def headed(study: Study, recipe: Recipe, head: LinearHead | None) -> nn.Module:
         layer = model.head
     if head is not None:
         with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(head.weight).reshape(layer.weight.shape))
-            layer.bias.copy_(torch.from_numpy(head.bias))
-    return _placed(study, model).eval()
-
-
-def _placed(study: Study, model: nn.Module) -> nn.Module:
-    model = model.to(study.compute.device)
-    return model.to(memory_format=torch.channels_last) if study.compute.channels_last else model  # type: ignore[call-overload,no-any-return]
+            weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+            weight.copy_(torch.from_numpy(head.weight).reshape(weight.shape))
+            bias.copy_(torch.from_numpy(head.bias))
+    return place(model, study.compute).eval()
 
 
 def _refit_stepped(study: Study, recipe: Recipe, rate: float | None, steps: int | None) -> Fitted:
@@ -80,7 +77,8 @@ def _refit_stepped(study: Study, recipe: Recipe, rate: float | None, steps: int 
     length = Length(steps, HOLD) if study.epochs is None and steps else None
     if study.epochs is None and length is None:
         raise TrialError(f"No block of {recipe.name} gave a length.", "Give --epochs N.")
-    trained = train_stepped(study, recipe, rate=rate, rows=study.development, block=REFIT, length=length, keep_start=True)
+    how = Training(rate=rate, rows=study.development, block=REFIT, length=length, keep_start=True)
+    trained = train_stepped(study, recipe, how)
     last = trained.done.losses[-max(1, len(trained.done.losses) // 5) :]
     loss = math.fsum(last) / len(last)
     if not loss <= math.log(study.classes) * 1.02:
@@ -120,5 +118,7 @@ def _read_tensors(study: Study, recipe: Recipe, model: nn.Module) -> frozenset[s
     if not recipe.cut_short:
         return frozenset(names)
     known = {**study.trunk.stages.parameter_stage, **study.trunk.stages.buffer_stage}
-    kept = [n for n in names if not n.startswith(CUT_BASE) or 1 <= known.get(n.removeprefix(CUT_BASE), 0) <= recipe.keep]
+    kept = [
+        n for n in names if not n.startswith(CUT_BASE) or 1 <= known.get(n.removeprefix(CUT_BASE), 0) <= recipe.keep
+    ]
     return frozenset(kept)

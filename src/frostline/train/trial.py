@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from torch import nn
 
+from frostline.base.device import place
 from frostline.base.errors import TrialError
 from frostline.base.records import AuditCount, CurvePoint, FloatArray, IntArray, Outcome
 from frostline.base.seeds import derive_seed
@@ -45,7 +45,7 @@ class Result:
 
 
 def run_trial(study: Study, trial: Trial, operations: float = 0.0) -> Outcome:
-    """Run it. What settings can mend (divergence) becomes a failed outcome; a frozen tensor that moved raises AuditError."""
+    """Run it. What settings can mend (divergence) becomes a failed outcome; a frozen tensor that moved: AuditError."""
     started = time.perf_counter()
     error = None
     try:
@@ -130,7 +130,7 @@ def _run_stepped(study: Study, trial: Trial) -> Result:
         inner = np.asarray(trial.validation, dtype=np.int64)
     elif study.epochs is None:
         rows, inner = inner_split(study.dataset, rows, fraction=INNER_FRACTION, seed=study.seed, block=trial.block)
-    trained = train_stepped(study, trial.recipe, rate=trial.rate, rows=rows, inner=inner, block=trial.block)
+    trained = train_stepped(study, trial.recipe, Training(rate=trial.rate, rows=rows, inner=inner, block=trial.block))
     trained.model.eval()
     read = reader(study, trained.model, trial.recipe.frozen_stages)
     probabilities = predict(study, read, study.positions(trial.validation))
@@ -149,17 +149,29 @@ class Trained:
     before: nn.Module | None = None
 
 
-def train_stepped(study: Study, recipe: Recipe, *, rate: float, rows: IntArray, inner: Sequence[int] | IntArray = (),
-                  block: int, length: Length | None = None, keep_start: bool = False) -> Trained:  # fmt: skip
-    """Build the recipe's network, run its phases, audit it. `keep_start` keeps a copy of the untrained network."""
-    model = start_network(study, recipe, block)
-    before, start = snapshot(model), copy.deepcopy(model) if keep_start else None
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What one stepped training reads. `inner` rows find the length where neither `length` nor --epochs gives it."""
+
+    rate: float
+    rows: IntArray
+    block: int
+    inner: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    length: Length | None = None
+    keep_start: bool = False  # keep a copy of the untrained network, for the ledger
+
+
+def train_stepped(study: Study, recipe: Recipe, how: Training) -> Trained:
+    """Build the recipe's network, run its phases, audit it."""
+    model = start_network(study, recipe, how.block)
+    before, start = snapshot(model), copy.deepcopy(model) if how.keep_start else None
+    length = how.length
     if length is None and study.epochs is not None:
-        length = Length(study.epochs * study.steps_per_epoch(len(rows)))
+        length = Length(study.epochs * study.steps_per_epoch(len(how.rows)))
     read = reader(study, model, recipe.frozen_stages)
     done = Progressed()
     for phase in recipe.phases:
-        job = Job(phase=phase, rate=rate, rows=rows, inner=np.asarray(inner, dtype=np.int64), length=length, block=block)
+        job = Job(phase=phase, rate=how.rate, rows=how.rows, inner=how.inner, length=length, block=how.block)
         done = run_phase(study, model, read, job)
     counted = audit(before, snapshot(model), promise(model, study.trunk.stages, recipe), done.no_gradient)
     return Trained(model=model, done=done, audit=counted, before=start)
@@ -167,15 +179,12 @@ def train_stepped(study: Study, recipe: Recipe, *, rate: float, rows: IntArray, 
 
 def start_network(study: Study, recipe: Recipe, block: int) -> nn.Module:
     """The network before training: pre-trained or re-initialised stages, and a new zero head."""
-    import torch
-
     if set(recipe.origins) == {"reinitialised"}:
         model = study.network.build(derive_seed(study.seed, "initialise", block))
     else:
         model = copy.deepcopy(study.trunk.model)
     new_head(model, study.trunk.stages.head, study.classes)
-    model = model.to(study.compute.device)
-    return model.to(memory_format=torch.channels_last) if study.compute.channels_last else model  # type: ignore[call-overload,no-any-return]
+    return place(model, study.compute)
 
 
 _RUNNERS = {"baseline": _run_baseline, "solved": _run_solved, "stepped": _run_stepped}

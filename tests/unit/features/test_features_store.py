@@ -64,9 +64,14 @@ def test_damaged_entries_count_as_absent(tmp_path: Path, damage: str) -> None:
 
 def test_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(KeyboardInterrupt), store.writer("k4") as append:
-        append(torch.zeros(2, 2))
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with store.writer("k4") as append:
+            append(torch.zeros(2, 2))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert store.get("k4") is None
     assert [f for f in tmp_path.rglob("*") if f.is_file()] == []
 
