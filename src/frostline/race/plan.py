@@ -10,6 +10,7 @@ import numpy as np
 from frostline.base.records import Block, IntArray, StageInfo
 from frostline.race.cost import EXPECTED_STEPS, Workload, inference_operations, trained_parameters, training_operations
 from frostline.recipe.recipe import Recipe, Trial
+from frostline.train.schedule import MIN_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +60,10 @@ class Plan:
     def race_blocks(self) -> tuple[Block, ...]:
         return () if self.alone else self.blocks
 
-    def trial_operations(self, trial: Trial, steps: int | None = None) -> float:
-        return _training(trial.recipe, self.scale, len(trial.train), steps) + len(
-            trial.validation
-        ) * inference_operations(trial.recipe, self.scale.stages)
+    def trial_operations(self, trial: Trial) -> float:
+        """Training, and one look at its validation rows."""
+        looked_at = len(trial.validation) * inference_operations(trial.recipe, self.scale.stages)
+        return _training(trial.recipe, self.scale, len(trial.train), trial.steps) + looked_at
 
     def refit_operations(self, recipe: Recipe, steps: int | None = None) -> float:
         return _training(recipe, self.scale, self.development, steps)
@@ -93,8 +94,11 @@ def _row(plan: Plan, recipe: Recipe) -> PlanRow:
 
 
 def tune_trial(plan: Plan, recipe: Recipe, rate: float) -> Trial:
+    """Judge one rate: for the shortest length, equal for all, unless a lone strategy has its length found by it."""
     train, validation = plan.inner
-    return Trial(recipe=recipe, purpose="tune", block=0, rate=rate, train=_rows(train), validation=_rows(validation))
+    steps = None if plan.alone or plan.scale.epochs else MIN_STEPS
+    return Trial(recipe=recipe, purpose="tune", block=0, rate=rate, train=_rows(train), validation=_rows(validation),
+                 steps=steps)  # fmt: skip
 
 
 def block_trial(recipe: Recipe, block: Block, rate: float | None) -> Trial:

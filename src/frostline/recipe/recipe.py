@@ -107,6 +107,7 @@ class Trial:
     rate: float | None
     train: tuple[int, ...]
     validation: tuple[int, ...]
+    steps: int | None = None  # a fixed length; None leaves it to --epochs or to the plateau
 
     @property
     def key(self) -> str:

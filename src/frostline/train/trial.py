@@ -126,11 +126,14 @@ def training_set(study: Study, stage: int, rows: IntArray) -> tuple[np.ndarray, 
 def _run_stepped(study: Study, trial: Trial) -> Result:
     assert trial.rate is not None
     rows, inner = np.asarray(trial.train, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    length = Length(trial.steps) if trial.steps else None
     if study.epochs is None and trial.purpose == "tune":
-        inner = np.asarray(trial.validation, dtype=np.int64)
+        inner = np.asarray(trial.validation, dtype=np.int64) if length is None else inner
     elif study.epochs is None:
         rows, inner = inner_split(study.dataset, rows, fraction=INNER_FRACTION, seed=study.seed, block=trial.block)
-    trained = train_stepped(study, trial.recipe, Training(rate=trial.rate, rows=rows, inner=inner, block=trial.block))
+    trained = train_stepped(
+        study, trial.recipe, Training(rate=trial.rate, rows=rows, inner=inner, block=trial.block, length=length)
+    )
     trained.model.eval()
     read = reader(study, trained.model, trial.recipe.frozen_stages)
     probabilities = predict(study, read, study.positions(trial.validation))
