@@ -96,6 +96,8 @@ def run(settings: Settings, emit: Emit = silent) -> Run:
     journal.emit(Event(kind="plan", text=plan_event(plan)["sentence"], data=plan_event(plan)))
     meter = Meter(journal.emit, plan.operations)
     engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations)
+    with journal.phase("compute features"):
+        compute_features(study, plan, meter)
     with journal.phase("race"):
         race = run_race(plan, engine.run, labels=dataset.labels, margin=settings.margin, emit=journal.emit)
     with journal.phase("refit"):
@@ -174,6 +176,14 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], recip
         skipped=skipped, blocks=blocks, inner=inner, development=len(study.development), scale=scale, alone=alone
     )
     return make_plan(empty, recipes, lr=settings.lr)
+
+
+def compute_features(study: Study, plan: Plan, meter: Meter) -> None:
+    """Views and activations that all trials share, each computed once (or found in the store)."""
+    views = study.all_views(solved=any(row.recipe.solver == "solved" for row in plan.rows))
+    for count, view in enumerate(views, 1):
+        study.features.prepare(view)
+        meter.add(plan.shared_operations / len(views), text=f"view {count} of {len(views)}")
 
 
 def conclude(

@@ -75,6 +75,7 @@ class BlockScoreRecord(Record):
 class VersusRecord(Record):
     difference: float
     ci: Interval
+    ci_samples: Interval  # narrower: these very models on new samples
     p: float
     outcome: Literal["worse", "as-good", "undecided"]
 
@@ -112,6 +113,7 @@ class PairRecord(Record):
     b: str
     difference: float
     ci: Interval
+    ci_samples: Interval
     p: float
     outcome: Literal["worse", "better", "as-good", "undecided"]
 

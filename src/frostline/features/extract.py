@@ -87,7 +87,6 @@ class Features:
     pooled_stages: frozenset[int] = frozenset()
     prefix_seconds: float = 0.0
     prefix_pictures: int = 0
-    on_view: Callable[[int], None] = lambda _view: None
     _memory: dict[str, Array] = field(default_factory=dict)
     _resident: dict[str, Array] = field(default_factory=dict)
 
@@ -107,6 +106,12 @@ class Features:
                 chosen.append(stage)
                 total += size
         return chosen
+
+    def prepare(self, view: int) -> None:
+        """Compute all that is wanted of one view, so that trials find it."""
+        if self.store is not None:
+            self._view(view)
+        self._fill(view)
 
     def stored(self, stage: int) -> bool:
         return stage in self.raw
@@ -161,7 +166,6 @@ class Features:
             self._save(key, [made])
             found = self._find(key)
             assert found is not None
-            self.on_view(view)
         return found
 
     def _save(self, key: str, parts: Sequence[Tensor]) -> None:
@@ -190,7 +194,6 @@ class Features:
                     sink(tensor.cpu() if kind == "raw" else self._pooled_rows(stage, tensor))
         self.prefix_seconds += time.perf_counter() - started
         self.prefix_pictures += len(rows)
-        self.on_view(view)
 
     def _sink(self, stack: contextlib.ExitStack, kind: str, stage: int, view: int) -> Callable[[Tensor], None]:
         key = self._key(kind, stage, view)

@@ -31,16 +31,19 @@ def inference_operations(recipe: Recipe, stages: Sequence[StageInfo]) -> float:
     return forward(stages, 0, recipe.keep)
 
 
-def training_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workload) -> float:
-    """One training run: frozen stages once a (sample, view), moving ones forward and backward in every step."""
+def moving_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workload) -> float:
+    """What one training run adds to features that are already there: its moving stages, forward and backward."""
     if recipe.solver == "baseline":
         return 2.0 * 1024 * work.rows**2  # the kernel matrix of 32 x 32 pixels
-    frozen = recipe.frozen_stages
-    once = forward(stages, 0, frozen) * work.rows * work.views
     if recipe.solver == "solved":
-        return once
-    moving = (1 + BACKWARD) * forward(stages, frozen, recipe.keep)
-    return once + moving * work.steps * work.batch_size
+        return 0.0  # a linear solve on pooled features vanishes beside any forward pass
+    return (1 + BACKWARD) * forward(stages, recipe.frozen_stages, recipe.keep) * work.steps * work.batch_size
+
+
+def training_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workload) -> float:
+    """One training run with nothing computed before: frozen stages once a (sample, view), then what moves."""
+    once = 0.0 if recipe.solver == "baseline" else forward(stages, 0, recipe.frozen_stages) * work.rows * work.views
+    return once + moving_operations(recipe, stages, work)
 
 
 def trained_parameters(recipe: Recipe, stages: Sequence[StageInfo], head_parameters: int) -> int:

@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from frostline.base.records import Block, IntArray, StageInfo
-from frostline.race.cost import EXPECTED_STEPS, Workload, inference_operations, trained_parameters, training_operations
+from frostline.race.cost import (
+    EXPECTED_STEPS,
+    Workload,
+    forward,
+    inference_operations,
+    moving_operations,
+    trained_parameters,
+    training_operations,
+)
 from frostline.recipe.recipe import Recipe, Trial
 from frostline.train.schedule import MIN_STEPS
 
@@ -51,8 +59,16 @@ class Plan:
     rows: tuple[PlanRow, ...] = ()
 
     @property
+    def shared_operations(self) -> float:
+        """What all strategies share: one forward pass over every (sample, view), to the deepest cut asked for."""
+        deepest = max((row.recipe.frozen_stages for row in self.rows), default=0)
+        solved = any(row.recipe.solver == "solved" for row in self.rows)
+        views = max(self.scale.stepped_views, self.scale.solved_views if solved else 0)
+        return forward(self.scale.stages, 0, deepest) * self.development * (views + 1)
+
+    @property
     def operations(self) -> float:
-        return sum(row.operations for row in self.rows)
+        return self.shared_operations + sum(row.operations for row in self.rows)
 
     def row(self, name: str) -> PlanRow:
         return next(row for row in self.rows if row.recipe.name == name)
@@ -61,16 +77,21 @@ class Plan:
         return () if self.alone else self.blocks
 
     def trial_operations(self, trial: Trial) -> float:
-        """Training, and one look at its validation rows."""
-        looked_at = len(trial.validation) * inference_operations(trial.recipe, self.scale.stages)
-        return _training(trial.recipe, self.scale, len(trial.train), trial.steps) + looked_at
+        """What a trial adds to the shared features: its training, and one look at its validation rows."""
+        recipe, stages = trial.recipe, self.scale.stages
+        work = _workload(recipe, self.scale, len(trial.train), trial.steps)
+        looked_at = len(trial.validation) * forward(stages, recipe.frozen_stages, recipe.keep)
+        return moving_operations(recipe, stages, work) + looked_at
 
-    def refit_operations(self, recipe: Recipe, steps: int | None = None) -> float:
-        return _training(recipe, self.scale, self.development, steps)
+    def refit_operations(self, recipe: Recipe) -> float:
+        work = _workload(recipe, self.scale, self.development, None)
+        return moving_operations(recipe, self.scale.stages, work)
 
     def use_cost(self, recipe: Recipe, steps: int | None = None) -> float:
-        """Counted operations of inference and training: one refit, and one pass over as many pictures again."""
-        return self.refit_operations(recipe, steps) + self.development * inference_operations(recipe, self.scale.stages)
+        """Counted operations of training on its own and of inference: one fit, one pass over as many pictures."""
+        work = _workload(recipe, self.scale, self.development, steps)
+        inference = self.development * inference_operations(recipe, self.scale.stages)
+        return training_operations(recipe, self.scale.stages, work) + inference
 
 
 def make_plan(empty: Plan, recipes: Sequence[Recipe], *, lr: float | None) -> Plan:
@@ -110,9 +131,8 @@ def _rows(rows: IntArray) -> tuple[int, ...]:
     return tuple(int(r) for r in np.asarray(rows))
 
 
-def _training(recipe: Recipe, scale: Scale, rows: int, steps: int | None) -> float:
+def _workload(recipe: Recipe, scale: Scale, rows: int, steps: int | None) -> Workload:
     per_epoch = max(1, -(-rows // scale.batch_size))
     count = steps or (scale.epochs * per_epoch if scale.epochs else EXPECTED_STEPS)
     views = scale.solved_views if recipe.solver == "solved" else min(scale.stepped_views, -(-count // per_epoch))
-    return training_operations(recipe, scale.stages, Workload(rows=rows, views=views, steps=count,
-                                                              batch_size=scale.batch_size))  # fmt: skip
+    return Workload(rows=rows, views=views, steps=count, batch_size=scale.batch_size)

@@ -106,7 +106,8 @@ def best_of(standings: Sequence[Standing]) -> Standing:
 def score_interval(standing: Standing, *, n_train: float, n_test: float, level: float = 0.95) -> Interval:
     """Interval of a strategy's expected score, within [0, 1].
 
-    Over blocks it covers the luck of the training set; with a single block it is Wilson's over samples and doesn't.
+    Over blocks it covers the luck of the training set, its variance averaged with that of the samples as in `compare`;
+    with a single block it is Wilson's over samples and doesn't.
     Raises ValueError on no block.
     """
     right, n = float(standing.correct.sum()), len(standing.correct)
@@ -115,7 +116,7 @@ def score_interval(standing: Standing, *, n_train: float, n_test: float, level: 
     share = (right + 2) / (n + 4)  # Agresti & Coull 1998: never 0 or 1, so equal blocks keep a width
     scores = np.array([b.score for b in standing.blocks])
     low, high = corrected_interval(scores, n_train=n_train, n_test=n_test, level=level,
-                                   floor=share * (1 - share) / n_test)  # fmt: skip
+                                   floor=share * (1 - share) / n_test, floor_df=len(scores) - 1)  # fmt: skip
     return max(low, 0.0), min(high, 1.0)
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from frostline.base.records import AuditCount, Comparison, Dataset, FloatArray, IntArray, Verdict
+from frostline.base.seeds import numpy_generator
 from frostline.bundle import record as r
 from frostline.models.network import Network
 from frostline.race.plan import Plan, PlanRow
 from frostline.race.race import RaceResult, block_sizes
 from frostline.race.verdict import Standing, compare_all, score_interval, versus_best
 from frostline.recipe.terms import origin_summary, term
-from frostline.stats.intervals import wilson
+from frostline.stats.intervals import bootstrap_interval, wilson
 from frostline.stats.metrics import accuracy, balanced_accuracy, ece, log_loss, per_class
 from frostline.train.refit import Fitted
 
@@ -113,15 +114,24 @@ def _strategy(evidence: Evidence, row: PlanRow, pairs: Sequence[Comparison], lab
         accuracy=standing.score if standing else None,
         accuracy_ci=score_interval(standing, n_train=n_train, n_test=n_test) if standing else None,
         log_loss=standing.log_loss if standing else None,
-        versus_best=_versus(versus) if versus else None,
+        versus_best=_versus(evidence, versus) if versus else None,
         test=_score(evidence.tests[name], labels) if name in evidence.tests else None,
     )
 
 
-def _versus(comparison: Comparison) -> r.VersusRecord:
+def sample_interval(evidence: Evidence, a: str, b: str) -> r.Interval:
+    """Interval of a - b for these very models on new samples: bootstrap over the rows that both predicted."""
+    first, second = (next(s for s in evidence.standings if s.name == name) for name in (a, b))
+    rng = numpy_generator(0, "sample-interval", a, b)
+    return bootstrap_interval(first.correct - second.correct, rng=rng)
+
+
+def _versus(evidence: Evidence, comparison: Comparison) -> r.VersusRecord:
     # nothing is significantly better than the best: the two-sided test can say so only of the tie-broken baseline
     outcome = "undecided" if comparison.outcome == "better" else comparison.outcome
-    return r.VersusRecord(difference=comparison.difference, ci=comparison.ci, p=comparison.p, outcome=outcome)
+    narrow = sample_interval(evidence, comparison.a, comparison.b)
+    return r.VersusRecord(difference=comparison.difference, ci=comparison.ci, ci_samples=narrow, p=comparison.p,
+                          outcome=outcome)  # fmt: skip
 
 
 def _score(probabilities: FloatArray, labels: IntArray) -> r.ScoreRecord:
@@ -139,7 +149,15 @@ def _skipped(name: str, reason: str) -> r.StrategyRecord:
 
 def pair_records(evidence: Evidence) -> list[r.PairRecord]:
     return [
-        r.PairRecord(a=c.a, b=c.b, difference=c.difference, ci=c.ci, p=c.p, outcome=c.outcome)
+        r.PairRecord(
+            a=c.a,
+            b=c.b,
+            difference=c.difference,
+            ci=c.ci,
+            p=c.p,
+            outcome=c.outcome,
+            ci_samples=sample_interval(evidence, c.a, c.b),
+        )
         for c in pair_comparisons(evidence)
     ]
 
@@ -199,6 +217,7 @@ def plan_event(plan: Plan) -> dict[str, Any]:
     trials, blocks = sum(row.trials for row in plan.rows), len(plan.race_blocks())
     sentence = (
         f"{len(plan.rows)} strategies, {trials} trials on {blocks} paired block{'s' * (blocks != 1)}, "
-        f"{plan.operations / 1e12:.1f} tera-operations counted.{skipped}"
+        f"{plan.operations / 1e12:.1f} tera-operations counted, {plan.shared_operations / 1e12:.1f} of them for features "
+        f"that all share.{skipped}"
     )
     return {"rows": rows, "total_operations": plan.operations, "sentence": sentence}

@@ -38,16 +38,16 @@ def t_interval(values: FloatArray, *, level: float = 0.95) -> Interval:
 
 
 def corrected_interval(block_means: FloatArray, *, n_train: float, n_test: float, level: float = 0.95,
-                       floor: float | None = None) -> Interval:  # fmt: skip
+                       floor: float | None = None, floor_df: float = 0.0) -> Interval:  # fmt: skip
     """Interval for the expected score of the procedure, from one mean score per resampled block (J,).
 
-    `n_train` and `n_test` are samples per block; `floor` as in corrected_standard_error. Raises ValueError on fewer
-    than 2 blocks: with a single one, only an interval over samples exists (wilson).
+    `n_train` and `n_test` are samples per block; `floor` and `floor_df` as in corrected_standard_error. Raises
+    ValueError on fewer than 2 blocks: with a single one, only an interval over samples exists (wilson).
     Source: Nadeau & Bengio 2003, "Inference for the Generalization Error", section 3.
     """
     values = _at_least_two(block_means)
-    se = corrected_standard_error(values, n_train=n_train, n_test=n_test, floor=floor)
-    half = t_quantile(level, len(values) - 1) * se
+    se = corrected_standard_error(values, n_train=n_train, n_test=n_test, floor=floor, floor_df=floor_df)
+    half = t_quantile(level, len(values) - 1 + floor_df) * se
     return float(values.mean()) - half, float(values.mean()) + half
 
 

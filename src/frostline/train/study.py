@@ -67,6 +67,14 @@ class Study:
         """The view that epoch (from 0) trains on."""
         return view_of_epoch(epoch, self.views(rows)) if self.augmented else 0
 
+    def all_views(self, solved: bool) -> tuple[int, ...]:
+        """The evaluation view and every training view that trials will read (`solved`: solved heads take part)."""
+        views = set(self.solved_views()) if solved else set()
+        views |= {
+            self.training_view(epoch, len(self.development)) for epoch in range(self.views(len(self.development)))
+        }
+        return tuple(sorted({0} | views))
+
     def solved_views(self) -> tuple[int, ...]:
         """The views that a solved head is fitted on."""
         if not self.augmented:
