@@ -148,6 +148,7 @@ def _skipped(name: str, reason: str) -> r.StrategyRecord:
 
 
 def pair_records(evidence: Evidence) -> list[r.PairRecord]:
+    """Every pair that was compared."""
     return [
         r.PairRecord(
             a=c.a,
@@ -217,7 +218,7 @@ def plan_event(plan: Plan) -> dict[str, Any]:
     trials, blocks = sum(row.trials for row in plan.rows), len(plan.race_blocks())
     sentence = (
         f"{len(plan.rows)} strategies, {trials} trials on {blocks} paired block{'s' * (blocks != 1)}, "
-        f"{plan.operations / 1e12:.1f} tera-operations counted, {plan.shared_operations / 1e12:.1f} of them for features "
-        f"that all share.{skipped}"
+        f"{plan.operations / 1e12:.1f} tera-operations counted, {plan.shared_operations / 1e12:.1f} of them "
+        f"for features that all share.{skipped}"
     )
     return {"rows": rows, "total_operations": plan.operations, "sentence": sentence}
