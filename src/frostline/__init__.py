@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from frostline.base import version
+
 if TYPE_CHECKING:
     from frostline.bundle.predict import Bundle, load
     from frostline.fit import Run, fit
     from frostline.models.stages import split, stages
 
-__version__ = "0.1.0"
 
 _LAZY = {
     "Bundle": "frostline.bundle.predict",
@@ -23,6 +24,8 @@ _LAZY = {
     "split": "frostline.models.stages",
     "stages": "frostline.models.stages",
 }
+
+__version__ = version.VERSION
 
 __all__ = ["Bundle", "Run", "__version__", "fit", "load", "split", "stages"]
 

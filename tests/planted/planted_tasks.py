@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 SIDE, WIDTH = 18, 16
 FAR = 3  # dilation of the second stage: pixels that far apart meet there for the first time

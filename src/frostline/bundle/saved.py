@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frostline import __version__
 from frostline.base.device import Compute, default_threads, find_device, has_bf16, place
 from frostline.base.errors import BundleError
 from frostline.base.files import write_atomic, write_json
+from frostline.base.version import VERSION
 from frostline.bundle import trust
 from frostline.data.preprocess import Preprocess
 from frostline.models.cuts import Cut
@@ -74,7 +74,7 @@ def _recipe_note(finished: Finished) -> dict[str, Any]:
     network = finished.network
     return {
         "format": FORMAT,
-        "frostline": __version__,
+        "frostline": VERSION,
         "torch": torch.__version__,
         "strategy": finished.recipe.name,
         "recipe": asdict(finished.recipe),

@@ -98,7 +98,7 @@ class Split:
             )
         rows = activation.shape[0] * self.cut.batch // self.cut.shape[0]
         return tuple(
-            torch.empty((rows, *spec.shape[1:]) if spec.shape else (), dtype=spec.dtype, device=spec.device)
+            torch.empty((rows, *spec.shape[1:]) if spec.shape else (), dtype=spec.dtype, device=activation.device)
             for spec in self.input_specs
         )
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from frostline import __version__
 from frostline.base.device import machine
 from frostline.base.events import Emit, Event, PhaseEvent
 from frostline.base.files import write_atomic
 from frostline.base.records import AuditCount
+from frostline.base.version import VERSION
 from frostline.bundle import record as r
 from frostline.bundle.card import model_card
 from frostline.bundle.runfolder import RunFolder, write_oof, write_predictions, write_trials, write_value
@@ -106,7 +106,7 @@ class RunWriter:
         chosen = evidence.verdict.strategy
         parameters = sum(p.numel() for p in study.trunk.model.parameters())
         return r.RunResult(
-            version=__version__,
+            version=VERSION,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             command=" ".join(sys.argv),
             seed=self.settings.seed,
