@@ -26,9 +26,9 @@ MEAN, STD, INPUT_SIZE = (0.5,) * 3, (0.5,) * 3, (3, 16, 16)
 
 
 class Stage(nn.Module):
-    def __init__(self, cin, cout, dilation, gain):
+    def __init__(self, cin, kernel, dilation, gain):
         super().__init__()
-        self.conv = nn.Conv2d(cin, cout, 3, padding=dilation, dilation=dilation)
+        self.conv = nn.Conv2d(cin, 16, kernel, padding=kernel // 2 * dilation, dilation=dilation)
         self.gain = gain
 
     def forward(self, x):
@@ -38,10 +38,10 @@ class Stage(nn.Module):
 class Net(nn.Module):
     def __init__(self, gain):
         super().__init__()
-        self.stage1 = Stage(3, 16, 1, gain)
-        self.stage2 = Stage(16, 16, 3, gain)
-        self.stage3 = Stage(16, 16, 1, 1.0)
-        self.stage4 = Stage(16, 16, 1, 1.0)
+        self.stage1 = Stage(3, 3, 1, gain)
+        self.stage2 = Stage(16, 3, 3, gain)
+        self.stage3 = Stage(16, 3, 1, 1.0)
+        self.stage4 = Stage(16, 1, 1, 1.0)
         self.head = nn.Linear(16, 4)
 
     def forward(self, x):
@@ -82,8 +82,8 @@ def drawn_state(seed: int) -> State:
     """Weights as an untrained network has them: random kernels (He et al. 2015), no biases."""
     generator = torch.Generator().manual_seed(seed)
     state: State = {}
-    for stage, cin in enumerate((3, WIDTH, WIDTH, WIDTH), 1):
-        kernel = torch.randn(WIDTH, cin, 3, 3, generator=generator) * (2 / (9 * cin)) ** 0.5
+    for stage, (cin, side) in enumerate(((3, 3), (WIDTH, 3), (WIDTH, 3), (WIDTH, 1)), 1):
+        kernel = torch.randn(WIDTH, cin, side, side, generator=generator) * (2 / (side**2 * cin)) ** 0.5
         state |= {f"stage{stage}.conv.weight": kernel, f"stage{stage}.conv.bias": torch.zeros(WIDTH)}
     return state | {"head.weight": torch.randn(4, WIDTH, generator=generator) * 0.1, "head.bias": torch.zeros(4)}
 
@@ -174,7 +174,7 @@ def mark_state(seed: int) -> State:
             kernel[:MARKS] = torch.from_numpy(marks()).float()[:, None] / 12
             state["stage1.conv.bias"][:MARKS] = -0.2
         else:
-            kernel[:MARKS, :MARKS, 1, 1] = torch.eye(MARKS)
+            hand_on(kernel, MARKS)
         if stage == 1:
             kernel[MARKS:] = kernel[MARKS:].mean(1, keepdim=True)
     return state
@@ -191,11 +191,16 @@ def layouts(rng: np.random.Generator, per_class: int) -> tuple[Pictures, NDArray
 
 def delicate_state(seed: int, gain: float) -> State:
     """:func:`parity_state` with small early weights behind a large gain, so that a step of any use to the later stages
-    breaks them; stage 3 adds the eight detectors up, so that their sum, which is always 1, is all that is left."""
+    breaks them; stages 3 and 4 hand on what they get and look at nothing around it, as stage 4 never can."""
     state = parity_state(seed)
     for name in ("stage1", "stage2"):
         state |= {k: v / gain for k, v in state.items() if k.startswith(name)}
-    kernel = state["stage3.conv.weight"]
-    kernel[:, 8:] = 0
-    kernel[:, :8] = kernel[:, :1]
+    for name in ("stage3", "stage4"):
+        hand_on(state[f"{name}.conv.weight"], WIDTH)
     return state
+
+
+def hand_on(kernel: Tensor, channels: int) -> None:
+    """Make the first channels of a kernel the identity."""
+    kernel[:channels] = 0
+    kernel[:channels, :channels, kernel.shape[2] // 2, kernel.shape[3] // 2] = torch.eye(channels)

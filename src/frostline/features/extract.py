@@ -28,7 +28,7 @@ from frostline.models.split import taps
 from frostline.models.stages import StageMap
 
 RAW_VIEWS = 4  # an activation larger than this many uint8 views of its picture is recomputed rather than stored
-RAW_CAP = 8 << 30  # bytes of raw activations that one study may store
+RAW_CAP = 4 << 30  # bytes of raw activations that one study may store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,7 +132,8 @@ def _rows(rows: IntArray) -> tuple[int, ...]:
 
 
 def _workload(recipe: Recipe, scale: Scale, rows: int, steps: int | None) -> Workload:
+    """`steps` count where --epochs doesn't say how many there are."""
     per_epoch = max(1, -(-rows // scale.batch_size))
-    count = steps or (scale.epochs * per_epoch if scale.epochs else EXPECTED_STEPS)
-    views = scale.solved_views if recipe.solver == "solved" else min(scale.stepped_views, -(-count // per_epoch))
+    count = scale.epochs * per_epoch if scale.epochs else steps or EXPECTED_STEPS
+    views = scale.solved_views if recipe.solver == "solved" else scale.stepped_views
     return Workload(rows=rows, views=views, steps=count, batch_size=scale.batch_size)
