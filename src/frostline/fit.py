@@ -8,21 +8,19 @@ recipes x rates x blocks -> trials -> outcomes -> evidence -> verdict -> refit -
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from frostline.base.device import prepare_process
 from frostline.base.errors import RecipeError, TrialError
 from frostline.base.events import Emit, Event, silent
+from frostline.base.hashing import hash_values
 from frostline.base.records import Block, Dataset, FloatArray, Verdict
 from frostline.bundle import trust
 from frostline.bundle.record import RunResult
-from frostline.bundle.runfolder import RunFolder, check_out, next_out, open_run, read_result
+from frostline.bundle.runfolder import RunFolder, check_out, finished_run, next_out, open_run
 from frostline.bundle.saved import Loaded, load_model, save_model
 from frostline.data.assemble import assemble
 from frostline.data.checks import AssembleOptions
@@ -38,7 +36,7 @@ from frostline.race.race import RaceResult, block_sizes, run_race, standings
 from frostline.race.verdict import decide
 from frostline.recipe.catalogue import auto_strategies, make_recipe
 from frostline.recipe.recipe import Recipe
-from frostline.recipe.settings import Settings
+from frostline.recipe.settings import Settings, settings_from
 from frostline.report.compose import Evidence, plan_event
 from frostline.report.write import Journal, RunWriter
 from frostline.train.prepare import (
@@ -73,8 +71,9 @@ def run(settings: Settings, emit: Emit = silent) -> Run:
     """
     out = settings.out or next_out(settings.data)
     check_out(out, resume=settings.resume)
-    if settings.resume and (out / "result.json").exists():
-        return Run(open_run(out, settings.identity(), resume=True).path, read_result(out))
+    done = finished_run(out, settings.identity()) if settings.resume else None
+    if done:
+        return Run(out, done)
     journal = Journal(emit)
     with journal.phase("read the network"):
         listing = scan(settings.data)
@@ -91,7 +90,7 @@ def run(settings: Settings, emit: Emit = silent) -> Run:
     plan = plan_race(settings, study, blocks, recipes, skipped)
     want_features(study, recipes)
 
-    folder = open_run(out, settings.identity(), resume=settings.resume)
+    folder = open_run(out, settings.identity(), inputs=input_hash(network, dataset), resume=settings.resume)
     journal.attach(folder)
     journal.emit(Event(kind="plan", text=plan_event(plan)["sentence"], data=plan_event(plan)))
     meter = Meter(journal.emit, plan.operations)
@@ -140,6 +139,11 @@ def read_data(settings: Settings, listing: Listing, network: Network, emit: Emit
         examples = ", ".join(warning.examples[:3])
         emit(Event(kind="warning", text=f"{warning.count} {warning.kind} ({examples}): {warning.handled}"))
     return dataset, pictures.select(rows)
+
+
+def input_hash(network: Network, dataset: Dataset) -> str:
+    """What a run reads: an interrupted one can only go on over the same."""
+    return hash_values(network.fingerprint, [(s.id, s.sha256, s.part, s.label) for s in dataset.samples])
 
 
 def choose_recipes(settings: Settings, network: Network, stages: Any) -> tuple[list[Recipe], dict[str, str]]:
@@ -266,25 +270,9 @@ def fit(data: str | Path, model: str, *, emit: Emit = silent, **options: Any) ->
     Raises:
         FrostlineError: what was found, what was expected, what to do next.
     """
-    unknown = sorted(set(options) - set(Settings.__dataclass_fields__))
-    if unknown:
-        raise RecipeError(
-            f"fit() has no option {unknown[0]!r}.", f"Options: {', '.join(Settings.__dataclass_fields__)}."
-        )
-    convert: dict[str, Callable[[Any], Any]] = {"out": Path, "weights": str, "store": str, "strategies": _names,
-                                                "mean": _numbers, "std": _numbers}  # fmt: skip
-    given = {k: convert[k](v) if k in convert and v is not None else v for k, v in options.items()}
-    settings = Settings(data=Path(data), model=model, **given)
+    settings = settings_from(data, model, options)
     prepare_process(settings.threads)
     return run(settings, emit)
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
-
-
-def _numbers(value: Any) -> tuple[float, ...]:
-    return tuple(float(v) for v in np.atleast_1d(value))
 
 
 class _CallableModule(ModuleType):

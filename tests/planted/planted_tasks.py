@@ -15,7 +15,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-SIDE, WIDTH = 18, 16
+SIDE, WIDTH, MARKS = 18, 16, 6
+GAIN = 100.0  # of the early stages of a delicate network
 FAR = 3  # dilation of the second stage: pixels that far apart meet there for the first time
 
 # `gain` is part of the code, not of the weights: a stage whose weights are small can still have a large output.
@@ -54,6 +55,7 @@ def net(gain=1.0):
 """
 
 Pictures = NDArray[np.uint8]  # (N, 18, 18, 3)
+Labelled = tuple[Pictures, NDArray[np.int64]]
 State = dict[str, Tensor]
 
 
@@ -66,7 +68,7 @@ class Task:
     weights: str
 
 
-def write_task(root: Path, parts: dict[str, tuple[Pictures, NDArray[np.int64]]], state: State) -> Task:
+def write_task(root: Path, parts: dict[str, Labelled], state: State) -> Task:
     """Write pictures as PNG files in split folders, the network's code and its weights."""
     for part, (pictures, labels) in parts.items():
         for index, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
@@ -93,7 +95,7 @@ def killed(state: State, stage: int) -> State:
     return state | {f"stage{stage}.conv.bias": torch.full((WIDTH,), -1e3)}
 
 
-def tints(rng: np.random.Generator, per_class: int) -> tuple[Pictures, NDArray[np.int64]]:
+def tints(rng: np.random.Generator, per_class: int) -> Labelled:
     """Three classes of colour noise, each with its own hue: all are equally bright, so grey pixels can't tell."""
     labels = np.repeat(np.arange(3), per_class)
     luma = np.array([0.299, 0.587, 0.114])
@@ -115,7 +117,7 @@ def parity_field(rng: np.random.Generator, sign: NDArray[np.int64], flipped: flo
     return np.stack([red, green, blue], axis=-1)
 
 
-def parity(rng: np.random.Generator, per_class: int, flipped: float = 0.1) -> tuple[Pictures, NDArray[np.int64]]:
+def parity(rng: np.random.Generator, per_class: int, flipped: float = 0.1) -> Labelled:
     """Two classes that differ in the sign of a product of three far pixels only."""
     labels = np.repeat(np.arange(2), per_class)
     sign = np.broadcast_to((2 * labels - 1)[:, None, None], (len(labels), SIDE, SIDE))
@@ -139,48 +141,7 @@ def parity_state(seed: int) -> State:
     return state
 
 
-MARKS = 6
-
-
-def marks() -> NDArray[np.int64]:
-    """Six signs of 3 x 3 pixels, each +1 and -1 (0 in the middle), as unlike as such signs are: (6, 3, 3)."""
-    rim = np.array([[1, 1, 1, 1, -1, -1, -1, -1], [1, -1, 1, -1, 1, -1, 1, -1], [1, 1, -1, -1, 1, 1, -1, -1],
-                    [1, -1, -1, 1, 1, -1, -1, 1], [1, -1, -1, 1, -1, 1, 1, -1], [1, 1, -1, -1, -1, -1, 1, 1]])  # fmt: skip
-    return np.insert(rim, 4, 0, axis=1).reshape(MARKS, 3, 3)
-
-
-def two_colours(rng: np.random.Generator, per_class: int, times: int = 8) -> tuple[Pictures, NDArray[np.int64]]:
-    """Six classes: red shows the class's mark at random places, green shows that of some other class."""
-    labels = np.repeat(np.arange(MARKS), per_class)
-    others = (labels + rng.integers(1, MARKS, len(labels))) % MARKS
-    values = rng.normal(0, 0.1, (len(labels), SIDE, SIDE, 3))
-    for picture, *shown in zip(values, labels, others, strict=True):
-        for colour, mark in enumerate(shown):
-            dx, dy = rng.integers(0, 3, 2)
-            for place in rng.choice(25, times, replace=False):
-                row, column = dy + 3 * (place // 5), dx + 3 * (place % 5)
-                picture[row : row + 3, column : column + 3, colour] += 0.7 * marks()[mark]
-    return np.clip(127.5 * (1 + values), 0, 255).astype(np.uint8), labels
-
-
-def mark_state(seed: int) -> State:
-    """A network that knows the marks but not their colour: stage 1 has a detector for each, the same in red, green
-    and blue, as a network has that learnt on grey pictures; the later stages hand them on."""
-    state = drawn_state(seed)
-    for stage in (1, 2, 3, 4):
-        kernel = state[f"stage{stage}.conv.weight"]
-        kernel[:MARKS] = 0
-        if stage == 1:
-            kernel[:MARKS] = torch.from_numpy(marks()).float()[:, None] / 12
-            state["stage1.conv.bias"][:MARKS] = -0.2
-        else:
-            hand_on(kernel, MARKS)
-        if stage == 1:
-            kernel[MARKS:] = kernel[MARKS:].mean(1, keepdim=True)
-    return state
-
-
-def layouts(rng: np.random.Generator, per_class: int) -> tuple[Pictures, NDArray[np.int64]]:
+def layouts(rng: np.random.Generator, per_class: int) -> Labelled:
     """Two classes with as many pixels of either parity: in bands that lie, or in bands that stand."""
     labels = np.repeat(np.arange(2), per_class)
     band = np.where((np.arange(SIDE) + rng.integers(0, 6, (len(labels), 1))) // 3 % 2, 1, -1)
@@ -189,14 +150,16 @@ def layouts(rng: np.random.Generator, per_class: int) -> tuple[Pictures, NDArray
     return ((parity_field(rng, sign, 0.02) + 1) * 127.5).astype(np.uint8), labels
 
 
-def delicate_state(seed: int, gain: float) -> State:
+def delicate_state(seed: int) -> State:
     """:func:`parity_state` with small early weights behind a large gain, so that a step of any use to the later stages
     breaks them; stages 3 and 4 hand on what they get and look at nothing around it, as stage 4 never can."""
     state = parity_state(seed)
+    state["stage2.conv.bias"][8:] = -GAIN * 1e3
     for name in ("stage1", "stage2"):
-        state |= {k: v / gain for k, v in state.items() if k.startswith(name)}
+        state |= {k: v / GAIN for k, v in state.items() if k.startswith(name)}
     for name in ("stage3", "stage4"):
         hand_on(state[f"{name}.conv.weight"], WIDTH)
+    state["stage3.conv.weight"][8:] = state["stage3.conv.weight"][:8]
     return state
 
 
@@ -204,3 +167,38 @@ def hand_on(kernel: Tensor, channels: int) -> None:
     """Make the first channels of a kernel the identity."""
     kernel[:channels] = 0
     kernel[:channels, :channels, kernel.shape[2] // 2, kernel.shape[3] // 2] = torch.eye(channels)
+
+
+def marks() -> NDArray[np.int64]:
+    """Signs of 3 x 3 pixels, each +1 and -1 (0 in the middle): (6, 3, 3)."""
+    rim = ("++++----", "+-+-+-+-", "++--++--", "+--++--+", "+--+-++-", "++----++")
+    values = np.array([[1 if c == "+" else -1 for c in word] for word in rim])
+    return np.insert(values, 4, 0, axis=1).reshape(MARKS, 3, 3)
+
+
+def two_colours(rng: np.random.Generator, per_class: int) -> Labelled:
+    """Six classes: red shows the class's mark at eight places, green that of some other class, blue only noise."""
+    labels = np.repeat(np.arange(MARKS), per_class)
+    others = (labels + rng.integers(1, MARKS, len(labels))) % MARKS
+    values = rng.normal(0, 0.1, (len(labels), SIDE, SIDE, 3))
+    for picture, *shown in zip(values, labels, others, strict=True):
+        for colour, mark in enumerate(shown):
+            top, left = rng.integers(0, 3, 2)
+            for place in rng.choice(25, 8, replace=False):
+                row, column = top + 3 * (place // 5), left + 3 * (place % 5)
+                picture[row : row + 3, column : column + 3, colour] += 0.7 * marks()[mark]
+    return np.clip(127.5 * (1 + values), 0, 255).astype(np.uint8), labels
+
+
+def mark_state(seed: int) -> State:
+    """A network that knows the marks but no colour: every kernel of stage 1 is the same in red, green and blue, as
+    where a network that learnt on grey pictures is given three channels; the later stages hand the marks on.
+    """
+    state = drawn_state(seed)
+    first = state["stage1.conv.weight"]
+    first[:MARKS] = torch.from_numpy(marks()).float()[:, None] / 12
+    first[MARKS:] = first[MARKS:].mean(1, keepdim=True)
+    state["stage1.conv.bias"][:MARKS] = -0.2
+    for stage in (2, 3, 4):
+        hand_on(state[f"stage{stage}.conv.weight"], MARKS)
+    return state

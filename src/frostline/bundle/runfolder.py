@@ -77,30 +77,45 @@ def check_out(path: Path, *, resume: bool) -> None:
         raise BundleError(f"--out {path} holds another run.", "Give another folder, or --resume to go on with it.")
 
 
-def open_run(path: Path, identity: Mapping[str, Any], *, resume: bool) -> RunFolder:
-    """Make the folder, or take up an interrupted run with the same settings. Raises BundleError."""
+def open_run(path: Path, identity: Mapping[str, Any], *, inputs: str, resume: bool) -> RunFolder:
+    """Make the folder, or take up an interrupted run. Raises BundleError.
+
+    Args:
+        identity: the settings that can change a result; they have to be those of the interrupted run.
+        inputs: hash of pictures, network code and weights, which have to be the same too.
+    """
     check_out(path, resume=resume)
     folder = RunFolder(path)
-    wanted = json.loads(json.dumps(identity, sort_keys=True))
     study = folder.work / "study.json"
-    if study.exists() or folder.complete:
-        stored = _stored_identity(folder, study)
-        changed = sorted(k for k in {*stored, *wanted} if stored.get(k) != wanted.get(k))
-        if changed:
+    if study.exists():
+        stored = json.loads(study.read_text(encoding="utf-8"))
+        _same_settings(path, stored["settings"], identity)
+        if stored["inputs"] != inputs:
             raise BundleError(
-                f"--resume: {path} was begun with other settings ({', '.join(changed[:4])}).",
-                "Give the settings of that run, or another --out.",
+                f"--resume: the pictures, the network's code or its weights have changed since {path} was begun.",
+                "Put them back, or give another --out.",
             )
         return folder
     folder.work.mkdir(parents=True, exist_ok=True)
-    write_json(study, wanted)
+    write_json(study, {"settings": dict(identity), "inputs": inputs})
     return folder
 
 
-def _stored_identity(folder: RunFolder, study: Path) -> dict[str, Any]:
-    if study.exists():
-        return dict(json.loads(study.read_text(encoding="utf-8")))
-    return dict(read_result(folder.path).settings)
+def finished_run(path: Path, identity: Mapping[str, Any]) -> RunResult | None:
+    """The record of a run that is complete already; BundleError where it had other settings, None where it isn't."""
+    if not RunFolder(path).complete:
+        return None
+    result = read_result(path)
+    _same_settings(path, result.settings, identity)
+    return result
+
+
+def _same_settings(path: Path, stored: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    wanted = json.loads(json.dumps(identity))
+    changed = sorted(k for k in {*stored, *wanted} if stored.get(k) != wanted.get(k))
+    if changed:
+        raise BundleError(f"--resume: {path} was begun with other settings ({', '.join(changed[:4])}).",
+                          "Give the settings of that run, or another --out.")  # fmt: skip
 
 
 def next_out(data: Path, root: Path = Path("runs")) -> Path:

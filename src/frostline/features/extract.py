@@ -89,6 +89,7 @@ class Features:
     prefix_pictures: int = 0
     _memory: dict[str, Array] = field(default_factory=dict)
     _resident: dict[str, Array] = field(default_factory=dict)
+    _keys: dict[tuple[str, int, int], str] = field(default_factory=dict)
 
     def want(self, *, raw: Sequence[int], pooled: Sequence[int], views: int) -> None:
         """Say which stages will be asked for. Raw ones that break the byte rule (without a store: all) aren't kept."""
@@ -156,10 +157,15 @@ class Features:
         return self._resident[key]
 
     def _key(self, kind: str, stage: int, view: int) -> str:
-        return hash_values(kind, self.source.key(view), self.trunk.key(stage))
+        """Stage 0 stands for the view itself. Kept, since every batch asks and the key hashes all samples."""
+        wanted = (kind, stage, view)
+        if wanted not in self._keys:
+            source = self.source.key(view)
+            self._keys[wanted] = hash_values(kind, source, self.trunk.key(stage)) if stage else source
+        return self._keys[wanted]
 
     def _view(self, view: int) -> Array:
-        key = self.source.key(view)
+        key = self._key("view", 0, view)
         found = self._find(key)
         if found is None:
             made = self.source.make(view)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -86,6 +86,32 @@ class Settings:
         return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items() if k not in skip} | {
             "store_off": self.store_off
         }
+
+
+def settings_from(data: str | Path, model: str, options: Mapping[str, Any]) -> Settings:
+    """Settings from plain Python values: text for paths, one number or several for mean and std, names with commas.
+
+    Raises RecipeError for an option that doesn't exist.
+    """
+    known = Settings.__dataclass_fields__
+    for name in options:
+        if name not in known:
+            raise RecipeError(f"fit() has no option {name!r}.", nearest(name, known))
+    given = {k: _CONVERT[k](v) if k in _CONVERT and v is not None else v for k, v in options.items()}
+    return Settings(data=Path(data), model=model, **given)
+
+
+def _names(value: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+
+
+def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
+    return (float(value),) if isinstance(value, (int, float)) else tuple(float(v) for v in value)
+
+
+_CONVERT: dict[str, Callable[[Any], Any]] = {
+    "out": Path, "weights": str, "store": str, "strategies": _names, "mean": _numbers, "std": _numbers
+}  # fmt: skip
 
 
 def option(name: str) -> str:

@@ -62,7 +62,7 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job) -> Progres
             factor = (length or OPEN).factor(done.steps)
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
-            torch.manual_seed(derive_seed(study.seed, "step", job.block, done.steps))
+            _seed_step(derive_seed(study.seed, "step", job.block, done.steps), device)
             loss = _step(study, read, optimiser, job, batch, epoch)
             if done.steps == 0:
                 done.no_gradient = tuple(n for n, p in model.named_parameters() if n in names and p.grad is None)
@@ -80,6 +80,13 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job) -> Progres
                 break
     done.undertrained = done.undertrained or (job.length is not None and still_improving(done.losses))
     return done
+
+
+def _seed_step(seed: int, device: str) -> None:
+    """Seed the (forked) global generator of the device, which dropout draws from; torch.manual_seed costs far more."""
+    torch.default_generator.manual_seed(seed)
+    if device.startswith("cuda"):
+        torch.cuda.manual_seed(seed)
 
 
 def _found(done: Progressed, flat: bool) -> Length | None:

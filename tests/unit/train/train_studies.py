@@ -97,7 +97,7 @@ def recipe(made: Study, name: str, batchnorm: Any = None) -> Recipe:
 
 def trial(made: Study, name: str, *, batchnorm: Any = None, rate: float | None = 1e-3, block: int = 0,
           held: int = 4) -> Trial:  # fmt: skip
-    """A trial that is judged on the last `held` development rows."""
+    """A trial that is judged on the last `held` development rows; from now on features are what it asks for."""
     used = recipe(made, name, batchnorm)
     want_features(made, [used])
     rows = tuple(map(int, made.development))

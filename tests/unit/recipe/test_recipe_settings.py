@@ -1,0 +1,80 @@
+"""Settings are checked once, at the edge, and say what a run depends on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from frostline.base.errors import RecipeError
+from frostline.recipe.recipe import Part, batchnorm_policy
+from frostline.recipe.settings import Settings
+
+
+def made(**given: Any) -> Settings:
+    return Settings(data=Path("data"), model="timm:x", **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"lr": -1e-3}, r"--lr -0\.001 is not a learning rate"),
+        ({"lr": 0.0}, "--lr 0 is not"),
+        ({"lr": float("inf")}, "--lr inf"),
+        ({"lr": float("nan")}, "--lr nan"),
+        ({"epochs": 0}, r"--epochs 0 is below 1\."),
+        ({"batch_size": 1}, "--batch-size 1: BatchNorm"),
+        ({"blocks": 0}, "--blocks 0"),
+        ({"labels_per_class": -2}, "--labels-per-class -2"),
+        ({"size": 0}, "--size 0"),
+        ({"threads": 0}, "--threads 0"),
+        ({"margin": 1.0}, "--margin 1 is not between"),
+        ({"margin": float("nan")}, "--margin nan"),
+        ({"seed": -1}, "--seed -1 is negative"),
+        ({"std": (0.2, 0.0)}, "--std 0 is not above 0"),
+        ({"strategies": ()}, "--strategies is empty"),
+        ({"batchnorm": "frozn"}, "--batchnorm 'frozn' is not a policy"),
+        ({"augment": "strong"}, "--augment 'strong' is not known"),
+        ({"prefer": "best"}, "--prefer 'best'"),
+        ({"precision": "fp16"}, "--precision 'fp16'"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_the_options_name(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError, match=said) as refused:
+        made(**given)
+    assert refused.value.hint
+
+
+@pytest.mark.xfail(strict=True, reason="only the size of a count is looked at, not that it is a whole number")
+@pytest.mark.parametrize("given", [{"epochs": 2.5}, {"blocks": "3"}, {"seed": 0.5}, {"lr": "1e-3"}])
+def test_values_of_another_kind_are_refused_in_a_sentence(given: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError):
+        made(**given)
+
+
+def test_the_nearest_word_is_named() -> None:
+    with pytest.raises(RecipeError) as refused:
+        batchnorm_policy("frozn")
+    assert refused.value.hint == "Did you mean 'frozen'?"
+
+
+def test_identity_holds_what_can_change_a_result_and_no_place() -> None:
+    same = [made(), made(out=Path("a"), resume=True, trust_code=True), made(store="elsewhere")]
+    assert len({json.dumps(s.identity(), sort_keys=True) for s in same}) == 1
+    for given in ({"seed": 1}, {"store": "off"}, {"threads": 1}, {"lr": 0.1}, {"strategies": ("probe",)},
+                  {"model_args": {"width": 2}}):  # fmt: skip
+        assert made(**given).identity() != made().identity()
+
+
+@pytest.mark.parametrize("given", [{"lr_factor": 0.0}, {"lr_factor": float("nan")}, {"weight_decay": -1.0}])
+def test_parts_of_a_recipe_have_rates_above_zero(given: dict[str, float]) -> None:
+    with pytest.raises(RecipeError):
+        Part(trained=True, **given)
+
+
+def test_only_a_part_with_frozen_statistics_is_frozen() -> None:
+    assert Part(trained=False).frozen
+    assert not Part(trained=False, batchnorm="statistics").frozen
+    assert not Part(trained=True).frozen
