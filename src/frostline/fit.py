@@ -8,7 +8,7 @@ recipes x rates x blocks -> trials -> outcomes -> evidence -> verdict -> refit -
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +18,7 @@ from frostline.base.errors import RecipeError, TrialError
 from frostline.base.events import Emit, Event, silent
 from frostline.base.hashing import hash_values
 from frostline.base.records import Block, Dataset, FloatArray, Verdict
+from frostline.base.version import VERSION
 from frostline.bundle import trust
 from frostline.bundle.record import RunResult
 from frostline.bundle.runfolder import RunFolder, check_out, finished_run, next_out, open_run
@@ -40,6 +41,7 @@ from frostline.recipe.settings import Settings, settings_from
 from frostline.report.compose import Evidence, plan_event
 from frostline.report.write import Journal, RunWriter
 from frostline.train.prepare import (
+    all_views,
     check_applicable,
     feature_widths,
     make_study,
@@ -71,6 +73,8 @@ def run(settings: Settings, emit: Emit = silent) -> Run:
     """
     out = settings.out or next_out(settings.data)
     check_out(out, resume=settings.resume)
+    if settings.resume and settings.out is None:
+        raise RecipeError("--resume doesn't say which run to go on with.", "Give --out RUN as well.")
     done = finished_run(out, settings.identity()) if settings.resume else None
     if done:
         return Run(out, done)
@@ -90,7 +94,7 @@ def run(settings: Settings, emit: Emit = silent) -> Run:
     plan = plan_race(settings, study, blocks, recipes, skipped)
     want_features(study, recipes)
 
-    folder = open_run(out, settings.identity(), inputs=input_hash(network, dataset), resume=settings.resume)
+    folder = open_run(out, settings.identity(), inputs=input_hash(study), resume=settings.resume)
     journal.attach(folder)
     journal.emit(Event(kind="plan", text=plan_event(plan)["sentence"], data=plan_event(plan)))
     meter = Meter(journal.emit, plan.operations)
@@ -98,7 +102,7 @@ def run(settings: Settings, emit: Emit = silent) -> Run:
     with journal.phase("compute features"):
         compute_features(study, plan, meter)
     with journal.phase("race"):
-        race = run_race(plan, engine.run, labels=dataset.labels, margin=settings.margin, emit=journal.emit)
+        race = run_race(plan, engine.run, labels=dataset.labels, margin=settings.margin, emit=meter.watch)
     with journal.phase("refit"):
         verdict, fitted = conclude(settings, study, plan, race, journal.emit)
         loaded = save_checked(folder, study, fitted[verdict.strategy])
@@ -141,9 +145,10 @@ def read_data(settings: Settings, listing: Listing, network: Network, emit: Emit
     return dataset, pictures.select(rows)
 
 
-def input_hash(network: Network, dataset: Dataset) -> str:
-    """What a run reads: an interrupted one can only go on over the same."""
-    return hash_values(network.fingerprint, [(s.id, s.sha256, s.part, s.label) for s in dataset.samples])
+def input_hash(study: Study) -> str:
+    """What a run reads and computes with: an interrupted one can only go on over the same."""
+    samples = [(s.id, s.sha256, s.part, s.label) for s in study.dataset.samples]
+    return hash_values(study.trunk.fingerprint, asdict(study.compute), VERSION, samples)
 
 
 def choose_recipes(settings: Settings, network: Network, stages: Any) -> tuple[list[Recipe], dict[str, str]]:
@@ -155,7 +160,7 @@ def choose_recipes(settings: Settings, network: Network, stages: Any) -> tuple[l
     if len({r.name for r in recipes}) < len(recipes):
         twice = next(r.name for i, r in enumerate(recipes) if r.name in {x.name for x in recipes[:i]})
         raise RecipeError(f"--strategies names {twice} twice (a stage's name and its number).", "Name it once.")
-    reasons = {name: reason for name, reason in skip_reasons(network).items() if name in names}
+    reasons = {name: reason for name, reason in skip_reasons(network, stages).items() if name in names}
     kept = [r for r in recipes if r.name not in reasons]
     require_some(kept, reasons)
     return kept, reasons
@@ -184,10 +189,12 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], recip
 
 def compute_features(study: Study, plan: Plan, meter: Meter) -> None:
     """Views and activations that all trials share, each computed once (or found in the store)."""
-    views = study.all_views(solved=any(row.recipe.solver == "solved" for row in plan.rows))
+    views = all_views(study, [row.recipe for row in plan.rows])
     for count, view in enumerate(views, 1):
+        before = study.features.prefix_pictures
         study.features.prepare(view)
-        meter.add(plan.shared_operations / len(views), text=f"view {count} of {len(views)}")
+        fresh = study.features.prefix_pictures > before
+        meter.add(plan.shared_operations / len(views), text=f"view {count} of {len(views)}", measured=fresh)
 
 
 def conclude(
@@ -211,7 +218,10 @@ def conclude(
         for other in plan.rows:
             name = other.recipe.name
             if name not in fitted and name not in race.failed and other.recipe.solver != "baseline":
-                fitted[name] = refit_row(study, plan, race, name)
+                try:
+                    fitted[name] = refit_row(study, plan, race, name)
+                except TrialError as error:  # the verdict stands; this one just has no sealed figure
+                    emit(Event(kind="warning", text=str(error)))
     return verdict, fitted
 
 

@@ -137,9 +137,15 @@ def place(model: nn.Module, compute: Compute) -> nn.Module:
 
 
 def apply_threads(compute: Compute) -> None:
+    """Set torch's threads, and on CUDA its deterministic, full-precision kernels."""
     import torch
 
     torch.set_num_threads(compute.threads)
+    if compute.device.startswith("cuda"):  # same machine, same seed: same bits; and fp32 means fp32
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
 
 
 @contextlib.contextmanager

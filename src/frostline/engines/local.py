@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from frostline.base.events import Emit, Event, ProgressEvent
 from frostline.base.records import Outcome
@@ -31,9 +31,11 @@ class Meter:
         left = elapsed / self.measured * max(0.0, self.total - self.done) if self.measured else None
         self.emit(ProgressEvent(kind="progress", text=text, done=self.done, total=self.total, seconds_left=left))
 
-    def drop(self, operations: float) -> None:
-        """Work that will not be needed after all."""
-        self.total = max(self.done, self.total - operations)
+    def watch(self, event: Event) -> None:
+        """Pass an event on; what an eliminated strategy would have cost is no longer to be done."""
+        if event.kind == "eliminated":
+            self.total = max(self.done, self.total - float(event.data["operations"]))
+        self.emit(event)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class LocalEngine:
             outcome = self.folder.load_outcome(trial.key)
             known = outcome is not None
             if outcome is None:
-                outcome = run_trial(self.study, trial, cost)
+                outcome = run_trial(self.study, trial)
+                steps = replace(trial, steps=outcome.steps or trial.steps)
+                outcome = replace(outcome, operations=self.operations(steps))
                 self.folder.save_outcome(outcome)
             self.emit(Event(kind="trial", text=_line(outcome), data=_summary(outcome)))
             self.meter.add(cost, text=trial.recipe.name, measured=not known)

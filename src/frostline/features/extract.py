@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -68,6 +68,7 @@ class Trunk:
     stages: StageMap
     fingerprint: str
     compute: Compute
+    hashes: Mapping[str, str]  # of every tensor, before anything was computed with it
 
     def key(self, stage: int) -> str:
         c = self.compute
@@ -85,15 +86,19 @@ class Features:
     store: Store | None
     raw: frozenset[int] = frozenset()
     pooled_stages: frozenset[int] = frozenset()
+    pooled_views: frozenset[int] = frozenset()
     prefix_seconds: float = 0.0
     prefix_pictures: int = 0
     _memory: dict[str, Array] = field(default_factory=dict)
     _resident: dict[str, Array] = field(default_factory=dict)
     _keys: dict[tuple[str, int, int], str] = field(default_factory=dict)
 
-    def want(self, *, raw: Sequence[int], pooled: Sequence[int], views: int) -> None:
-        """Say which stages will be asked for. Raw ones that break the byte rule (without a store: all) aren't kept."""
-        self.pooled_stages = frozenset(pooled)
+    def want(self, *, raw: Sequence[int], pooled: Sequence[int], views: int, pooled_views: Sequence[int]) -> None:
+        """Say what will be asked for: raw activations after these stages in `views` views, pooled ones in these views.
+
+        Raw stages that break the byte rule (without a store: all) aren't kept but recomputed in each step.
+        """
+        self.pooled_stages, self.pooled_views = frozenset(pooled), frozenset(pooled_views)
         self.raw = frozenset(self._storable(raw, views)) if self.store else frozenset()
 
     def _storable(self, stages: Sequence[int], views: int) -> list[int]:
@@ -117,10 +122,13 @@ class Features:
     def stored(self, stage: int) -> bool:
         return stage in self.raw
 
+    def pictures(self, rows: Tensor, view: int) -> Tensor:
+        """uint8 (N,C,H,W) of these rows in a view."""
+        return self._view(view).rows(rows) if self.store else self.source.make(view, rows.numpy())
+
     def inputs(self, rows: Tensor, view: int) -> Tensor:
         """The network's float input for these rows, on the device."""
-        pictures = self._view(view).rows(rows) if self.store else self.source.make(view, rows.numpy())
-        compute = self.trunk.compute
+        pictures, compute = self.pictures(rows, view), self.trunk.compute
         return to_input(pictures, self.source.preprocess, device=compute.device, channels_last=compute.channels_last)
 
     def activations(self, stage: int, rows: Tensor, view: int) -> Tensor:
@@ -146,12 +154,12 @@ class Features:
         return self._memory.get(key) or (self.store.get(key) if self.store else None)
 
     def _keep_on_device(self, key: str, array: Array) -> Array:
-        """On a GPU a stored array lives on the device while it takes at most a third of the free memory."""
+        """On a GPU a stored array lives on the device while a third of its memory stays free for training."""
         device = self.trunk.compute.device
         if not device.startswith("cuda") or key in self._resident:
             return array
-        free, _ = torch.cuda.mem_get_info(device)
-        if array.physical.nbytes * 3 > free:
+        free, total = torch.cuda.mem_get_info(device)
+        if free - array.physical.nbytes < total / 3:
             return array
         self._resident[key] = Array(array.physical.to(device), array.order)
         return self._resident[key]
@@ -184,7 +192,8 @@ class Features:
 
     def _fill(self, view: int) -> None:
         """One pass over all samples in this view; every wanted tap that isn't there yet is written."""
-        wanted = [("raw", s) for s in sorted(self.raw)] + [("pooled", s) for s in sorted(self.pooled_stages)]
+        wanted = [("raw", s) for s in sorted(self.raw)]
+        wanted += [("pooled", s) for s in sorted(self.pooled_stages)] if view in self.pooled_views else []
         missing = [(kind, s) for kind, s in wanted if self._find(self._key(kind, s, view)) is None]
         if not missing:
             return

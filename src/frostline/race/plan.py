@@ -42,7 +42,7 @@ class PlanRow:
     rates: tuple[float, ...]  # to be tried on inner rows of the first block; empty where nothing is tuned
     trials: int
     trained_parameters: int
-    operations: float  # of all its trials and one refit
+    operations: float  # of all its trials
     cost: float  # of using it once: one refit and one pass over the development rows
 
 
@@ -61,10 +61,13 @@ class Plan:
     @property
     def shared_operations(self) -> float:
         """What all strategies share: one forward pass over every (sample, view), to the deepest cut asked for."""
-        deepest = max((row.recipe.frozen_stages for row in self.rows), default=0)
-        solved = any(row.recipe.solver == "solved" for row in self.rows)
-        views = max(self.scale.stepped_views, self.scale.solved_views if solved else 0)
-        return forward(self.scale.stages, 0, deepest) * self.development * (views + 1)
+        views = {"solved": self.scale.solved_views, "stepped": self.scale.stepped_views}
+        passes = [
+            forward(self.scale.stages, 0, row.recipe.frozen_stages) * (views[row.recipe.solver] + 1)
+            for row in self.rows
+            if row.recipe.solver in views
+        ]
+        return self.development * max(passes, default=0.0)
 
     @property
     def operations(self) -> float:
@@ -83,10 +86,6 @@ class Plan:
         looked_at = len(trial.validation) * forward(stages, recipe.frozen_stages, recipe.keep)
         return moving_operations(recipe, stages, work) + looked_at
 
-    def refit_operations(self, recipe: Recipe) -> float:
-        work = _workload(recipe, self.scale, self.development, None)
-        return moving_operations(recipe, self.scale.stages, work)
-
     def use_cost(self, recipe: Recipe, steps: int | None = None) -> float:
         """Counted operations of training on its own and of inference: one fit, one pass over as many pictures."""
         work = _workload(recipe, self.scale, self.development, steps)
@@ -102,12 +101,13 @@ def make_plan(empty: Plan, recipes: Sequence[Recipe], *, lr: float | None) -> Pl
 
 def _row(plan: Plan, recipe: Recipe) -> PlanRow:
     # a single strategy of unknown length needs one inner run even at a given rate, to find the length
-    tuned = len(recipe.rates) > 1 or (plan.alone and bool(recipe.rates) and plan.scale.epochs is None)
+    find_length = plan.alone and bool(recipe.rates) and plan.scale.epochs is None
+    tuned = len(plan.inner[1]) > 0 and (len(recipe.rates) > 1 or find_length)
     rates = recipe.rates if tuned else ()
     trials = [tune_trial(plan, recipe, rate) for rate in rates] + [
         block_trial(recipe, b, None) for b in plan.race_blocks()
     ]
-    total = sum(plan.trial_operations(t) for t in trials) + plan.refit_operations(recipe)
+    total = sum(plan.trial_operations(t) for t in trials)
     keep = recipe.keep
     head = plan.scale.classes * (plan.scale.widths[keep - 1] + 1) if keep else 0
     return PlanRow(recipe=recipe, rates=rates, trials=len(trials), operations=total, cost=plan.use_cost(recipe),

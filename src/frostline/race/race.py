@@ -63,8 +63,8 @@ def _tune(plan: Plan, run: Run, result: RaceResult) -> None:
             result.failed[name] = tried[0].error or "no rate worked"
         elif good:
             result.rates[name] = min(good, key=lambda o: (o.log_loss, o.rate or 0.0)).rate or 0.0
-        elif row.recipe.rates:
-            result.rates[name] = row.recipe.rates[0]
+        elif row.recipe.rates:  # nothing could be tuned: the user's rate, or the middle one
+            result.rates[name] = row.recipe.rates[len(row.recipe.rates) // 2]
 
 
 def _in_order(trials: Sequence[Trial], outcomes: Iterable[Outcome]) -> list[Outcome]:
@@ -107,6 +107,8 @@ def _eliminate(plan: Plan, result: RaceResult, *, labels: IntArray, margin: floa
     n_train, n_test = block_sizes(plan)
     dropped = beyond_doubt(standings(plan, result, labels), looks=len(plan.blocks) - 1, n_train=n_train, n_test=n_test,
                            margin=margin)  # fmt: skip
+    left = [b for b in plan.blocks if b.index not in {o.block for o in result.outcomes if o.purpose == "block"}]
     for name, reason in dropped.items():
         result.eliminated[name] = reason
-        emit(Event(kind="eliminated", text=reason, data={"strategy": name}))
+        saved = sum(plan.trial_operations(block_trial(plan.row(name).recipe, b, None)) for b in left)
+        emit(Event(kind="eliminated", text=reason, data={"strategy": name, "operations": saved}))

@@ -10,9 +10,12 @@ from torch import nn
 from frostline.base.errors import AuditError
 from frostline.base.hashing import hash_tensor
 from frostline.base.records import AuditCount
+from frostline.features.extract import Trunk
 from frostline.models.norm import moving_buffers, trained_parameters
 from frostline.models.stages import StageMap
 from frostline.recipe.recipe import Recipe
+
+SOLVED_TENSORS = 2  # weight and bias
 
 
 def snapshot(model: nn.Module) -> dict[str, str]:
@@ -40,6 +43,23 @@ def promise(model: nn.Module, stages: StageMap, recipe: Recipe) -> Promise:
         trained |= set(trained_parameters(model, stages, phase.stages, phase.head))
         moving |= set(moving_buffers(model, stages, phase.stages, phase.head))
     return Promise(frozenset(trained), frozenset(moving))
+
+
+def solved_audit(trunk: Trunk, recipe: Recipe) -> AuditCount:
+    """A solved head leaves the trunk as it was before its features were computed; only the new head differs."""
+    stages = trunk.stages
+    place = {**stages.parameter_stage, **stages.buffer_stage}
+    kept = {n: h for n, h in trunk.hashes.items() if not stages.head.owns(n) and place.get(n, 0) <= recipe.keep}
+    counted = audit(kept, snapshot(trunk.model), Promise(frozenset(), frozenset()))
+    return counted + AuditCount(trained_tensors=SOLVED_TENSORS, trained_changed=SOLVED_TENSORS)
+
+
+def start_hashes(trunk: Trunk, recipe: Recipe, model: nn.Module) -> dict[str, str]:
+    """Hashes before training: of pre-trained tensors those of the source network, of new ones their own."""
+    own = snapshot(model)
+    if "pretrained" not in recipe.origins:
+        return own
+    return own | {n: h for n, h in trunk.hashes.items() if n in own and not trunk.stages.head.owns(n)}
 
 
 def audit(before: Mapping[str, str], after: Mapping[str, str], promised: Promise,

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from frostline.base.records import FloatArray, IntArray
+from frostline.train.solve import softmax
 
 SIDE = 32
 PENALTY = 10.0  # SVC's C; gamma is scikit-learn's 'scale'
@@ -48,6 +49,5 @@ def fit_predict(train: FloatArray, labels: IntArray, rows: FloatArray, classes: 
         return result
     scores = machine.fit(train, labels).decision_function(rows)
     scores = np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
-    exp = np.exp(scores - scores.max(axis=1, keepdims=True))
-    result[:, present] = exp / exp.sum(axis=1, keepdims=True)
+    result[:, present] = softmax(scores)
     return result

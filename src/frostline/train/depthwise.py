@@ -8,12 +8,15 @@ computed in fp32. Measured: 52 -> 83 pictures a second (docs/decisions/0005).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from frostline.base.device import Compute
 
 Pair = tuple[int, int]
 How = tuple[Pair, Pair, Pair, int]  # stride, padding, dilation, groups
@@ -31,6 +34,12 @@ class StridedDepthwise(TorchFunctionMode):
             how = (_pair(stride), _pair(padding), _pair(dilation), groups)
             return _Convolution.apply(x.to(low), weight.to(low), cast_bias, how)
         return func(*args, **kwargs)
+
+
+def fast_gradients(compute: Compute) -> contextlib.AbstractContextManager[Any]:
+    """The mode where it helps: bf16 on a CPU; elsewhere nothing."""
+    slow = compute.precision == "bf16" and compute.device == "cpu"
+    return StridedDepthwise() if slow else contextlib.nullcontext()
 
 
 def _slow(args: tuple[Any, ...]) -> bool:

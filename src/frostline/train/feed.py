@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.base.device import autocast
+from frostline.base.errors import TrialError
 from frostline.base.records import FloatArray
 from frostline.features.extract import pad
 from frostline.features.store import canonical
@@ -57,9 +58,14 @@ def _recomputed(study: Study, split: Split) -> Callable[[Tensor, int], Tensor]:
 
 def predict(study: Study, read: Reader, rows: Tensor) -> FloatArray:
     """Class probabilities (N, C) of the evaluation view, in fixed chunks; the network has to be in eval mode."""
+    if not len(rows):
+        return np.zeros((0, study.classes))
     parts = []
     for chunk in torch.split(rows, study.compute.chunk):
         with torch.inference_mode(), autocast(study.compute), exact():
             logits = read.forward(read.feed(pad(chunk, study.compute.chunk), EVALUATION_VIEW))[: len(chunk)]
         parts.append(logits.float().softmax(1).cpu().numpy())
-    return np.concatenate(parts).astype(np.float64)
+    probabilities = np.concatenate(parts).astype(np.float64)
+    if not np.isfinite(probabilities).all():
+        raise TrialError("The network's answers are no numbers any more: it diverged.", "Give a lower --lr.")
+    return probabilities

@@ -22,10 +22,10 @@ def make_ledger(
     before, after = _tensors(start), _tensors(final)
     rows = []
     for name, tensor in after.items():
-        stage = _stage_of(name, stages)
-        head = stage > len(stages.stages)
-        if stage > recipe.keep and not head:
+        stage = _stage_of(name, stages, recipe)
+        if stage is None:
             continue  # thrown away
+        head = stage > len(stages.stages)
         first = before.get(name)
         solved_head = head and recipe.solver == "solved"
         rows.append({
@@ -48,10 +48,19 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
-def _stage_of(name: str, stages: StageMap) -> int:
-    if name.startswith(CUT_HEAD) or stages.head.owns(name):
-        return len(stages.stages) + 1
-    name = name.removeprefix(CUT_BASE)
+def _stage_of(name: str, stages: StageMap, recipe: Recipe) -> int | None:
+    """Stage of a tensor (S + 1: the head, 0: never read); None for what a network cut short has thrown away."""
+    last = len(stages.stages)
+    if not recipe.cut_short:
+        return last + 1 if stages.head.owns(name) else _read_in(name, stages)
+    if name.startswith(CUT_HEAD):
+        return last + 1
+    inner = name.removeprefix(CUT_BASE)
+    stage = _read_in(inner, stages)
+    return None if stages.head.owns(inner) or not 1 <= stage <= recipe.keep else stage
+
+
+def _read_in(name: str, stages: StageMap) -> int:
     return stages.parameter_stage.get(name, stages.buffer_stage.get(name, 0))
 
 

@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from frostline.base.device import autocast
@@ -17,7 +16,8 @@ from frostline.base.records import CurvePoint, IntArray
 from frostline.base.seeds import derive_seed, numpy_generator
 from frostline.models.norm import set_training, trained_parameters
 from frostline.recipe.recipe import Phase
-from frostline.train.depthwise import StridedDepthwise
+from frostline.stats.metrics import log_loss
+from frostline.train.depthwise import fast_gradients
 from frostline.train.feed import Reader, predict
 from frostline.train.schedule import HOLD, MAX_HOLD, MAX_STEPS, MIN_HOLD, OPEN, Length, Plateau, still_improving
 from frostline.train.study import Study
@@ -57,6 +57,8 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job) -> Progres
     rates = [group["lr"] for group in optimiser.param_groups]
     done, plateau, length = Progressed(), Plateau(), job.length
     device = study.compute.device
+    # once an epoch, but at least ten times before the longest hold is over
+    reading = max(READING_STEPS, min(study.steps_per_epoch(len(job.rows)), MAX_HOLD // 10))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         for epoch, batch in batches(study, job):
             factor = (length or OPEN).factor(done.steps)
@@ -71,7 +73,7 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job) -> Progres
             if not math.isfinite(loss):
                 raise TrialError(f"The loss is {loss} at step {done.steps} (rate {job.rate:g}).", "Give a lower --lr.")
             at_end = length is not None and done.steps == length.steps
-            if at_end or done.steps % max(READING_STEPS, study.steps_per_epoch(len(job.rows))) == 0:
+            if at_end or done.steps % reading == 0:
                 flat = _read_curve(study, model, read, job, done, plateau)
                 set_training(model, study.trunk.stages, parts, head)
                 if length is None:
@@ -100,7 +102,7 @@ def _found(done: Progressed, flat: bool) -> Length | None:
 def _step(study: Study, read: Reader, optimiser: torch.optim.Optimizer, job: Job, batch: IntArray, epoch: int) -> float:
     inputs = read.feed(study.positions(batch), study.training_view(epoch, len(job.rows)))
     targets = study.targets(batch).to(study.compute.device)
-    with autocast(study.compute), StridedDepthwise():
+    with autocast(study.compute), fast_gradients(study.compute):
         logits = read.forward(inputs)
     loss = F.cross_entropy(logits.float(), targets, label_smoothing=job.phase.label_smoothing)
     optimiser.zero_grad(set_to_none=True)
@@ -116,15 +118,9 @@ def _read_curve(study: Study, model: nn.Module, read: Reader, job: Job, done: Pr
     inner = None
     if len(job.inner):
         model.eval()
-        inner = mean_log_loss(predict(study, read, study.positions(job.inner)), study.targets(job.inner))
+        inner = log_loss(predict(study, read, study.positions(job.inner)), study.dataset.labels[job.inner])
     done.curve.append(CurvePoint(step=done.steps, train_loss=train, validation_loss=inner))
     return plateau.reached(train if inner is None else inner)
-
-
-def mean_log_loss(probabilities: np.ndarray, targets: Tensor) -> float:
-    """Mean negative log probability of the right class, in nats."""
-    picked = probabilities[np.arange(len(targets)), targets.numpy()]
-    return float(-np.log(np.clip(picked, 1e-12, None)).mean())
 
 
 def batches(study: Study, job: Job) -> Iterator[tuple[int, IntArray]]:

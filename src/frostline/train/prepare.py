@@ -9,7 +9,7 @@ from torch import nn
 from frostline.base.device import apply_threads, choose_compute, place
 from frostline.base.errors import ModelError, RecipeError
 from frostline.base.hashing import hash_tensors, hash_values
-from frostline.base.records import Dataset
+from frostline.base.records import Dataset, StageInfo
 from frostline.data.decode import Pictures
 from frostline.data.views import augment_policy
 from frostline.features.extract import Features, Trunk, ViewSource
@@ -18,6 +18,7 @@ from frostline.models.network import Network, example_input, pretrained
 from frostline.models.stages import StageMap, stage_map
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings
+from frostline.train.audit import snapshot
 from frostline.train.study import Study
 
 SMALL_DATA, SMALL_BATCH, BATCH = 500, 16, 32  # fewer rows than that train in batches of 16: more steps an epoch
@@ -40,14 +41,15 @@ def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: S
         device=settings.device,
         precision=settings.precision,
         threads=settings.threads,
-        chunk=batch_size(settings, rows),
+        chunk=min(BATCH, batch_size(settings, rows)),
         model=model,
         operations=sum(s.operations for s in stages.stages),
     )
     apply_threads(compute)
     model = place(model, compute).eval()
     weights = hash_tensors(model.state_dict())
-    return Trunk(model=model, stages=stages, fingerprint=hash_values(network.fingerprint, weights), compute=compute)
+    return Trunk(model=model, stages=stages, fingerprint=hash_values(network.fingerprint, weights), compute=compute,
+                 hashes=snapshot(model))  # fmt: skip
 
 
 def make_study(settings: Settings, dataset: Dataset, pictures: Pictures, network: Network, trunk: Trunk,
@@ -85,7 +87,16 @@ def want_features(study: Study, recipes: Sequence[Recipe]) -> None:
     """Tell the features which cuts the recipes will ask for, so that one pass fills them all."""
     raw = [r.frozen_stages for r in recipes if r.solver == "stepped" and r.frozen_stages]
     pooled = [r.keep for r in recipes if r.solver == "solved"]
-    study.features.want(raw=raw, pooled=pooled, views=study.views(len(study.development)))
+    solved_views = {0, *study.solved_views()}
+    study.features.want(raw=raw, pooled=pooled, views=len(study.stepped_views()), pooled_views=sorted(solved_views))
+
+
+def all_views(study: Study, recipes: Sequence[Recipe]) -> tuple[int, ...]:
+    """The evaluation view, and every training view that some recipe will read."""
+    views = {0}
+    views |= set(study.solved_views()) if any(r.solver == "solved" for r in recipes) else set()
+    views |= set(study.stepped_views()) if any(r.solver == "stepped" for r in recipes) else set()
+    return tuple(sorted(views))
 
 
 def check_applicable(settings: Settings, recipes: Sequence[Recipe], model: nn.Module) -> None:
@@ -107,11 +118,14 @@ def check_applicable(settings: Settings, recipes: Sequence[Recipe], model: nn.Mo
             raise RecipeError(f"--batchnorm doesn't apply: {names} trains no stage.", "Leave it out.")
 
 
-def skip_reasons(network: Network) -> dict[str, str]:
+def skip_reasons(network: Network, stages: Sequence[StageInfo]) -> dict[str, str]:
     """Strategies that this network can't take part in."""
+    reasons = {}
     if network.self_loading:
-        return {"scratch": "the network's code loads weights by itself, so there is no untrained form of it"}
-    return {}
+        reasons["scratch"] = "the network's code loads weights by itself, so there is no untrained form of it"
+    if not stages[-1].cuttable:
+        reasons["probe"] = f"the network can't be cut before its head: {stages[-1].why_not}"
+    return reasons
 
 
 def require_some(recipes: Sequence[Recipe], skipped: dict[str, str]) -> None:

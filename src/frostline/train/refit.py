@@ -16,9 +16,9 @@ from frostline.base.records import AuditCount, CurvePoint
 from frostline.bundle.saved import Finished
 from frostline.models.heads import CutNetwork, new_head
 from frostline.recipe.recipe import Recipe
-from frostline.train.audit import audit, promise, snapshot
+from frostline.train.audit import solved_audit
 from frostline.train.ledger import CUT_BASE, make_ledger
-from frostline.train.schedule import HOLD, Length
+from frostline.train.schedule import HOLD, MIN_STEPS, Length
 from frostline.train.solve import LinearHead
 from frostline.train.study import Study
 from frostline.train.trial import Training, solve_head, train_stepped
@@ -37,6 +37,7 @@ class Fitted:
     steps: int | None = None
     epochs: float | None = None
     curve: tuple[CurvePoint, ...] = ()
+    undertrained: bool = False
 
 
 def refit(study: Study, recipe: Recipe, *, rate: float | None, steps: int | None) -> Fitted:
@@ -45,13 +46,11 @@ def refit(study: Study, recipe: Recipe, *, rate: float | None, steps: int | None
 
 
 def _refit_solved(study: Study, recipe: Recipe) -> Fitted:
-    trunk = study.trunk
-    before = snapshot(trunk.model)
     head = solve_head(study, recipe, study.development, block=REFIT)
-    counted = audit(before, snapshot(trunk.model), promise(trunk.model, trunk.stages, recipe))
+    counted = solved_audit(study.trunk, recipe)
     final = headed(study, recipe, head)
     start = headed(study, recipe, None)
-    ledger = make_ledger(start, final, trunk.stages, recipe, None)
+    ledger = make_ledger(start, final, study.trunk.stages, recipe, None)
     return Fitted(finished=_finished(study, recipe, final, None), ledger=ledger, audit=counted, l2=head.l2,
                   epochs=float(len(study.solved_views())))  # fmt: skip
 
@@ -74,9 +73,7 @@ def headed(study: Study, recipe: Recipe, head: LinearHead | None) -> nn.Module:
 
 def _refit_stepped(study: Study, recipe: Recipe, rate: float | None, steps: int | None) -> Fitted:
     assert rate is not None
-    length = Length(steps, HOLD) if study.epochs is None and steps else None
-    if study.epochs is None and length is None:
-        raise TrialError(f"No block of {recipe.name} gave a length.", "Give --epochs N.")
+    length = Length(steps or MIN_STEPS, HOLD) if study.epochs is None else None
     how = Training(rate=rate, rows=study.development, block=REFIT, length=length, keep_start=True)
     trained = train_stepped(study, recipe, how)
     last = trained.done.losses[-max(1, len(trained.done.losses) // 5) :]
@@ -94,6 +91,7 @@ def _refit_stepped(study: Study, recipe: Recipe, rate: float | None, steps: int 
         steps=done.steps,
         epochs=done.steps / study.steps_per_epoch(len(study.development)),
         curve=tuple(done.curve),
+        undertrained=done.undertrained,
     )
 
 

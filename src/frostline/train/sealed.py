@@ -35,7 +35,7 @@ def same_outputs(study: Study, fitted: Fitted, loaded: Loaded) -> None:
 
 def predict_baseline(study: Study, sealed: Pictures) -> FloatArray:
     """The baseline, fitted on all development rows."""
-    train = baseline.grey_pixels(study.features.source.make(EVALUATION_VIEW))
+    train = baseline.grey_pixels(study.features.pictures(study.positions(study.development), EVALUATION_VIEW))
     preprocess = study.features.source.preprocess
     views = make_views(sealed, [""] * len(sealed), preprocess, augment_policy("none", preprocess), seed=0,
                        view=EVALUATION_VIEW, threads=study.compute.threads)  # fmt: skip

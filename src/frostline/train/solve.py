@@ -47,6 +47,12 @@ class _Scale:
         return np.ascontiguousarray((features - self.mean) / self.deviation, dtype=np.float32)
 
 
+def softmax(logits: FloatArray) -> FloatArray:
+    """Probabilities (N, C) of logits (N, C)."""
+    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exp / exp.sum(axis=1, keepdims=True))
+
+
 def solve_path(features: FloatMatrix, labels: IntArray, classes: int,
                path: Sequence[float] = L2_PATH) -> list[LinearHead]:  # fmt: skip
     """One head per penalty, each started from the one before.

@@ -46,7 +46,11 @@ class Study:
 
     def positions(self, rows: Sequence[int] | IntArray) -> Tensor:
         """Places of dataset rows in `features`."""
-        return torch.from_numpy(np.searchsorted(self.development, np.asarray(rows, dtype=np.int64)))
+        wanted = np.asarray(rows, dtype=np.int64)
+        found = np.searchsorted(self.development, wanted)
+        if not np.array_equal(self.development[np.minimum(found, len(self.development) - 1)], wanted):
+            raise IndexError("a row that isn't development data was asked for")
+        return torch.from_numpy(found)
 
     def targets(self, rows: Sequence[int] | IntArray) -> Tensor:
         return torch.from_numpy(self.dataset.labels[np.asarray(rows, dtype=np.int64)])
@@ -67,13 +71,10 @@ class Study:
         """The view that epoch (from 0) trains on."""
         return view_of_epoch(epoch, self.views(rows)) if self.augmented else 0
 
-    def all_views(self, solved: bool) -> tuple[int, ...]:
-        """The evaluation view and every training view that trials will read (`solved`: solved heads take part)."""
-        views = set(self.solved_views()) if solved else set()
-        views |= {
-            self.training_view(epoch, len(self.development)) for epoch in range(self.views(len(self.development)))
-        }
-        return tuple(sorted({0} | views))
+    def stepped_views(self) -> tuple[int, ...]:
+        """The views that stepped trials on all development rows train on."""
+        rows = len(self.development)
+        return tuple(sorted({self.training_view(epoch, rows) for epoch in range(self.views(rows))}))
 
     def solved_views(self) -> tuple[int, ...]:
         """The views that a solved head is fitted on."""

@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from frostline.base.device import place
-from frostline.base.errors import TrialError
+from frostline.base.errors import DataError, TrialError
 from frostline.base.records import AuditCount, CurvePoint, FloatArray, IntArray, Outcome
 from frostline.base.seeds import derive_seed
 from frostline.data.split import inner_folds, inner_split
@@ -19,11 +19,11 @@ from frostline.models.heads import new_head
 from frostline.recipe.recipe import Recipe, Trial
 from frostline.stats.metrics import accuracy, log_loss
 from frostline.train import baseline
-from frostline.train.audit import audit, promise, snapshot
+from frostline.train.audit import audit, promise, snapshot, solved_audit, start_hashes
 from frostline.train.feed import EVALUATION_VIEW, predict, reader
 from frostline.train.loop import Job, Progressed, run_phase
 from frostline.train.schedule import Length
-from frostline.train.solve import LinearHead, solve, solve_path
+from frostline.train.solve import L2_PATH, LinearHead, softmax, solve, solve_path
 from frostline.train.study import Study
 
 INNER_FRACTION = 0.15  # of a block's training rows, looked at only to find the length
@@ -44,7 +44,7 @@ class Result:
     audit: AuditCount = field(default_factory=AuditCount)
 
 
-def run_trial(study: Study, trial: Trial, operations: float = 0.0) -> Outcome:
+def run_trial(study: Study, trial: Trial) -> Outcome:
     """Run it. What settings can mend (divergence) becomes a failed outcome; a frozen tensor that moved: AuditError."""
     started = time.perf_counter()
     error = None
@@ -68,7 +68,7 @@ def run_trial(study: Study, trial: Trial, operations: float = 0.0) -> Outcome:
         undertrained=result.undertrained,
         l2=result.l2,
         seconds=time.perf_counter() - started,
-        operations=operations,
+        operations=0.0,  # the engine counts them
         curve=result.curve,
         audit=result.audit,
         error=error,
@@ -76,36 +76,35 @@ def run_trial(study: Study, trial: Trial, operations: float = 0.0) -> Outcome:
 
 
 def _run_baseline(study: Study, trial: Trial) -> Result:
-    pixels = baseline.grey_pixels(study.features.source.make(EVALUATION_VIEW))
-    train, rows = study.positions(trial.train).numpy(), study.positions(trial.validation).numpy()
+    train, rows = (
+        baseline.grey_pixels(study.features.pictures(study.positions(part), EVALUATION_VIEW))
+        for part in (trial.train, trial.validation)
+    )
     labels = study.dataset.labels[np.asarray(trial.train, dtype=np.int64)]
-    return Result(probabilities=baseline.fit_predict(pixels[train], labels, pixels[rows], study.classes))
+    return Result(probabilities=baseline.fit_predict(train, labels, rows, study.classes))
 
 
 def _run_solved(study: Study, trial: Trial) -> Result:
-    before = snapshot(study.trunk.model)
-    train = np.asarray(trial.train, dtype=np.int64)
-    head = solve_head(study, trial.recipe, train, block=trial.block)
+    head = solve_head(study, trial.recipe, np.asarray(trial.train, dtype=np.int64), block=trial.block)
     pooled = study.features.pooled(trial.recipe.keep, EVALUATION_VIEW).numpy()
     logits = head.logits(pooled[study.positions(trial.validation).numpy()])
-    counted = audit(before, snapshot(study.trunk.model), promise(study.trunk.model, study.trunk.stages, trial.recipe))
+    counted = solved_audit(study.trunk, trial.recipe)
     return Result(probabilities=softmax(logits), l2=head.l2, epochs=len(study.solved_views()), audit=counted)
 
 
-def softmax(logits: FloatArray) -> FloatArray:
-    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(exp / exp.sum(axis=1, keepdims=True))
-
-
 def solve_head(study: Study, recipe: Recipe, rows: IntArray, *, block: int) -> LinearHead:
-    """The linear head on the pooled features of stage `keep`, its penalty chosen by log loss on inner folds."""
-    folds = inner_folds(study.dataset, rows, folds=INNER_FOLDS, seed=study.seed, block=block)
+    """The linear head on the pooled features of stage `keep`, its penalty chosen by log loss on inner folds.
+
+    Rows that can't be split (copies of one picture) get the middle of the path.
+    """
+    try:
+        folds = inner_folds(study.dataset, rows, folds=INNER_FOLDS, seed=study.seed, block=block)
+    except DataError:
+        folds = []
     losses = [_path_losses(study, recipe.keep, train, held) for train, held in folds if len(held)]
+    chosen = int(np.argmin(np.mean(losses, axis=0))) if losses else len(L2_PATH) // 2
     x, y = training_set(study, recipe.keep, rows)
-    heads = solve_path(x, y, study.classes)
-    if not losses:
-        return heads[len(heads) // 2]
-    return solve(x, y, study.classes, heads[int(np.argmin(np.mean(losses, axis=0)))].l2)
+    return solve(x, y, study.classes, L2_PATH[chosen])
 
 
 def _path_losses(study: Study, stage: int, train: IntArray, held: IntArray) -> list[float]:
@@ -167,7 +166,7 @@ class Training:
 def train_stepped(study: Study, recipe: Recipe, how: Training) -> Trained:
     """Build the recipe's network, run its phases, audit it."""
     model = start_network(study, recipe, how.block)
-    before, start = snapshot(model), copy.deepcopy(model) if how.keep_start else None
+    before, start = start_hashes(study.trunk, recipe, model), copy.deepcopy(model) if how.keep_start else None
     length = how.length
     if length is None and study.epochs is not None:
         length = Length(study.epochs * study.steps_per_epoch(len(how.rows)))

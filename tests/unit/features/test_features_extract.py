@@ -64,13 +64,14 @@ def source(**changed: Any) -> ViewSource:
 
 def features(store: Path | None = None, compute: Compute = FP32, **changed: Any) -> Features:
     MODEL.runs.clear()
-    trunk = Trunk(model=MODEL.to(memory_format=torch.channels_last), stages=STAGES, fingerprint="f", compute=compute)  # type: ignore[call-overload]
+    trunk = Trunk(model=MODEL.to(memory_format=torch.channels_last), stages=STAGES, fingerprint="f", compute=compute,
+                  hashes={})  # type: ignore[call-overload]
     return Features(source=source(**changed), trunk=trunk, store=Store(store) if store else None)
 
 
 def test_one_pass_fills_every_tap_of_a_view(tmp_path: Path) -> None:
     made = features(tmp_path)
-    made.want(raw=[1, 2], pooled=[1, 2, 3], views=1)
+    made.want(raw=[1, 2], pooled=[1, 2, 3], views=1, pooled_views=range(11))
     made.prepare(0)
     assert MODEL.runs == [4, 4, 4]  # 10 rows in chunks of 4, the last padded; once for five taps
     for stage in (1, 2, 3):
@@ -86,7 +87,7 @@ def test_one_pass_fills_every_tap_of_a_view(tmp_path: Path) -> None:
 def test_what_one_study_computed_the_next_one_finds(tmp_path: Path) -> None:
     first, second = features(tmp_path), features(tmp_path)
     for made in (first, second):
-        made.want(raw=[2], pooled=[3], views=1)
+        made.want(raw=[2], pooled=[3], views=1, pooled_views=range(11))
         made.prepare(1)
     assert len(MODEL.runs) == 3
     assert torch.equal(first.pooled(3, 1), second.pooled(3, 1))
@@ -95,10 +96,10 @@ def test_what_one_study_computed_the_next_one_finds(tmp_path: Path) -> None:
 
 def test_a_further_tap_alone_is_computed(tmp_path: Path) -> None:
     made = features(tmp_path)
-    made.want(raw=[], pooled=[1], views=1)
+    made.want(raw=[], pooled=[1], views=1, pooled_views=range(11))
     made.prepare(0)
     before = made.pooled(1, 0).clone()
-    made.want(raw=[1], pooled=[1, 2], views=1)
+    made.want(raw=[1], pooled=[1, 2], views=1, pooled_views=range(11))
     made.prepare(0)
     assert len(MODEL.runs) == 6
     assert torch.equal(made.pooled(1, 0), before)
@@ -106,7 +107,7 @@ def test_a_further_tap_alone_is_computed(tmp_path: Path) -> None:
 
 def test_taps_are_what_the_network_computes_in_chunks(tmp_path: Path) -> None:
     made = features(tmp_path)
-    made.want(raw=[1, 2], pooled=[2], views=1)
+    made.want(raw=[1, 2], pooled=[2], views=1, pooled_views=range(11))
     rows = torch.tensor([7, 2, 2])
     with torch.no_grad():
         one = MODEL.a(made.inputs(pad(rows, CHUNK), 1))[:3].relu()
@@ -121,7 +122,7 @@ def test_taps_are_what_the_network_computes_in_chunks(tmp_path: Path) -> None:
 def test_store_and_no_store_give_equal_bits(tmp_path: Path) -> None:
     stored, off = features(tmp_path), features()
     for made in (stored, off):
-        made.want(raw=[2], pooled=[1, 3], views=2)
+        made.want(raw=[2], pooled=[1, 3], views=2, pooled_views=range(11))
     rows = torch.tensor([3, 9, 0])
     for view in (0, 2):
         assert torch.equal(stored.inputs(rows, view), off.inputs(rows, view))
@@ -138,7 +139,7 @@ def test_a_sample_does_not_depend_on_who_came_with_it(tmp_path: Path) -> None:
     few.source = replace(whole.source, pictures=whole.source.pictures.select(subset),
                          samples=[whole.source.samples[i] for i in subset])  # fmt: skip
     for made in (whole, few):
-        made.want(raw=[2], pooled=[3], views=1)
+        made.want(raw=[2], pooled=[3], views=1, pooled_views=range(11))
     rows = torch.from_numpy(subset)
     assert torch.equal(few.pooled(3, 1), whole.pooled(3, 1)[rows])
     assert torch.equal(few.activations(2, torch.arange(3), 1), whole.activations(2, rows, 1))
@@ -153,13 +154,13 @@ def test_an_activation_beyond_four_views_is_not_stored(tmp_path: Path, monkeypat
     assert [bytes_of(stage) for stage in (1, 2)] == [6 * 8 * 8 * 4, 8 * 4 * 4 * 4]
     assert bytes_of(2) < view < bytes_of(1) < 4 * view
     made = features(tmp_path)
-    made.want(raw=[1, 2], pooled=[], views=1)
+    made.want(raw=[1, 2], pooled=[], views=1, pooled_views=range(11))
     assert (made.stored(1), made.stored(2)) == (True, True)
     monkeypatch.setattr(extract, "RAW_VIEWS", 1)
-    made.want(raw=[1, 2], pooled=[], views=1)
+    made.want(raw=[1, 2], pooled=[], views=1, pooled_views=range(11))
     assert (made.stored(1), made.stored(2)) == (False, True)
     low = features(tmp_path, replace(FP32, precision="bf16"))
-    low.want(raw=[1], pooled=[], views=1)  # half the bytes: just small enough
+    low.want(raw=[1], pooled=[], views=1, pooled_views=range(11))  # half the bytes: just small enough
     assert low.stored(1) == (bytes_of(1) // 2 <= view)
 
 
@@ -169,10 +170,10 @@ def test_the_cap_counts_samples_views_and_all_depths_deepest_first(
     made = features(tmp_path)
     both = ROWS * 3 * (bytes_of(1) + bytes_of(2))  # two training views and the evaluation view
     monkeypatch.setattr(extract, "RAW_CAP", both)
-    made.want(raw=[1, 2, 2], pooled=[], views=2)
+    made.want(raw=[1, 2, 2], pooled=[], views=2, pooled_views=[])
     assert made.raw == {1, 2}
     monkeypatch.setattr(extract, "RAW_CAP", both - 1)
-    made.want(raw=[1, 2], pooled=[], views=2)
+    made.want(raw=[1, 2], pooled=[], views=2, pooled_views=[])
     assert made.raw == {2}
 
 
@@ -238,7 +239,7 @@ def test_rows_are_padded_by_their_last() -> None:
 
 def test_damaged_activations_are_computed_again(tmp_path: Path) -> None:
     made = features(tmp_path)
-    made.want(raw=[2], pooled=[], views=1)
+    made.want(raw=[2], pooled=[], views=1, pooled_views=range(11))
     rows = torch.arange(ROWS)
     expected = made.activations(2, rows, 1).clone()
     for file in tmp_path.rglob("*.bin"):
@@ -246,7 +247,7 @@ def test_damaged_activations_are_computed_again(tmp_path: Path) -> None:
         raw[len(raw) // 2] ^= 4
         file.write_bytes(raw)
     again = features(tmp_path)
-    again.want(raw=[2], pooled=[], views=1)
+    again.want(raw=[2], pooled=[], views=1, pooled_views=range(11))
     assert torch.equal(again.activations(2, rows, 1), expected)
 
 

@@ -17,7 +17,7 @@ from train_studies import Net, recipe, study, trial
 from frostline.recipe.recipe import Phase
 from frostline.train import loop
 from frostline.train.feed import Reader
-from frostline.train.loop import Job, batches, make_optimiser, mean_log_loss
+from frostline.train.loop import Job, batches, make_optimiser
 from frostline.train.schedule import MAX_STEPS, Length
 from frostline.train.study import Study
 from frostline.train.trial import run_trial, start_network
@@ -151,7 +151,6 @@ def test_a_loss_that_is_no_number_is_a_failed_trial_with_the_rate_in_it(monkeypa
     assert (outcome.accuracy, outcome.probabilities) == (0.0, ())
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="only the loss is looked at, not what the last step did")
 def test_a_last_step_that_breaks_the_weights_is_a_failed_trial() -> None:
     made = study(14, epochs=1, batch_size=64)  # one step: its loss is fine, what it leaves behind isn't
     assert not run_trial(made, trial(made, "finetune", rate=1e30)).ok
@@ -174,7 +173,6 @@ def test_trained_tensors_without_a_gradient_are_listed() -> None:
     assert set(listed) == {f"{stage}.0.weight" for stage in "abcd"}
 
 
-@pytest.mark.xfail(strict=True, reason="the loss is read once an epoch, so a long epoch passes the longest length by")
 def test_a_found_length_never_passes_the_longest_one(monkeypatch: pytest.MonkeyPatch) -> None:
     made = study(14, epochs=None, batch_size=2)
     monkeypatch.setattr(type(made), "steps_per_epoch", lambda _self, _rows: 300)  # as 9,600 rows in batches of 32
@@ -188,12 +186,6 @@ def test_a_found_length_never_passes_the_longest_one(monkeypatch: pytest.MonkeyP
     outcome = run_trial(made, trial(made, "freeze@3", rate=1.0))
     assert outcome.steps <= MAX_STEPS
     assert factors[-1] == min(factors)  # the rate has fallen to its end
-
-
-def test_mean_log_loss_by_hand() -> None:
-    probabilities = np.array([[0.5, 0.5], [0.25, 0.75], [1.0, 0.0]])
-    targets = torch.tensor([0, 1, 1])
-    assert mean_log_loss(probabilities, targets) == pytest.approx((math.log(2) - math.log(0.75) - math.log(1e-12)) / 3)
 
 
 def test_sgd_is_used_where_a_phase_says_so() -> None:

@@ -20,6 +20,7 @@ from frostline.recipe.recipe import BatchNorm
 from frostline.recipe.settings import Settings
 from frostline.train.prepare import check_applicable
 from frostline.train.refit import headed, refit
+from frostline.train.schedule import MIN_STEPS
 from frostline.train.solve import L2_PATH
 from frostline.train.trial import run_trial, solve_head, start_network, training_set
 
@@ -29,12 +30,12 @@ EVERY = ("baseline", "probe", "probe@2", "freeze@2", "finetune", "scratch")
 @pytest.mark.parametrize("name", EVERY)
 def test_every_strategy_predicts_each_held_row_with_probabilities(name: str) -> None:
     made = study(3 * 6, classes=3)
-    outcome = run_trial(made, trial(made, name, held=6), operations=7.0)
+    outcome = run_trial(made, trial(made, name, held=6))
     assert outcome.ok
     assert outcome.rows == tuple(range(12, 18))
     assert np.array(outcome.probabilities).shape == (6, 3)
     assert np.array(outcome.probabilities).sum(axis=1) == pytest.approx(np.ones(6))
-    assert (outcome.operations, outcome.strategy, outcome.key.split("/")[0]) == (7.0, name, "block")
+    assert (outcome.strategy, outcome.key.split("/")[0]) == (name, "block")
     json.dumps(outcome.log_loss, allow_nan=False)
 
 
@@ -141,13 +142,6 @@ def test_a_class_absent_from_the_training_rows_gives_no_nan() -> None:
         assert np.isfinite(np.array(outcome.probabilities)).all()
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="tuning on inner rows of which there are none")
-def test_no_row_to_judge_on_is_no_crash() -> None:
-    made = study(6)
-    outcome = run_trial(made, replace(trial(made, "finetune"), purpose="tune", validation=()))
-    assert outcome.rows == ()
-
-
 def test_refit_reads_every_development_row_for_the_given_length() -> None:
     made = study(14, epochs=None)
     fitted = refit(made, trial(made, "freeze@3").recipe, rate=1e-3, steps=30)
@@ -155,10 +149,9 @@ def test_refit_reads_every_development_row_for_the_given_length() -> None:
     assert fitted.audit.frozen_unchanged == fitted.audit.frozen_tensors > 0
 
 
-def test_refit_without_a_length_says_what_to_give() -> None:
+def test_refit_without_a_length_takes_the_shortest() -> None:
     made = study(14, epochs=None)
-    with pytest.raises(TrialError, match="--epochs N"):
-        refit(made, trial(made, "freeze@3").recipe, rate=1e-3, steps=None)
+    assert refit(made, trial(made, "freeze@3").recipe, rate=1e-3, steps=None).steps == MIN_STEPS
 
 
 def test_refit_that_ends_worse_than_guessing_is_refused() -> None:
@@ -187,7 +180,6 @@ def test_ledger_says_what_became_of_each_tensor() -> None:
     assert set(rows) == {n for n, _ in (*Net().named_parameters(), *Net().named_buffers())}
 
 
-@pytest.mark.xfail(strict=True, reason="the old head inside a cut network is listed as the new head")
 def test_ledger_of_a_cut_network_lists_nothing_that_was_thrown_away() -> None:
     names = set(rows_of("probe@2"))
     assert {"head.weight", "head.bias", "base.a.0.weight", "base.b.0.weight"} <= names
@@ -221,7 +213,6 @@ class Based(nn.Module):
         return scores
 
 
-@pytest.mark.xfail(strict=True, reason="names of a cut network (base., head.) are looked for in every network")
 @pytest.mark.parametrize(("make", "tensor"), [(NormInHead, "head.0.weight"), (Based, "base.0.0.weight")])
 def test_ledger_knows_its_own_names_from_the_networks(make: type[nn.Module], tensor: str) -> None:
     row = rows_of("probe", study(14, make=make))[tensor]
