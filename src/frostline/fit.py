@@ -107,10 +107,7 @@ def run(settings: Settings, emit: Emit = silent) -> Run:
         verdict, fitted = conclude(settings, study, plan, race, journal.emit)
         loaded = save_checked(folder, study, fitted[verdict.strategy])
     with journal.phase("sealed test"):
-        sealed = pictures.select(dataset.sealed)
-        tests = {verdict.strategy: predict_fitted(loaded, sealed)}
-        if settings.evaluate_all:
-            tests |= predict_others(study, plan, fitted, loaded, sealed)
+        tests = open_seal(study, plan, fitted, loaded, pictures.select(dataset.sealed))
     evidence = Evidence(plan=plan, race=race, standings=standings(plan, race, dataset.labels), verdict=verdict,
                         margin=settings.margin, fitted=fitted, tests=tests)  # fmt: skip
     result = RunWriter(folder, settings, study, evidence, journal).write()
@@ -251,17 +248,17 @@ def save_checked(folder: RunFolder, study: Study, fitted: Fitted) -> Loaded:
     return loaded
 
 
-def predict_others(
+def open_seal(
     study: Study, plan: Plan, fitted: dict[str, Fitted], loaded: Loaded, sealed: Pictures
 ) -> dict[str, FloatArray]:
-    """Probabilities on the sealed part of every strategy but the verdict (--evaluate-all)."""
-    verdict, tests = loaded.recipe["strategy"], {}
-    for row in plan.rows:
-        name = row.recipe.name
-        if row.recipe.solver == "baseline":
-            tests[name] = predict_baseline(study, sealed)
-        elif name in fitted and name != verdict:
+    """Probabilities on the sealed part: of the saved model, and (--evaluate-all) of all others that were refitted."""
+    verdict = loaded.recipe["strategy"]
+    tests = {verdict: predict_fitted(loaded, sealed)}
+    for name in fitted:
+        if name != verdict:
             tests[name] = predict_fitted(replace(loaded, model=fitted[name].finished.model), sealed)
+    if len(fitted) > 1 and any(row.recipe.solver == "baseline" for row in plan.rows):
+        tests["baseline"] = predict_baseline(study, sealed)
     return tests
 
 

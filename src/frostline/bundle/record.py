@@ -77,7 +77,7 @@ class VersusRecord(Record):
     ci: Interval
     ci_samples: Interval  # narrower: these very models on new samples
     p: float
-    outcome: Literal["worse", "as-good", "undecided"]
+    outcome: Literal["worse", "better", "as-good", "undecided"]  # only `baseline` can be better than the best
 
 
 class ScoreRecord(Record):
@@ -205,6 +205,8 @@ def _strip(value: Any) -> Any:
             if not (isinstance(extra, dict) and extra.get("volatile")):
                 kept[info.alias or name] = _strip(getattr(value, name))
         return kept
+    if isinstance(value, dict):
+        return {key: _strip(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_strip(v) for v in value]
     return value

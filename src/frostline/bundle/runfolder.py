@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ def _same_settings(path: Path, stored: Mapping[str, Any], identity: Mapping[str,
 
 def next_out(data: Path, root: Path = Path("runs")) -> Path:
     """The default RUN folder: runs/DATA-N with the first free N."""
-    name = data.resolve().stem or "data"
+    name = data.resolve().name or "data"
     number = 1
     while (root / f"{name}-{number}").exists():
         number += 1
@@ -161,7 +161,7 @@ def write_trials(path: Path, outcomes: Iterable[Outcome]) -> None:
     """trials.jsonl: every trial with its curve (probabilities are in oof.parquet)."""
     lines = []
     for outcome in outcomes:
-        value = asdict(outcome)
+        value = asdict(replace(outcome, probabilities=(), rows=()))
         del value["probabilities"], value["rows"]
         lines.append(json.dumps(value, sort_keys=True))
     write_atomic(path, ("\n".join(lines) + "\n").encode() if lines else b"")

@@ -25,6 +25,7 @@ from frostline.models.split import Split
 from frostline.recipe.recipe import Recipe
 
 FORMAT = 1
+NOTE_KEYS = ("format", "source", "head", "cut", "compute", "tensors")
 CODE = "code.py"
 
 
@@ -67,7 +68,7 @@ def save_model(folder: Path, finished: Finished) -> None:
     write_json(folder / "classes.json", list(finished.classes))
     if finished.network.code:
         write_atomic(folder / CODE, finished.network.code.text.encode())
-    write_json(folder / "recipe.json", _recipe_note(finished))
+    write_json(folder / "recipe.json", {**_recipe_note(finished), "tensors": sorted(state)})
 
 
 def _recipe_note(finished: Finished) -> dict[str, Any]:
@@ -84,6 +85,7 @@ def _recipe_note(finished: Finished) -> dict[str, Any]:
             "model_args": dict(network.model_args),
             "weights_sha256": network.weights_sha256,
             "code_sha256": network.code.sha256 if network.code else None,
+            "self_loading": network.self_loading,
         },
         "head": asdict(finished.head),
         "cut": cut_note(finished.cut) if finished.cut else None,
@@ -128,7 +130,7 @@ def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") 
     if note["cut"]:
         cut = cut_from(note["cut"])
         model = CutNetwork(Split(model, cut, input_specs=()), len(classes))
-    _fill(model, folder / "model.safetensors")
+    _fill(model, folder / "model.safetensors", set(note["tensors"]))
     compute = _compute(note["compute"], device)
     return Loaded(
         model=place(model, compute).eval(), preprocess=preprocess, classes=tuple(classes), compute=compute, recipe=note
@@ -145,7 +147,12 @@ def _read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Preprocess]:
                           "Give the RUN folder that frostline fit wrote.") from error  # fmt: skip
     except ValueError as error:
         raise BundleError(f"{folder} holds a damaged file: {error}.", "Run frostline fit again.") from error
-    if note.get("format") != FORMAT:
+    if not isinstance(note, dict) or not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
+        raise BundleError(f"{folder} holds a recipe.json or classes.json of another form.", "Run frostline fit again.")
+    missing = [key for key in NOTE_KEYS if key not in note]
+    if missing:
+        raise BundleError(f"{folder / 'recipe.json'} has no {missing[0]!r}.", "Run frostline fit again.")
+    if note["format"] != FORMAT:
         raise BundleError(
             f"{folder} has format {note.get('format')}, this version reads {FORMAT}.", "Update frostline."
         )
@@ -156,14 +163,17 @@ def _rebuild(folder: Path, note: Mapping[str, Any], preprocess: Preprocess, *, t
     source = note["source"]
     spec = str(source["spec"])
     if source["code_sha256"]:
+        if not (folder / CODE).is_file():
+            raise BundleError(f"{folder} is not a saved model: {CODE} is missing.", "Run frostline fit again.")
         trust.require(folder / CODE, trust_code=trust_code)
         spec = f"torch:{folder / CODE}:{spec.rpartition(':')[2]}"
-    options = NetworkOptions(weights="random", model_args=source["model_args"], mean=preprocess.mean,
+    weights = None if source["self_loading"] else "random"
+    options = NetworkOptions(weights=weights, model_args=source["model_args"], mean=preprocess.mean,
                              std=preprocess.std, size=preprocess.size[0])  # fmt: skip
     return load_network(spec, options)
 
 
-def _fill(model: nn.Module, path: Path) -> None:
+def _fill(model: nn.Module, path: Path, wanted: set[str]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -172,9 +182,9 @@ def _fill(model: nn.Module, path: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{path} can't be read: {error}.", "Run frostline fit again.") from error
     own = named_tensors(model)
-    unknown = sorted(k for k in saved if k not in own or own[k].shape != saved[k].shape)
-    if unknown:
-        raise BundleError(f"{path} doesn't fit its network ({', '.join(unknown[:3])}).",
+    wrong = sorted({k for k in saved if k not in own or own[k].shape != saved[k].shape} | (wanted ^ set(saved)))
+    if wrong:
+        raise BundleError(f"{path} doesn't fit its network ({', '.join(wrong[:3])}).",
                           "The network's package may have changed: see the versions in result.json.")  # fmt: skip
     with torch.no_grad():
         for name, tensor in saved.items():
@@ -183,6 +193,7 @@ def _fill(model: nn.Module, path: Path) -> None:
 
 def _compute(note: Mapping[str, Any], device: str) -> Compute:
     found = find_device(device)
-    precision = note["precision"] if note["precision"] == "fp32" or has_bf16(found) else "fp32"
+    # a CPU computes bf16 whatever its flags, only slower: the answers stay those that were tested
+    precision = note["precision"] if found == "cpu" or has_bf16(found) else "fp32"
     return Compute(device=found, precision=precision, channels_last=note["channels_last"], threads=default_threads(),
                    chunk=note["chunk"])  # fmt: skip

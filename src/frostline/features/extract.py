@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import PIL
 import torch
 from torch import Tensor, nn
 
+from frostline.base import version
 from frostline.base.device import Compute, autocast
 from frostline.base.hashing import hash_values
 from frostline.base.records import IntArray
@@ -27,6 +29,7 @@ from frostline.models.heads import pool
 from frostline.models.split import taps
 from frostline.models.stages import StageMap
 
+VIEW_CHUNK = 1024  # pictures of a view that are held in memory at a time
 RAW_VIEWS = 4  # an activation larger than this many uint8 views of its picture is recomputed rather than stored
 RAW_CAP = 4 << 30  # bytes of raw activations that one study may store
 
@@ -57,7 +60,8 @@ class ViewSource:
     def key(self, view: int) -> str:
         seed = self.seed if view else 0  # view 0 is the same for every seed
         policy = repr(self.policy) if view else ""
-        return hash_values("view", list(self.samples), self.preprocess.to_json(), policy, seed, view)
+        form = {k: v for k, v in self.preprocess.to_json().items() if k not in ("mean", "std")}  # applied later
+        return hash_values("view", version.VERSION, PIL.__version__, list(self.samples), form, policy, seed, view)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,8 @@ class Trunk:
 
     def key(self, stage: int) -> str:
         c = self.compute
-        build = (torch.__version__, torch.backends.cpu.get_cpu_capability())
+        chip = torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
+        build = (version.VERSION, torch.__version__, chip)
         how = (c.device, c.precision, c.channels_last, c.chunk)
         return hash_values(self.fingerprint, self.stages.stages[stage - 1].cut, stage, build, how)
 
@@ -176,15 +181,16 @@ class Features:
         key = self._key("view", 0, view)
         found = self._find(key)
         if found is None:
-            made = self.source.make(view)
-            self._save(key, [made])
+            chunks = torch.split(torch.arange(len(self.source)), VIEW_CHUNK)
+            self._save(key, (self.source.make(view, rows.numpy()) for rows in chunks))
             found = self._find(key)
             assert found is not None
         return found
 
-    def _save(self, key: str, parts: Sequence[Tensor]) -> None:
+    def _save(self, key: str, parts: Iterable[Tensor]) -> None:
         if self.store is None:
-            self._memory[key] = Array(torch.cat(list(parts)), tuple(range(parts[0].dim())))
+            whole = torch.cat(list(parts))
+            self._memory[key] = Array(whole, tuple(range(whole.dim())))
             return
         with self.store.writer(key) as append:
             for part in parts:

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -140,6 +141,7 @@ class Store:
 
     def prune(self) -> None:
         """Remove the least recently used entries until the store is under its cap. Open entries stay readable."""
+        self._sweep()
         notes = sorted(self.root.glob("??/*.json"), key=lambda f: f.stat().st_mtime)
         used = self.bytes_used()
         for note in notes:
@@ -149,6 +151,16 @@ class Store:
             used -= data.stat().st_size if data.exists() else 0
             note.unlink(missing_ok=True)
             data.unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left behind a day ago or earlier: temporary files, and data without a note."""
+        old = time.time() - 86400
+        left = [f for f in self.root.glob("??/.*") if f.is_file()]
+        left += [f for f in self.root.glob("??/*.bin") if not f.with_suffix(".json").exists()]
+        for file in left:
+            with contextlib.suppress(OSError):
+                if file.stat().st_mtime < old:
+                    file.unlink()
 
 
 @dataclass

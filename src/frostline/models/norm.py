@@ -86,11 +86,14 @@ def trained_parameters(model: nn.Module, stage_map: StageMap, parts: Sequence[Pa
 
 
 def moving_buffers(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], head: Part) -> dict[str, int]:
-    """BatchNorm statistics that this phase moves on purpose, each with its stage."""
+    """Buffers that this phase moves on purpose, each with its stage: BatchNorm statistics by their policy, and what
+    other modules of trained stages keep (InstanceNorm statistics, the vectors of spectral norm)."""
     by_stage = (*parts, head)
     moving: dict[str, int] = {}
-    for prefix, module in _batchnorm_prefixes(model):
-        if _trains(prefix, module, stage_map, by_stage):
-            stage = _module_stages(prefix, stage_map)[0]
-            moving |= {f"{prefix}.{own}": stage for own, _ in module.named_buffers(recurse=False)}
+    for prefix, module in model.named_modules():
+        owner = prefix.partition(".parametrizations")[0]  # what parametrises a tensor goes with the tensor's module
+        stages = _module_stages(owner, stage_map)
+        if stages and _trains(owner, model.get_submodule(owner), stage_map, by_stage):
+            names = [f"{prefix}.{own}" if prefix else own for own, _ in module.named_buffers(recurse=False)]
+            moving |= dict.fromkeys(names, stages[0])
     return moving

@@ -109,7 +109,7 @@ def stage_map(model: nn.Module, *example_inputs: Tensor, verify: Iterable[int] |
     result = _assemble(recording, head, segments, ends, [InputSpec.of(x) for x in example_inputs])
     wanted = range(1, len(segments) + 1) if verify == "all" else verify
     cuts = {k: cut for k in wanted if (cut := result.cuts[k - 1]) is not None}
-    return _without(result, verify_cuts(model, cuts, example_inputs, skeletons=result.skeletons))
+    return withdraw(result, verify_cuts(model, cuts, example_inputs, skeletons=result.skeletons))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +244,7 @@ def _product(shape: Sequence[int]) -> int:
     return result
 
 
-def _without(result: StageMap, failed: Mapping[int, str]) -> StageMap:
+def withdraw(result: StageMap, failed: Mapping[int, str]) -> StageMap:
     """The map without the cuts that didn't prove true."""
     infos = [
         replace(s, cuttable=False, why_not=failed[s.index], cut=None) if s.index in failed else s for s in result.stages
@@ -269,7 +269,7 @@ def split(model: nn.Module, *example_inputs: Tensor, at: int | str) -> Split:
     mapped = stage_map(model, *example_inputs)
     stage = _find(mapped, at)
     failed = verify_cuts(model, {stage: mapped.cut_after(stage)}, example_inputs, skeletons=mapped.skeletons)
-    return _without(mapped, failed).split(model, stage)
+    return withdraw(mapped, failed).split(model, stage)
 
 
 def _find(mapped: StageMap, at: int | str) -> int:

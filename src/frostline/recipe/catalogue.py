@@ -65,8 +65,9 @@ def _finetune(stages: Sequence[StageInfo], _k: int, policy: BatchNorm | None) ->
                    phase=_tuned(stages, 0, policy), rates=(3e-5, 1e-4, 3e-4))  # fmt: skip
 
 
-def _scratch(stages: Sequence[StageInfo], _k: int, policy: BatchNorm | None) -> Recipe:
-    moving = Part(trained=True, weight_decay=WEIGHT_DECAY, batchnorm=policy or "all")
+def _scratch(stages: Sequence[StageInfo], _k: int, _policy: BatchNorm | None) -> Recipe:
+    # a policy speaks of pre-trained statistics; untrained ones have to be learnt whatever it says
+    moving = Part(trained=True, weight_decay=WEIGHT_DECAY, batchnorm="all")
     phase = Phase(name="train", solver="stepped", stages=(moving,) * len(stages),
                   head=Part(trained=True, weight_decay=WEIGHT_DECAY))  # fmt: skip
     return _recipe("scratch", "scratch", stages, keep=len(stages), origin="reinitialised", phase=phase,
@@ -109,10 +110,9 @@ def make_recipe(name: str, stages: Sequence[StageInfo], batchnorm: BatchNorm | N
             raise RecipeError(_stage_needed(base, at), "Stages: frostline stages SPEC.")
         raise RecipeError(f"Unknown strategy {name!r}.", nearest(name, CATALOGUE))
     k = find_stage(where, stages, strategy=base) if at else 0
-    if base == "freeze" and k == len(stages):
-        raise RecipeError(
-            f"{name} would freeze every stage, which is probe.", f"Use probe, or freeze@1 to freeze@{k - 1}."
-        )
+    if k == len(stages):
+        hint = f"Use probe, or {base}@1 to {base}@{k - 1}."
+        raise RecipeError(f"{name} keeps every stage frozen, which is probe.", hint)
     return CATALOGUE[key].build(stages, k, batchnorm)
 
 

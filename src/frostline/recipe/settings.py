@@ -55,14 +55,23 @@ class Settings:
         counts = ("size", "labels_per_class", "min_per_class", "blocks", "epochs", "batch_size", "threads")
         for name in counts:
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if value is None:
+                continue
+            if type(value) is not int:
+                raise RecipeError(f"{option(name)} {value!r} is not a whole number.", "Give one of at least 1.")
+            if value < 1:
                 raise RecipeError(f"{option(name)} {value} is below 1.", "Give a whole number of at least 1.")
         if self.batch_size == 1:
             raise RecipeError("--batch-size 1: BatchNorm can't train on a single sample.", "Give at least 2.")
+        for name in ("lr", "margin"):
+            if getattr(self, name) is not None and not _is_number(getattr(self, name)):
+                raise RecipeError(f"{option(name)} {getattr(self, name)!r} is not a number.", "Give one such as 0.01.")
         if self.lr is not None and not 0 < self.lr < float("inf"):
             raise RecipeError(f"--lr {self.lr:g} is not a learning rate.", "Give a number above 0, such as 1e-4.")
         if not 0 <= self.margin < 1:
             raise RecipeError(f"--margin {self.margin:g} is not between 0 and 1.", "0.01 is one point of accuracy.")
+        if type(self.seed) is not int:
+            raise RecipeError(f"--seed {self.seed!r} is not a whole number.", "Give one of at least 0.")
         if self.seed < 0:
             raise RecipeError(f"--seed {self.seed} is negative.", "Give a whole number of at least 0.")
         if self.std is not None and min(self.std) <= 0:
@@ -86,6 +95,10 @@ class Settings:
         return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items() if k not in skip} | {
             "store_off": self.store_off
         }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def settings_from(data: str | Path, model: str, options: Mapping[str, Any]) -> Settings:

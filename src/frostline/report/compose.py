@@ -68,7 +68,7 @@ def model_record(network: Network, plan: Plan, parameters: int) -> r.ModelRecord
 def block_records(plan: Plan) -> list[r.BlockRecord]:
     return [
         r.BlockRecord(index=b.index, repeat=b.repeat, fold=b.fold, n_train=len(b.train), n_validation=len(b.validation))
-        for b in plan.blocks
+        for b in plan.race_blocks()
     ]
 
 
@@ -88,7 +88,7 @@ def pair_comparisons(evidence: Evidence) -> tuple[Comparison, ...]:
 def _strategy(evidence: Evidence, row: PlanRow, pairs: Sequence[Comparison], labels: IntArray) -> r.StrategyRecord:
     name, race = row.recipe.name, evidence.race
     standing = next((s for s in evidence.standings if s.name == name and s.blocks), None)
-    done = [o for o in race.outcomes if o.strategy == name]
+    done, raced = [o for o in race.outcomes if o.strategy == name], [o for o in race.of(name) if o.ok]
     fitted, versus = evidence.fitted.get(name), versus_best(pairs, evidence.verdict.best).get(name)
     n_train, n_test = block_sizes(evidence.plan)
     return r.StrategyRecord(
@@ -104,9 +104,9 @@ def _strategy(evidence: Evidence, row: PlanRow, pairs: Sequence[Comparison], lab
             {"rate": o.rate or 0.0, "log_loss": o.log_loss, "accuracy": o.accuracy} for o in race.of(name, "tune")
         ],
         l2=fitted.l2 if fitted else None,
-        epochs=fitted.epochs if fitted else (float(np.median([o.epochs for o in done])) if done else None),
+        epochs=fitted.epochs if fitted else (float(np.median([o.epochs for o in raced])) if raced else None),
         steps=fitted.steps if fitted else race.steps(name),
-        undertrained=any(o.undertrained for o in race.of(name)),
+        undertrained=any(o.undertrained for o in raced) or bool(fitted and fitted.undertrained),
         blocks=[r.BlockScoreRecord(index=b.index, accuracy=b.score, log_loss=b.log_loss) for b in standing.blocks]
         if standing
         else [],
@@ -121,17 +121,18 @@ def _strategy(evidence: Evidence, row: PlanRow, pairs: Sequence[Comparison], lab
 
 def sample_interval(evidence: Evidence, a: str, b: str) -> r.Interval:
     """Interval of a - b for these very models on new samples: bootstrap over the rows that both predicted."""
-    first, second = (next(s for s in evidence.standings if s.name == name) for name in (a, b))
-    rng = numpy_generator(0, "sample-interval", a, b)
-    return bootstrap_interval(first.correct - second.correct, rng=rng)
+    low, high = sorted((a, b))  # drawn once for a pair, whichever way round it is asked for
+    first, second = (next(s for s in evidence.standings if s.name == name) for name in (low, high))
+    _, row = np.unique(first.keys[:, 1], return_inverse=True)
+    differences = np.bincount(row, weights=first.correct - second.correct) / np.bincount(row)
+    found = bootstrap_interval(differences, rng=numpy_generator(0, "sample-interval", low, high))
+    return found if a == low else (-found[1], -found[0])
 
 
 def _versus(evidence: Evidence, comparison: Comparison) -> r.VersusRecord:
-    # nothing is significantly better than the best: the two-sided test can say so only of the tie-broken baseline
-    outcome = "undecided" if comparison.outcome == "better" else comparison.outcome
     narrow = sample_interval(evidence, comparison.a, comparison.b)
     return r.VersusRecord(difference=comparison.difference, ci=comparison.ci, ci_samples=narrow, p=comparison.p,
-                          outcome=outcome)  # fmt: skip
+                          outcome=comparison.outcome)  # fmt: skip
 
 
 def _score(probabilities: FloatArray, labels: IntArray) -> r.ScoreRecord:

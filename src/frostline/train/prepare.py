@@ -15,7 +15,7 @@ from frostline.data.views import augment_policy
 from frostline.features.extract import Features, Trunk, ViewSource
 from frostline.features.store import Store
 from frostline.models.network import Network, example_input, pretrained
-from frostline.models.stages import StageMap, stage_map
+from frostline.models.stages import StageMap, stage_map, withdraw
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings
 from frostline.train.audit import snapshot
@@ -32,7 +32,10 @@ def batch_size(settings: Settings, rows: int) -> int:
 def map_network(network: Network) -> tuple[nn.Module, StageMap]:
     """The pre-trained network and its stage map, every cut that is offered verified."""
     model = pretrained(network)
-    return model, stage_map(model, example_input(network.preprocess), verify="all")
+    stages = stage_map(model, example_input(network.preprocess), verify="all")
+    # what is kept of a picture is its activation alone, so a suffix that reads the picture too has nothing to read
+    two_inputs = {k: "later stages read the raw input too" for k, cut in enumerate(stages.cuts, 1) if cut and cut.needs}
+    return model, withdraw(stages, two_inputs)
 
 
 def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: StageMap, rows: int) -> Trunk:

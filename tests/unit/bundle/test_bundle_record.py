@@ -63,7 +63,6 @@ def test_a_record_is_the_same_after_writing_and_reading() -> None:
     assert json.loads(text)["schema"] == 1
 
 
-@pytest.mark.xfail(strict=True, reason="tuples inside dictionaries come back as lists")
 def test_a_record_in_memory_compares_with_one_that_was_read() -> None:
     result = made()
     assert without_volatile(RunResult.model_validate_json(result.model_dump_json(by_alias=True))) == without_volatile(

@@ -159,7 +159,6 @@ def test_default_folders_count_up(tmp_path: Path) -> None:
     assert next_out(Path("data/ants/"), root) == root / "ants-2"
 
 
-@pytest.mark.xfail(strict=True, reason="the stem cuts the folder's name at its last dot")
 def test_default_folder_keeps_dots_of_the_data_folder(tmp_path: Path) -> None:
     assert next_out(Path("data/flowers.v2"), tmp_path).name == "flowers.v2-1"
 

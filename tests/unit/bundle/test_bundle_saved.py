@@ -214,7 +214,6 @@ MISSED: dict[str, Tamper] = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="not seen, or seen as a traceback")
 @pytest.mark.parametrize("case", MISSED)
 def test_a_tampered_model_that_is_not_yet_refused(case: str, saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "model")
@@ -223,7 +222,6 @@ def test_a_tampered_model_that_is_not_yet_refused(case: str, saved: Path, tmp_pa
         load_model(tmp_path / "model", trust_code=case != "no code", device="cpu")
 
 
-@pytest.mark.xfail(strict=True, raises=FrostlineError, reason="rebuilt with --weights random, which its source refuses")
 def test_a_network_that_loads_its_own_weights_can_be_saved_and_read(source: Path, tmp_path: Path) -> None:
     made = network(source, "own")
     assert made.self_loading

@@ -64,8 +64,9 @@ def source(**changed: Any) -> ViewSource:
 
 def features(store: Path | None = None, compute: Compute = FP32, **changed: Any) -> Features:
     MODEL.runs.clear()
-    trunk = Trunk(model=MODEL.to(memory_format=torch.channels_last), stages=STAGES, fingerprint="f", compute=compute,
-                  hashes={})  # type: ignore[call-overload]
+    trunk = Trunk(
+        model=MODEL.to(memory_format=torch.channels_last), stages=STAGES, fingerprint="f", compute=compute, hashes={}
+    )  # type: ignore[call-overload]
     return Features(source=source(**changed), trunk=trunk, store=Store(store) if store else None)
 
 
@@ -201,7 +202,6 @@ def test_view_keys_hold_all_that_changes_a_view_and_nothing_else() -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="mean and deviation are applied after a view is made, yet they part its entries")
 def test_views_are_shared_by_networks_that_scale_pixels_otherwise() -> None:
     made = source()
     assert made.key(1) == replace(made, preprocess=replace(PREPROCESS, mean=(0.1, 0.2, 0.3))).key(1)
@@ -222,7 +222,6 @@ def test_keys_hold_the_version_of_what_computed_the_entry(monkeypatch: pytest.Mo
     assert trunk.key(1) != before
 
 
-@pytest.mark.xfail(strict=True, reason="a view's key holds neither frostline's version nor Pillow's")
 @pytest.mark.parametrize("module", ["PIL", "frostline.base.version"])
 def test_view_keys_hold_the_versions_of_what_draws_them(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = source()
@@ -251,7 +250,6 @@ def test_damaged_activations_are_computed_again(tmp_path: Path) -> None:
     assert torch.equal(again.activations(2, rows, 1), expected)
 
 
-@pytest.mark.xfail(strict=True, reason="only entries with a note are counted out; what a killed writer left stays")
 def test_what_a_killed_writer_left_goes_before_good_entries(tmp_path: Path) -> None:
     store = Store(tmp_path, cap=1000)
     with store.writer("aa1") as append:

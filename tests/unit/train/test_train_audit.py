@@ -152,7 +152,6 @@ class Instance(Net):
         self.c = nn.Sequential(nn.Conv2d(6, 8, 3, 2, 1), nn.InstanceNorm2d(8, track_running_stats=True), nn.ReLU())
 
 
-@pytest.mark.xfail(strict=True, raises=AuditError, reason="only buffers of BatchNorm count as moving on purpose")
 def test_buffers_that_training_of_a_trained_stage_moves_are_no_broken_promise() -> None:
     made = study(make=Instance)
     outcome = run_trial(made, trial(made, "freeze@2"))

@@ -231,7 +231,6 @@ class LateInput(Net):
         return scores
 
 
-@pytest.mark.xfail(strict=True, reason="the reader hands the suffix the activation only")
 def test_a_suffix_that_reads_the_input_too_is_trained_or_its_cut_isnt_offered() -> None:
     made = study(14, make=LateInput)
     try:
