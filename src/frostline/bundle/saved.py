@@ -25,7 +25,10 @@ from frostline.models.split import Split
 from frostline.recipe.recipe import Recipe
 
 FORMAT = 1
-NOTE_KEYS = ("format", "source", "head", "cut", "compute", "tensors")
+NOTE: dict[str, type | tuple[type, ...]] = {  # what recipe.json has to hold
+    "source": dict, "head": dict, "cut": (dict, type(None)), "compute": dict, "tensors": list,
+}  # fmt: skip
+SOURCE = ("spec", "model_args", "code_sha256", "self_loading")
 CODE = "code.py"
 
 
@@ -149,13 +152,14 @@ def _read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Preprocess]:
         raise BundleError(f"{folder} holds a damaged file: {error}.", "Run frostline fit again.") from error
     if not isinstance(note, dict) or not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
         raise BundleError(f"{folder} holds a recipe.json or classes.json of another form.", "Run frostline fit again.")
-    missing = [key for key in NOTE_KEYS if key not in note]
-    if missing:
-        raise BundleError(f"{folder / 'recipe.json'} has no {missing[0]!r}.", "Run frostline fit again.")
-    if note["format"] != FORMAT:
+    if note.get("format") != FORMAT:
         raise BundleError(
             f"{folder} has format {note.get('format')}, this version reads {FORMAT}.", "Update frostline."
         )
+    wrong = [key for key, kind in NOTE.items() if key not in note or not isinstance(note[key], kind)]
+    wrong = wrong or [f"source.{key}" for key in SOURCE if key not in note["source"]]
+    if wrong:
+        raise BundleError(f"{folder / 'recipe.json'} has no usable {wrong[0]!r}.", "Run frostline fit again.")
     return note, classes, preprocess
 
 

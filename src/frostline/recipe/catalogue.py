@@ -110,9 +110,6 @@ def make_recipe(name: str, stages: Sequence[StageInfo], batchnorm: BatchNorm | N
             raise RecipeError(_stage_needed(base, at), "Stages: frostline stages SPEC.")
         raise RecipeError(f"Unknown strategy {name!r}.", nearest(name, CATALOGUE))
     k = find_stage(where, stages, strategy=base) if at else 0
-    if k == len(stages):
-        hint = f"Use probe, or {base}@1 to {base}@{k - 1}."
-        raise RecipeError(f"{name} keeps every stage frozen, which is probe.", hint)
     return CATALOGUE[key].build(stages, k, batchnorm)
 
 

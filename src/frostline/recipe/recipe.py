@@ -23,7 +23,7 @@ def batchnorm_policy(text: str) -> BatchNorm:
     for policy in BATCHNORM_POLICIES:
         if policy == text:
             return policy
-    raise RecipeError(f"--batchnorm {text!r} is not a policy.", nearest(text, BATCHNORM_POLICIES))
+    raise RecipeError(f"--batchnorm {text!r} is not a policy.", nearest(str(text), BATCHNORM_POLICIES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

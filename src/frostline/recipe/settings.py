@@ -83,7 +83,7 @@ class Settings:
         for name, words in (("augment", Augment), ("prefer", Prefer), ("precision", Precision)):
             value = getattr(self, name)
             if value is not None and value not in get_args(words):
-                raise RecipeError(f"{option(name)} {value!r} is not known.", nearest(value, get_args(words)))
+                raise RecipeError(f"{option(name)} {value!r} is not known.", nearest(str(value), get_args(words)))
 
     @property
     def store_off(self) -> bool:
@@ -119,7 +119,10 @@ def _names(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
-    return (float(value),) if isinstance(value, (int, float)) else tuple(float(v) for v in value)
+    try:
+        return (float(value),) if isinstance(value, (int, float)) else tuple(float(v) for v in value)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"{value!r} is not a mean or std.", "Give one number, or one for each channel.") from error
 
 
 _CONVERT: dict[str, Callable[[Any], Any]] = {

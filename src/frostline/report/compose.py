@@ -126,7 +126,7 @@ def sample_interval(evidence: Evidence, a: str, b: str) -> r.Interval:
     _, row = np.unique(first.keys[:, 1], return_inverse=True)
     differences = np.bincount(row, weights=first.correct - second.correct) / np.bincount(row)
     found = bootstrap_interval(differences, rng=numpy_generator(0, "sample-interval", low, high))
-    return found if a == low else (-found[1], -found[0])
+    return found if a == low else (0.0 - found[1], 0.0 - found[0])  # a bound of 0 stays 0.0, not -0.0
 
 
 def _versus(evidence: Evidence, comparison: Comparison) -> r.VersusRecord:

@@ -61,7 +61,8 @@ def _name(s: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
 def _versus(versus: Mapping[str, Any] | None) -> str:
     if versus is None:
         return ""
-    return f"{100 * versus['difference']:+.1f} points, {versus['outcome']}"
+    points = round(100 * versus["difference"], 1) + 0.0  # no minus before a zero
+    return f"{points:+.1f} points, {versus['outcome']}"
 
 
 def _note(s: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from torch import nn
 
 from frostline.base.device import Compute
 from frostline.base.errors import BundleError, FrostlineError
+from frostline.bundle import saved as saved_module
 from frostline.bundle import trust
 from frostline.bundle.predict import Bundle, predict_pictures
 from frostline.bundle.saved import Finished, cut_from, cut_note, load_model, named_tensors, save_model
@@ -191,6 +192,19 @@ KNOWN: dict[str, tuple[Tamper, str]] = {
     "a class more": (edited("classes.json", lambda c: [*c, "cat"]), r"doesn't fit its network \(fc\.bias, fc\.weight"),
     "foreign keys": (weights(lambda t: {**t, "x.weight": torch.zeros(2)}), r"doesn't fit its network \(x\.weight\)"),
     "wrong shapes": (weights(lambda t: {**t, "a.bias": torch.zeros(9)}), r"doesn't fit its network \(a\.bias\)"),
+    "weights left out": (
+        weights(lambda t: {k: v for k, v in t.items() if not k.startswith("b.")}),
+        r"doesn't fit its network \(b\.bias, b\.weight\)",
+    ),
+    "no code": (gone("code.py"), r"code\.py is missing"),
+    "no head": (edited("recipe.json", without("head")), "has no usable 'head'"),
+    "no cut": (edited("recipe.json", without("cut")), "has no usable 'cut'"),
+    "an empty head": (edited("recipe.json", lambda n: {**n, "head": None}), "has no usable 'head'"),
+    "a source that is a word": (edited("recipe.json", lambda n: {**n, "source": "x"}), "has no usable 'source'"),
+    "half a source": (edited("recipe.json", lambda n: {**n, "source": {"spec": "x"}}), r"usable 'source\.model_args'"),
+    "a newer format": (edited("recipe.json", lambda _: {"format": 2}), "has format 2, this version reads 1"),
+    "a recipe that is a list": (edited("recipe.json", lambda _: []), "of another form"),
+    "classes that are a word": (edited("classes.json", lambda _: "ab"), "of another form"),
     "foreign preprocessing": (edited("preprocess.json", lambda p: {**p, "crop": "left"}), "crop='left'"),
 }
 
@@ -204,22 +218,12 @@ def test_a_tampered_model_is_refused_in_a_sentence(case: str, saved: Path, tmp_p
         load_model(tmp_path / "model", trust_code=True, device="cpu")
 
 
-MISSED: dict[str, Tamper] = {
-    "weights left out": weights(lambda t: {k: v for k, v in t.items() if not k.startswith("b.")}),
-    "no code": gone("code.py"),
-    "a recipe without its head": edited("recipe.json", without("head")),
-    "a recipe without its cut": edited("recipe.json", without("cut")),
-    "a recipe that is a list": edited("recipe.json", lambda _: []),
-    "classes that are a word": edited("classes.json", lambda _: "ab"),
-}
-
-
-@pytest.mark.parametrize("case", MISSED)
-def test_a_tampered_model_that_is_not_yet_refused(case: str, saved: Path, tmp_path: Path) -> None:
-    shutil.copytree(saved, tmp_path / "model")
-    MISSED[case](tmp_path / "model")
-    with pytest.raises(FrostlineError):  # with --trust-code the source itself would say that there is no file
-        load_model(tmp_path / "model", trust_code=case != "no code", device="cpu")
+def test_a_processor_keeps_the_precision_that_was_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    note = {"precision": "bf16", "channels_last": True, "chunk": 4}
+    monkeypatch.setattr(saved_module, "has_bf16", lambda _device: False)
+    monkeypatch.setattr(saved_module, "find_device", str)
+    kept = {d: saved_module._compute(note, d).precision for d in ("cpu", "cuda", "mps")}
+    assert kept == {"cpu": "bf16", "cuda": "fp32", "mps": "fp32"}
 
 
 def test_a_network_that_loads_its_own_weights_can_be_saved_and_read(source: Path, tmp_path: Path) -> None:

@@ -31,6 +31,11 @@ def test_probe_at_k_throws_later_stages_away() -> None:
     assert origin_summary(recipe) == "stages 1-2 pretrained, frozen; 3-5 thrown away; head new"
 
 
+def test_the_last_stage_may_be_named_although_probe_says_the_same() -> None:
+    assert not make_recipe("probe@5", STAGES).cut_short
+    assert make_recipe("freeze@5", STAGES).frozen_stages == 5
+
+
 def test_a_stage_name_wins_over_a_number() -> None:
     assert make_recipe("freeze@2", STAGES).frozen_stages == 2  # stage 2 is also called "2"
     assert make_recipe("freeze@late", STAGES).frozen_stages == 4
@@ -51,7 +56,6 @@ def test_batchnorm_is_frozen_in_fine_tuning_and_free_from_scratch() -> None:
         ("freeze", "needs a stage"),
         ("finetune@2", "takes no stage"),
         ("probe@body", "two tensors are live"),
-        ("freeze@5", "which is probe"),
         ("probe@", "no stage ''"),
     ],
 )

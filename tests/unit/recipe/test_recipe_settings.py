@@ -10,7 +10,7 @@ import pytest
 
 from frostline.base.errors import RecipeError
 from frostline.recipe.recipe import Part, batchnorm_policy
-from frostline.recipe.settings import Settings
+from frostline.recipe.settings import Settings, settings_from
 
 
 def made(**given: Any) -> Settings:
@@ -47,10 +47,17 @@ def test_values_out_of_range_are_refused_by_the_options_name(given: dict[str, An
     assert refused.value.hint
 
 
-@pytest.mark.parametrize("given", [{"epochs": 2.5}, {"blocks": "3"}, {"seed": 0.5}, {"lr": "1e-3"}])
+@pytest.mark.parametrize("given", [{"epochs": 2.5}, {"blocks": "3"}, {"seed": 0.5}, {"lr": "1e-3"}, {"augment": 3},
+                                   {"batchnorm": 3}])  # fmt: skip
 def test_values_of_another_kind_are_refused_in_a_sentence(given: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
         made(**given)
+
+
+@pytest.mark.parametrize("std", ["abc", ["a"], object()])
+def test_text_for_mean_or_std_is_refused_in_a_sentence(std: Any) -> None:
+    with pytest.raises(RecipeError, match="is not a mean or std"):
+        settings_from("data", "timm:x", {"std": std})
 
 
 def test_the_nearest_word_is_named() -> None:

@@ -82,6 +82,6 @@ def test_columns_line_up_and_empty_ones_are_left_out() -> None:
 
 
 def test_a_baseline_that_beats_the_best_is_not_called_undecided() -> None:
-    better = strategy("baseline", accuracy=0.97, versus_best=versus(0.07, "as-good"))
+    better = strategy("baseline", accuracy=0.97, versus_best=versus(0.07, "better"))
     text = result_text(record(strategies=[*record()["strategies"][:2], better]))
-    assert "+7.0 points, as-good" in line(text, "baseline")
+    assert "+7.0 points, better" in line(text, "baseline")
