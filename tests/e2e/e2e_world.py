@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -53,11 +54,10 @@ def write_network(root: Path, text: str = NETWORK) -> tuple[str, str]:
     root.mkdir(parents=True, exist_ok=True)
     file, weights = root / "net.py", root / "weights.safetensors"
     file.write_text(text, encoding="utf-8")
-    scope: dict[str, object] = {"__name__": "net"}
-    exec(compile(text, str(file), "exec"), scope)
+    scope = runpy.run_path(str(file))
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        save_file(scope["net"]().state_dict(), weights)  # type: ignore[operator]
+        save_file(scope["net"]().state_dict(), weights)
     return f"torch:{file}:net", str(weights)
 
 
