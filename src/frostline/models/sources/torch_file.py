@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.abc
+import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -218,6 +220,9 @@ def _classes(module: ModuleType, code: CodeFile) -> tuple[str, ...] | None:
 
 
 def _packages() -> dict[str, str]:
-    """Versions of the packages that the user's code may have taken its layers from."""
-    names = ("torch", "torchvision", "timm", "transformers")
-    return {n: str(getattr(sys.modules[n], "__version__", "")) for n in names if n in sys.modules}
+    """Installed versions of the packages that the user's code may have taken its layers from, loaded or not."""
+    versions = {}
+    for name in ("torch", "torchvision", "timm", "transformers"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
