@@ -76,7 +76,8 @@ class Trunk:
 
     def key(self, stage: int) -> str:
         c = self.compute
-        chip = torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
+        on_gpu = c.device.startswith("cuda") and torch.cuda.is_available()
+        chip = torch.cuda.get_device_name(c.device) if on_gpu else torch.backends.cpu.get_cpu_capability()
         build = (version.VERSION, torch.__version__, chip)
         how = (c.device, c.precision, c.channels_last, c.chunk)
         return hash_values(self.fingerprint, self.stages.stages[stage - 1].cut, stage, build, how)

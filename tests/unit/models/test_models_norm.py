@@ -95,6 +95,22 @@ def test_all_frozen_trains_the_head_only() -> None:
     assert moving_buffers(model, mapped, (FROZEN,) * 3, HEAD) == {}
 
 
+@pytest.mark.parametrize("trained", [False, True])
+def test_vectors_of_spectral_norm_move_with_their_stage_only(trained: bool) -> None:
+    model, _ = plain()
+    nn.utils.parametrizations.spectral_norm(model.s2[0])
+    mapped = stage_map(model, PICTURES)
+    parts = (FROZEN, Part(trained=trained), FROZEN)
+    before = copy.deepcopy(model.state_dict())
+    set_training(model, mapped, parts, HEAD)
+    after = step(model)
+    moved = {name for name in after if not torch.equal(after[name], before[name])}
+    vectors = {f"s2.0.parametrizations.weight.0.{n}" for n in ("_u", "_v")}
+    assert set(moving_buffers(model, mapped, parts, HEAD)) == (vectors if trained else set())
+    assert (vectors <= moved) == trained
+    assert moved <= set(trained_parameters(model, mapped, parts, HEAD)) | (vectors if trained else set())
+
+
 def test_timms_fused_batchnorm_obeys_the_policy() -> None:
     timm = pytest.importorskip("timm")
     model = timm.create_model("mobilenetv3_small_050", num_classes=3)
