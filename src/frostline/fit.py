@@ -13,13 +13,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from frostline.base.device import prepare_process
+from frostline.base.device import default_threads, prepare_process
 from frostline.base.errors import RecipeError, TrialError
 from frostline.base.events import Emit, Event, silent
 from frostline.base.hashing import hash_values
 from frostline.base.records import Block, Dataset, FloatArray, Verdict
 from frostline.base.version import VERSION
 from frostline.bundle import trust
+from frostline.bundle.predict import predict_pictures
 from frostline.bundle.record import RunResult
 from frostline.bundle.runfolder import RunFolder, check_out, finished_run, next_out, open_run
 from frostline.bundle.saved import Loaded, load_model, save_model
@@ -52,7 +53,7 @@ from frostline.train.prepare import (
     want_features,
 )
 from frostline.train.refit import Fitted, refit
-from frostline.train.sealed import predict_baseline, predict_fitted, same_outputs
+from frostline.train.sealed import predict_baseline, same_outputs
 from frostline.train.study import Study
 
 TUNING_FRACTION = 0.25  # of the first block's training rows, on which rates are judged
@@ -96,7 +97,8 @@ def run(settings: Settings, emit: Emit = silent) -> Run:
 
     folder = open_run(out, settings.identity(), inputs=input_hash(study), resume=settings.resume)
     journal.attach(folder)
-    journal.emit(Event(kind="plan", text=plan_event(plan)["sentence"], data=plan_event(plan)))
+    planned = plan_event(plan)
+    journal.emit(Event(kind="plan", text=planned["sentence"], data=planned))
     meter = Meter(journal.emit, plan.operations)
     engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations)
     with journal.phase("compute features"):
@@ -107,7 +109,7 @@ def run(settings: Settings, emit: Emit = silent) -> Run:
         verdict, fitted = conclude(settings, study, plan, race, journal.emit)
         loaded = save_checked(folder, study, fitted[verdict.strategy])
     with journal.phase("sealed test"):
-        tests = open_seal(study, plan, fitted, loaded, pictures.select(dataset.sealed))
+        tests = open_seal(settings, study, plan, fitted, loaded, pictures.select(dataset.sealed))
     evidence = Evidence(plan=plan, race=race, standings=standings(plan, race, dataset.labels), verdict=verdict,
                         margin=settings.margin, fitted=fitted, tests=tests)  # fmt: skip
     result = RunWriter(folder, settings, study, evidence, journal).write()
@@ -130,11 +132,16 @@ def read_network(settings: Settings) -> Network:
 def read_data(settings: Settings, listing: Listing, network: Network, emit: Emit) -> tuple[Dataset, Pictures]:
     """Decode every picture once; what can't be read is named, counted, left out and recorded."""
     paths = [row.path for row in listing.rows]
-    threads = settings.threads or 2
+    threads = settings.threads or default_threads()
     pictures, bad = decode_all(paths, network.preprocess, threads=threads, spill_dir=None, progress=None)
     hashes = hash_files(paths, threads)
-    options = AssembleOptions(min_per_class=settings.min_per_class, labels_per_class=settings.labels_per_class,
-                              pool_validation=settings.pool_validation, seed=settings.seed)  # fmt: skip
+    options = AssembleOptions(
+        min_per_class=settings.min_per_class,
+        labels_per_class=settings.labels_per_class,
+        pool_validation=settings.pool_validation,
+        seed=settings.seed,
+        threads=threads,
+    )
     dataset, rows = assemble(listing, pictures, bad, hashes, options=options)
     for warning in dataset.warnings:
         examples = ", ".join(warning.examples[:3])
@@ -249,15 +256,15 @@ def save_checked(folder: RunFolder, study: Study, fitted: Fitted) -> Loaded:
 
 
 def open_seal(
-    study: Study, plan: Plan, fitted: dict[str, Fitted], loaded: Loaded, sealed: Pictures
+    settings: Settings, study: Study, plan: Plan, fitted: dict[str, Fitted], loaded: Loaded, sealed: Pictures
 ) -> dict[str, FloatArray]:
-    """Probabilities on the sealed part: of the saved model, and (--evaluate-all) of all others that were refitted."""
+    """Probabilities on the sealed part: of the saved model, and (--evaluate-all) of all others, baseline too."""
     verdict = loaded.recipe["strategy"]
-    tests = {verdict: predict_fitted(loaded, sealed)}
+    tests = {verdict: predict_pictures(loaded, sealed)}
     for name in fitted:
         if name != verdict:
-            tests[name] = predict_fitted(replace(loaded, model=fitted[name].finished.model), sealed)
-    if len(fitted) > 1 and any(row.recipe.solver == "baseline" for row in plan.rows):
+            tests[name] = predict_pictures(replace(loaded, model=fitted[name].finished.model), sealed)
+    if settings.evaluate_all and any(row.recipe.solver == "baseline" for row in plan.rows):
         tests["baseline"] = predict_baseline(study, sealed)
     return tests
 

@@ -143,6 +143,14 @@ def test_evaluate_all_tests_every_strategy_once_asked(fit: Fit, squares: Path, t
     assert (chosen.accuracy, chosen.ci) == (result.test.accuracy, result.test.ci)
 
 
+def test_evaluate_all_tests_the_baseline_beside_a_single_network_strategy(
+    fit: Fit, squares: Path, tmp_path: Path
+) -> None:
+    words = ("--strategies", "baseline,probe", "--blocks", "2", "--evaluate-all", "--out", tmp_path / "two")
+    assert fit(squares, *words).code == 0
+    assert {s.name for s in read_result(tmp_path / "two").strategies if s.test} == {"baseline", "probe"}
+
+
 def test_only_the_verdict_is_tested_otherwise(whole: Path) -> None:
     result = read_result(whole)
     assert [s.name for s in result.strategies if s.test] == [result.verdict.strategy]

@@ -13,7 +13,7 @@ from frostline.base.device import apply_threads, autocast
 from frostline.base.errors import BundleError, DataError
 from frostline.base.records import FloatArray
 from frostline.bundle.saved import Loaded, load_model
-from frostline.data.decode import PictureError, Pictures, decode_all
+from frostline.data.decode import Pictures, decode_all
 from frostline.data.preprocess import to_input
 from frostline.data.scan import is_picture
 from frostline.data.views import augment_policy, make_views
@@ -129,6 +129,3 @@ def _expand(paths: Sequence[Path]) -> list[Path]:
         else:
             raise DataError(f"{path} doesn't exist.", "Give picture files or a folder of them.")
     return files
-
-
-__all__ = ["Bundle", "PictureError", "Prediction", "load", "predict_paths", "predict_pictures"]

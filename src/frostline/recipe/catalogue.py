@@ -23,10 +23,6 @@ class Strategy:
     called: str
     build: Callable[[Sequence[StageInfo], int, BatchNorm | None], Recipe]
 
-    @property
-    def takes_stage(self) -> bool:
-        return self.name.endswith("@K")
-
 
 def _recipe(name: str, kind: str, stages: Sequence[StageInfo], *, keep: int, origin: Origin, phase: Phase,
             head_origin: Origin = "new", rates: tuple[float, ...] = ()) -> Recipe:  # fmt: skip

@@ -8,7 +8,7 @@ from torch import nn
 
 from frostline.base.device import apply_threads, choose_compute, place
 from frostline.base.errors import ModelError, RecipeError
-from frostline.base.hashing import hash_tensors, hash_values
+from frostline.base.hashing import hash_values
 from frostline.base.records import Dataset, StageInfo
 from frostline.data.decode import Pictures
 from frostline.data.views import augment_policy
@@ -50,9 +50,9 @@ def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: S
     )
     apply_threads(compute)
     model = place(model, compute).eval()
-    weights = hash_tensors(model.state_dict())
-    return Trunk(model=model, stages=stages, fingerprint=hash_values(network.fingerprint, weights), compute=compute,
-                 hashes=snapshot(model))  # fmt: skip
+    hashes = snapshot(model)
+    return Trunk(model=model, stages=stages, fingerprint=hash_values(network.fingerprint, hashes), compute=compute,
+                 hashes=hashes)  # fmt: skip
 
 
 def make_study(settings: Settings, dataset: Dataset, pictures: Pictures, network: Network, trunk: Trunk,

@@ -17,7 +17,7 @@ from frostline.bundle.saved import Finished
 from frostline.models.heads import CutNetwork, new_head
 from frostline.recipe.recipe import Recipe
 from frostline.train.audit import solved_audit
-from frostline.train.ledger import CUT_BASE, make_ledger
+from frostline.train.ledger import make_ledger
 from frostline.train.schedule import HOLD, MIN_STEPS, Length
 from frostline.train.solve import LinearHead
 from frostline.train.study import Study
@@ -51,7 +51,7 @@ def _refit_solved(study: Study, recipe: Recipe) -> Fitted:
     final = headed(study, recipe, head)
     start = headed(study, recipe, None)
     ledger = make_ledger(start, final, study.trunk.stages, recipe, None)
-    return Fitted(finished=_finished(study, recipe, final, None), ledger=ledger, audit=counted, l2=head.l2,
+    return Fitted(finished=_finished(study, recipe, final, None, ledger), ledger=ledger, audit=counted, l2=head.l2,
                   epochs=float(len(study.solved_views())))  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def _refit_stepped(study: Study, recipe: Recipe, rate: float | None, steps: int 
     ledger = make_ledger(trained.before, trained.model, study.trunk.stages, recipe, rate)
     done = trained.done
     return Fitted(
-        finished=_finished(study, recipe, trained.model.eval(), rate),
+        finished=_finished(study, recipe, trained.model.eval(), rate, ledger),
         ledger=ledger,
         audit=trained.audit,
         steps=done.steps,
@@ -95,7 +95,9 @@ def _refit_stepped(study: Study, recipe: Recipe, rate: float | None, steps: int 
     )
 
 
-def _finished(study: Study, recipe: Recipe, model: nn.Module, rate: float | None) -> Finished:
+def _finished(
+    study: Study, recipe: Recipe, model: nn.Module, rate: float | None, ledger: list[dict[str, Any]]
+) -> Finished:
     stages = study.trunk.stages
     return Finished(
         model=model,
@@ -106,17 +108,5 @@ def _finished(study: Study, recipe: Recipe, model: nn.Module, rate: float | None
         cut=stages.cuts[recipe.keep - 1] if recipe.cut_short else None,
         compute=study.compute,
         classes=study.dataset.classes,
-        tensors=_read_tensors(study, recipe, model),
+        tensors=frozenset(row["tensor"] for row in ledger),  # what the network reads; the rest was thrown away
     )
-
-
-def _read_tensors(study: Study, recipe: Recipe, model: nn.Module) -> frozenset[str]:
-    """Names of the tensors that the final network reads; all of them where nothing was thrown away."""
-    names = [name for name, _ in (*model.named_parameters(), *model.named_buffers())]
-    if not recipe.cut_short:
-        return frozenset(names)
-    known = {**study.trunk.stages.parameter_stage, **study.trunk.stages.buffer_stage}
-    kept = [
-        n for n in names if not n.startswith(CUT_BASE) or 1 <= known.get(n.removeprefix(CUT_BASE), 0) <= recipe.keep
-    ]
-    return frozenset(kept)

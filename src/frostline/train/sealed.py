@@ -16,8 +16,6 @@ from frostline.train.feed import EVALUATION_VIEW
 from frostline.train.refit import Fitted
 from frostline.train.study import Study
 
-predict_fitted = predict_pictures
-
 
 def same_outputs(study: Study, fitted: Fitted, loaded: Loaded) -> None:
     """Raise BundleError unless the reloaded network answers as the trained one does, bit for bit, on real samples."""
