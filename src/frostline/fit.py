@@ -8,34 +8,30 @@ recipes x rates x blocks -> trials -> outcomes -> evidence -> verdict -> refit -
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from frostline.base.device import default_threads, prepare_process
-from frostline.base.errors import RecipeError, TrialError
+from frostline.base.device import prepare_process
+from frostline.base.errors import RecipeError
 from frostline.base.events import Emit, Event, silent
 from frostline.base.hashing import hash_values
-from frostline.base.records import Block, Dataset, FloatArray, Verdict
+from frostline.base.records import Block
 from frostline.base.version import VERSION
 from frostline.bundle import trust
-from frostline.bundle.predict import predict_pictures
 from frostline.bundle.record import RunResult
-from frostline.bundle.runfolder import RunFolder, check_out, finished_run, next_out, open_run
-from frostline.bundle.saved import Loaded, load_model, save_model
-from frostline.data.assemble import assemble
-from frostline.data.checks import AssembleOptions
-from frostline.data.decode import Pictures, decode_all, hash_files
-from frostline.data.scan import Listing, scan
+from frostline.bundle.runfolder import check_out, finished_run, next_out, open_run
+from frostline.conclude import conclude, open_seal, save_checked
+from frostline.data.read import read_data
+from frostline.data.scan import scan
 from frostline.data.split import inner_split, make_blocks
 from frostline.engines.local import LocalEngine, Meter
 from frostline.features.store import open_store
 from frostline.models.network import Network, NetworkOptions
 from frostline.models.sources import load_network
 from frostline.race.plan import Plan, Scale, make_plan
-from frostline.race.race import RaceResult, block_sizes, run_race, standings
-from frostline.race.verdict import decide
+from frostline.race.race import run_race, standings
 from frostline.recipe.catalogue import auto_strategies, make_recipe
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings, settings_from
@@ -52,8 +48,6 @@ from frostline.train.prepare import (
     skip_reasons,
     want_features,
 )
-from frostline.train.refit import Fitted, refit
-from frostline.train.sealed import predict_baseline, same_outputs
 from frostline.train.study import Study
 
 TUNING_FRACTION = 0.25  # of the first block's training rows, on which rates are judged
@@ -84,7 +78,7 @@ def run(settings: Settings, emit: Emit = silent) -> Run:
         listing = scan(settings.data)
         network = read_network(settings)
     with journal.phase("read the pictures"):
-        dataset, pictures = read_data(settings, listing, network, journal.emit)
+        dataset, pictures = read_data(settings, listing, network.preprocess, journal.emit)
         blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed)
     with journal.phase("map the network"):
         model, stages = map_network(network)
@@ -127,26 +121,6 @@ def read_network(settings: Settings) -> Network:
     if network.code:
         trust.remember(network.code.sha256)
     return network
-
-
-def read_data(settings: Settings, listing: Listing, network: Network, emit: Emit) -> tuple[Dataset, Pictures]:
-    """Decode every picture once; what can't be read is named, counted, left out and recorded."""
-    paths = [row.path for row in listing.rows]
-    threads = settings.threads or default_threads()
-    pictures, bad = decode_all(paths, network.preprocess, threads=threads, spill_dir=None, progress=None)
-    hashes = hash_files(paths, threads)
-    options = AssembleOptions(
-        min_per_class=settings.min_per_class,
-        labels_per_class=settings.labels_per_class,
-        pool_validation=settings.pool_validation,
-        seed=settings.seed,
-        threads=threads,
-    )
-    dataset, rows = assemble(listing, pictures, bad, hashes, options=options)
-    for warning in dataset.warnings:
-        examples = ", ".join(warning.examples[:3])
-        emit(Event(kind="warning", text=f"{warning.count} {warning.kind} ({examples}): {warning.handled}"))
-    return dataset, pictures.select(rows)
 
 
 def input_hash(study: Study) -> str:
@@ -199,74 +173,6 @@ def compute_features(study: Study, plan: Plan, meter: Meter) -> None:
         study.features.prepare(view)
         fresh = study.features.prefix_pictures > before
         meter.add(plan.shared_operations / len(views), text=f"view {count} of {len(views)}", measured=fresh)
-
-
-def conclude(
-    settings: Settings, study: Study, plan: Plan, race: RaceResult, emit: Emit
-) -> tuple[Verdict, dict[str, Fitted]]:
-    """Verdict and refit. A verdict that diverges in the refit (before the seal is opened) gives way to the next."""
-    fitted: dict[str, Fitted] = {}
-    while True:
-        verdict = judge(settings, plan, race, study.dataset)
-        row = plan.row(verdict.strategy)
-        try:
-            if row.recipe.solver != "baseline":
-                fitted[verdict.strategy] = refit_row(study, plan, race, verdict.strategy)
-            break
-        except TrialError as error:
-            if plan.alone:
-                raise
-            race.failed[verdict.strategy] = str(error)
-            emit(Event(kind="warning", text=str(error)))
-    if settings.evaluate_all:
-        for other in plan.rows:
-            name = other.recipe.name
-            if name not in fitted and name not in race.failed and other.recipe.solver != "baseline":
-                try:
-                    fitted[name] = refit_row(study, plan, race, name)
-                except TrialError as error:  # the verdict stands; this one just has no sealed figure
-                    emit(Event(kind="warning", text=str(error)))
-    return verdict, fitted
-
-
-def refit_row(study: Study, plan: Plan, race: RaceResult, name: str) -> Fitted:
-    return refit(study, plan.row(name).recipe, rate=race.rates.get(name), steps=race.steps(name))
-
-
-def judge(settings: Settings, plan: Plan, race: RaceResult, dataset: Dataset) -> Verdict:
-    """The verdict of the race; a strategy that ran alone is taken as it is."""
-    if plan.alone:
-        name = plan.rows[0].recipe.name
-        if name in race.failed:
-            raise TrialError(race.failed[name], "Give a lower --lr.")
-        reason = f"{name} was the only strategy asked for: it was tuned, fitted and tested, and compared with nothing."
-        return Verdict(strategy=name, best=name, reason=reason, runner_up=None, samples_needed=None)
-    n_train, n_test = block_sizes(plan)
-    return decide(standings(plan, race, dataset.labels), n_train=n_train, n_test=n_test, margin=settings.margin,
-                  prefer=settings.prefer)  # fmt: skip
-
-
-def save_checked(folder: RunFolder, study: Study, fitted: Fitted) -> Loaded:
-    """Save, read back into a freshly built network, and compare: only then does it count as saved."""
-    save_model(folder.path / "model", fitted.finished)
-    loaded = load_model(folder.path / "model", trust_code=True, device=study.compute.device)
-    loaded = replace(loaded, compute=study.compute)
-    same_outputs(study, fitted, loaded)
-    return loaded
-
-
-def open_seal(
-    settings: Settings, study: Study, plan: Plan, fitted: dict[str, Fitted], loaded: Loaded, sealed: Pictures
-) -> dict[str, FloatArray]:
-    """Probabilities on the sealed part: of the saved model, and (--evaluate-all) of all others, baseline too."""
-    verdict = loaded.recipe["strategy"]
-    tests = {verdict: predict_pictures(loaded, sealed)}
-    for name in fitted:
-        if name != verdict:
-            tests[name] = predict_pictures(replace(loaded, model=fitted[name].finished.model), sealed)
-    if settings.evaluate_all and any(row.recipe.solver == "baseline" for row in plan.rows):
-        tests["baseline"] = predict_baseline(study, sealed)
-    return tests
 
 
 def fit(data: str | Path, model: str, *, emit: Emit = silent, **options: Any) -> Run:
