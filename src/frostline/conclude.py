@@ -15,7 +15,7 @@ from frostline.race.plan import Plan
 from frostline.race.race import RaceResult, block_sizes, standings
 from frostline.race.verdict import decide
 from frostline.recipe.settings import Settings
-from frostline.train.refit import Fitted, refit
+from frostline.train.refit import Fitted, Found, refit
 from frostline.train.sealed import predict_baseline, same_outputs
 from frostline.train.study import Study
 
@@ -49,7 +49,8 @@ def conclude(
 
 
 def refit_row(study: Study, plan: Plan, race: RaceResult, name: str) -> Fitted:
-    return refit(study, plan.row(name).recipe, rate=race.rates.get(name), steps=race.steps(name))
+    found = Found(rate=race.rates.get(name), steps=race.steps(name), mix=race.mix(name))
+    return refit(study, plan.row(name).recipe, found)
 
 
 def judge(settings: Settings, plan: Plan, race: RaceResult, dataset: Dataset) -> Verdict:

@@ -8,7 +8,7 @@ recipes x rates x blocks -> trials -> outcomes -> evidence -> verdict -> refit -
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,20 +32,16 @@ from frostline.models.network import Network, NetworkOptions
 from frostline.models.sources import load_network
 from frostline.race.plan import Plan, Scale, make_plan
 from frostline.race.race import run_race, standings
-from frostline.recipe.catalogue import auto_strategies, make_recipe
-from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings, settings_from
 from frostline.report.compose import Evidence, plan_event
 from frostline.report.write import Journal, RunWriter
+from frostline.train.choose import Chosen, check_applicable, choose_recipes
 from frostline.train.prepare import (
     all_views,
-    check_applicable,
     feature_widths,
     make_study,
     make_trunk,
     map_network,
-    require_some,
-    skip_reasons,
     want_features,
 )
 from frostline.train.study import Study
@@ -82,12 +78,13 @@ def run(settings: Settings, emit: Emit = silent) -> Run:
         blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed)
     with journal.phase("map the network"):
         model, stages = map_network(network)
-        recipes, skipped = choose_recipes(settings, network, stages.stages)
-        check_applicable(settings, recipes, model)
+        chosen = choose_recipes(settings, network, stages, dataset.classes)
+        check_applicable(settings, chosen.recipes, model)
         trunk = make_trunk(settings, network, model, stages, len(dataset.development))
     study = make_study(settings, dataset, pictures, network, trunk, open_store(settings.store))
-    plan = plan_race(settings, study, blocks, recipes, skipped)
-    want_features(study, recipes)
+    study = replace(study, class_map=chosen.class_map)
+    plan = plan_race(settings, study, blocks, chosen)
+    want_features(study, chosen.recipes)
 
     folder = open_run(out, settings.identity(), inputs=input_hash(study), resume=settings.resume)
     journal.attach(folder)
@@ -126,33 +123,19 @@ def read_network(settings: Settings) -> Network:
 def input_hash(study: Study) -> str:
     """What a run reads and computes with: an interrupted one can only go on over the same."""
     samples = [(s.id, s.sha256, s.part, s.label) for s in study.dataset.samples]
-    return hash_values(study.trunk.fingerprint, asdict(study.compute), VERSION, samples)
+    groups = study.class_map.groups if study.class_map else ()
+    return hash_values(study.trunk.fingerprint, asdict(study.compute), VERSION, samples, groups)
 
 
-def choose_recipes(settings: Settings, network: Network, stages: Any) -> tuple[list[Recipe], dict[str, str]]:
-    """The recipes of `--strategies`, and those that this network can't run, with the reason."""
-    names: list[str] = []
-    for name in settings.strategies:
-        names += auto_strategies(stages) if name == "auto" else [name]
-    recipes = [make_recipe(name, stages, settings.batchnorm) for name in dict.fromkeys(names)]
-    if len({r.name for r in recipes}) < len(recipes):
-        twice = next(r.name for i, r in enumerate(recipes) if r.name in {x.name for x in recipes[:i]})
-        raise RecipeError(f"--strategies names {twice} twice (a stage's name and its number).", "Name it once.")
-    reasons = {name: reason for name, reason in skip_reasons(network, stages).items() if name in names}
-    kept = [r for r in recipes if r.name not in reasons]
-    require_some(kept, reasons)
-    return kept, reasons
-
-
-def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], recipes: list[Recipe],
-              skipped: dict[str, str]) -> Plan:  # fmt: skip
+def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chosen: Chosen) -> Plan:
     """The trials to run: a function of data and network alone."""
-    alone = len(recipes) == 1 and settings.blocks is None
+    alone = len(chosen.recipes) == 1 and settings.blocks is None
     inner_of = study.development if alone else blocks[0].train
     scale = Scale(
         stages=study.trunk.stages.stages,
         widths=feature_widths(study.trunk.stages),
         classes=study.classes,
+        source_classes=study.trunk.stages.head.out_features,
         batch_size=study.batch_size,
         epochs=study.epochs,
         solved_views=len(study.solved_views()),
@@ -160,9 +143,9 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], recip
     )
     inner = inner_split(study.dataset, inner_of, fraction=TUNING_FRACTION, seed=study.seed, block=0)
     empty = Plan(
-        skipped=skipped, blocks=blocks, inner=inner, development=len(study.development), scale=scale, alone=alone
+        skipped=chosen.skipped, blocks=blocks, inner=inner, development=len(study.development), scale=scale, alone=alone
     )
-    return make_plan(empty, recipes, lr=settings.lr)
+    return make_plan(empty, chosen.recipes, lr=settings.lr)
 
 
 def compute_features(study: Study, plan: Plan, meter: Meter) -> None:

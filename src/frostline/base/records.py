@@ -77,6 +77,14 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassMap:
+    """Which outputs of the network's own head mean which class of the data: `groups[c]` are those of class c."""
+
+    source: tuple[str, ...]  # names of all outputs
+    groups: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditCount:
     """What the proof counted (DESIGN 4.9)."""
 
@@ -128,6 +136,7 @@ class Outcome:
     operations: float  # counted floating-point operations of this trial
     curve: tuple[CurvePoint, ...] = ()
     audit: AuditCount = AuditCount()
+    mix: float | None = None  # of an interpolated strategy: its place between solved head (0) and end of training (1)
     error: str | None = None
 
     @property

@@ -18,15 +18,16 @@ from frostline.base.version import VERSION
 from frostline.bundle import trust
 from frostline.data.preprocess import Preprocess
 from frostline.models.cuts import Cut
-from frostline.models.heads import CutNetwork, HeadSite, new_head
+from frostline.models.heads import HeadSite
 from frostline.models.network import Network, NetworkOptions
+from frostline.models.new_heads import CutNetwork, HeadForm, new_head
 from frostline.models.sources import load_network
 from frostline.models.split import Split
 from frostline.recipe.recipe import Recipe
 
-FORMAT = 1
+FORMAT = 2
 NOTE: dict[str, type | tuple[type, ...]] = {  # what recipe.json has to hold
-    "source": dict, "head": dict, "cut": (dict, type(None)), "compute": dict, "tensors": list,
+    "source": dict, "head": dict, "head_form": dict, "cut": (dict, type(None)), "compute": dict, "tensors": list,
 }  # fmt: skip
 SOURCE = ("spec", "model_args", "code_sha256", "self_loading")
 CODE = "code.py"
@@ -38,6 +39,7 @@ class Finished:
 
     model: nn.Module
     recipe: Recipe
+    form: HeadForm
     rate: float | None
     network: Network
     head: HeadSite
@@ -91,6 +93,7 @@ def _recipe_note(finished: Finished) -> dict[str, Any]:
             "self_loading": network.self_loading,
         },
         "head": asdict(finished.head),
+        "head_form": finished.form.to_json(),
         "cut": cut_note(finished.cut) if finished.cut else None,
         "compute": {
             "precision": finished.compute.precision,
@@ -128,11 +131,11 @@ def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") 
     note, classes, preprocess = _read_notes(folder)
     network = _rebuild(folder, note, preprocess, trust_code=trust_code)
     model = network.build(0)
-    head = HeadSite(**note["head"])
-    new_head(model, head, len(classes))
+    head, form = HeadSite(**note["head"]), HeadForm.from_json(note["head_form"])
+    new_head(model, head, len(classes), form)
     if note["cut"]:
         cut = cut_from(note["cut"])
-        model = CutNetwork(Split(model, cut, input_specs=()), len(classes))
+        model = CutNetwork(Split(model, cut, input_specs=()), len(classes), form)
     _fill(model, folder / "model.safetensors", set(note["tensors"]))
     compute = _compute(note["compute"], device)
     return Loaded(

@@ -43,6 +43,14 @@ Mean = Annotated[str | None, _option(NETWORK, "--mean", "Mean of pixels (0 to 1)
 Std = Annotated[str | None, _option(NETWORK, "--std", "Deviation of pixels: one number or one a channel.", "S")]
 Size = Annotated[int | None, _option(NETWORK, "--size", "Side of the pictures that the network reads, in pixels.", "N")]
 
+SourceClasses = Annotated[
+    Path | None, _option(NETWORK, "--source-classes", "Names of the network's own classes, one a line.", "FILE")
+]
+LabelMap = Annotated[
+    Path | None,
+    _option(NETWORK, "--label-map", "Your classes to the network's, JSON; equal names need none.", "FILE"),
+]
+
 LabelsPerClass = Annotated[int | None, _option(DATA, "--labels-per-class", "Use only so many labels a class.", "N")]
 MinPerClass = Annotated[int | None, _option(DATA, "--min-per-class", "Leave out classes with fewer pictures.", "N")]
 PoolValidation = Annotated[
@@ -52,6 +60,14 @@ Blocks = Annotated[int | None, _option(DATA, "--blocks", "Number of paired split
 
 Strategies = Annotated[
     str, _option(COMPARISON, "--strategies", "auto, or names with commas between (frostline strategies).", "a,b,c")
+]
+Head = Annotated[str, _option(COMPARISON, "--head", "New head: a linear layer, or a hidden layer too.", "linear|mlp")]
+Metric = Annotated[
+    str,
+    _option(COMPARISON, "--metric", "What is compared.", "accuracy|balanced-accuracy|f1-macro|log-loss"),
+]
+ClassWeights = Annotated[
+    bool, _flag(TRAINING, "--class-weights", "Rare classes weigh as much as frequent ones in training.")
 ]
 Margin = Annotated[
     float, _option(COMPARISON, "--margin", "Accuracy given away for a cheaper strategy; 0.01 is one point.", "X")
@@ -65,6 +81,10 @@ Seed = Annotated[int, _option(COMPARISON, "--seed", "Seed of the study: splits, 
 
 Epochs = Annotated[int | None, _option(TRAINING, "--epochs", "Exactly so many; else a plateau ends training.", "N")]
 Lr = Annotated[float | None, _option(TRAINING, "--lr", "One learning rate for all; by default each is tuned.", "X")]
+LayerDecay = Annotated[
+    float | None,
+    _option(TRAINING, "--layer-decay", "Layer-wise rate decay: each stage learns so much slower than the next.", "X"),
+]
 BatchSize = Annotated[int | None, _option(TRAINING, "--batch-size", "Samples a step.", "N")]
 Augment = Annotated[
     str | None, _option(TRAINING, "--augment", "Variation of training pictures.", "none|light|standard")

@@ -25,7 +25,7 @@ from frostline.data.decode import Pictures
 from frostline.data.preprocess import Preprocess, to_input
 from frostline.data.views import Policy, make_views
 from frostline.features.store import Array, Store, canonical
-from frostline.models.heads import pool
+from frostline.models.new_heads import pool
 from frostline.models.split import taps
 from frostline.models.stages import StageMap
 

@@ -1,4 +1,4 @@
-"""The network's own head, new heads, and what a probe reads from an activation."""
+"""Finding the network's own head, and the class scores in what a network returns."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-import torch
 from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
 from frostline.models.recorder import Recording, record, tensors_of
-from frostline.models.split import Split
 
 HINT = "Give a network that ends in an nn.Linear (or a 1x1 nn.Conv2d) and returns its output as it is."
 RESHAPES = ("view", "reshape", "squeeze", "flatten", "clone", "alias", "detach", "select", "_to_copy", "slice")
@@ -106,74 +104,3 @@ def flat_logits(output: Any) -> Tensor:
 def head_of(model: nn.Module, *example_inputs: Tensor) -> HeadSite:
     """:func:`find_head` with a run of its own."""
     return find_head(record(model, example_inputs))
-
-
-class ExactLinear(nn.Linear):
-    """A linear layer that keeps its own precision under autocast: a head is cheap, and it decides the probabilities."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        with torch.autocast(input.device.type, enabled=False):
-            return super().forward(input.to(self.weight.dtype))
-
-
-class ExactConv2d(nn.Conv2d):
-    """The same for a head that is a 1x1 convolution."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        with torch.autocast(input.device.type, enabled=False):
-            return super().forward(input.to(self.weight.dtype))
-
-
-def new_head(module: nn.Module, site: HeadSite, classes: int) -> nn.Module:
-    """Put a zero head of `classes` outputs in the place of the network's own; returns the new layer.
-
-    Zero weights and bias (Kolesnikov et al., "Big Transfer", ECCV 2020, section 3.3): the first step starts from
-    equal class probabilities without the luck of a draw, so strategies stay paired.
-    """
-    old = module.get_submodule(site.path)
-    reference = next(old.parameters())
-    head: nn.Module
-    if site.kind == "linear":
-        head = ExactLinear(site.in_features, classes, device="meta", dtype=reference.dtype)
-    else:
-        head = ExactConv2d(site.in_features, classes, 1, device="meta", dtype=reference.dtype)
-    head = head.to_empty(device=reference.device).train(old.training)
-    with torch.no_grad():
-        for parameter in head.parameters():
-            parameter.zero_()
-    owner, _, name = site.path.rpartition(".")
-    setattr(module.get_submodule(owner), name, head)
-    return head
-
-
-def pool(activation: Tensor, *, channel_axis: int) -> Tensor:
-    """Features (N, D) of an activation: the mean over every axis but the samples' and the channels'.
-
-    (N, D) comes as it is; (N, T, D) is averaged over tokens, (N, C, H, W) and (N, H, W, C) over places.
-    `channel_axis` is the one that the cut recorded.
-    """
-    axes = [axis for axis in range(1, activation.ndim) if axis != channel_axis % activation.ndim]
-    return activation.mean(axes) if axes else activation
-
-
-class CutNetwork(nn.Module):
-    """A network that ends after a stage: a linear head reads the pooled activation. Shares the base module."""
-
-    def __init__(self, split: Split, classes: int) -> None:
-        super().__init__()
-        self.base = split.model
-        self.split = split
-        reference = next(split.model.parameters())
-        self.in_features = split.cut.shape[split.cut.channel_axis]
-        head = ExactLinear(self.in_features, classes, device="meta", dtype=reference.dtype)
-        self.head = head.to_empty(device=reference.device)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-
-    def features(self, *inputs: Tensor) -> Tensor:
-        """Pooled features (N, D) at the cut."""
-        return pool(self.split.prefix(*inputs).float(), channel_axis=self.split.cut.channel_axis)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Class scores (N, classes)."""
-        return cast(Tensor, self.head(self.features(*inputs)))

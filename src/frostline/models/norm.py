@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from frostline.models.new_heads import CutNetwork
 from frostline.models.stages import StageMap
 from frostline.recipe.recipe import Part
 
@@ -32,6 +33,10 @@ def set_training(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], h
     A container is in training mode where any part that runs within it is.
     """
     by_stage = (*parts, head)
+    if isinstance(model, CutNetwork):  # what is left of the network is only read
+        model.eval().requires_grad_(False)
+        model.head.train(head.trained).requires_grad_(head.trained)
+        return
     for name, module in model.named_modules():
         module.training = _trains(name, module, stage_map, by_stage)
     trained = trained_parameters(model, stage_map, parts, head)
@@ -70,6 +75,8 @@ def _batchnorm_prefixes(model: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:
 def trained_parameters(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], head: Part) -> dict[str, int]:
     """Names of the parameters that this phase trains, each with its stage (S + 1: the head)."""
     by_stage = (*parts, head)
+    if isinstance(model, CutNetwork):
+        return {f"head.{name}": len(by_stage) for name, _ in model.head.named_parameters() if head.trained}
     affine = {
         f"{prefix}.{own}" if prefix else own
         for prefix, module in _batchnorm_prefixes(model)
@@ -90,6 +97,8 @@ def moving_buffers(model: nn.Module, stage_map: StageMap, parts: Sequence[Part],
     other modules of trained stages keep (InstanceNorm statistics, the vectors of spectral norm)."""
     by_stage = (*parts, head)
     moving: dict[str, int] = {}
+    if isinstance(model, CutNetwork):
+        return moving
     for prefix, module in model.named_modules():
         owner = prefix.partition(".parametrizations")[0]  # what parametrises a tensor goes with the tensor's module
         stages = _module_stages(owner, stage_map)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from frostline.base.records import StageInfo
-from frostline.recipe.recipe import Recipe
+from frostline.recipe.recipe import Recipe, hidden_width
 
 BACKWARD = 2.0  # a backward pass costs about two forward passes (gradients of inputs and of weights)
 EXPECTED_STEPS = 150  # what a found length is counted as before it is known
@@ -35,7 +35,7 @@ def moving_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workloa
     """What one training run adds to features that are already there: its moving stages, forward and backward."""
     if recipe.solver == "baseline":
         return 2.0 * 1024 * work.rows**2  # the kernel matrix of 32 x 32 pixels
-    if recipe.solver == "solved":
+    if recipe.solver in ("solved", "untrained"):
         return 0.0  # a linear solve on pooled features vanishes beside any forward pass
     return (1 + BACKWARD) * forward(stages, recipe.frozen_stages, recipe.keep) * work.steps * work.batch_size
 
@@ -46,9 +46,17 @@ def training_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workl
     return once + moving_operations(recipe, stages, work)
 
 
+def head_parameters(recipe: Recipe, features: int, classes: int, source_classes: int) -> int:
+    """Parameters of the recipe's head; a mapped one keeps the `source_classes` outputs of the network's own."""
+    if recipe.head_kind == "mlp":
+        hidden = hidden_width(features)
+        return hidden * (features + 1) + classes * (hidden + 1)
+    return (source_classes if recipe.head_kind == "mapped" else classes) * (features + 1)
+
+
 def trained_parameters(recipe: Recipe, stages: Sequence[StageInfo], head_parameters: int) -> int:
     """Parameters that some phase moves, the head's among them (BatchNorm policies aside)."""
-    if recipe.solver == "baseline":
+    if recipe.solver in ("baseline", "untrained"):
         return 0
     total = head_parameters
     for index, stage in enumerate(stages[: recipe.keep]):

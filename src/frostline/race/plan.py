@@ -12,6 +12,7 @@ from frostline.race.cost import (
     EXPECTED_STEPS,
     Workload,
     forward,
+    head_parameters,
     inference_operations,
     moving_operations,
     trained_parameters,
@@ -28,6 +29,7 @@ class Scale:
     stages: Sequence[StageInfo]
     widths: Sequence[int]  # pooled features after each stage
     classes: int
+    source_classes: int  # outputs of the network's own head
     batch_size: int
     epochs: int | None
     solved_views: int
@@ -109,7 +111,8 @@ def _row(plan: Plan, recipe: Recipe) -> PlanRow:
     ]
     total = sum(plan.trial_operations(t) for t in trials)
     keep = recipe.keep
-    head = plan.scale.classes * (plan.scale.widths[keep - 1] + 1) if keep else 0
+    width = plan.scale.widths[keep - 1] if keep else 0
+    head = head_parameters(recipe, width, plan.scale.classes, plan.scale.source_classes)
     return PlanRow(recipe=recipe, rates=rates, trials=len(trials), operations=total, cost=plan.use_cost(recipe),
                    trained_parameters=trained_parameters(recipe, plan.scale.stages, head))  # fmt: skip
 

@@ -36,6 +36,11 @@ class RaceResult:
         ]
         return int(np.median([o.steps for o in done])) if done and done[0].steps else None
 
+    def mix(self, name: str) -> float | None:
+        """Median mix over the blocks of an interpolated strategy."""
+        found = [o.mix for o in self.of(name) if o.ok and o.mix is not None]
+        return float(np.median(found)) if found else None
+
 
 def run_race(plan: Plan, run: Run, *, labels: IntArray, margin: float, emit: Emit) -> RaceResult:
     """Run the plan. `run` may yield outcomes in any order; the result doesn't depend on it."""

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from frostline.base.errors import RecipeError, nearest
 from frostline.base.records import StageInfo
-from frostline.recipe.recipe import BatchNorm, Origin, Part, Phase, Recipe
+from frostline.recipe.recipe import BatchNorm, HeadKind, Origin, Part, Phase, Recipe
 
 HEAD_FACTOR = 10.0  # a new head learns ten times as fast as pre-trained stages (notes/methods.md section 4)
 WEIGHT_DECAY = 1e-4
+LOW_RATES, PART_RATES, SCRATCH_RATES = (3e-5, 1e-4, 3e-4), (1e-4, 3e-4, 1e-3), (3e-4, 1e-3, 3e-3)
+PULL, HEAD_PULL = 0.1, 0.01  # alpha and beta of L2-SP (Li et al. 2018, section 5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the user may change about every strategy that it applies to; None is the strategy's own default."""
+
+    batchnorm: BatchNorm | None = None
+    head: HeadKind = "linear"
+    layer_decay: float | None = None
+
+
+Stages = Sequence[StageInfo]
+Build = Callable[[Stages, int, Choices], Recipe]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,57 +36,102 @@ class Strategy:
     name: str  # with '@K' where a stage belongs to it
     happens: str
     called: str
-    build: Callable[[Sequence[StageInfo], int, BatchNorm | None], Recipe]
+    build: Build
 
 
-def _recipe(name: str, kind: str, stages: Sequence[StageInfo], *, keep: int, origin: Origin, phase: Phase,
-            head_origin: Origin = "new", rates: tuple[float, ...] = ()) -> Recipe:  # fmt: skip
-    return Recipe(name=name, kind=kind, origins=(origin,) * len(stages), head_origin=head_origin, keep=keep,
-                  phases=(phase,), rates=rates)  # fmt: skip
+def _recipe(name: str, stages: Stages, *phases: Phase, keep: int | None = None, origin: Origin = "pretrained",
+            rates: tuple[float, ...] = ()) -> Recipe:  # fmt: skip
+    return Recipe(name=name, kind=name.partition("@")[0], origins=(origin,) * len(stages), head_origin="new",
+                  keep=len(stages) if keep is None else keep, phases=phases, rates=rates)  # fmt: skip
 
 
 def _frozen(count: int) -> tuple[Part, ...]:
     return (Part(trained=False),) * count
 
 
-def _baseline(stages: Sequence[StageInfo], _k: int, _bn: BatchNorm | None) -> Recipe:
+def _solved(stages: Stages) -> Phase:
+    return Phase(name="head", solver="solved", stages=_frozen(len(stages)), head=Part(trained=True))
+
+
+def _tuned(stages: Stages, frozen: int, choices: Choices, *, head_factor: float = HEAD_FACTOR,
+           decay: float = WEIGHT_DECAY) -> Phase:  # fmt: skip
+    """Stages beyond `frozen` trained. Layer-wise decay d gives stage s of S the factor d^(S + 1 - s): the head is
+    layer S + 1 (Clark et al. 2020, ELECTRA; as in BEiT and timm)."""
+    count = len(stages)
+    moving = tuple(
+        Part(
+            trained=True,
+            lr_factor=(choices.layer_decay or 1.0) ** (count + 1 - stage),
+            weight_decay=decay,
+            batchnorm=choices.batchnorm or "frozen",
+        )
+        for stage in range(frozen + 1, count + 1)
+    )
+    head = Part(trained=True, lr_factor=head_factor, weight_decay=decay)
+    return Phase(name="train", solver="stepped", stages=_frozen(frozen) + moving, head=head)
+
+
+def _baseline(stages: Stages, _k: int, _choices: Choices) -> Recipe:
     phase = Phase(name="fit", solver="baseline", stages=_frozen(len(stages)), head=Part(trained=True))
-    return _recipe("baseline", "baseline", stages, keep=0, origin="new", phase=phase)
+    return _recipe("baseline", stages, phase, keep=0, origin="new")
 
 
-def _probe(stages: Sequence[StageInfo], k: int, _bn: BatchNorm | None) -> Recipe:
-    phase = Phase(name="head", solver="solved", stages=_frozen(len(stages)), head=Part(trained=True))
-    name = "probe" if k == 0 else f"probe@{k}"
-    return _recipe(name, "probe", stages, keep=k or len(stages), origin="pretrained", phase=phase)
+def _as_is(stages: Stages, _k: int, _choices: Choices) -> Recipe:
+    phase = Phase(name="map", solver="untrained", stages=_frozen(len(stages)), head=Part(trained=False))
+    return replace(_recipe("as-is", stages, phase), head_origin="pretrained", head_kind="mapped")
 
 
-def _tuned(stages: Sequence[StageInfo], frozen: int, policy: BatchNorm | None) -> Phase:
-    moving = Part(trained=True, weight_decay=WEIGHT_DECAY, batchnorm=policy or "frozen")
-    return Phase(name="train", solver="stepped", stages=_frozen(frozen) + (moving,) * (len(stages) - frozen),
-                 head=Part(trained=True, lr_factor=HEAD_FACTOR, weight_decay=WEIGHT_DECAY))  # fmt: skip
+def _probe(stages: Stages, k: int, choices: Choices) -> Recipe:
+    name, keep = ("probe" if k == 0 else f"probe@{k}"), k or len(stages)
+    if choices.head == "linear":
+        return _recipe(name, stages, _solved(stages), keep=keep)
+    head = Part(trained=True, lr_factor=HEAD_FACTOR, weight_decay=WEIGHT_DECAY)
+    phase = Phase(name="head", solver="stepped", stages=_frozen(len(stages)), head=head)
+    return replace(_recipe(name, stages, phase, keep=keep, rates=PART_RATES), head_kind=choices.head)
 
 
-def _freeze(stages: Sequence[StageInfo], k: int, policy: BatchNorm | None) -> Recipe:
-    return _recipe(f"freeze@{k}", "freeze", stages, keep=len(stages), origin="pretrained",
-                   phase=_tuned(stages, k, policy), rates=(1e-4, 3e-4, 1e-3))  # fmt: skip
+def _freeze(stages: Stages, k: int, choices: Choices) -> Recipe:
+    made = _recipe(f"freeze@{k}", stages, _tuned(stages, k, choices), rates=PART_RATES)
+    return replace(made, head_kind=choices.head)
 
 
-def _finetune(stages: Sequence[StageInfo], _k: int, policy: BatchNorm | None) -> Recipe:
-    return _recipe("finetune", "finetune", stages, keep=len(stages), origin="pretrained",
-                   phase=_tuned(stages, 0, policy), rates=(3e-5, 1e-4, 3e-4))  # fmt: skip
+def _finetune(stages: Stages, _k: int, choices: Choices) -> Recipe:
+    made = _recipe("finetune", stages, _tuned(stages, 0, choices), rates=LOW_RATES)
+    return replace(made, head_kind=choices.head)
 
 
-def _scratch(stages: Sequence[StageInfo], _k: int, _policy: BatchNorm | None) -> Recipe:
+def _continue(stages: Stages, _k: int, choices: Choices) -> Recipe:
+    made = _recipe("continue", stages, _tuned(stages, 0, choices, head_factor=1.0), rates=LOW_RATES)
+    return replace(made, head_origin="pretrained", head_kind="mapped")
+
+
+def _lp_ft(stages: Stages, _k: int, choices: Choices) -> Recipe:
+    if choices.head != "linear":
+        raise RecipeError(f"--head {choices.head} doesn't apply to lp-ft and wise-ft: they begin with a solved linear "
+                          "head.", "Leave these strategies out, or --head.")  # fmt: skip
+    # the head is no longer new when it is trained, so it learns like the rest
+    return _recipe("lp-ft", stages, _solved(stages), _tuned(stages, 0, choices, head_factor=1.0), rates=LOW_RATES)
+
+
+def _wise_ft(stages: Stages, k: int, choices: Choices) -> Recipe:
+    return replace(_lp_ft(stages, k, choices), name="wise-ft", kind="wise-ft", interpolated=True)
+
+
+def _l2sp(stages: Stages, _k: int, choices: Choices) -> Recipe:
+    pulled = replace(_tuned(stages, 0, choices, decay=0.0), pull=PULL, head_pull=HEAD_PULL)
+    return replace(_recipe("l2sp", stages, pulled, rates=LOW_RATES), head_kind=choices.head)
+
+
+def _scratch(stages: Stages, _k: int, choices: Choices) -> Recipe:
     # a policy speaks of pre-trained statistics; untrained ones have to be learnt whatever it says
     moving = Part(trained=True, weight_decay=WEIGHT_DECAY, batchnorm="all")
     phase = Phase(name="train", solver="stepped", stages=(moving,) * len(stages),
                   head=Part(trained=True, weight_decay=WEIGHT_DECAY))  # fmt: skip
-    return _recipe("scratch", "scratch", stages, keep=len(stages), origin="reinitialised", phase=phase,
-                   head_origin="new", rates=(3e-4, 1e-3, 3e-3))  # fmt: skip
+    made = _recipe("scratch", stages, phase, origin="reinitialised", rates=SCRATCH_RATES)
+    return replace(made, head_kind=choices.head)
 
 
-def _entry(name: str, happens: str, called: str,
-           build: Callable[[Sequence[StageInfo], int, BatchNorm | None], Recipe]) -> Strategy:  # fmt: skip
+def _entry(name: str, happens: str, called: str, build: Build) -> Strategy:
     return Strategy(name=name, happens=happens, called=called, build=build)
 
 
@@ -79,7 +139,9 @@ CATALOGUE: dict[str, Strategy] = {
     s.name: s
     for s in (
         _entry("baseline", "no network at all: 32 x 32 grey pixels with an RBF-SVM", "do I need a network?", _baseline),
-        _entry("probe", "all frozen, only a new head is trained (solved)",
+        _entry("as-is", "nothing is trained; the network's own classes are mapped to yours",
+               "using a ready-made pre-trained model", _as_is),
+        _entry("probe", "all frozen, only a new head is trained (solved; --head mlp: stepped)",
                'linear probe; feature extraction; "transfer learning, last layer only"', _probe),
         _entry("probe@K", "cut after stage K, later stages thrown away, new head on K's features",
                "cutting the last layer(s) and adding new ones", _probe),
@@ -87,17 +149,23 @@ CATALOGUE: dict[str, Strategy] = {
                "partial fine-tuning", _freeze),
         _entry("finetune", "new head, every layer trained at its low tuned rate", "(full) fine-tuning; re-training",
                _finetune),
+        _entry("lp-ft", "probe, then every layer trained from there", "linear probing then fine-tuning", _lp_ft),
+        _entry("continue", "nothing re-initialised, head included (its classes mapped to yours), all trained",
+               "continued training", _continue),
         _entry("scratch", "every weight re-initialised, all trained on the target data", "training from scratch",
                _scratch),
+        _entry("wise-ft", "weights on the line from probe to lp-ft, the mix chosen on inner validation rows",
+               "weight-space ensembling (WiSE-FT)", _wise_ft),
+        _entry("l2sp", "finetune with a pull towards the pre-trained values", "L2-SP", _l2sp),
     )
 }  # fmt: skip
 
 
-def make_recipe(name: str, stages: Sequence[StageInfo], batchnorm: BatchNorm | None = None) -> Recipe:
+def make_recipe(name: str, stages: Stages, choices: Choices = Choices()) -> Recipe:
     """The recipe of a strategy as the user wrote it: `probe`, `freeze@4`, `freeze@blocks.2` (a stage's name wins).
 
-    Raises RecipeError for an unknown strategy (naming the nearest), a missing or unknown stage, or a stage that
-    can't be cut.
+    Raises RecipeError for an unknown strategy (naming the nearest), a missing or unknown stage, a stage that can't be
+    cut, or a choice that the strategy can't follow.
     """
     base, at, where = name.partition("@")
     key = f"{base}@K" if at else base
@@ -106,7 +174,7 @@ def make_recipe(name: str, stages: Sequence[StageInfo], batchnorm: BatchNorm | N
             raise RecipeError(_stage_needed(base, at), "Stages: frostline stages SPEC.")
         raise RecipeError(f"Unknown strategy {name!r}.", nearest(name, CATALOGUE))
     k = find_stage(where, stages, strategy=base) if at else 0
-    return CATALOGUE[key].build(stages, k, batchnorm)
+    return CATALOGUE[key].build(stages, k, choices)
 
 
 def _stage_needed(base: str, at: str) -> str:
@@ -128,11 +196,16 @@ def find_stage(where: str, stages: Sequence[StageInfo], *, strategy: str) -> int
     return stage.index
 
 
-def auto_strategies(stages: Sequence[StageInfo]) -> tuple[str, ...]:
-    """Names of a default comparison: both ends of the question and up to three depths between, spread evenly."""
+def auto_strategies(stages: Stages, choices: Choices = Choices(), *, mapped: bool = False) -> tuple[str, ...]:
+    """Names of a default comparison: both ends of the question and up to three depths between, spread evenly.
+
+    `mapped`: the network's own classes map to those of the data, so nothing needs to be re-initialised.
+    """
     depths = spread([s.index for s in stages if s.cuttable and s.index < len(stages)], 3)
-    return ("baseline", "probe", *(f"probe@{k}" for k in reversed(depths)),
-            *(f"freeze@{k}" for k in reversed(depths)), "finetune", "scratch")  # fmt: skip
+    as_is, continued = (("as-is",), ("continue",)) if mapped else ((), ())
+    probed = () if choices.head != "linear" else ("lp-ft",)
+    return ("baseline", *as_is, "probe", *(f"probe@{k}" for k in reversed(depths)),
+            *(f"freeze@{k}" for k in reversed(depths)), "finetune", *probed, *continued, "scratch")  # fmt: skip
 
 
 def spread(indices: Sequence[int], count: int) -> list[int]:

@@ -12,10 +12,19 @@ from frostline.base.errors import RecipeError, nearest
 
 Origin = Literal["pretrained", "reinitialised", "new"]
 BatchNorm = Literal["frozen", "statistics", "affine", "all"]
-Solver = Literal["solved", "stepped", "baseline"]
+Solver = Literal["solved", "stepped", "baseline", "untrained"]
+HeadKind = Literal["linear", "mlp", "mapped"]
 Optimiser = Literal["adamw", "sgd"]
 
 BATCHNORM_POLICIES: tuple[BatchNorm, ...] = get_args(BatchNorm)
+
+
+HIDDEN = 512  # widest hidden layer of an MLP head; never wider than the features that it reads
+
+
+def hidden_width(features: int) -> int:
+    """Units in the hidden layer of an MLP head on so many features."""
+    return min(HIDDEN, features)
 
 
 def batchnorm_policy(text: str) -> BatchNorm:
@@ -57,14 +66,17 @@ class Phase:
     head: Part
     optimiser: Optimiser = "adamw"
     label_smoothing: float = 0.0
+    pull: float = 0.0  # towards the values before training, on trained stages; on a new head towards zero: `head_pull`
+    head_pull: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A named strategy made exact for one stage map.
 
-    `origins[i]` is where the weights of stage i + 1 come from. `keep` is the number of stages that stay in the
-    network: later ones are thrown away and the new head reads the pooled output of stage `keep`.
+    Of several phases all but the last are solved. `origins[i]` is where the weights of stage i + 1 come from. `keep`
+    is the number of stages that stay in the network: later ones are thrown away and the new head reads the pooled
+    output of stage `keep`.
     """
 
     name: str
@@ -74,6 +86,8 @@ class Recipe:
     keep: int
     phases: tuple[Phase, ...]
     rates: tuple[float, ...] = field(default=())  # candidate learning rates of stepped phases, low to high
+    head_kind: HeadKind = "linear"  # 'mapped': the network's own head, its classes mapped to those of the data
+    interpolated: bool = False  # the result lies on the line from the solved head to the end of training
 
     @property
     def frozen_stages(self) -> int:
@@ -88,6 +102,11 @@ class Recipe:
     @property
     def solver(self) -> Solver:
         return self.phases[-1].solver
+
+    @property
+    def solves_head(self) -> bool:
+        """Some phase solves a linear head on pooled features of stage `keep`."""
+        return any(phase.solver == "solved" for phase in self.phases)
 
     @property
     def cut_short(self) -> bool:

@@ -13,6 +13,8 @@ from frostline.recipe.recipe import BatchNorm, batchnorm_policy
 Augment = Literal["none", "light", "standard"]
 Prefer = Literal["cheapest", "accuracy"]
 Precision = Literal["auto", "fp32", "bf16"]
+Head = Literal["linear", "mlp"]
+Metric = Literal["accuracy", "balanced-accuracy", "f1-macro", "log-loss"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +31,13 @@ class Settings:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     size: int | None = None
+    source_classes: Path | None = None
+    label_map: Path | None = None
     out: Path | None = None
     strategies: tuple[str, ...] = ("auto",)
+    head: Head = "linear"
+    metric: Metric = "accuracy"
+    class_weights: bool = False
     batchnorm: BatchNorm | None = None
     labels_per_class: int | None = None
     min_per_class: int | None = None
@@ -38,6 +45,7 @@ class Settings:
     blocks: int | None = None
     epochs: int | None = None
     lr: float | None = None
+    layer_decay: float | None = None  # factor on the rate from a stage to the one before it
     batch_size: int | None = None
     augment: Augment | None = None
     margin: float = 0.01  # accuracy that the user gives away for a cheaper strategy
@@ -68,6 +76,8 @@ class Settings:
                 raise RecipeError(f"{option(name)} {getattr(self, name)!r} is not a number.", "Give one such as 0.01.")
         if self.lr is not None and not 0 < self.lr < float("inf"):
             raise RecipeError(f"--lr {self.lr:g} is not a learning rate.", "Give a number above 0, such as 1e-4.")
+        if self.layer_decay is not None and not (_is_number(self.layer_decay) and 0 < self.layer_decay <= 1):
+            raise RecipeError(f"--layer-decay {self.layer_decay!r} is not above 0 and at most 1.", "0.75 is usual.")
         if not 0 <= self.margin < 1:
             raise RecipeError(f"--margin {self.margin:g} is not between 0 and 1.", "0.01 is one point of accuracy.")
         if type(self.seed) is not int:
@@ -80,7 +90,8 @@ class Settings:
             raise RecipeError("--strategies is empty.", "Give names with commas between, or auto.")
         if self.batchnorm is not None:
             batchnorm_policy(self.batchnorm)
-        for name, words in (("augment", Augment), ("prefer", Prefer), ("precision", Precision)):
+        for name, words in (("augment", Augment), ("prefer", Prefer), ("precision", Precision),
+                            ("head", Head), ("metric", Metric)):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value not in get_args(words):
                 raise RecipeError(f"{option(name)} {value!r} is not known.", nearest(str(value), get_args(words)))
@@ -126,7 +137,8 @@ def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
 
 
 _CONVERT: dict[str, Callable[[Any], Any]] = {
-    "out": Path, "weights": str, "store": str, "strategies": _names, "mean": _numbers, "std": _numbers
+    "out": Path, "source_classes": Path, "label_map": Path,
+    "weights": str, "store": str, "strategies": _names, "mean": _numbers, "std": _numbers
 }  # fmt: skip
 
 

@@ -33,12 +33,15 @@ class Promise:
     moving: frozenset[str]  # running statistics that another BatchNorm policy than 'frozen' lets move
 
 
+NOTHING_MOVES = Promise(frozenset(), frozenset())
+
+
 def promise(model: nn.Module, stages: StageMap, recipe: Recipe) -> Promise:
     """What the recipe's phases may move in this network."""
     trained: set[str] = set()
     moving: set[str] = set()
     if recipe.solver != "stepped":  # a solved head is put in at the end; the network itself is only read
-        return Promise(frozenset(), frozenset())
+        return NOTHING_MOVES
     for phase in recipe.phases:
         trained |= set(trained_parameters(model, stages, phase.stages, phase.head))
         moving |= set(moving_buffers(model, stages, phase.stages, phase.head))
@@ -50,7 +53,7 @@ def solved_audit(trunk: Trunk, recipe: Recipe) -> AuditCount:
     stages = trunk.stages
     place = {**stages.parameter_stage, **stages.buffer_stage}
     kept = {n: h for n, h in trunk.hashes.items() if not stages.head.owns(n) and place.get(n, 0) <= recipe.keep}
-    counted = audit(kept, snapshot(trunk.model), Promise(frozenset(), frozenset()))
+    counted = audit(kept, snapshot(trunk.model), NOTHING_MOVES)
     return counted + AuditCount(trained_tensors=SOLVED_TENSORS, trained_changed=SOLVED_TENSORS)
 
 
@@ -59,7 +62,8 @@ def start_hashes(trunk: Trunk, recipe: Recipe, model: nn.Module) -> dict[str, st
     own = snapshot(model)
     if "pretrained" not in recipe.origins:
         return own
-    return own | {n: h for n, h in trunk.hashes.items() if n in own and not trunk.stages.head.owns(n)}
+    kept = recipe.head_origin == "pretrained"
+    return own | {n: h for n, h in trunk.hashes.items() if n in own and (kept or not trunk.stages.head.owns(n))}
 
 
 def audit(before: Mapping[str, str], after: Mapping[str, str], promised: Promise,

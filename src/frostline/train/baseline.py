@@ -27,7 +27,8 @@ def grey_pixels(pictures: Tensor) -> FloatArray:
     return np.concatenate(parts)
 
 
-def fit_predict(train: FloatArray, labels: IntArray, rows: FloatArray, classes: int) -> FloatArray:
+def fit_predict(train: FloatArray, labels: IntArray, rows: FloatArray, classes: int, *,
+                weigh: bool = False) -> FloatArray:  # fmt: skip
     """Probabilities (N, classes) of `rows`, by Platt's sigmoid on cross-validated decision values where every class
     has two samples; else a softmax of the decision values."""
     from sklearn.calibration import CalibratedClassifierCV
@@ -39,7 +40,8 @@ def fit_predict(train: FloatArray, labels: IntArray, rows: FloatArray, classes: 
     if len(present) == 1:
         result[:, present[0]] = 1.0
         return result
-    machine = SVC(C=PENALTY, gamma="scale", decision_function_shape="ovr")
+    machine = SVC(C=PENALTY, gamma="scale", decision_function_shape="ovr",
+                  class_weight="balanced" if weigh else None)  # fmt: skip
     folds = int(min(3, counts.min()))
     if folds >= 2:
         fitted = CalibratedClassifierCV(machine, method="sigmoid", ensemble=False, cv=StratifiedKFold(folds)).fit(

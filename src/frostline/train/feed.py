@@ -16,6 +16,7 @@ from frostline.features.extract import pad
 from frostline.features.store import canonical
 from frostline.models.guard import exact
 from frostline.models.heads import flat_logits
+from frostline.models.new_heads import CutNetwork
 from frostline.models.split import Split
 from frostline.train.study import Study
 
@@ -34,10 +35,11 @@ def reader(study: Study, model: nn.Module, frozen: int) -> Reader:
     """A reader of `model` whose first `frozen` stages don't move."""
     if frozen == 0:
         return Reader(study.features.inputs, lambda inputs: flat_logits(model(inputs)))
-    split = study.trunk.stages.split(model, frozen)
+    cut = model if isinstance(model, CutNetwork) else None
+    split = cut.split if cut else study.trunk.stages.split(model, frozen)
 
     def forward(activation: Tensor) -> Tensor:
-        return flat_logits(split.suffix(activation))
+        return flat_logits(cut.head(cut.pooled(activation)) if cut else split.suffix(activation))
 
     if study.features.stored(frozen):
         return Reader(lambda rows, view: study.features.activations(frozen, rows, view), forward)

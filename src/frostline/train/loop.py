@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from frostline.base.device import autocast
@@ -19,6 +19,7 @@ from frostline.recipe.recipe import Phase
 from frostline.stats.metrics import log_loss
 from frostline.train.depthwise import fast_gradients
 from frostline.train.feed import Reader, predict
+from frostline.train.pull import Anchor, anchors_of, pull_back
 from frostline.train.schedule import HOLD, MAX_HOLD, MAX_STEPS, MIN_HOLD, OPEN, Length, Plateau, still_improving
 from frostline.train.study import Study
 
@@ -54,6 +55,8 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job) -> Progres
     set_training(model, study.trunk.stages, parts, head)
     names = trained_parameters(model, study.trunk.stages, parts, head)
     optimiser = make_optimiser(study, model, names, job)
+    anchors = anchors_of(model, names, job.phase)
+    stepper = Stepper(study, read, job, optimiser, anchors, _class_weights(study, job))
     rates = [group["lr"] for group in optimiser.param_groups]
     done, plateau, length = Progressed(), Plateau(), job.length
     device = study.compute.device
@@ -65,7 +68,7 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job) -> Progres
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
             _seed_step(derive_seed(study.seed, "step", job.block, done.steps), device)
-            loss = _step(study, read, optimiser, job, batch, epoch)
+            loss = stepper.step(batch, epoch)
             if done.steps == 0:
                 done.no_gradient = tuple(n for n, p in model.named_parameters() if n in names and p.grad is None)
             done.steps += 1
@@ -84,6 +87,11 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job) -> Progres
     return done
 
 
+def _class_weights(study: Study, job: Job) -> Tensor | None:
+    weights = study.class_weights(job.rows)
+    return None if weights is None else torch.from_numpy(weights).float().to(study.compute.device)
+
+
 def _seed_step(seed: int, device: str) -> None:
     """Seed the (forked) global generator of the device, which dropout draws from; torch.manual_seed costs far more."""
     torch.default_generator.manual_seed(seed)
@@ -99,16 +107,30 @@ def _found(done: Progressed, flat: bool) -> Length | None:
     return Length(min(MAX_STEPS, math.ceil(done.steps / HOLD)), HOLD)
 
 
-def _step(study: Study, read: Reader, optimiser: torch.optim.Optimizer, job: Job, batch: IntArray, epoch: int) -> float:
-    inputs = read.feed(study.positions(batch), study.training_view(epoch, len(job.rows)))
-    targets = study.targets(batch).to(study.compute.device)
-    with autocast(study.compute), fast_gradients(study.compute):
-        logits = read.forward(inputs)
-    loss = F.cross_entropy(logits.float(), targets, label_smoothing=job.phase.label_smoothing)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
-    return float(loss.detach())
+@dataclass(frozen=True)
+class Stepper:
+    """All that one step needs."""
+
+    study: Study
+    read: Reader
+    job: Job
+    optimiser: torch.optim.Optimizer
+    anchors: Sequence[Anchor]
+    class_weights: Tensor | None  # (C,), on the device
+
+    def step(self, batch: IntArray, epoch: int) -> float:
+        study, device = self.study, self.study.compute.device
+        inputs = self.read.feed(study.positions(batch), study.training_view(epoch, len(self.job.rows)))
+        targets = study.targets(batch).to(device)
+        with autocast(study.compute), fast_gradients(study.compute):
+            logits = self.read.forward(inputs)
+        loss = F.cross_entropy(logits.float(), targets, weight=self.class_weights,
+                               label_smoothing=self.job.phase.label_smoothing)  # fmt: skip
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        pull_back(self.anchors)
+        self.optimiser.step()
+        return float(loss.detach())
 
 
 def _read_curve(study: Study, model: nn.Module, read: Reader, job: Job, done: Progressed, plateau: Plateau) -> bool:

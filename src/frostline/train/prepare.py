@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from frostline.base.device import apply_threads, choose_compute, place
-from frostline.base.errors import ModelError, RecipeError
 from frostline.base.hashing import hash_values
-from frostline.base.records import Dataset, StageInfo
+from frostline.base.records import Dataset
 from frostline.data.decode import Pictures
 from frostline.data.views import augment_policy
 from frostline.features.extract import Features, Trunk, ViewSource
@@ -78,6 +77,7 @@ def make_study(settings: Settings, dataset: Dataset, pictures: Pictures, network
         epochs=settings.epochs,
         augmented=not policy.still,
         seed=settings.seed,
+        weigh_classes=settings.class_weights,
     )
 
 
@@ -89,7 +89,7 @@ def feature_widths(stages: StageMap) -> list[int]:
 def want_features(study: Study, recipes: Sequence[Recipe]) -> None:
     """Tell the features which cuts the recipes will ask for, so that one pass fills them all."""
     raw = [r.frozen_stages for r in recipes if r.solver == "stepped" and r.frozen_stages]
-    pooled = [r.keep for r in recipes if r.solver == "solved"]
+    pooled = [r.keep for r in recipes if r.solves_head]
     solved_views = {0, *study.solved_views()}
     study.features.want(raw=raw, pooled=pooled, views=len(study.stepped_views()), pooled_views=sorted(solved_views))
 
@@ -97,41 +97,6 @@ def want_features(study: Study, recipes: Sequence[Recipe]) -> None:
 def all_views(study: Study, recipes: Sequence[Recipe]) -> tuple[int, ...]:
     """The evaluation view, and every training view that some recipe will read."""
     views = {0}
-    views |= set(study.solved_views()) if any(r.solver == "solved" for r in recipes) else set()
+    views |= set(study.solved_views()) if any(r.solves_head for r in recipes) else set()
     views |= set(study.stepped_views()) if any(r.solver == "stepped" for r in recipes) else set()
     return tuple(sorted(views))
-
-
-def check_applicable(settings: Settings, recipes: Sequence[Recipe], model: nn.Module) -> None:
-    """Refuse options that would change nothing."""
-    if all(r.solver == "baseline" for r in recipes):
-        raise RecipeError(
-            "baseline is never the verdict, so it can't run alone.", "Add another strategy, such as probe."
-        )
-    stepped = any(r.solver == "stepped" for r in recipes)
-    names = ", ".join(r.name for r in recipes)
-    if settings.lr is not None and not stepped:
-        raise RecipeError(
-            f"--lr doesn't apply: {names} takes no steps.", "Leave it out, or add finetune to --strategies."
-        )
-    if settings.batchnorm is not None:
-        if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
-            raise RecipeError("--batchnorm doesn't apply: the network has no BatchNorm.", "Leave it out.")
-        if not stepped:
-            raise RecipeError(f"--batchnorm doesn't apply: {names} trains no stage.", "Leave it out.")
-
-
-def skip_reasons(network: Network, stages: Sequence[StageInfo]) -> dict[str, str]:
-    """Strategies that this network can't take part in."""
-    reasons = {}
-    if network.self_loading:
-        reasons["scratch"] = "the network's code loads weights by itself, so there is no untrained form of it"
-    if not stages[-1].cuttable:
-        reasons["probe"] = f"the network can't be cut before its head: {stages[-1].why_not}"
-    return reasons
-
-
-def require_some(recipes: Sequence[Recipe], skipped: dict[str, str]) -> None:
-    if not recipes:
-        name, reason = next(iter(skipped.items()))
-        raise ModelError(f"{name} can't run: {reason}.", "Choose other --strategies.")

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
-from frostline.base.device import place
 from frostline.base.errors import TrialError
 from frostline.base.records import AuditCount, CurvePoint
 from frostline.bundle.saved import Finished
-from frostline.models.heads import CutNetwork, new_head
 from frostline.recipe.recipe import Recipe
-from frostline.train.audit import solved_audit
+from frostline.train.audit import NOTHING_MOVES, audit, snapshot, solved_audit
 from frostline.train.ledger import make_ledger
+from frostline.train.mix import mixed, put_solution
 from frostline.train.schedule import HOLD, MIN_STEPS, Length
 from frostline.train.solve import LinearHead
 from frostline.train.study import Study
-from frostline.train.trial import Training, solve_head, train_stepped
+from frostline.train.trial import Training, solve_head, start_network, train_stepped
 
 REFIT = -1  # stands for a block in seeds
 
@@ -38,11 +35,23 @@ class Fitted:
     epochs: float | None = None
     curve: tuple[CurvePoint, ...] = ()
     undertrained: bool = False
+    mix: float | None = None
 
 
-def refit(study: Study, recipe: Recipe, *, rate: float | None, steps: int | None) -> Fitted:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What tuning and blocks found for a recipe: its rate, and the medians of steps and mix."""
+
+    rate: float | None = None
+    steps: int | None = None
+    mix: float | None = None
+
+
+def refit(study: Study, recipe: Recipe, found: Found) -> Fitted:
     """Train on every development row. Raises TrialError when the result is no better than guessing (divergence)."""
-    return _refit_solved(study, recipe) if recipe.solver == "solved" else _refit_stepped(study, recipe, rate, steps)
+    if recipe.solver == "untrained":
+        return _refit_untrained(study, recipe)
+    return _refit_solved(study, recipe) if recipe.solver == "solved" else _refit_stepped(study, recipe, found)
 
 
 def _refit_solved(study: Study, recipe: Recipe) -> Fitted:
@@ -57,23 +66,23 @@ def _refit_solved(study: Study, recipe: Recipe) -> Fitted:
 
 def headed(study: Study, recipe: Recipe, head: LinearHead | None) -> nn.Module:
     """The pre-trained network, cut where the recipe says, with this head (zeros for None)."""
-    model = copy.deepcopy(study.trunk.model)
-    site = study.trunk.stages.head
-    layer = new_head(model, site, study.classes)
-    if recipe.cut_short:
-        model = CutNetwork(study.trunk.stages.split(model, recipe.keep), study.classes)
-        layer = model.head
+    model = start_network(study, recipe, REFIT)
     if head is not None:
-        with torch.no_grad():
-            weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-            weight.copy_(torch.from_numpy(head.weight).reshape(weight.shape))
-            bias.copy_(torch.from_numpy(head.bias))
-    return place(model, study.compute).eval()
+        put_solution(model, study, head)
+    return model.eval()
 
 
-def _refit_stepped(study: Study, recipe: Recipe, rate: float | None, steps: int | None) -> Fitted:
+def _refit_untrained(study: Study, recipe: Recipe) -> Fitted:
+    final = start_network(study, recipe, REFIT).eval()
+    ledger = make_ledger(final, final, study.trunk.stages, recipe, None)
+    counted = audit(study.trunk.hashes, snapshot(final), NOTHING_MOVES)
+    return Fitted(finished=_finished(study, recipe, final, None, ledger), ledger=ledger, audit=counted)
+
+
+def _refit_stepped(study: Study, recipe: Recipe, found: Found) -> Fitted:
+    rate = found.rate
     assert rate is not None
-    length = Length(steps or MIN_STEPS, HOLD) if study.epochs is None else None
+    length = Length(found.steps or MIN_STEPS, HOLD) if study.epochs is None else None
     how = Training(rate=rate, rows=study.development, block=REFIT, length=length, keep_start=True)
     trained = train_stepped(study, recipe, how)
     last = trained.done.losses[-max(1, len(trained.done.losses) // 5) :]
@@ -82,16 +91,21 @@ def _refit_stepped(study: Study, recipe: Recipe, rate: float | None, steps: int 
         raise TrialError(f"{recipe.name} diverged in the refit: training loss {loss:.3f}, guessing gives "
                          f"{math.log(study.classes):.3f}.", "Give a lower --lr.")  # fmt: skip
     assert trained.before is not None
-    ledger = make_ledger(trained.before, trained.model, study.trunk.stages, recipe, rate)
+    final, mix = trained.model, None
+    if trained.solved is not None:
+        mix = 0.5 if found.mix is None else found.mix
+        final = mixed(trained.solved, final, mix)
+    ledger = make_ledger(trained.before, final, study.trunk.stages, recipe, rate)
     done = trained.done
     return Fitted(
-        finished=_finished(study, recipe, trained.model.eval(), rate, ledger),
+        finished=_finished(study, recipe, final.eval(), rate, ledger),
         ledger=ledger,
         audit=trained.audit,
         steps=done.steps,
         epochs=done.steps / study.steps_per_epoch(len(study.development)),
         curve=tuple(done.curve),
         undertrained=done.undertrained,
+        mix=mix,
     )
 
 
@@ -102,6 +116,7 @@ def _finished(
     return Finished(
         model=model,
         recipe=recipe,
+        form=study.head_form(recipe),
         rate=rate,
         network=study.network,
         head=stages.head,

@@ -38,4 +38,5 @@ def predict_baseline(study: Study, sealed: Pictures) -> FloatArray:
     views = make_views(sealed, [""] * len(sealed), preprocess, augment_policy("none", preprocess), seed=0,
                        view=EVALUATION_VIEW, threads=study.compute.threads)  # fmt: skip
     labels = study.dataset.labels[study.development]
-    return baseline.fit_predict(train, labels, baseline.grey_pixels(torch.from_numpy(views)), study.classes)
+    return baseline.fit_predict(train, labels, baseline.grey_pixels(torch.from_numpy(views)), study.classes,
+                                weigh=study.weigh_classes)  # fmt: skip

@@ -53,36 +53,41 @@ def softmax(logits: FloatArray) -> FloatArray:
     return np.asarray(exp / exp.sum(axis=1, keepdims=True))
 
 
-def solve_path(features: FloatMatrix, labels: IntArray, classes: int,
-               path: Sequence[float] = L2_PATH) -> list[LinearHead]:  # fmt: skip
+def solve_path(features: FloatMatrix, labels: IntArray, classes: int, path: Sequence[float] = L2_PATH, *,
+               class_weights: FloatArray | None = None) -> list[LinearHead]:  # fmt: skip
     """One head per penalty, each started from the one before.
 
     Args:
         features: (N, D) float32.
         labels: (N,) in 0..classes-1.
         path: penalties, best from strong to weak.
+        class_weights: (C,), by which the loss of each class's samples is multiplied; their mean over samples is 1.
     """
     from threadpoolctl import threadpool_limits
 
     scale = _Scale.of(features)
     x = scale.apply(features)
     theta = np.zeros((classes, x.shape[1] + 1))
+    weights = None if class_weights is None else class_weights[labels]
     heads = []
     # one BLAS thread: on these small products more threads cost up to ninety times the time where cores are shared
     with threadpool_limits(1, user_api="blas"):
         for l2 in path:
-            theta = _minimise(x, labels, theta, l2)
+            theta = _minimise(x, labels, theta, l2, weights)
             weight = theta[:, :-1] / scale.deviation
             heads.append(LinearHead(weight, theta[:, -1] - weight @ scale.mean.astype(np.float64), l2))
     return heads
 
 
-def solve(features: FloatMatrix, labels: IntArray, classes: int, l2: float) -> LinearHead:
+def solve(features: FloatMatrix, labels: IntArray, classes: int, l2: float, *,
+          class_weights: FloatArray | None = None) -> LinearHead:  # fmt: skip
     """The head for one penalty, reached along the path so that the answer doesn't depend on where it is asked."""
-    return solve_path(features, labels, classes, [*(p for p in L2_PATH if p > l2), l2])[-1]
+    path = [*(p for p in L2_PATH if p > l2), l2]
+    return solve_path(features, labels, classes, path, class_weights=class_weights)[-1]
 
 
-def _minimise(x: FloatMatrix, labels: IntArray, start: FloatArray, l2: float) -> FloatArray:
+def _minimise(x: FloatMatrix, labels: IntArray, start: FloatArray, l2: float,
+              weights: FloatArray | None) -> FloatArray:  # fmt: skip
     from scipy.optimize import minimize
 
     n, _ = x.shape
@@ -95,10 +100,12 @@ def _minimise(x: FloatMatrix, labels: IntArray, start: FloatArray, l2: float) ->
         logits -= logits.max(axis=1, keepdims=True)
         exp = np.exp(logits)
         total = exp.sum(axis=1)
-        loss = float(np.mean(np.log(total) - logits[rows, labels])) + 0.5 * l2 * float(np.sum(theta[:, :-1] ** 2))
+        losses = np.log(total) - logits[rows, labels]
+        mean = float(np.mean(losses if weights is None else weights * losses))
+        loss = mean + 0.5 * l2 * float(np.sum(theta[:, :-1] ** 2))
         exp /= total[:, None]
         exp[rows, labels] -= 1.0
-        residual = exp / n
+        residual = exp / n if weights is None else exp * (weights / n)[:, None]
         gradient = np.empty(shape)
         gradient[:, :-1] = (residual.T.astype(np.float32) @ x).astype(np.float64) + l2 * theta[:, :-1]
         gradient[:, -1] = residual.sum(axis=0)

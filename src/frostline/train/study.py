@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from frostline.base.device import Compute
-from frostline.base.records import Dataset, IntArray
+from frostline.base.records import ClassMap, Dataset, FloatArray, IntArray
 from frostline.data.views import number_of_views, view_of_epoch
 from frostline.features.extract import Features, Trunk
 from frostline.models.network import Network
+from frostline.models.new_heads import HeadForm
+from frostline.recipe.recipe import Recipe
 from frostline.train.schedule import MAX_STEPS
 
 SOLVED_VIEWS = 6  # augmented views that a solved head is fitted on (DESIGN 4.2)
@@ -35,6 +37,13 @@ class Study:
     epochs: int | None  # None: the length is found
     augmented: bool  # False: every view equals view 0
     seed: int
+    weigh_classes: bool = False
+    class_map: ClassMap | None = None  # of the network's own classes to those of the data, where there is one
+
+    def head_form(self, recipe: Recipe) -> HeadForm:
+        """What stands in the head's place under a recipe."""
+        groups = self.class_map.groups if recipe.head_kind == "mapped" and self.class_map else ()
+        return HeadForm(kind=recipe.head_kind, groups=groups)
 
     @property
     def compute(self) -> Compute:
@@ -54,6 +63,15 @@ class Study:
 
     def targets(self, rows: Sequence[int] | IntArray) -> Tensor:
         return torch.from_numpy(self.dataset.labels[np.asarray(rows, dtype=np.int64)])
+
+    def class_weights(self, rows: Sequence[int] | IntArray) -> FloatArray | None:
+        """Weight of each class, (C,), by which rare ones count as much as frequent ones: N / (C n_c), as
+        scikit-learn's 'balanced'; None where all samples count alike. A class without rows gets 0."""
+        if not self.weigh_classes:
+            return None
+        counts = np.bincount(self.dataset.labels[np.asarray(rows, dtype=np.int64)], minlength=self.classes)
+        there = counts > 0
+        return np.where(there, counts.sum() / (there.sum() * np.maximum(counts, 1)), 0.0)
 
     def steps_per_epoch(self, rows: int) -> int:
         """Optimiser steps in one epoch; a last batch of a single sample is left out (BatchNorm can't train on it)."""

@@ -15,13 +15,14 @@ from frostline.base.errors import DataError, TrialError
 from frostline.base.records import AuditCount, CurvePoint, FloatArray, IntArray, Outcome
 from frostline.base.seeds import derive_seed
 from frostline.data.split import inner_folds, inner_split
-from frostline.models.heads import new_head
+from frostline.models.new_heads import CutNetwork, new_head
 from frostline.recipe.recipe import Recipe, Trial
 from frostline.stats.metrics import accuracy, log_loss
 from frostline.train import baseline
-from frostline.train.audit import audit, promise, snapshot, solved_audit, start_hashes
+from frostline.train.audit import NOTHING_MOVES, audit, promise, snapshot, solved_audit, start_hashes
 from frostline.train.feed import EVALUATION_VIEW, predict, reader
 from frostline.train.loop import Job, Progressed, run_phase
+from frostline.train.mix import choose_mix, put_solution
 from frostline.train.schedule import Length
 from frostline.train.solve import L2_PATH, LinearHead, softmax, solve, solve_path
 from frostline.train.study import Study
@@ -40,6 +41,7 @@ class Result:
     epochs: float = 0.0
     undertrained: bool = False
     l2: float | None = None
+    mix: float | None = None
     curve: tuple[CurvePoint, ...] = ()
     audit: AuditCount = field(default_factory=AuditCount)
 
@@ -71,6 +73,7 @@ def run_trial(study: Study, trial: Trial) -> Outcome:
         operations=0.0,  # the engine counts them
         curve=result.curve,
         audit=result.audit,
+        mix=result.mix,
         error=error,
     )
 
@@ -81,7 +84,14 @@ def _run_baseline(study: Study, trial: Trial) -> Result:
         for part in (trial.train, trial.validation)
     )
     labels = study.dataset.labels[np.asarray(trial.train, dtype=np.int64)]
-    return Result(probabilities=baseline.fit_predict(train, labels, rows, study.classes))
+    return Result(probabilities=baseline.fit_predict(train, labels, rows, study.classes, weigh=study.weigh_classes))
+
+
+def _run_untrained(study: Study, trial: Trial) -> Result:
+    model = start_network(study, trial.recipe, trial.block).eval()
+    read = reader(study, model, trial.recipe.frozen_stages)
+    probabilities = predict(study, read, study.positions(trial.validation))
+    return Result(probabilities=probabilities, audit=audit(study.trunk.hashes, snapshot(model), NOTHING_MOVES))
 
 
 def _run_solved(study: Study, trial: Trial) -> Result:
@@ -104,14 +114,15 @@ def solve_head(study: Study, recipe: Recipe, rows: IntArray, *, block: int) -> L
     losses = [_path_losses(study, recipe.keep, train, held) for train, held in folds if len(held)]
     chosen = int(np.argmin(np.mean(losses, axis=0))) if losses else len(L2_PATH) // 2
     x, y = training_set(study, recipe.keep, rows)
-    return solve(x, y, study.classes, L2_PATH[chosen])
+    return solve(x, y, study.classes, L2_PATH[chosen], class_weights=study.class_weights(rows))
 
 
 def _path_losses(study: Study, stage: int, train: IntArray, held: IntArray) -> list[float]:
     x, y = training_set(study, stage, train)
     pooled = study.features.pooled(stage, EVALUATION_VIEW).numpy()[study.positions(held).numpy()]
     labels = study.dataset.labels[held]
-    return [log_loss(softmax(head.logits(pooled)), labels) for head in solve_path(x, y, study.classes)]
+    heads = solve_path(x, y, study.classes, class_weights=study.class_weights(train))
+    return [log_loss(softmax(head.logits(pooled)), labels) for head in heads]
 
 
 def training_set(study: Study, stage: int, rows: IntArray) -> tuple[np.ndarray, IntArray]:
@@ -128,17 +139,20 @@ def _run_stepped(study: Study, trial: Trial) -> Result:
     length = Length(trial.steps) if trial.steps else None
     if study.epochs is None and trial.purpose == "tune":
         inner = np.asarray(trial.validation, dtype=np.int64) if length is None else inner
-    elif study.epochs is None:
+    elif study.epochs is None or (trial.recipe.interpolated and trial.purpose == "block"):
         rows, inner = inner_split(study.dataset, rows, fraction=INNER_FRACTION, seed=study.seed, block=trial.block)
     trained = train_stepped(
         study, trial.recipe, Training(rate=trial.rate, rows=rows, inner=inner, block=trial.block, length=length)
     )
+    mix = None
+    if trained.solved is not None and trial.recipe.interpolated and trial.purpose == "block":
+        mix = choose_mix(study, trained, inner)
     trained.model.eval()
     read = reader(study, trained.model, trial.recipe.frozen_stages)
     probabilities = predict(study, read, study.positions(trial.validation))
     done = trained.done
     return Result(probabilities=probabilities, steps=done.steps, epochs=done.steps / study.steps_per_epoch(len(rows)),
-                  undertrained=done.undertrained, curve=tuple(done.curve), audit=trained.audit)  # fmt: skip
+                  undertrained=done.undertrained, mix=mix, curve=tuple(done.curve), audit=trained.audit)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +163,7 @@ class Trained:
     done: Progressed
     audit: AuditCount
     before: nn.Module | None = None
+    solved: nn.Module | None = None  # after the solved phase, where the result is mixed with it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,11 +187,16 @@ def train_stepped(study: Study, recipe: Recipe, how: Training) -> Trained:
         length = Length(study.epochs * study.steps_per_epoch(len(how.rows)))
     read = reader(study, model, recipe.frozen_stages)
     done = Progressed()
+    if recipe.solves_head:
+        put_solution(model, study, solve_head(study, recipe, how.rows, block=how.block))
+    solved = copy.deepcopy(model) if recipe.interpolated else None
     for phase in recipe.phases:
+        if phase.solver == "solved":
+            continue
         job = Job(phase=phase, rate=how.rate, rows=how.rows, inner=how.inner, length=length, block=how.block)
         done = run_phase(study, model, read, job)
     counted = audit(before, snapshot(model), promise(model, study.trunk.stages, recipe), done.no_gradient)
-    return Trained(model=model, done=done, audit=counted, before=start)
+    return Trained(model=model, done=done, audit=counted, before=start, solved=solved)
 
 
 def start_network(study: Study, recipe: Recipe, block: int) -> nn.Module:
@@ -185,8 +205,11 @@ def start_network(study: Study, recipe: Recipe, block: int) -> nn.Module:
         model = study.network.build(derive_seed(study.seed, "initialise", block))
     else:
         model = copy.deepcopy(study.trunk.model)
-    new_head(model, study.trunk.stages.head, study.classes)
+    stages, form, seed = study.trunk.stages, study.head_form(recipe), derive_seed(study.seed, "head", block)
+    new_head(model, stages.head, study.classes, form, seed=seed)
+    if recipe.cut_short:
+        model = CutNetwork(stages.split(model, recipe.keep), study.classes, form, seed=seed)
     return place(model, study.compute)
 
 
-_RUNNERS = {"baseline": _run_baseline, "solved": _run_solved, "stepped": _run_stepped}
+_RUNNERS = {"baseline": _run_baseline, "untrained": _run_untrained, "solved": _run_solved, "stepped": _run_stepped}

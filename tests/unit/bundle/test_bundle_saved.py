@@ -22,8 +22,8 @@ from frostline.bundle import trust
 from frostline.bundle.predict import Bundle, predict_pictures
 from frostline.bundle.saved import Finished, cut_from, cut_note, load_model, named_tensors, save_model
 from frostline.data.decode import Pictures
-from frostline.models.heads import CutNetwork, new_head
 from frostline.models.network import Network, NetworkOptions, example_input, pretrained
+from frostline.models.new_heads import CutNetwork, HeadForm, new_head
 from frostline.models.sources import load_network
 from frostline.models.stages import stage_map
 from frostline.recipe.catalogue import make_recipe
@@ -88,8 +88,8 @@ def finished(made: Network, strategy: str = "finetune") -> Finished:
                 parameter.normal_()
     names = frozenset(named_tensors(model))
     kept = names if cut is None else frozenset(n for n in names if n.startswith(("head.", "base.a.")))
-    return Finished(model=model.eval(), recipe=recipe, rate=1e-3, network=made, head=stages.head, cut=cut,
-                    compute=COMPUTE, classes=["ant", "bee"], tensors=kept)  # fmt: skip
+    return Finished(model=model.eval(), recipe=recipe, form=HeadForm(), rate=1e-3, network=made, head=stages.head,
+                    cut=cut, compute=COMPUTE, classes=["ant", "bee"], tensors=kept)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ KNOWN: dict[str, tuple[Tamper, str]] = {
     "no weights": (gone("model.safetensors"), r"model\.safetensors can't be read"),
     "half a recipe": (cut_short("recipe.json"), "holds a damaged file"),
     "half the weights": (cut_short("model.safetensors"), "can't be read"),
-    "another format": (edited("recipe.json", lambda n: {**n, "format": 2}), "has format 2, this version reads 1"),
+    "another format": (edited("recipe.json", lambda n: {**n, "format": 3}), "has format 3, this version reads 2"),
     "a class more": (edited("classes.json", lambda c: [*c, "cat"]), r"doesn't fit its network \(fc\.bias, fc\.weight"),
     "foreign keys": (weights(lambda t: {**t, "x.weight": torch.zeros(2)}), r"doesn't fit its network \(x\.weight\)"),
     "wrong shapes": (weights(lambda t: {**t, "a.bias": torch.zeros(9)}), r"doesn't fit its network \(a\.bias\)"),
@@ -202,7 +202,7 @@ KNOWN: dict[str, tuple[Tamper, str]] = {
     "an empty head": (edited("recipe.json", lambda n: {**n, "head": None}), "has no usable 'head'"),
     "a source that is a word": (edited("recipe.json", lambda n: {**n, "source": "x"}), "has no usable 'source'"),
     "half a source": (edited("recipe.json", lambda n: {**n, "source": {"spec": "x"}}), r"usable 'source\.model_args'"),
-    "a newer format": (edited("recipe.json", lambda _: {"format": 2}), "has format 2, this version reads 1"),
+    "a newer format": (edited("recipe.json", lambda _: {"format": 3}), "has format 3, this version reads 2"),
     "a recipe that is a list": (edited("recipe.json", lambda _: []), "of another form"),
     "classes that are a word": (edited("classes.json", lambda _: "ab"), "of another form"),
     "foreign preprocessing": (edited("preprocess.json", lambda p: {**p, "crop": "left"}), "crop='left'"),

@@ -34,7 +34,7 @@ def plan(*names: str, alone: bool = False, epochs: int | None = None, lr: float 
          **scale: Any) -> Plan:  # fmt: skip
     """A plan of the named strategies; 40 development rows in 4 blocks, batches of 10."""
     sized = {"batch_size": 10, "solved_views": 6, "stepped_views": epochs or 10, **scale}
-    counted = Scale(stages=STAGES, widths=[4, 8, 16], classes=2, epochs=epochs, **sized)
+    counted = Scale(stages=STAGES, widths=[4, 8, 16], classes=2, source_classes=5, epochs=epochs, **sized)
     inner = (np.arange(1, 21), np.arange(21, 26))
     empty = Plan(skipped={}, blocks=blocks(count), inner=inner, development=ROWS, alone=alone, scale=counted)
     return make_plan(empty, [make_recipe(name, STAGES) for name in names], lr=lr)

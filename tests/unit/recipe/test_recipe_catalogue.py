@@ -6,7 +6,7 @@ import pytest
 
 from frostline.base.errors import RecipeError
 from frostline.base.records import StageInfo
-from frostline.recipe.catalogue import auto_strategies, make_recipe, spread
+from frostline.recipe.catalogue import Choices, auto_strategies, make_recipe, spread
 from frostline.recipe.terms import origin_summary, term
 
 
@@ -44,7 +44,8 @@ def test_a_stage_name_wins_over_a_number() -> None:
 def test_batchnorm_is_frozen_in_fine_tuning_and_free_from_scratch() -> None:
     assert {p.batchnorm for p in make_recipe("finetune", STAGES).phases[0].stages} == {"frozen"}
     assert {p.batchnorm for p in make_recipe("scratch", STAGES).phases[0].stages} == {"all"}
-    assert {p.batchnorm for p in make_recipe("finetune", STAGES, "statistics").phases[0].stages} == {"statistics"}
+    changed = make_recipe("finetune", STAGES, Choices(batchnorm="statistics"))
+    assert {p.batchnorm for p in changed.phases[0].stages} == {"statistics"}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ def plan(alone: bool = False) -> Plan:
         Block(index=k, repeat=k // 2, fold=k % 2, train=rows[rows % 2 != k % 2], validation=rows[rows % 2 == k % 2])
         for k in range(4)
     )
-    scale: Any = Scale(stages=(), widths=[], classes=2, batch_size=10, epochs=None, solved_views=1, stepped_views=1)
+    scale: Any = Scale(stages=(), widths=[], classes=2, source_classes=5, batch_size=10, epochs=None, solved_views=1,
+                       stepped_views=1)  # fmt: skip
     return Plan(skipped={}, blocks=blocks, inner=(rows, rows), development=ROWS, scale=scale, alone=alone)
 
 

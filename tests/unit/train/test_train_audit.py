@@ -15,7 +15,7 @@ from frostline.features import extract
 from frostline.recipe.recipe import Part
 from frostline.train import loop
 from frostline.train.audit import Promise, audit, promise, snapshot
-from frostline.train.refit import refit
+from frostline.train.refit import Found, refit
 from frostline.train.trial import run_trial, start_network
 
 BEFORE = {"stem.weight": "1", "stem.mean": "2", "fc.weight": "3"}
@@ -120,7 +120,7 @@ def test_refit_is_audited_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(loop, "set_training", forgetful)
     with pytest.raises(AuditError):
-        refit(made, trial(made, "finetune").recipe, rate=1e-4, steps=None)
+        refit(made, trial(made, "finetune").recipe, Found(rate=1e-4))
 
 
 def test_a_trunk_that_moves_while_features_are_computed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,6 @@ from train_studies import Net, recipe, study, trial
 
 from frostline.recipe.recipe import Phase
 from frostline.train import loop
-from frostline.train.feed import Reader
 from frostline.train.loop import Job, batches, make_optimiser
 from frostline.train.schedule import MAX_STEPS, Length
 from frostline.train.study import Study
@@ -72,14 +71,14 @@ def test_steps_per_epoch_is_the_number_of_batches(rows: int, size: int) -> None:
 
 def test_all_strategies_meet_the_same_rows_and_views(monkeypatch: pytest.MonkeyPatch) -> None:
     met: dict[str, list[Any]] = {}
-    made, honest = study(14, epochs=3), loop._step
+    made, honest = study(14, epochs=3), loop.Stepper.step
 
-    def noting(study_: Study, read: Reader, optimiser: Any, of: Job, batch: Any, epoch: int) -> float:
-        view = study_.training_view(epoch, len(of.rows))
+    def noting(self: loop.Stepper, batch: Any, epoch: int) -> float:
+        view = self.study.training_view(epoch, len(self.job.rows))
         met.setdefault(name, []).append((batch.tolist(), view, torch.initial_seed()))
-        return honest(study_, read, optimiser, of, batch, epoch)
+        return honest(self, batch, epoch)
 
-    monkeypatch.setattr(loop, "_step", noting)
+    monkeypatch.setattr(loop.Stepper, "step", noting)
     for name in ("freeze@1", "freeze@3", "finetune", "scratch"):
         assert run_trial(made, trial(made, name)).ok
     assert met["freeze@1"] == met["freeze@3"] == met["finetune"] == met["scratch"]
@@ -142,7 +141,7 @@ def test_given_epochs_are_kept_exactly_and_the_curve_ends_at_the_end() -> None:
 
 
 def test_a_loss_that_is_no_number_is_a_failed_trial_with_the_rate_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_step", lambda *_: math.nan)
+    monkeypatch.setattr(loop.Stepper, "step", lambda *_: math.nan)
     made = study()
     outcome = run_trial(made, trial(made, "finetune", rate=0.25))
     assert not outcome.ok
@@ -178,11 +177,11 @@ def test_a_found_length_never_passes_the_longest_one(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(type(made), "steps_per_epoch", lambda _self, _rows: 300)  # as 9,600 rows in batches of 32
     factors: list[float] = []
 
-    def fake(_study: Any, _read: Any, optimiser: Any, *_rest: Any) -> float:
-        factors.append(optimiser.param_groups[0]["lr"])
+    def fake(self: loop.Stepper, *_: Any) -> float:
+        factors.append(self.optimiser.param_groups[0]["lr"])
         return 1.0 / len(factors)  # always improving
 
-    monkeypatch.setattr(loop, "_step", fake)
+    monkeypatch.setattr(loop.Stepper, "step", fake)
     outcome = run_trial(made, trial(made, "freeze@3", rate=1.0))
     assert outcome.steps <= MAX_STEPS
     assert factors[-1] == min(factors)  # the rate has fallen to its end

@@ -18,8 +18,8 @@ from frostline.features import extract
 from frostline.models.heads import flat_logits
 from frostline.recipe.recipe import BatchNorm
 from frostline.recipe.settings import Settings
-from frostline.train.prepare import check_applicable
-from frostline.train.refit import headed, refit
+from frostline.train.choose import check_applicable
+from frostline.train.refit import Found, headed, refit
 from frostline.train.schedule import MIN_STEPS
 from frostline.train.solve import L2_PATH
 from frostline.train.trial import run_trial, solve_head, start_network, training_set
@@ -144,26 +144,26 @@ def test_a_class_absent_from_the_training_rows_gives_no_nan() -> None:
 
 def test_refit_reads_every_development_row_for_the_given_length() -> None:
     made = study(14, epochs=None)
-    fitted = refit(made, trial(made, "freeze@3").recipe, rate=1e-3, steps=30)
+    fitted = refit(made, trial(made, "freeze@3").recipe, Found(rate=1e-3, steps=30))
     assert (fitted.steps, fitted.epochs) == (30, 30 / 4)
     assert fitted.audit.frozen_unchanged == fitted.audit.frozen_tensors > 0
 
 
 def test_refit_without_a_length_takes_the_shortest() -> None:
     made = study(14, epochs=None)
-    assert refit(made, trial(made, "freeze@3").recipe, rate=1e-3, steps=None).steps == MIN_STEPS
+    assert refit(made, trial(made, "freeze@3").recipe, Found(rate=1e-3)).steps == MIN_STEPS
 
 
 def test_refit_that_ends_worse_than_guessing_is_refused() -> None:
     made = study(14, epochs=30)
     with pytest.raises(TrialError, match=rf"diverged .* guessing gives {math.log(2):.3f}"):
-        refit(made, trial(made, "finetune").recipe, rate=100.0, steps=None)
+        refit(made, trial(made, "finetune").recipe, Found(rate=100.0))
 
 
 def rows_of(name: str, made: object = None) -> dict[str, dict[str, object]]:
     made = made or study(14)
     chosen = trial(made, name)  # type: ignore[arg-type]
-    return {row["tensor"]: row for row in refit(made, chosen.recipe, rate=1e-3, steps=None).ledger}  # type: ignore[arg-type]
+    return {row["tensor"]: row for row in refit(made, chosen.recipe, Found(rate=1e-3)).ledger}  # type: ignore[arg-type]
 
 
 def test_ledger_says_what_became_of_each_tensor() -> None:

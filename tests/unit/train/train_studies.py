@@ -17,7 +17,7 @@ from frostline.data.preprocess import Preprocess
 from frostline.features.store import Store
 from frostline.models.network import Network, seeded
 from frostline.models.stages import StageMap
-from frostline.recipe.catalogue import make_recipe
+from frostline.recipe.catalogue import Choices, make_recipe
 from frostline.recipe.recipe import Recipe, Trial
 from frostline.recipe.settings import Settings
 from frostline.train.prepare import make_study, make_trunk, map_network, want_features
@@ -92,7 +92,7 @@ def study(rows: int = 14, *, store: Path | None = None, make: Callable[[], nn.Mo
 
 
 def recipe(made: Study, name: str, batchnorm: Any = None) -> Recipe:
-    return make_recipe(name, made.trunk.stages.stages, batchnorm)
+    return make_recipe(name, made.trunk.stages.stages, Choices(batchnorm=batchnorm))
 
 
 def trial(made: Study, name: str, *, batchnorm: Any = None, rate: float | None = 1e-3, block: int = 0,

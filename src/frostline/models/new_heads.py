@@ -1,0 +1,158 @@
+"""Heads that are put in the place of the network's own, and what a probe reads from an activation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from frostline.models.guard import forked_seed
+from frostline.models.heads import HeadSite
+from frostline.models.split import Split
+from frostline.recipe.recipe import HeadKind, hidden_width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadForm:
+    """What stands in the head's place.
+
+    `linear`: a new layer of zeros. `mlp`: a new layer with ReLU before it. `mapped`: the network's own head, whose
+    outputs `groups[c]` together mean class c.
+    """
+
+    kind: HeadKind = "linear"
+    groups: tuple[tuple[int, ...], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "groups": [list(group) for group in self.groups]}
+
+    @classmethod
+    def from_json(cls, note: Mapping[str, Any]) -> HeadForm:
+        return cls(kind=note["kind"], groups=tuple(tuple(int(i) for i in group) for group in note["groups"]))
+
+
+class ExactLinear(nn.Linear):
+    """A linear layer that keeps its own precision under autocast: a head is cheap, and it decides the probabilities."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.to(self.weight.dtype))
+
+
+class ExactConv2d(nn.Conv2d):
+    """The same for a head that is a 1x1 convolution."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.to(self.weight.dtype))
+
+
+class _Mapped:
+    """Adds the probabilities of the source classes that mean one class: log-sum-exp of their scores along axis 1."""
+
+    class_groups: tuple[tuple[int, ...], ...] = ()
+
+    def merged(self, scores: Tensor) -> Tensor:
+        parts = [scores[:, list(g)].logsumexp(1) if len(g) > 1 else scores[:, g[0]] for g in self.class_groups]
+        return torch.stack(parts, dim=1)
+
+
+class MappedLinear(_Mapped, ExactLinear):
+    """The network's own linear head with its classes mapped; its tensors keep their names."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.merged(super().forward(input))
+
+
+class MappedConv2d(_Mapped, ExactConv2d):
+    """The same for a head that is a 1x1 convolution."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.merged(super().forward(input))
+
+
+def new_head(
+    module: nn.Module, site: HeadSite, classes: int, form: HeadForm = HeadForm(), *, seed: int = 0
+) -> nn.Module:
+    """Put a head of `classes` outputs in the place of the network's own; returns it.
+
+    The last layer of a new head is zero (Kolesnikov et al., "Big Transfer", ECCV 2020, section 3.3): the first step
+    starts from equal class probabilities without the luck of a draw, so strategies stay paired. The hidden layer of an
+    MLP is drawn from `seed`. A mapped head keeps the network's own weights.
+    """
+    old = module.get_submodule(site.path)
+    head = _mapped(old, form) if form.kind == "mapped" else _fresh(old, site, classes, form, seed)
+    head.train(old.training)
+    owner, _, name = site.path.rpartition(".")
+    setattr(module.get_submodule(owner), name, head)
+    return head
+
+
+def _mapped(old: nn.Module, form: HeadForm) -> nn.Module:
+    head: Any
+    if isinstance(old, nn.Linear):
+        head = MappedLinear(old.in_features, old.out_features, bias=old.bias is not None, device="meta")
+    else:
+        conv = cast(nn.Conv2d, old)
+        head = MappedConv2d(conv.in_channels, conv.out_channels, 1, bias=conv.bias is not None, device="meta")
+    head.weight, head.bias, head.class_groups = old.weight, old.bias, form.groups
+    return cast(nn.Module, head)
+
+
+def _fresh(old: nn.Module, site: HeadSite, classes: int, form: HeadForm, seed: int) -> nn.Module:
+    reference = next(old.parameters())
+    kind: type[nn.Module] = ExactLinear if site.kind == "linear" else ExactConv2d
+    extra = () if site.kind == "linear" else (1,)
+
+    def layer(wide: int, out: int, *, zero: bool) -> nn.Module:
+        # built without storage where it becomes zero anyway: the global generator isn't drawn from
+        made = kind(wide, out, *extra, device="meta" if zero else None)
+        if zero:
+            made = made.to_empty(device=reference.device)
+            for parameter in made.parameters():
+                nn.init.zeros_(parameter)
+        return made.to(device=reference.device, dtype=reference.dtype)
+
+    if form.kind == "linear":
+        return layer(site.in_features, classes, zero=True)
+    hidden = hidden_width(site.in_features)
+    with forked_seed(seed):
+        first = layer(site.in_features, hidden, zero=False)
+    return nn.Sequential(first, nn.ReLU(), layer(hidden, classes, zero=True))
+
+
+def pool(activation: Tensor, *, channel_axis: int) -> Tensor:
+    """Features (N, D) of an activation: the mean over every axis but the samples' and the channels'.
+
+    (N, D) comes as it is; (N, T, D) is averaged over tokens, (N, C, H, W) and (N, H, W, C) over places.
+    `channel_axis` is the one that the cut recorded.
+    """
+    axes = [axis for axis in range(1, activation.ndim) if axis != channel_axis % activation.ndim]
+    return activation.mean(axes) if axes else activation
+
+
+class CutNetwork(nn.Module):
+    """A network that ends after a stage: a new head reads the pooled activation. Shares the base module."""
+
+    def __init__(self, split: Split, classes: int, form: HeadForm = HeadForm(), *, seed: int = 0) -> None:
+        super().__init__()
+        self.base = split.model
+        self.split = split
+        self.in_features = split.cut.shape[split.cut.channel_axis]
+        site = HeadSite(path="head", kind="linear", in_features=self.in_features, out_features=classes)
+        self.head = _fresh(split.model, site, classes, form, seed)
+
+    def features(self, *inputs: Tensor) -> Tensor:
+        """Pooled features (N, D) at the cut."""
+        return self.pooled(self.split.prefix(*inputs))
+
+    def pooled(self, activation: Tensor) -> Tensor:
+        """What the head reads of the activation at the cut."""
+        return pool(activation.float(), channel_axis=self.split.cut.channel_axis)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Class scores (N, classes)."""
+        return cast(Tensor, self.head(self.features(*inputs)))
