@@ -11,7 +11,7 @@ from typing import Any
 from frostline.base.errors import DataError, nearest
 from frostline.base.records import ClassMap
 
-MAP_FORM = '''Write JSON, your class to the network's: {"ants": ["ant"], "bees": ["bee", "bee eater"]}.'''
+MAP_FORM = """Write JSON, your class to the network's: {"ants": ["ant"], "bees": ["bee", "bee eater"]}."""
 SHOWN = 4
 
 

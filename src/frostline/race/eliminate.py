@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtri
 
-from frostline.race.verdict import Standing, best_of, compare, complete
-from frostline.stats.paired import mcnemar_exact, sample_variance
+from frostline.race.compare import compare, difference_variance
+from frostline.race.standing import Standing, best_of, complete
+from frostline.stats.paired import mcnemar_exact
 
 ANCHORS = ("probe", "finetune")  # the two ends of the question stay in every comparison
 
@@ -28,10 +29,11 @@ def beyond_doubt(standings: Sequence[Standing], *, looks: int, n_train: float, n
     `level` over all ordered pairs (the leader was chosen by the same data) and all `looks` (times that this is asked
     in one study), and its mean deficit exceeds three margins, what luck explains at that same level (`standard_luck`),
     and, with several blocks, three corrected standard errors, which see a strategy that is erratic on these data.
+    By another metric than accuracy it has to be beyond doubt in both, and log loss, which has no points, drops none.
     Anchors, `baseline`, the leader and strategies that miss a block stay. `n_train`, `n_test`: samples per block.
     """
     running = [s for s in complete(standings) if not s.is_baseline]
-    if looks < 1 or len(running) < 2:
+    if looks < 1 or len(running) < 2 or running[0].metric == "log-loss":
         return {}
     leader = best_of(running)
     raced = sum(not s.is_baseline for s in standings)
@@ -62,7 +64,7 @@ def standard_luck(a: Standing, b: Standing, *, ratio: float) -> float:
     """
     rows = len(np.unique(a.keys[:, 1]))
     overlap = (1 / len(a.blocks) + ratio) / (1 + ratio)
-    return math.sqrt(sample_variance(a.correct, b.correct) / rows + LUCK_OF_ONE_BLOCK**2 * overlap)
+    return math.sqrt(difference_variance(a, b) / rows + LUCK_OF_ONE_BLOCK**2 * overlap)
 
 
 def rows_decided(a: Standing, b: Standing) -> tuple[int, int]:

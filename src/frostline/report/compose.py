@@ -13,13 +13,16 @@ from frostline.base.records import AuditCount, Comparison, Dataset, FloatArray, 
 from frostline.base.seeds import numpy_generator
 from frostline.bundle import record as r
 from frostline.models.network import Network
+from frostline.race.compare import compare_all, score_interval, versus_best
 from frostline.race.plan import Plan, PlanRow
 from frostline.race.race import RaceResult, block_sizes
-from frostline.race.verdict import Standing, compare_all, score_interval, versus_best
+from frostline.race.standing import Standing
 from frostline.recipe.terms import origin_summary, term
+from frostline.stats.contributions import contributions
 from frostline.stats.intervals import bootstrap_interval, wilson
 from frostline.stats.metrics import accuracy, balanced_accuracy, ece, log_loss, per_class
 from frostline.train.refit import Fitted
+from frostline.train.study import Study
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "safetensors", "imagehash")
 
@@ -30,7 +33,8 @@ class Evidence:
 
     plan: Plan
     race: RaceResult
-    standings: Sequence[Standing]
+    standings: Sequence[Standing]  # by the metric of the plan
+    accuracies: Sequence[Standing]  # the same by accuracy
     verdict: Verdict
     margin: float
     fitted: Mapping[str, Fitted]  # strategies that were refitted, the verdict among them
@@ -55,14 +59,24 @@ def data_record(dataset: Dataset) -> r.DataRecord:
     )
 
 
-def model_record(network: Network, plan: Plan, parameters: int) -> r.ModelRecord:
-    """What the source network was, with its stage map."""
+def model_record(network: Network, plan: Plan, study: Study) -> r.ModelRecord:
+    """What the source network was, with its stage map and how its own classes were mapped."""
+    parameters = sum(p.numel() for p in study.trunk.model.parameters())
     stages = [
         r.StageRecord(index=s.index, name=s.name, parameters=s.parameters, cuttable=s.cuttable,
                       output_shape=list(s.output_shape), operations=s.operations, why_not=s.why_not)
         for s in plan.scale.stages
     ]  # fmt: skip
-    return r.ModelRecord(spec=network.spec, weights_sha256=network.weights_sha256, parameters=parameters, stages=stages)
+    return r.ModelRecord(spec=network.spec, weights_sha256=network.weights_sha256, parameters=parameters, stages=stages,
+                         class_map=_class_map(study))  # fmt: skip
+
+
+def _class_map(study: Study) -> dict[str, list[str]] | None:
+    found = study.class_map
+    if found is None:
+        return None
+    return {name: [found.source[i] for i in group]
+            for name, group in zip(study.dataset.classes, found.groups, strict=True)}  # fmt: skip
 
 
 def block_records(plan: Plan) -> list[r.BlockRecord]:
@@ -88,6 +102,7 @@ def pair_comparisons(evidence: Evidence) -> tuple[Comparison, ...]:
 def _strategy(evidence: Evidence, row: PlanRow, pairs: Sequence[Comparison], labels: IntArray) -> r.StrategyRecord:
     name, race = row.recipe.name, evidence.race
     standing = next((s for s in evidence.standings if s.name == name and s.blocks), None)
+    plain = next((s for s in evidence.accuracies if s.name == name and s.blocks), None)
     done, raced = [o for o in race.outcomes if o.strategy == name], [o for o in race.of(name) if o.ok]
     fitted, versus = evidence.fitted.get(name), versus_best(pairs, evidence.verdict.best).get(name)
     n_train, n_test = block_sizes(evidence.plan)
@@ -104,19 +119,32 @@ def _strategy(evidence: Evidence, row: PlanRow, pairs: Sequence[Comparison], lab
             {"rate": o.rate or 0.0, "log_loss": o.log_loss, "accuracy": o.accuracy} for o in race.of(name, "tune")
         ],
         l2=fitted.l2 if fitted else None,
+        mix=fitted.mix if fitted else race.mix(name),
         epochs=fitted.epochs if fitted else (float(np.median([o.epochs for o in raced])) if raced else None),
         steps=fitted.steps if fitted else race.steps(name),
         undertrained=any(o.undertrained for o in raced) or bool(fitted and fitted.undertrained),
-        blocks=[r.BlockScoreRecord(index=b.index, accuracy=b.score, log_loss=b.log_loss) for b in standing.blocks]
-        if standing
+        blocks=[r.BlockScoreRecord(index=b.index, accuracy=b.score, log_loss=b.log_loss) for b in plain.blocks]
+        if plain
         else [],
         seconds=sum(o.seconds for o in done),
-        accuracy=standing.score if standing else None,
-        accuracy_ci=score_interval(standing, n_train=n_train, n_test=n_test) if standing else None,
+        accuracy=plain.score if plain else None,
+        accuracy_ci=score_interval(plain, n_train=n_train, n_test=n_test) if plain else None,
         log_loss=standing.log_loss if standing else None,
+        score=_positive(standing, standing.score) if standing else None,
+        score_ci=_score_ci(standing, n_train=n_train, n_test=n_test) if standing else None,
         versus_best=_versus(evidence, versus) if versus else None,
         test=_score(evidence.tests[name], labels) if name in evidence.tests else None,
     )
+
+
+def _positive(standing: Standing, score: float) -> float:
+    """Log loss is compared by its negative, but told as a positive number of nats."""
+    return 0.0 - score if standing.metric == "log-loss" else score
+
+
+def _score_ci(standing: Standing, *, n_train: float, n_test: float) -> r.Interval:
+    low, high = sorted(_positive(standing, v) for v in score_interval(standing, n_train=n_train, n_test=n_test))
+    return low, high
 
 
 def sample_interval(evidence: Evidence, a: str, b: str) -> r.Interval:
@@ -124,7 +152,7 @@ def sample_interval(evidence: Evidence, a: str, b: str) -> r.Interval:
     low, high = sorted((a, b))  # drawn once for a pair, whichever way round it is asked for
     first, second = (next(s for s in evidence.standings if s.name == name) for name in (low, high))
     _, row = np.unique(first.keys[:, 1], return_inverse=True)
-    differences = np.bincount(row, weights=first.correct - second.correct) / np.bincount(row)
+    differences = np.bincount(row, weights=first.values - second.values) / np.bincount(row)
     found = bootstrap_interval(differences, rng=numpy_generator(0, "sample-interval", low, high))
     return found if a == low else (0.0 - found[1], 0.0 - found[0])  # a bound of 0 stays 0.0, not -0.0
 
@@ -143,8 +171,9 @@ def _score(probabilities: FloatArray, labels: IntArray) -> r.ScoreRecord:
 def _skipped(name: str, reason: str) -> r.StrategyRecord:
     return r.StrategyRecord(
         name=name, term=term(name), origin_summary="", trained_parameters=0, operations=0.0, status="skipped",
-        reason=reason, rate=None, rates_tried=[], l2=None, epochs=None, steps=None, undertrained=False, blocks=[],
-        seconds=0.0, accuracy=None, accuracy_ci=None, log_loss=None, versus_best=None, test=None,
+        reason=reason, rate=None, rates_tried=[], l2=None, mix=None, epochs=None, steps=None, undertrained=False,
+        blocks=[], seconds=0.0, accuracy=None, accuracy_ci=None, log_loss=None, score=None,
+        score_ci=None, versus_best=None, test=None,
     )  # fmt: skip
 
 
@@ -178,6 +207,7 @@ def sealed_record(probabilities: FloatArray, labels: IntArray, classes: Sequence
         accuracy=score.accuracy,
         ci=score.ci,
         balanced_accuracy=balanced_accuracy(probabilities, labels),
+        f1_macro=float(contributions("f1-macro", probabilities, labels).mean()),
         log_loss=log_loss(probabilities, labels),
         ece=ece(probabilities, labels),
         per_class=[

@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 COLUMNS = ("strategy", "accuracy", "95 % interval", "against the best", "trained", "cost (x verdict)", "note")
+WORDS = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss (nats)"}
 
 
 def result_text(result: Mapping[str, Any], width: int = 100) -> str:
     """The verdict, the table of strategies, the sealed test and the proof, as plain lines."""
     verdict, test = result["verdict"], result["test"]
     low, high = test["ci"]
-    data = result["data"]
+    data, metric = result["data"], result["settings"].get("metric", "accuracy")
     unit = next(s["operations"] for s in result["strategies"] if s["name"] == verdict["strategy"])
     parts = [
         _wrap(f"VERDICT  {verdict['reason']}", width),
         "",
-        table(COLUMNS, [_row(s, verdict, unit) for s in _ordered(result["strategies"])]),
+        table(_columns(metric), [_row(s, verdict, unit, metric) for s in _ordered(result["strategies"], metric)]),
         "",
         _wrap(
             f"Sealed test ({data['sealed']}, {test['n']} samples, opened once): {verdict['strategy']} "
@@ -37,30 +38,38 @@ def result_text(result: Mapping[str, Any], width: int = 100) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _ordered(strategies: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return sorted(strategies, key=lambda s: -(s["accuracy"] if s["accuracy"] is not None else -1.0))
+def _columns(metric: str) -> tuple[str, ...]:
+    return (COLUMNS[0], WORDS.get(metric, COLUMNS[1]), *COLUMNS[2:])
 
 
-def _row(s: Mapping[str, Any], verdict: Mapping[str, Any], unit: float) -> tuple[str, ...]:
+def _ordered(strategies: Sequence[Mapping[str, Any]], metric: str) -> list[Mapping[str, Any]]:
+    """Best first; those without a score last."""
+    sign = 1 if metric == "log-loss" else -1
+    return sorted(strategies, key=lambda s: (s["score"] is None, sign * (s["score"] or 0.0)))
+
+
+def _row(s: Mapping[str, Any], verdict: Mapping[str, Any], unit: float, metric: str) -> tuple[str, ...]:
     """Cells of one strategy; `unit` are the verdict's operations, which costs are told in."""
     cost = f"{s['operations'] / unit:.2g}" if unit else ""
     if s["accuracy"] is None:
         accuracy = f"{s['test']['accuracy']:.3f} (test)" if s["test"] else "-"
         why = s["reason"] or _note(s)
         return (_name(s, verdict), accuracy, "", "", f"{s['trained_parameters']:,}", cost, why)
-    low, high = s["accuracy_ci"]
-    versus = "the best" if s["name"] == verdict["best"] else _versus(s["versus_best"])
+    low, high = s["score_ci"]
+    versus = "the best" if s["name"] == verdict["best"] else _versus(s["versus_best"], metric)
     parameters = f"{s['trained_parameters']:,}"
-    return (_name(s, verdict), f"{s['accuracy']:.3f}", f"{low:.3f} - {high:.3f}", versus, parameters, cost, _note(s))
+    return (_name(s, verdict), f"{s['score']:.3f}", f"{low:.3f} - {high:.3f}", versus, parameters, cost, _note(s))
 
 
 def _name(s: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     return f"{s['name']} *" if s["name"] == verdict["strategy"] else str(s["name"])
 
 
-def _versus(versus: Mapping[str, Any] | None) -> str:
+def _versus(versus: Mapping[str, Any] | None, metric: str) -> str:
     if versus is None:
         return ""
+    if metric == "log-loss":  # the difference counts what is better as more
+        return f"{0.0 - versus['difference']:+.3f} nats, {versus['outcome']}"
     points = round(100 * versus["difference"], 1) + 0.0  # no minus before a zero
     return f"{points:+.1f} points, {versus['outcome']}"
 
@@ -68,6 +77,7 @@ def _versus(versus: Mapping[str, Any] | None) -> str:
 def _note(s: Mapping[str, Any]) -> str:
     notes = [s["status"]] if s["status"] != "raced" else []
     notes += [f"rate {s['rate']:g}"] if s["rate"] else []
+    notes += [f"mix {s['mix']:g}"] if s["mix"] is not None else []
     notes += ["undertrained"] if s["undertrained"] else []
     notes += [f"sealed test {s['test']['accuracy']:.3f}"] if s["test"] else []
     return ", ".join(notes)

@@ -104,7 +104,6 @@ class RunWriter:
         study, evidence = self.study, self.evidence
         labels = study.dataset.labels[study.dataset.sealed]
         chosen = evidence.verdict.strategy
-        parameters = sum(p.numel() for p in study.trunk.model.parameters())
         return r.RunResult(
             version=VERSION,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -114,7 +113,7 @@ class RunWriter:
             packages=compose.package_versions(),
             settings=self.settings.identity(),
             data=compose.data_record(study.dataset),
-            model=compose.model_record(study.network, evidence.plan, parameters),
+            model=compose.model_record(study.network, evidence.plan, study),
             blocks=compose.block_records(evidence.plan),
             strategies=compose.strategy_records(evidence, labels),
             pairs=compose.pair_records(evidence),

@@ -20,7 +20,7 @@ from frostline.stats.metrics import log_loss
 from frostline.train.depthwise import fast_gradients
 from frostline.train.feed import Reader, predict
 from frostline.train.pull import Anchor, anchors_of, pull_back
-from frostline.train.schedule import HOLD, MAX_HOLD, MAX_STEPS, MIN_HOLD, OPEN, Length, Plateau, still_improving
+from frostline.train.schedule import HOLD, MIN_HOLD, OPEN, Length, Plateau, max_hold, still_improving
 from frostline.train.study import Study
 
 READING_STEPS = 10  # a loss curve has a reading at least this many steps apart
@@ -61,7 +61,7 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job) -> Progres
     done, plateau, length = Progressed(), Plateau(), job.length
     device = study.compute.device
     # once an epoch, but at least ten times before the longest hold is over
-    reading = max(READING_STEPS, min(study.steps_per_epoch(len(job.rows)), MAX_HOLD // 10))
+    reading = max(READING_STEPS, min(study.steps_per_epoch(len(job.rows)), max_hold(study.max_steps) // 10))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         for epoch, batch in batches(study, job):
             factor = (length or OPEN).factor(done.steps)
@@ -80,7 +80,7 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job) -> Progres
                 flat = _read_curve(study, model, read, job, done, plateau)
                 set_training(model, study.trunk.stages, parts, head)
                 if length is None:
-                    length = _found(done, flat)
+                    length = _found(done, flat, study.max_steps)
             if length is not None and done.steps >= length.steps:
                 break
     done.undertrained = done.undertrained or (job.length is not None and still_improving(done.losses))
@@ -99,12 +99,12 @@ def _seed_step(seed: int, device: str) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def _found(done: Progressed, flat: bool) -> Length | None:
+def _found(done: Progressed, flat: bool, most: int) -> Length | None:
     """The length, once the plateau (or the longest hold) is reached; then only the decay is left to run."""
-    if done.steps < MIN_HOLD or not (flat or done.steps >= MAX_HOLD):
+    if done.steps < MIN_HOLD or not (flat or done.steps >= max_hold(most)):
         return None
     done.undertrained = not flat
-    return Length(min(MAX_STEPS, math.ceil(done.steps / HOLD)), HOLD)
+    return Length(min(most, math.ceil(done.steps / HOLD)), HOLD)
 
 
 @dataclass(frozen=True)

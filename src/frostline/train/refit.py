@@ -87,9 +87,11 @@ def _refit_stepped(study: Study, recipe: Recipe, found: Found) -> Fitted:
     trained = train_stepped(study, recipe, how)
     last = trained.done.losses[-max(1, len(trained.done.losses) // 5) :]
     loss = math.fsum(last) / len(last)
-    if not loss <= math.log(study.classes) * 1.02:
+    # a head that isn't new may begin worse than guessing
+    guessing, first = math.log(study.classes), 0.0 if recipe.head_origin == "new" else trained.done.losses[0]
+    if not loss <= max(guessing, first) * 1.02:
         raise TrialError(f"{recipe.name} diverged in the refit: training loss {loss:.3f}, guessing gives "
-                         f"{math.log(study.classes):.3f}.", "Give a lower --lr.")  # fmt: skip
+                         f"{guessing:.3f}.", "Give a lower --lr.")  # fmt: skip
     assert trained.before is not None
     final, mix = trained.model, None
     if trained.solved is not None:

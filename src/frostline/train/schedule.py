@@ -43,7 +43,12 @@ class Length:
 
 
 OPEN = Length(MAX_STEPS, HOLD)  # stands in until the length is found: warm-up, then hold
-MIN_HOLD, MAX_HOLD = math.ceil(HOLD * MIN_STEPS), math.floor(HOLD * MAX_STEPS)
+MIN_HOLD = math.ceil(HOLD * MIN_STEPS)
+
+
+def max_hold(steps: int) -> int:
+    """The last step at which the rate is held, of at most `steps`."""
+    return math.floor(HOLD * steps)
 
 
 @dataclass(slots=True)

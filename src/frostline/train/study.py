@@ -38,6 +38,7 @@ class Study:
     augmented: bool  # False: every view equals view 0
     seed: int
     weigh_classes: bool = False
+    max_steps: int = MAX_STEPS  # that a found length may take
     class_map: ClassMap | None = None  # of the network's own classes to those of the data, where there is one
 
     def head_form(self, recipe: Recipe) -> HeadForm:

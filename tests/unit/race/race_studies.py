@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from scipy.special import ndtr
 
-from frostline.race.verdict import BlockScore, Standing
+from frostline.race.standing import BlockScore, Standing
 
 
 def draw(rng: np.random.Generator, accuracies: Sequence[float], *, blocks: int, per_block: int, luck: float = 0.0,
@@ -41,6 +41,7 @@ def standings(correct: np.ndarray, *, per_block: int, costs: Sequence[float] | N
             trained_parameters=int(cost),
             keys=keys,
             correct=row,
+            values=row,
             blocks=tuple(
                 BlockScore(index=j, score=float(part.mean()), log_loss=1 - float(part.mean()), n=per_block)
                 for j, part in enumerate(row.reshape(-1, per_block))

@@ -12,6 +12,8 @@ from statsmodels.stats.multitest import multipletests
 from frostline.base.errors import TrialError
 from frostline.base.records import Outcome
 from frostline.race import verdict as rule
+from frostline.race.compare import compare, compare_all, score_interval, versus_best
+from frostline.race.standing import best_of, complete, standing_from
 
 FOLDS = {"n_train": 80, "n_test": 20}
 BIG = {"n_train": 800, "n_test": 200}
@@ -27,7 +29,7 @@ def outcome(strategy="probe", *, block=0, rows=(3, 1), probabilities=((0.9, 0.1)
 def test_a_standing_holds_every_row_out_of_fold_in_order():
     labels = np.array([1, 1, 0, 1])
     done = [outcome(block=1, rows=(2, 0)), outcome(block=0), outcome(purpose="tune", block=0)]
-    s = rule.standing_from([*done, outcome(block=2, error="out of memory")], labels, trained_parameters=5)
+    s = standing_from([*done, outcome(block=2, error="out of memory")], labels, trained_parameters=5)
     assert s.keys.tolist() == [[0, 1], [0, 3], [1, 0], [1, 2]]
     assert s.correct.tolist() == [1, 0, 1, 1]  # rows 1 and 3: guessed 1 and 0; rows 0 and 2: guessed 1 and 0
     assert (s.name, s.cost, s.score, s.block_indices) == ("probe", 10.0, 0.5, (0, 1))
@@ -37,28 +39,28 @@ def test_a_standing_holds_every_row_out_of_fold_in_order():
                          ids=["none", "two-strategies", "one-block-twice"])  # fmt: skip
 def test_outcomes_that_are_not_one_strategys_blocks_are_refused(outcomes):
     with pytest.raises(ValueError, match="outcomes"):
-        rule.standing_from(outcomes, np.array([1, 1, 0, 1]), trained_parameters=5)
+        standing_from(outcomes, np.array([1, 1, 0, 1]), trained_parameters=5)
 
 
 def test_only_strategies_with_every_block_are_complete():
     whole, other, gone = standings(rights(15, 16, 17), per_block=20, eliminated=["s2"])
     partly = replace(other, name="failed", blocks=other.blocks[:3])
-    assert [s.name for s in rule.complete([whole, partly, gone])] == ["s0"]
+    assert [s.name for s in complete([whole, partly, gone])] == ["s0"]
 
 
 def test_ties_for_the_best_go_to_log_loss_then_cost_then_name():
     a, b, c = standings(rights(16, 16, 16), per_block=20, costs=[3, 2, 2])
-    assert rule.best_of([a, b, c]).name == "s1"
+    assert best_of([a, b, c]).name == "s1"
     sharper = replace(a, blocks=tuple(replace(x, log_loss=0.01) for x in a.blocks))
-    assert rule.best_of([sharper, b, c]).name == "s0"
+    assert best_of([sharper, b, c]).name == "s0"
 
 
 def test_all_pairs_are_compared_under_holm_and_the_difference_is_the_mean_over_blocks():
     rng = np.random.default_rng(0)
     group = standings(draw(rng, [0.9, 0.88, 0.6, 0.4], blocks=5, per_block=200), per_block=200)
-    found = rule.compare_all(group, **BIG, margin=0.01)
+    found = compare_all(group, **BIG, margin=0.01)
     assert [(c.a, c.b) for c in found] == list(combinations(["s0", "s1", "s2", "s3"], 2))
-    alone = [rule.compare(a, b, **BIG) for a, b in combinations(group, 2)]
+    alone = [compare(a, b, **BIG) for a, b in combinations(group, 2)]
     assert [c.p for c in found] == pytest.approx(multipletests([r.p for r in alone], method="holm")[1])
     for c, r in zip(found, alone, strict=True):
         assert (c.difference, c.ci) == (r.mean, r.ci)
@@ -68,16 +70,16 @@ def test_all_pairs_are_compared_under_holm_and_the_difference_is_the_mean_over_b
 
 def test_equal_predictions_on_many_samples_are_as_good_and_on_few_undecided():
     many = standings(np.repeat(rights(180, per_block=200), 2, axis=0), per_block=200)
-    assert rule.compare_all(many, **BIG, margin=0.01)[0].outcome == "as-good"
+    assert compare_all(many, **BIG, margin=0.01)[0].outcome == "as-good"
     few = standings(np.repeat(rights(18), 2, axis=0), per_block=20)
-    assert rule.compare_all(few, **FOLDS, margin=0.01)[0].outcome == "undecided"
+    assert compare_all(few, **FOLDS, margin=0.01)[0].outcome == "undecided"
 
 
 def test_against_the_best_a_difference_reads_strategy_minus_best():
     rng = np.random.default_rng(1)
     group = standings(draw(rng, [0.5, 0.95, 0.6], blocks=5, per_block=200), per_block=200)
-    pairs = rule.compare_all(group, **BIG, margin=0.01)
-    turned = rule.versus_best(pairs, "s1")
+    pairs = compare_all(group, **BIG, margin=0.01)
+    turned = versus_best(pairs, "s1")
     assert set(turned) == {"s0", "s2"}
     for name, c in turned.items():
         assert (c.a, c.b, c.outcome) == (name, "s1", "worse")
@@ -87,19 +89,19 @@ def test_against_the_best_a_difference_reads_strategy_minus_best():
 def test_strategies_judged_on_different_rows_are_not_compared():
     a, b = standings(rights(15, 16), per_block=20)
     with pytest.raises(ValueError, match="same rows"):
-        rule.compare(a, replace(b, keys=b.keys + 1), **FOLDS)
+        compare(a, replace(b, keys=b.keys + 1), **FOLDS)
 
 
 def test_one_block_is_compared_by_exact_mcnemar_on_its_samples():
     a, b = standings(rights(60, 50, per_block=80, blocks=1), per_block=80)
-    assert rule.compare(a, b, n_train=160, n_test=80).p == pytest.approx(stats.binomtest(0, 10).pvalue)
-    low, high = rule.score_interval(a, n_train=160, n_test=80)
+    assert compare(a, b, n_train=160, n_test=80).p == pytest.approx(stats.binomtest(0, 10).pvalue)
+    low, high = score_interval(a, n_train=160, n_test=80)
     assert (low, high) == pytest.approx((0.645, 0.832), abs=0.001)  # Wilson for 60 of 80
 
 
 def test_perfect_blocks_keep_an_interval_with_a_width():
     (s,) = standings(rights(20), per_block=20)
-    low, high = rule.score_interval(s, **FOLDS)
+    low, high = score_interval(s, **FOLDS)
     assert high == 1
     assert 0.9 < low < 0.985
 
@@ -123,7 +125,7 @@ def test_a_noisy_small_set_does_not_stretch_the_margin():
     correct[0, :] = rng.permuted(np.repeat([1.0, 0.0], [82, 18]))
     correct[1, :] = rng.permuted(np.repeat([1.0, 0.0], [85, 15]))
     cheap, best = standings(correct, per_block=20)
-    deficit = rule.compare(best, cheap, **FOLDS)
+    deficit = compare(best, cheap, **FOLDS)
     assert deficit.mean < deficit.se  # the one-standard-error rule alone would take the cheap one
     assert rule.decide([cheap, best], **FOLDS, margin=0.01).strategy == "s1"
 
@@ -178,7 +180,7 @@ def test_an_open_question_needs_more_samples_than_there_were(accuracies, blocks)
         rng = np.random.default_rng(seed)
         group = standings(draw(rng, accuracies, blocks=blocks, per_block=30), per_block=30)
         found = rule.decide(group, n_train=120, n_test=30, margin=0.01)
-        shown = rule.compare_all(group, n_train=120, n_test=30, margin=0.01)[0].outcome != "undecided"
+        shown = compare_all(group, n_train=120, n_test=30, margin=0.01)[0].outcome != "undecided"
         assert (found.samples_needed is None) == shown
         assert shown or found.samples_needed > 30 * blocks
 

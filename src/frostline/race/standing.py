@@ -1,0 +1,117 @@
+"""What every strategy scored on the same paired blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from frostline.base.records import FloatArray, IntArray, Outcome
+from frostline.stats.contributions import Metric, contributions
+
+ROUNDING = 1e-9  # scores are ratios of small counts: differences below this are equal scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockScore:
+    """What a strategy scored on one block: `score` in the units of the metric, more is better; `log_loss` in nats;
+    `n` samples."""
+
+    index: int
+    score: float
+    log_loss: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Standing:
+    """Where one strategy stands after the blocks so far.
+
+    `cost`: counted operations of inference and training. `keys` (M, 2): block and dataset row of every prediction out
+    of fold, in ascending order; `correct` (M,): 1 where it was right, else 0; `values` (M,): what each adds to the
+    score of its block, whose mean over the block is that score.
+    """
+
+    name: str
+    cost: float
+    trained_parameters: int
+    blocks: tuple[BlockScore, ...]
+    keys: IntArray
+    correct: FloatArray
+    values: FloatArray
+    metric: Metric = "accuracy"
+    eliminated: bool = False
+    is_baseline: bool = False
+
+    @property
+    def score(self) -> float:
+        return float(np.mean([b.score for b in self.blocks]))
+
+    @property
+    def log_loss(self) -> float:
+        return float(np.mean([b.log_loss for b in self.blocks]))
+
+    @property
+    def block_indices(self) -> tuple[int, ...]:
+        return tuple(b.index for b in self.blocks)
+
+
+def standing_from(
+    outcomes: Sequence[Outcome],
+    labels: IntArray,
+    *,
+    cost: float | None = None,
+    trained_parameters: int,
+    metric: Metric = "accuracy",
+    eliminated: bool = False,
+    is_baseline: bool = False,
+) -> Standing:
+    """The standing of one strategy from its outcomes of purpose 'block'; others and failed ones are left out.
+
+    `labels` (N,) are those of the whole dataset, which `Outcome.rows` index. `cost` defaults to the mean counted
+    operations of these trials. Raises ValueError on outcomes of several strategies or none, or two of one block.
+    """
+    names = {o.strategy for o in outcomes}
+    if len(names) != 1:
+        raise ValueError(f"expected the outcomes of one strategy, found {sorted(names) or 'none'}")
+    done = sorted((o for o in outcomes if o.purpose == "block" and o.ok), key=lambda o: o.block)
+    if len({o.block for o in done}) < len(done):
+        raise ValueError(f"{names} has several outcomes of one block")
+    keys, correct, values = [np.empty((0, 2), dtype=np.int64)], [np.empty(0)], [np.empty(0)]
+    for o in done:
+        rows, order = np.array(o.rows), np.argsort(o.rows)
+        probabilities, truth = np.array(o.probabilities), np.asarray(labels)[rows]
+        right = probabilities.argmax(axis=1) == truth
+        keys.append(np.column_stack([np.full(len(rows), o.block), rows[order]]))
+        correct.append(right[order].astype(np.float64))
+        values.append(contributions(metric, probabilities, truth)[order])
+    return Standing(
+        name=names.pop(),
+        cost=float(np.mean([o.operations for o in done])) if cost is None and done else cost or 0.0,
+        trained_parameters=trained_parameters,
+        blocks=tuple(_block_score(o, v, metric) for o, v in zip(done, values[1:], strict=True)),
+        keys=np.concatenate(keys),
+        correct=np.concatenate(correct),
+        values=np.concatenate(values),
+        metric=metric,
+        eliminated=eliminated,
+        is_baseline=is_baseline,
+    )  # fmt: skip
+
+
+def _block_score(outcome: Outcome, values: FloatArray, metric: Metric) -> BlockScore:
+    score = outcome.accuracy if metric == "accuracy" else float(values.mean())
+    return BlockScore(index=outcome.block, score=score, log_loss=outcome.log_loss, n=len(outcome.rows))
+
+
+def complete(standings: Sequence[Standing]) -> list[Standing]:
+    """Those that were not eliminated and have a score on every block that any strategy has one on."""
+    blocks = {index for s in standings for index in s.block_indices}
+    return [s for s in standings if blocks and not s.eliminated and set(s.block_indices) == blocks]
+
+
+def best_of(standings: Sequence[Standing]) -> Standing:
+    """Highest mean score; ties go to the lower log loss, then the cheaper, then the name. ValueError on none."""
+    top = max(s.score for s in standings)
+    return min((s for s in standings if s.score >= top - ROUNDING), key=lambda s: (s.log_loss, s.cost, s.name))
