@@ -39,7 +39,7 @@ def test_usage_errors_are_a_sentence_with_a_hint(command, words, says) -> None:
 
 
 def failing(error: BaseException):
-    def run(settings, emit):
+    def run(settings, emit, **_):
         raise error
 
     return run

@@ -93,6 +93,7 @@ class Features:
     raw: frozenset[int] = frozenset()
     pooled_stages: frozenset[int] = frozenset()
     pooled_views: frozenset[int] = frozenset()
+    view_seconds: float = 0.0
     prefix_seconds: float = 0.0
     prefix_pictures: int = 0
     _memory: dict[str, Array] = field(default_factory=dict)
@@ -182,8 +183,10 @@ class Features:
         key = self._key("view", 0, view)
         found = self._find(key)
         if found is None:
+            started = time.perf_counter()
             chunks = torch.split(torch.arange(len(self.source)), VIEW_CHUNK)
             self._save(key, (self.source.make(view, rows.numpy()) for rows in chunks))
+            self.view_seconds += time.perf_counter() - started
             found = self._find(key)
             assert found is not None
         return found

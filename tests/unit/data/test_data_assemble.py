@@ -94,7 +94,7 @@ def test_ignored_files_tiny_classes_and_imbalance_are_reported(tmp_path: Path) -
             {"train__a": 3, "train__b": 3, "val__a": 3, "val__c": 3},
             {},
             r"train/, val/ in .* differ: 'c' missing in train/; 'b' missing in val/",
-            "same class folders",
+            "same classes",
         ),
         ({"a": 2, "b": 2}, {}, "too few different pictures to seal", "test/ folder"),
         ({"a": 3, "b": 4}, {"min_per_class": 9}, r"No class has 9 .*'b', has 4", "Lower --min-per-class"),

@@ -10,7 +10,7 @@ import pytest
 from data_makers import SMALL, noise, save, shared
 from PIL import Image, ImageFile
 
-from frostline.data import decode
+from frostline.data import pictures
 from frostline.data.decode import PictureError, Pictures, decode_all, hash_files, read_picture
 from frostline.data.preprocess import Preprocess
 
@@ -204,7 +204,7 @@ def test_many_pictures_spill_into_a_file_that_leaves_nothing_behind(
 ) -> None:
     paths = [save(tmp_path / "in" / f"{k}.png", k, height=32 + k) for k in range(6)]
     kept, _ = decode_all(paths, SMALL, threads=1, spill_dir=None, progress=None)
-    monkeypatch.setattr(decode, "SPILL_BYTES", 7000)
+    monkeypatch.setattr(pictures, "SPILL_BYTES", 7000)
     (tmp_path / "spill").mkdir()
     spilled, _ = decode_all(paths, SMALL, threads=2, spill_dir=tmp_path / "spill", progress=None)
     assert spilled.spilled

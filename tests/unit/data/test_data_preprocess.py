@@ -104,6 +104,18 @@ def test_mean_and_std_of_another_length_are_refused_by_the_name_of_the_option(
     assert named in error.value.hint
 
 
-def test_networks_with_other_channels_are_refused() -> None:
-    with pytest.raises(DataError, match="4 channels"):
-        Preprocess.default(32, (0.5,), (0.5,), 4)
+def test_other_channels_are_a_mode_of_their_own() -> None:
+    preprocess = Preprocess.default(32, (0.5,), (0.25,), 5)
+    assert (preprocess.mode, preprocess.channels, preprocess.mean) == ("N", 5, (0.5,) * 5)
+    assert Preprocess.from_json(json.loads(json.dumps(preprocess.to_json()))) == preprocess
+    with pytest.raises(DataError, match="0 channels"):
+        Preprocess.default(32, (0.5,), (0.5,), 0)
+    with pytest.raises(DataError, match="4 channels don't go with colour mode RGB"):
+        Preprocess.from_json({**RGB.to_json(), "channels": 4})
+
+
+def test_records_from_before_there_were_other_channels_are_read() -> None:
+    for preprocess in (RGB, GREY):
+        record = preprocess.to_json()
+        del record["channels"]
+        assert Preprocess.from_json(record) == preprocess

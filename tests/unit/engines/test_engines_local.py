@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -99,3 +100,35 @@ def test_forecast_is_the_time_so_far_scaled_to_what_is_left(monkeypatch: pytest.
     events: list[Any] = []
     Meter(events.append, 50.0, started=100.0).add(20.0, text="probe")
     assert events[0].seconds_left == pytest.approx(8.0 / 20 * 30)
+
+
+class Stopping:
+    """A guard that allows a number of trials and notes what it learns."""
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed, self.asked, self.learnt = allowed, cast(list[str], []), cast(list[tuple[float, float]], [])
+        self.forecast = SimpleNamespace(trial=lambda _trial, steps: 7.0 * steps)
+
+    def allows(self, of: Trial) -> bool:
+        self.asked.append(of.key)
+        return len(self.asked) <= self.allowed
+
+    def learn(self, expected: float, taken: float) -> None:
+        self.learnt.append((expected, taken))
+
+
+def test_a_guard_ends_a_round_and_is_told_what_trials_took(case: Case) -> None:
+    trials = [trial("probe", block) for block in range(3)]
+    guard: Any = Stopping(2)
+    done = list(replace(case.engine(), guard=guard).run(trials))
+    assert [o.key for o in done] == keys(trials[:2])
+    assert case.ran == keys(trials[:2])
+    assert guard.learnt == [(7.0, 0.1)] * 2
+
+
+def test_trials_that_are_on_disk_need_no_time(case: Case) -> None:
+    trials = [trial("probe", block) for block in range(3)]
+    list(case.engine().run(trials[:2]))
+    guard: Any = Stopping(0)
+    assert len(list(replace(case.engine(), guard=guard).run(trials))) == 2
+    assert guard.asked == [trials[2].key]

@@ -10,7 +10,7 @@ import pytest
 
 from frostline.base.errors import RecipeError
 from frostline.recipe.recipe import Part, batchnorm_policy
-from frostline.recipe.settings import Settings, settings_from
+from frostline.recipe.settings import Settings, budget_seconds, settings_from
 
 
 def made(**given: Any) -> Settings:
@@ -38,6 +38,8 @@ def made(**given: Any) -> Settings:
         ({"batchnorm": "frozn"}, "--batchnorm 'frozn' is not a policy"),
         ({"augment": "strong"}, "--augment 'strong' is not known"),
         ({"prefer": "best"}, "--prefer 'best'"),
+        ({"budget": 0.0}, r"--budget 0\.0 is not a time"),
+        ({"budget": -5}, "--budget -5 is not a time"),
         ({"precision": "fp16"}, "--precision 'fp16'"),
     ],
 )
@@ -84,3 +86,19 @@ def test_only_a_part_with_frozen_statistics_is_frozen() -> None:
     assert Part(trained=False).frozen
     assert not Part(trained=False, batchnorm="statistics").frozen
     assert not Part(trained=True).frozen
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("90", 90.0), ("90s", 90.0), ("10m", 600.0), ("1.5h", 5400.0), (" 2m ", 120.0), (45, 45.0), (0.5, 0.5)],
+)
+def test_a_budget_is_given_in_seconds_minutes_or_hours(given: Any, seconds: float) -> None:
+    assert budget_seconds(given) == seconds
+    assert settings_from("data", "timm:x", {"budget": given}).budget == seconds
+
+
+@pytest.mark.parametrize("given", ["", "s", "10 minutes", "-5m", "1e3", "0", "0m", "m10", "inf", "nan", True, "10d"])
+def test_a_budget_that_is_no_time_is_refused_in_a_sentence(given: Any) -> None:
+    with pytest.raises(RecipeError, match="is not a time") as refused:
+        settings_from("data", "timm:x", {"budget": given})
+    assert "90s, 10m or 1.5h" in refused.value.hint

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from frostline.base.records import Block, Verdict
+from frostline.race.compare import versus_best
 from frostline.race.plan import Plan, Scale
 from frostline.race.race import RaceResult
-from frostline.race.verdict import BlockScore, Standing, versus_best
+from frostline.race.standing import BlockScore, Standing
 from frostline.report.compose import Evidence, _versus, block_records, pair_comparisons, sample_interval
 
 ROWS = 60
@@ -35,13 +36,13 @@ def standing(name: str, right: np.ndarray) -> Standing:
         BlockScore(index=k, score=float(correct[keys[:, 0] == k].mean()), log_loss=0.5, n=ROWS // 2) for k in range(4)
     )
     return Standing(name=name, cost=1.0, trained_parameters=1, blocks=scores, keys=keys, correct=correct,
-                    is_baseline=name == "baseline")  # fmt: skip
+                    values=correct, is_baseline=name == "baseline")  # fmt: skip
 
 
 def evidence(*standings: Standing, best: str = "probe") -> Evidence:
     verdict = Verdict(strategy=best, best=best, reason="", runner_up=None, samples_needed=None)
-    return Evidence(plan=plan(), race=RaceResult(), standings=standings, verdict=verdict, margin=0.01, fitted={},
-                    tests={})  # fmt: skip
+    return Evidence(plan=plan(), race=RaceResult(), standings=standings, accuracies=standings, verdict=verdict,
+                    margin=0.01, fitted={}, tests={})  # fmt: skip
 
 
 def row_pattern(count: int) -> np.ndarray:
