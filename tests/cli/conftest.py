@@ -72,7 +72,7 @@ def fake_fit(stand_in: Callable[..., None]) -> list[Any]:
     """A `fit` that emits one event of each kind; the list receives the settings it was called with."""
     seen: list[Any] = []
 
-    def run(settings: Any, emit: Callable[[Event], None]) -> SimpleNamespace:
+    def run(settings: Any, emit: Callable[[Event], None], **_: Any) -> SimpleNamespace:
         seen.append(settings)
         for event in EVENTS:
             emit(event)

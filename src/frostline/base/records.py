@@ -20,7 +20,7 @@ class Sample:
     """One labelled picture (or text): `id` is the path below the data folder with `/`, or the table's row."""
 
     id: str
-    path: Path
+    path: Path | None  # None where the picture came in memory
     label: int
     part: Part
     group: str  # samples of one group (a patient, a video, duplicates) never straddle a split

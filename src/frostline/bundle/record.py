@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = 1
+SCHEMA = 2
 
 _VOLATILE = Field(json_schema_extra={"volatile": True})
 VolatileFloat = Annotated[float, _VOLATILE]
@@ -55,6 +55,7 @@ class ModelRecord(Record):
     spec: str
     weights_sha256: str | None
     parameters: int
+    class_map: dict[str, list[str]] | None
     stages: list[StageRecord]
 
 
@@ -96,6 +97,7 @@ class StrategyRecord(Record):
     rate: float | None
     rates_tried: list[dict[str, float]]
     l2: float | None
+    mix: float | None
     epochs: float | None
     steps: int | None
     undertrained: bool
@@ -104,6 +106,8 @@ class StrategyRecord(Record):
     accuracy: float | None
     accuracy_ci: Interval | None
     log_loss: float | None
+    score: float | None
+    score_ci: Interval | None
     versus_best: VersusRecord | None
     test: ScoreRecord | None
 
@@ -139,6 +143,7 @@ class TestRecord(Record):
     accuracy: float
     ci: Interval
     balanced_accuracy: float
+    f1_macro: float
     log_loss: float
     ece: float
     per_class: list[ClassRecord]
@@ -167,6 +172,12 @@ class CostRecord(Record):
     images_per_second: VolatileFloat
 
 
+class BudgetRecord(Record):
+    seconds: float
+    forecast_seconds: VolatileFloat
+    left_out: Annotated[list[str], _VOLATILE]  # speeds differ between equal runs
+
+
 class RunResult(Record):
     """The whole record."""
 
@@ -189,6 +200,7 @@ class RunResult(Record):
     test: TestRecord
     audit: AuditRecord
     cost: CostRecord
+    budget: BudgetRecord | None = None
 
 
 def without_volatile(result: RunResult) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def fit(
     metric: o.Metric = "accuracy",
     margin: o.Margin = 0.01,
     prefer: o.Prefer = "cheapest",
+    budget: o.Budget = None,
     evaluate_all: o.EvaluateAll = False,
     seed: o.Seed = 0,
     epochs: o.Epochs = None,
@@ -58,7 +59,7 @@ def fit(
     from frostline.fit import run
 
     with drawing(plain=plain, json_lines=json, session=ctx.obj) as screen:
-        finished = run(settings, screen.emit)
+        finished = run(settings, screen.emit, clock=ctx.obj.clock)
         result = finished.result.model_dump(mode="json", by_alias=True)
         if json:
             screen.result(result, run=finished.path)

@@ -73,6 +73,9 @@ Margin = Annotated[
     float, _option(COMPARISON, "--margin", "Accuracy given away for a cheaper strategy; 0.01 is one point.", "X")
 ]
 Prefer = Annotated[str, _option(COMPARISON, "--prefer", "What the verdict goes by.", "cheapest|accuracy")]
+Budget = Annotated[
+    str | None, _option(COMPARISON, "--budget", "Most time to take; what doesn't fit is left out, and said.", "TIME")
+]
 EvaluateAll = Annotated[
     bool,
     _flag(COMPARISON, "--evaluate-all", "Refit every strategy and test it on the sealed part too."),

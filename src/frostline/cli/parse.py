@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from frostline.base.errors import RecipeError
-from frostline.recipe.settings import Settings
+from frostline.recipe.settings import Settings, budget_seconds
 
 
 def parse_numbers(text: str, *, option: str) -> tuple[float, ...]:
@@ -47,5 +47,6 @@ def settings_from(params: Mapping[str, Any]) -> Settings:
         if given[name] is not None:
             given[name] = parse_numbers(given[name], option=f"--{name}")
     given["model_args"] = parse_object(given["model_args"], option="--model-args") if given["model_args"] else {}
+    given["budget"] = budget_seconds(given["budget"]) if given["budget"] is not None else None
     given["strategies"] = parse_names(given["strategies"])
     return Settings(**given)

@@ -5,17 +5,25 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field
 
+from frostline.base.clock import Clock
+
+RESUMABLE = ("fit", "pretrain")
+
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """The words that were typed, and the RUN folder once a run has one (an event's `data["run"]`)."""
+    """The words that were typed, and the RUN folder once a run has one (an event's `data["run"]`).
+
+    `clock` counts what a budget allows.
+    """
 
     argv: list[str] = field(default_factory=list)
     run: str | None = None
+    clock: Clock = field(default_factory=Clock)
 
     def resume_command(self) -> str | None:
         """The same command with --resume (and --out, where it was left to the default); None for verbs that can't."""
-        if not self.argv or self.argv[0] != "fit":
+        if not self.argv or self.argv[0] not in RESUMABLE:
             return None
         words = ["frostline", *self.argv]
         if self.run and not any(w == "--out" or w.startswith("--out=") for w in words):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from frostline.base.events import Emit, Event, ProgressEvent
 from frostline.base.records import Outcome
 from frostline.bundle.runfolder import RunFolder
+from frostline.race.budget import Guard
 from frostline.recipe.recipe import Trial
 from frostline.train.study import Study
 from frostline.train.trial import run_trial
@@ -40,13 +41,14 @@ class Meter:
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """`operations` tells what a trial costs by count."""
+    """`operations` tells what a trial costs by count. A `guard` may end a round of trials before its end."""
 
     study: Study
     folder: RunFolder
     emit: Emit
     meter: Meter
     operations: Callable[[Trial], float]
+    guard: Guard | None = None
 
     def run(self, trials: Sequence[Trial]) -> Iterator[Outcome]:
         for trial in trials:
@@ -54,10 +56,14 @@ class LocalEngine:
             outcome = self.folder.load_outcome(trial.key)
             known = outcome is not None
             if outcome is None:
+                if self.guard and not self.guard.allows(trial):
+                    return
                 outcome = run_trial(self.study, trial)
                 steps = replace(trial, steps=outcome.steps or trial.steps)
                 outcome = replace(outcome, operations=self.operations(steps))
                 self.folder.save_outcome(outcome)
+                if self.guard and outcome.steps:
+                    self.guard.learn(self.guard.forecast.trial(trial, outcome.steps), outcome.seconds)
             self.emit(Event(kind="trial", text=_line(outcome), data=_summary(outcome)))
             self.meter.add(cost, text=trial.recipe.name, measured=not known)
             yield outcome

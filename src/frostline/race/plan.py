@@ -19,6 +19,7 @@ from frostline.race.cost import (
     training_operations,
 )
 from frostline.recipe.recipe import Recipe, Trial
+from frostline.stats.contributions import Metric
 from frostline.train.schedule import MIN_STEPS
 
 
@@ -58,6 +59,7 @@ class Plan:
     development: int
     scale: Scale
     alone: bool
+    metric: Metric = "accuracy"
     rows: tuple[PlanRow, ...] = ()
 
     @property

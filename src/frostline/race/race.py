@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from frostline.base.events import Emit, Event
 from frostline.base.records import IntArray, Outcome
 from frostline.race.eliminate import beyond_doubt
 from frostline.race.plan import Plan, PlanRow, block_trial, tune_trial
-from frostline.race.verdict import Standing, standing_from
+from frostline.race.standing import Standing, standing_from
 from frostline.recipe.recipe import Trial
+from frostline.stats.contributions import Metric
 
 Run = Callable[[Sequence[Trial]], Iterable[Outcome]]
 
@@ -25,6 +26,8 @@ class RaceResult:
     rates: dict[str, float] = field(default_factory=dict)
     eliminated: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)  # for want of time, in words
+    blocks: int = 0  # that all running strategies finished
 
     def of(self, name: str, purpose: str = "block") -> list[Outcome]:
         return [o for o in self.outcomes if o.strategy == name and o.purpose == purpose]
@@ -43,14 +46,24 @@ class RaceResult:
 
 
 def run_race(plan: Plan, run: Run, *, labels: IntArray, margin: float, emit: Emit) -> RaceResult:
-    """Run the plan. `run` may yield outcomes in any order; the result doesn't depend on it."""
+    """Run the plan. `run` may yield outcomes in any order; the result doesn't depend on it.
+
+    It may also yield fewer than asked for, where time runs out. Rates that weren't tried are not chosen. A strategy
+    that misses the first block leaves the race; any later block that isn't complete is dropped, and the race ends.
+    """
     result = RaceResult()
     _tune(plan, run, result)
     blocks = plan.race_blocks()
     for position, block in enumerate(blocks):
         running = [row for row in plan.rows if row.recipe.name not in {**result.eliminated, **result.failed}]
         trials = [block_trial(row.recipe, block, result.rates.get(row.recipe.name)) for row in running]
-        result.outcomes += _in_order(trials, run(trials))
+        done = _in_order(trials, run(trials))
+        if position and len(done) < len(trials):
+            result.left_out.append(_blocks_missing(len(blocks) - position, len(blocks)))
+            break
+        result.outcomes += done
+        result.blocks = position + 1
+        _leave_out(result, [t.recipe.name for t in trials if t.key not in {o.key for o in done}])
         _note_failures(result)
         if position + 1 < len(blocks):
             _eliminate(plan, result, labels=labels, margin=margin, emit=emit)
@@ -60,7 +73,9 @@ def run_race(plan: Plan, run: Run, *, labels: IntArray, margin: float, emit: Emi
 def _tune(plan: Plan, run: Run, result: RaceResult) -> None:
     """Each stepped strategy gets the rate with the lowest log loss on the inner rows; ties go to the lower rate."""
     trials = [tune_trial(plan, row.recipe, rate) for row in plan.rows for rate in row.rates]
-    result.outcomes += _in_order(trials, run(trials))
+    result.outcomes += (done := _in_order(trials, run(trials)))
+    if len(done) < len(trials):
+        result.left_out.append(f"{len(trials) - len(done)} of {len(trials)} tuning runs (time ran short)")
     for row in plan.rows:
         name, tried = row.recipe.name, result.of(row.recipe.name, "tune")
         good = [o for o in tried if o.ok]
@@ -74,7 +89,22 @@ def _tune(plan: Plan, run: Run, result: RaceResult) -> None:
 
 def _in_order(trials: Sequence[Trial], outcomes: Iterable[Outcome]) -> list[Outcome]:
     found = {o.key: o for o in outcomes}
-    return [found[t.key] for t in trials]
+    return [found[t.key] for t in trials if t.key in found]
+
+
+def _blocks_missing(missing: int, of: int) -> str:
+    return f"{missing} of {of} planned blocks (time ran short)"
+
+
+def _leave_out(result: RaceResult, names: Sequence[str]) -> None:
+    for name in names:
+        result.left_out.append(f"{name} (time ran short)")
+        result.eliminated[name] = f"{name} is left out: the budget left no time for it."
+
+
+def raced(plan: Plan, result: RaceResult) -> Plan:
+    """The plan as far as it was run: blocks that were dropped for want of time are gone."""
+    return plan if plan.alone else replace(plan, blocks=plan.blocks[: result.blocks])
 
 
 def _note_failures(result: RaceResult) -> None:
@@ -91,18 +121,20 @@ def block_sizes(plan: Plan) -> tuple[float, float]:
     )
 
 
-def standings(plan: Plan, result: RaceResult, labels: IntArray) -> list[Standing]:
-    """Where every strategy that has run stands; costs count the steps that its trials really took."""
-    return [_standing(plan, row, result, labels) for row in plan.rows if result.of(row.recipe.name)]
+def standings(plan: Plan, result: RaceResult, labels: IntArray, metric: Metric | None = None) -> list[Standing]:
+    """Where every strategy that has run stands, by the plan's metric or another; costs count the steps really taken."""
+    by = metric or plan.metric
+    return [_standing(plan, row, result, labels, by) for row in plan.rows if result.of(row.recipe.name)]
 
 
-def _standing(plan: Plan, row: PlanRow, result: RaceResult, labels: IntArray) -> Standing:
+def _standing(plan: Plan, row: PlanRow, result: RaceResult, labels: IntArray, metric: Metric) -> Standing:
     name = row.recipe.name
     return standing_from(
         result.of(name),
         labels,
         cost=plan.use_cost(row.recipe, result.steps(name)),
         trained_parameters=row.trained_parameters,
+        metric=metric,
         eliminated=name in result.eliminated or name in result.failed,
         is_baseline=row.recipe.solver == "baseline",
     )

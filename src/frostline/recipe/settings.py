@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ Augment = Literal["none", "light", "standard"]
 Prefer = Literal["cheapest", "accuracy"]
 Precision = Literal["auto", "fp32", "bf16"]
 Head = Literal["linear", "mlp"]
-Metric = Literal["accuracy", "balanced-accuracy", "f1-macro", "log-loss"]
+Metric = Literal["accuracy", "balanced-accuracy", "f1-macro", "log-loss"]  # those of stats.contributions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class Settings:
     layer_decay: float | None = None  # factor on the rate from a stage to the one before it
     batch_size: int | None = None
     augment: Augment | None = None
+    budget: float | None = None  # seconds
     margin: float = 0.01  # accuracy that the user gives away for a cheaper strategy
     prefer: Prefer = "cheapest"
     evaluate_all: bool = False
@@ -74,6 +76,8 @@ class Settings:
         for name in ("lr", "margin"):
             if getattr(self, name) is not None and not _is_number(getattr(self, name)):
                 raise RecipeError(f"{option(name)} {getattr(self, name)!r} is not a number.", "Give one such as 0.01.")
+        if self.budget is not None:
+            budget_seconds(self.budget)
         if self.lr is not None and not 0 < self.lr < float("inf"):
             raise RecipeError(f"--lr {self.lr:g} is not a learning rate.", "Give a number above 0, such as 1e-4.")
         if self.layer_decay is not None and not (_is_number(self.layer_decay) and 0 < self.layer_decay <= 1):
@@ -125,6 +129,18 @@ def settings_from(data: str | Path, model: str, options: Mapping[str, Any]) -> S
     return Settings(data=Path(data), model=model, **given)
 
 
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def budget_seconds(value: str | float) -> float:
+    """Seconds of a budget such as 90, 90s, 10m or 1.5h. Raises RecipeError for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([smh]?)", str(value).strip())
+    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if seconds <= 0:
+        raise RecipeError(f"--budget {value} is not a time.", "Give one such as 90s, 10m or 1.5h.")
+    return seconds
+
+
 def _names(value: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
 
@@ -137,6 +153,7 @@ def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
 
 
 _CONVERT: dict[str, Callable[[Any], Any]] = {
+    "budget": budget_seconds,
     "out": Path, "source_classes": Path, "label_map": Path,
     "weights": str, "store": str, "strategies": _names, "mean": _numbers, "std": _numbers
 }  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 from frostline.base.records import AuditCount, Comparison, Dataset, FloatArray, IntArray, Verdict
 from frostline.base.seeds import numpy_generator
 from frostline.bundle import record as r
+from frostline.engines.afford import Affordable
 from frostline.models.network import Network
 from frostline.race.compare import compare_all, score_interval, versus_best
 from frostline.race.plan import Plan, PlanRow
@@ -39,6 +40,7 @@ class Evidence:
     margin: float
     fitted: Mapping[str, Fitted]  # strategies that were refitted, the verdict among them
     tests: Mapping[str, FloatArray]  # sealed probabilities of strategies that were tested
+    budget: r.BudgetRecord | None = None
 
 
 def data_record(dataset: Dataset) -> r.DataRecord:
@@ -196,6 +198,14 @@ def pair_records(evidence: Evidence) -> list[r.PairRecord]:
 def verdict_record(verdict: Verdict) -> r.VerdictRecord:
     return r.VerdictRecord(strategy=verdict.strategy, best=verdict.best, reason=verdict.reason,
                            runner_up=verdict.runner_up, samples_needed=verdict.samples_needed)  # fmt: skip
+
+
+def budget_record(limits: Affordable | None, race: RaceResult) -> r.BudgetRecord | None:
+    """What `--budget` was, what was forecast, and what was left out before and during the race."""
+    if limits is None:
+        return None
+    return r.BudgetRecord(seconds=limits.seconds, forecast_seconds=limits.forecast.total(),
+                          left_out=[*limits.left_out, *race.left_out])  # fmt: skip
 
 
 def sealed_record(probabilities: FloatArray, labels: IntArray, classes: Sequence[str]) -> r.TestRecord:

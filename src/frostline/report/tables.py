@@ -33,6 +33,9 @@ def result_text(result: Mapping[str, Any], width: int = 100) -> str:
             _wrap(f"About {verdict['samples_needed']:,} labelled samples would settle {verdict['strategy']} against "
                   f"{verdict['runner_up']}.", width)
         )  # fmt: skip
+    parts.append(_wrap(_time(result["cost"]), width))
+    if result.get("budget"):
+        parts.append(_wrap(_budget(result["budget"]), width))
     parts += [_wrap(f"Note: {w['count']} {w['kind']} ({', '.join(w['examples'][:3])}): {w['handled']}.", width)
               for w in data["warnings"]]  # fmt: skip
     return "\n".join(parts) + "\n"
@@ -81,6 +84,16 @@ def _note(s: Mapping[str, Any]) -> str:
     notes += ["undertrained"] if s["undertrained"] else []
     notes += [f"sealed test {s['test']['accuracy']:.3f}"] if s["test"] else []
     return ", ".join(notes)
+
+
+def _time(cost: Mapping[str, Any]) -> str:
+    spent = ", ".join(f"{p['name']} {p['seconds']:.1f}" for p in cost["phases"] if p["seconds"] >= 0.05)
+    return f"Time: {cost['seconds']:.1f} s ({spent})."
+
+
+def _budget(budget: Mapping[str, Any]) -> str:
+    out = f"left out: {'; '.join(budget['left_out'])}" if budget["left_out"] else "nothing was left out"
+    return f"Budget of {budget['seconds']:.0f} s (forecast {budget['forecast_seconds']:.0f} s): {out}."
 
 
 def _proof(audit: Mapping[str, Any]) -> str:

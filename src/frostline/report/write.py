@@ -121,6 +121,7 @@ class RunWriter:
             test=compose.sealed_record(evidence.tests[chosen], labels, study.dataset.classes),
             audit=compose.audit_record(self._audit()),
             cost=self._cost(),
+            budget=evidence.budget,
         )
 
     def _audit(self) -> AuditCount:
@@ -134,12 +135,28 @@ class RunWriter:
         rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
         return r.CostRecord(
             seconds=time.perf_counter() - self.journal.started,
-            phases=[r.PhaseRecord(name=name, seconds=spent) for name, spent in self.journal.phases],
+            phases=[r.PhaseRecord(name=name, seconds=spent) for name, spent in self._phases()],
             prefix_seconds=seconds,
             store_mb=store.bytes_used() / 1e6 if store else 0.0,
             peak_rss_mb=rss,
             images_per_second=features.prefix_pictures / seconds if seconds else 0.0,
         )
+
+
+    def _phases(self) -> list[tuple[str, float]]:
+        """The journal's phases, with the long ones told by what they did."""
+        tuning = sum(o.seconds for o in self.evidence.race.outcomes if o.purpose == "tune")
+        views = self.study.features.view_seconds
+        parts = {"compute features": ("make views", views, "frozen prefix"), "race": ("tune rates", tuning, "blocks")}
+        found: list[tuple[str, float]] = []
+        for name, spent in self.journal.phases:
+            if name in parts:
+                first, seconds, rest = parts[name]
+                seconds = min(seconds, spent)  # a resumed run took some from the disk
+                found += [(first, seconds), (rest, spent - seconds)]
+            else:
+                found.append((name, spent))
+        return found
 
 
 def moments(study: Study) -> bytes:

@@ -1,0 +1,210 @@
+"""`--budget`: what is left out of a plan until it fits (docs/decisions/0007-budget.md), and the guard while it runs.
+
+Pure: seconds are forecast by a function that is handed in, and told by a clock that is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from frostline.race.forecast import Forecast
+from frostline.race.plan import Plan, PlanRow, make_plan
+from frostline.recipe.recipe import Trial
+from frostline.train.schedule import MAX_STEPS, MIN_STEPS
+
+MEANT_BLOCKS, LEAST_BLOCKS = 3, 2
+SHORT, SHORTEST = 200, MIN_STEPS  # caps on a found length
+EXTRAS = ("scratch", "l2sp", "wise-ft", "continue", "lp-ft")  # left out in this order, before the depths between
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """What is left out of a full plan: names of strategies, blocks beyond `blocks`, rates, steps beyond `steps`."""
+
+    dropped: tuple[str, ...] = ()
+    blocks: int
+    tuned: bool = True
+    steps: int = MAX_STEPS
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Cut:
+        return Cut(**{**value, "dropped": tuple(value["dropped"])})
+
+
+def reduced(plan: Plan, cut: Cut) -> Plan:
+    """The plan without what `cut` leaves out; untuned strategies get the middle one of their rates."""
+    rough = trimmed(plan, cut)
+    return make_plan(replace(rough, rows=()), [row.recipe for row in rough.rows], lr=None)
+
+
+def trimmed(plan: Plan, cut: Cut) -> Plan:
+    """As `reduced`, but the rows' counted operations and trials stay those of the full plan: all that forecasts need.
+
+    Counting them anew lists the rows of every trial, which takes long on large data.
+    """
+    rows = [row for row in plan.rows if row.recipe.name not in cut.dropped]
+    if not cut.tuned:
+        rows = [_untuned(plan, row) if row.recipe.rates else row for row in rows]
+    return replace(plan, rows=tuple(rows), blocks=plan.blocks[: cut.blocks])
+
+
+def _untuned(plan: Plan, row: PlanRow) -> PlanRow:
+    middle = row.recipe.rates[len(row.recipe.rates) // 2]
+    find_length = plan.alone and plan.scale.epochs is None and bool(row.rates)
+    return replace(row, recipe=row.recipe.with_rates((middle,)), rates=(middle,) if find_length else ())
+
+
+def order(plan: Plan) -> list[str]:
+    """Strategies in the order in which they are left out; the last one that can be a verdict is never left out.
+
+    First other ways of moving every layer, costliest first; then partly frozen ones from the costliest (that freezes
+    least); then finetune; then what costs next to nothing.
+    """
+    names = [row.recipe.name for row in plan.rows if row.recipe.solver != "baseline"]
+    recipes = {row.recipe.name: row.recipe for row in plan.rows}
+
+    def place(name: str) -> tuple[int, int, str]:
+        recipe = recipes[name]
+        kind = recipe.kind
+        if kind in EXTRAS:
+            return 0, EXTRAS.index(kind), name
+        if name == "finetune":
+            return 2, 0, name
+        if name == "probe":
+            return 4, 0, name
+        return (1 if recipe.solver == "stepped" else 3), recipe.frozen_stages, name
+
+    return sorted(names, key=place)[:-1]
+
+
+Move = tuple[str, Any, Any]  # field of Cut, and its value before and after; for 'dropped' the name after
+
+
+def moves(plan: Plan) -> list[Move]:
+    """What is left out, step by step, until only the least meaningful plan is left."""
+    stepped = any(row.recipe.solver == "stepped" for row in plan.rows)
+    found = stepped and plan.scale.epochs is None
+    count, names = (1 if plan.alone else len(plan.blocks)), order(plan)
+    steps = [MAX_STEPS, SHORT, SHORTEST]
+    listed: list[Move] = [("steps", MAX_STEPS, SHORT)] if found else []
+    listed += [("blocks", n, n - 1) for n in range(count, MEANT_BLOCKS, -1)]
+    ends = [name for name in names if name == "finetune" or _cheap(plan.row(name))]
+    listed += [("dropped", None, name) for name in names if name not in ends]
+    listed += [("steps", steps[1], steps[2])] if found else []
+    listed += [("tuned", True, False)] if any(row.rates and len(row.recipe.rates) > 1 for row in plan.rows) else []
+    listed += [("blocks", n, n - 1) for n in range(min(count, MEANT_BLOCKS), LEAST_BLOCKS, -1)]
+    return listed + [("dropped", None, name) for name in ends]
+
+
+def _cheap(row: PlanRow) -> bool:
+    return row.recipe.solver in ("solved", "untrained")
+
+
+def _made(cut: Cut, move: Move) -> Cut:
+    what, _, after = move
+    return replace(cut, dropped=(*cut.dropped, after)) if what == "dropped" else replace(cut, **{what: after})
+
+
+def _undone(cut: Cut, move: Move) -> Cut | None:
+    """The cut without this move; None where a later one stands in its way."""
+    what, before, after = move
+    if what == "dropped":
+        return replace(cut, dropped=tuple(n for n in cut.dropped if n != after)) if after in cut.dropped else None
+    return replace(cut, **{what: before}) if getattr(cut, what) == after else None
+
+
+Seconds = Callable[[Cut], float]
+
+
+def fit_cut(plan: Plan, seconds: Seconds, budget: float) -> Cut | None:
+    """The cut by which the plan takes at most `budget` seconds; None where even the least plan takes more.
+
+    Moves are made in order until the plan fits; then, from the last to the first, each is taken back where it still
+    fits, so that nothing cheap stays out for the sake of something costly that had to go as well.
+    """
+    cut = Cut(blocks=len(plan.blocks))
+    done: list[Move] = []
+    for move in moves(plan):
+        if seconds(cut) <= budget:
+            break
+        cut, done = _made(cut, move), [*done, move]
+    if seconds(cut) > budget:
+        return None
+    for move in reversed(done):
+        more = _undone(cut, move)
+        if more is not None and seconds(more) <= budget:
+            cut = more
+    return cut
+
+
+def least_cut(plan: Plan) -> Cut:
+    """All moves made: what a budget has to hold at least."""
+    cut = Cut(blocks=len(plan.blocks))
+    for move in moves(plan):
+        cut = _made(cut, move)
+    return cut
+
+
+def left_out(plan: Plan, cut: Cut) -> tuple[str, ...]:
+    """What a cut leaves out of the full plan, in words."""
+    words = [name for name in order(plan) if name in cut.dropped]
+    kept = reduced(plan, cut)
+    stepped = any(row.recipe.solver == "stepped" for row in kept.rows)
+    if cut.blocks < len(plan.blocks):
+        words.append(f"{len(plan.blocks) - cut.blocks} of {len(plan.blocks)} blocks")
+    if stepped and not cut.tuned:
+        words.append("tuning (every rate is the middle one)")
+    if stepped and cut.steps < MAX_STEPS:
+        words.append(f"steps beyond {cut.steps}")
+    return tuple(words)
+
+
+@dataclass
+class Guard:
+    """Tells before each trial whether there is time for it and for what has to follow.
+
+    `clock` gives seconds since the start. Forecasts are scaled by the pace: seconds that training in steps has taken
+    so far against those forecast for as many steps. `vital` strategies run on the first block whatever the time, so
+    that there is an answer.
+    """
+
+    forecast: Forecast
+    budget: float
+    clock: Callable[[], float]
+    vital: frozenset[str]
+    expected: float = 0.0
+    taken: float = 0.0
+    denied: list[Trial] = field(default_factory=list)
+
+    @property
+    def pace(self) -> float:
+        return self.taken / self.expected if self.expected > 0 else 1.0
+
+    def learn(self, expected: float, taken: float) -> None:
+        """Seconds forecast and seconds taken by something that has just been done."""
+        self.expected += expected
+        self.taken += taken
+
+    def allows(self, trial: Trial) -> bool:
+        first = trial.block == self.forecast.plan.blocks[0].index
+        if trial.purpose == "block" and first and trial.recipe.name in self.vital:
+            return True
+        left = self.budget - self.clock()
+        fine = self.pace * self.forecast.trial(trial) + max(1.0, self.pace) * self._reserve(trial) <= left
+        if not fine:
+            self.denied.append(trial)
+        return fine
+
+    def _reserve(self, trial: Trial) -> float:
+        """What has to follow: the close of the run, and after tuning the fewest blocks that mean something."""
+        return (self.forecast.race(LEAST_BLOCKS) if trial.purpose == "tune" else 0.0) + self.forecast.closing()
+
+
+def vital_names(plan: Plan) -> frozenset[str]:
+    """The baseline, and the strategy that would be left out last."""
+    return frozenset(row.recipe.name for row in plan.rows) - set(order(plan))

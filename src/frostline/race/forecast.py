@@ -1,0 +1,137 @@
+"""How long a plan takes at measured speeds. Pure: the speeds are handed in (engines/gauge.py measures them)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from frostline.race.cost import forward
+from frostline.race.plan import Plan
+from frostline.recipe.recipe import Recipe, Trial
+from frostline.train.schedule import MIN_STEPS
+
+READING_ROWS, READING_STEPS = 0.15, 10  # rows looked at to find a length, and the fewest steps between two looks
+MIXES = 11  # of an interpolated strategy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speeds:
+    """Seconds, measured on this machine with this network and these pictures just before the plan is fitted."""
+
+    spent: float  # since the start of the clock
+    picture: float  # one view of one picture
+    forward: float  # an operation of inference
+    step: float  # fixed, a training step
+    train: float  # an operation (counted forward) of a training step
+    setup: float  # building, hashing and auditing a network, once a trial
+    solve: float  # a row of a solved head (all views, inner folds and penalties)
+    baseline: float  # a squared row of the baseline
+    close: float  # saving, loading back, writing the record
+    fed: float = 0.0  # a picture made anew in every step, where views aren't stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Seconds that parts of a plan take: found lengths are counted at `steps`, the most they may take.
+
+    `stored`: numbers of frozen stages whose activations are kept; others are computed anew in every step. `sealed`:
+    pictures of the sealed test. `all_tested`: every strategy is refitted and tested.
+    """
+
+    plan: Plan
+    speeds: Speeds
+    steps: int
+    sealed: int
+    stored: frozenset[int] = frozenset()
+    all_tested: bool = False
+
+    def trial(self, trial: Trial, steps: int | None = None) -> float:
+        """`steps` that it really took, where that is known."""
+        rows, held = len(trial.train), len(trial.validation)
+        looks = trial.purpose == "block" or trial.steps is None
+        return self._judged(trial.recipe, rows, held, self._training(trial.recipe, rows, steps or trial.steps, looks))
+
+    def _judged(self, recipe: Recipe, rows: int, held: int, training: float) -> float:
+        """A training and what it answers; the baseline reads its pictures by itself."""
+        read = (rows + held) * self.speeds.fed if recipe.solver == "baseline" else 0.0
+        return training + held * self._looked_at(recipe) + read
+
+    def features(self) -> float:
+        """The pass over all views that trials share."""
+        scale, views, pictures = self.plan.scale, 0, 0.0
+        for row in self.plan.rows:
+            here = {"solved": scale.solved_views, "stepped": scale.stepped_views}.get(row.recipe.solver, 0) + 1
+            views = max(views, here)
+            depth = row.recipe.keep if row.recipe.solves_head else row.recipe.frozen_stages
+            pictures = max(pictures, here * forward(scale.stages, 0, depth))
+        return self.plan.development * (views * self.speeds.picture + pictures * self.speeds.forward)
+
+    def race(self, blocks: int | None = None) -> float:
+        """Tuning and all blocks; with `blocks` only so many of these, without tuning."""
+        raced = self.plan.race_blocks()[:blocks]
+        seconds = 0.0
+        for row in self.plan.rows:
+            for block in raced:
+                rows = len(block.train)
+                seconds += self._judged(row.recipe, rows, len(block.validation), self._training(row.recipe, rows))
+            seconds += len(row.rates) * self._tuning(row.recipe) if blocks is None else 0.0
+        return seconds
+
+    def _tuning(self, recipe: Recipe) -> float:
+        train, held = self.plan.inner
+        known = MIN_STEPS if not self.plan.alone and self.plan.scale.epochs is None else None
+        return self._judged(recipe, len(train), len(held), self._training(recipe, len(train), known, known is None))
+
+    def refit(self, recipe: Recipe) -> float:
+        """The recipe on all development rows, and what it answers on the sealed ones."""
+        if recipe.solver == "baseline":
+            twice = self._training(recipe, self.plan.development, looks=False)
+            return twice if self.all_tested else 0.0
+        answer = self.speeds.picture + self.speeds.forward * forward(self.plan.scale.stages, 0, recipe.keep)
+        return self._training(recipe, self.plan.development, looks=False) + self.speeds.setup + self.sealed * answer
+
+    def closing(self) -> float:
+        """All that follows the race: the refit of the costliest candidate (or all), the sealed test, writing."""
+        refits = [self.refit(row.recipe) for row in self.plan.rows]
+        return (sum(refits) if self.all_tested else max(refits)) + self.speeds.close
+
+    def total(self) -> float:
+        """From the start of the clock to the end of the run."""
+        return self.speeds.spent + self.features() + self.race() + self.closing()
+
+    def _training(self, recipe: Recipe, rows: int, steps: int | None = None, looks: bool = True) -> float:
+        """`looks`: an inner part is looked at to find the length."""
+        speeds, scale = self.speeds, self.plan.scale
+        if recipe.solver == "baseline":
+            return speeds.baseline * rows**2
+        seconds = speeds.setup + (speeds.solve * rows if recipe.solves_head else 0.0)
+        if recipe.solver != "stepped":
+            return seconds
+        per_epoch = max(1, -(-rows // scale.batch_size))
+        count = steps or (scale.epochs * per_epoch if scale.epochs else self.steps)
+        moving = forward(scale.stages, recipe.frozen_stages, recipe.keep)
+        sample = speeds.train * moving + speeds.fed
+        if recipe.frozen_stages and recipe.frozen_stages not in self.stored:
+            sample += speeds.forward * forward(scale.stages, 0, recipe.frozen_stages)
+        seconds += count * (speeds.step + scale.batch_size * sample)
+        inner = READING_ROWS * rows + scale.batch_size  # chunks are filled up
+        if looks and scale.epochs is None:
+            seconds += count / max(READING_STEPS, min(per_epoch, 33)) * inner * self._looked_at(recipe)
+        return seconds + (MIXES * (speeds.setup + inner * self._looked_at(recipe)) if recipe.interpolated else 0.0)
+
+    def _looked_at(self, recipe: Recipe) -> float:
+        if recipe.solver in ("baseline", "solved"):
+            return 0.0
+        first = recipe.frozen_stages if recipe.frozen_stages in self.stored else 0
+        return self.speeds.fed + self.speeds.forward * forward(self.plan.scale.stages, first, recipe.keep)
+
+
+def seconds_text(seconds: float) -> str:
+    """Seconds as people say them: 55 s, 4 min 10 s, 1 h 30 min."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
