@@ -12,6 +12,7 @@ from frostline.base import version
 
 if TYPE_CHECKING:
     from frostline.bundle.predict import Bundle, load
+    from frostline.estimator import TransferClassifier
     from frostline.fit import Run, fit
     from frostline.models.stages import split, stages
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "Bundle": "frostline.bundle.predict",
     "Run": "frostline.fit",
+    "TransferClassifier": "frostline.estimator",
     "fit": "frostline.fit",
     "load": "frostline.bundle.predict",
     "split": "frostline.models.stages",
@@ -27,7 +29,7 @@ _LAZY = {
 
 __version__ = version.VERSION
 
-__all__ = ["Bundle", "Run", "__version__", "fit", "load", "split", "stages"]
+__all__ = ["Bundle", "Run", "TransferClassifier", "__version__", "fit", "load", "split", "stages"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from frostline.base.clock import Clock
 from frostline.base.device import prepare_process
 from frostline.base.errors import RecipeError
 from frostline.base.events import Emit, Event, silent
@@ -21,19 +22,22 @@ from frostline.base.records import Block
 from frostline.base.version import VERSION
 from frostline.bundle import trust
 from frostline.bundle.record import RunResult
-from frostline.bundle.runfolder import check_out, finished_run, next_out, open_run
+from frostline.bundle.runfolder import RunFolder, check_out, finished_run, next_out, open_run
 from frostline.conclude import conclude, open_seal, save_checked
+from frostline.data.given import list_given
 from frostline.data.read import read_data
-from frostline.data.scan import scan
+from frostline.data.scan import Listing
 from frostline.data.split import inner_split, make_blocks
+from frostline.data.tables import find
+from frostline.engines.afford import Affordable, afford
 from frostline.engines.local import LocalEngine, Meter
 from frostline.features.store import open_store
 from frostline.models.network import Network, NetworkOptions
 from frostline.models.sources import load_network
 from frostline.race.plan import Plan, Scale, make_plan
-from frostline.race.race import run_race, standings
+from frostline.race.race import raced, run_race, standings
 from frostline.recipe.settings import Settings, settings_from
-from frostline.report.compose import Evidence, plan_event
+from frostline.report.compose import Evidence, budget_record, plan_event
 from frostline.report.write import Journal, RunWriter
 from frostline.train.choose import Chosen, check_applicable, choose_recipes
 from frostline.train.prepare import (
@@ -57,21 +61,19 @@ class Run:
     result: RunResult
 
 
-def run(settings: Settings, emit: Emit = silent) -> Run:
+def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None, clock: Clock | None = None) -> Run:
     """Compare strategies, choose one, refit it, open the sealed test once, write the RUN folder.
 
+    `listing` is what `settings.data` names, where it isn't to be looked for on the disk (data in memory).
+    `clock` is what a budget is counted on, by default from here on.
     Raises FrostlineError subclasses for what the user can mend, before anything is written where that is possible.
     """
-    out = settings.out or next_out(settings.data)
-    check_out(out, resume=settings.resume)
-    if settings.resume and settings.out is None:
-        raise RecipeError("--resume doesn't say which run to go on with.", "Give --out RUN as well.")
-    done = finished_run(out, settings.identity()) if settings.resume else None
-    if done:
+    clock, out = clock or Clock(), settings.out or next_out(settings.data)
+    if done := check_resumed(settings, out):
         return Run(out, done)
     journal = Journal(emit)
     with journal.phase("read the network"):
-        listing = scan(settings.data)
+        listing = listing or find(settings.data)
         network = read_network(settings)
     with journal.phase("read the pictures"):
         dataset, pictures = read_data(settings, listing, network.preprocess, journal.emit)
@@ -84,30 +86,62 @@ def run(settings: Settings, emit: Emit = silent) -> Run:
     study = make_study(settings, dataset, pictures, network, trunk, open_store(settings.store))
     study = replace(study, class_map=chosen.class_map)
     plan = plan_race(settings, study, blocks, chosen)
-    want_features(study, chosen.recipes)
+    study, plan, limits = limit(settings, study, plan, clock, journal)
 
     folder = open_run(out, settings.identity(), inputs=input_hash(study), resume=settings.resume)
     journal.attach(folder)
-    planned = plan_event(plan)
-    journal.emit(Event(kind="plan", text=planned["sentence"], data=planned))
+    announce(plan, limits, folder, journal)
     meter = Meter(journal.emit, plan.operations)
-    engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations)
+    engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations, limits.guard if limits else None)
     with journal.phase("compute features"):
         compute_features(study, plan, meter)
     with journal.phase("race"):
         race = run_race(plan, engine.run, labels=dataset.labels, margin=settings.margin, emit=meter.watch)
+        plan = raced(plan, race)
     with journal.phase("refit"):
         verdict, fitted = conclude(settings, study, plan, race, journal.emit)
         loaded = save_checked(folder, study, fitted[verdict.strategy])
     with journal.phase("sealed test"):
         tests = open_seal(settings, study, plan, fitted, loaded, pictures.select(dataset.sealed))
-    evidence = Evidence(plan=plan, race=race, standings=standings(plan, race, dataset.labels), verdict=verdict,
-                        margin=settings.margin, fitted=fitted, tests=tests)  # fmt: skip
+    evidence = Evidence(plan=plan, race=race, standings=standings(plan, race, dataset.labels),
+                        accuracies=standings(plan, race, dataset.labels, "accuracy"), verdict=verdict,
+                        margin=settings.margin, budget=budget_record(limits, race), fitted=fitted,
+                        tests=tests)  # fmt: skip
     result = RunWriter(folder, settings, study, evidence, journal).write()
-    journal.emit(
-        Event(kind="verdict", text=verdict.reason, data={"strategy": verdict.strategy, "run": str(folder.path)})
-    )
+    data = {"strategy": verdict.strategy, "run": str(folder.path)}
+    journal.emit(Event(kind="verdict", text=verdict.reason, data=data))
     return Run(folder.path, result)
+
+
+def check_resumed(settings: Settings, out: Path) -> RunResult | None:
+    """Refuse a folder that can't be written or gone on with; the record of a run that is complete already."""
+    check_out(out, resume=settings.resume)
+    if settings.resume and settings.out is None:
+        raise RecipeError("--resume doesn't say which run to go on with.", "Give --out RUN as well.")
+    return finished_run(out, settings.identity()) if settings.resume else None
+
+
+def limit(
+    settings: Settings, study: Study, plan: Plan, clock: Clock, journal: Journal
+) -> tuple[Study, Plan, Affordable | None]:
+    """Leave out what a budget has no room for (without one nothing), and tell the features what the rest will read."""
+    want_features(study, [row.recipe for row in plan.rows])
+    if settings.budget is None:
+        return study, plan, None
+    with journal.phase("measure the speed"):
+        limits = afford(settings, study, plan, clock)
+    want_features(limits.study, [row.recipe for row in limits.plan.rows])
+    return limits.study, limits.plan, limits
+
+
+def announce(plan: Plan, limits: Affordable | None, folder: RunFolder, journal: Journal) -> None:
+    """Say what will be run, and what a budget left out."""
+    planned = plan_event(plan)
+    journal.emit(Event(kind="plan", text=planned["sentence"], data=planned))
+    if limits:
+        limits.remember(folder)
+        data = {"seconds": limits.seconds, "forecast_seconds": limits.forecast.total(), "left_out": limits.left_out}
+        journal.emit(Event(kind="budget", text=limits.sentence(), data=data))
 
 
 def read_network(settings: Settings) -> Network:
@@ -143,7 +177,13 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chose
     )
     inner = inner_split(study.dataset, inner_of, fraction=TUNING_FRACTION, seed=study.seed, block=0)
     empty = Plan(
-        skipped=chosen.skipped, blocks=blocks, inner=inner, development=len(study.development), scale=scale, alone=alone
+        skipped=chosen.skipped,
+        blocks=blocks,
+        inner=inner,
+        development=len(study.development),
+        scale=scale,
+        alone=alone,
+        metric=settings.metric,
     )
     return make_plan(empty, chosen.recipes, lr=settings.lr)
 
@@ -158,11 +198,13 @@ def compute_features(study: Study, plan: Plan, meter: Meter) -> None:
         meter.add(plan.shared_operations / len(views), text=f"view {count} of {len(views)}", measured=fresh)
 
 
-def fit(data: str | Path, model: str, *, emit: Emit = silent, **options: Any) -> Run:
+def fit(data: Any, model: str, *, emit: Emit = silent, **options: Any) -> Run:
     """Compare strategies on `data` with `model`, as `frostline fit` does.
 
     Args:
-        data: a folder of class folders, or of train/ val/ test/ folders of them.
+        data: a folder of class folders, or of train/ val/ test/ folders of them; a table of them
+            (:func:`frostline.data.tables.read_table`); or, in memory, a pair (X, y) or a mapping with `image`, `label`
+            and optionally `split` and `group` (:func:`frostline.data.given.list_given`).
         model: a spec such as `timm:resnet18` or `torch:FILE.py:factory`.
         emit: called with every event (base.events).
         options: the fields of :class:`frostline.recipe.settings.Settings`; paths and numbers may be given plainly.
@@ -173,9 +215,10 @@ def fit(data: str | Path, model: str, *, emit: Emit = silent, **options: Any) ->
     Raises:
         FrostlineError: what was found, what was expected, what to do next.
     """
-    settings = settings_from(data, model, options)
+    listing = None if isinstance(data, (str, Path)) else list_given(data)
+    settings = settings_from(listing.root if listing else data, model, options)
     prepare_process(settings.threads)
-    return run(settings, emit)
+    return run(settings, emit, listing)
 
 
 class _CallableModule(ModuleType):

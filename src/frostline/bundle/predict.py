@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from frostline.base.records import FloatArray
 from frostline.bundle.saved import Loaded, load_model
 from frostline.data.decode import Pictures, decode_all
 from frostline.data.preprocess import to_input
+from frostline.data.raw import arrange, raw_pictures
 from frostline.data.scan import is_picture
 from frostline.data.views import augment_policy, make_views
 from frostline.models.guard import exact
@@ -42,20 +44,30 @@ class Bundle:
     def classes(self) -> tuple[str, ...]:
         return self.loaded.classes
 
-    def predict_proba(self, files: Sequence[str | Path]) -> FloatArray:
-        """Class probabilities (N, C) of picture files. Raises DataError naming a file that can't be read."""
-        paths = [Path(f) for f in files]
-        pictures, bad = decode_all(
-            paths, self.loaded.preprocess, threads=self.loaded.compute.threads, spill_dir=None, progress=None
+    def predict_proba(self, pictures: Any) -> FloatArray:
+        """Class probabilities (N, C) of pictures.
+
+        Args:
+            pictures: picture files (paths), or arrays as `frostline.fit` takes them: (N, H, W), (N, H, W, C),
+                (N, C, H, W) or a list of pictures; converted as there.
+
+        Raises:
+            DataError: a file that can't be read, by its name; arrays that don't fit the network.
+        """
+        if isinstance(pictures, Sequence) and not len(pictures):
+            return np.zeros((0, len(self.classes)))
+        sources = arrange(raw_pictures(pictures, "pictures"), self.loaded.preprocess, "pictures")
+        decoded, bad = decode_all(
+            sources, self.loaded.preprocess, threads=self.loaded.compute.threads, spill_dir=None, progress=None
         )
         if bad:
             index, reason = next(iter(bad.items()))
-            raise DataError(f"{paths[index]} can't be read: {reason}.", "Leave it out.")
-        return predict_pictures(self.loaded, pictures)
+            raise DataError(f"{sources[index]} can't be read: {reason}.", "Leave it out.")
+        return predict_pictures(self.loaded, decoded)
 
-    def predict(self, files: Sequence[str | Path]) -> list[str]:
-        """The most probable class of each picture file."""
-        return [self.classes[i] for i in self.predict_proba(files).argmax(axis=1)]
+    def predict(self, pictures: Any) -> list[str]:
+        """The most probable class of each picture; `pictures` as for :meth:`predict_proba`."""
+        return [self.classes[i] for i in self.predict_proba(pictures).argmax(axis=1)]
 
 
 def load(path: str | Path, *, trust_code: bool = False, device: str = "auto") -> Bundle:

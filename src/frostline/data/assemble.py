@@ -48,6 +48,7 @@ def assemble(
     RecipeError for a setting that doesn't apply.
     """
     work = Work(listing=listing, options=options, rows=list(range(len(listing.rows))))
+    work.warnings.extend(listing.warnings)
     work.warn("ignored", listing.ignored, "not read: hidden, no picture, no class folder, or a link")
     sealed_from = _assign_parts(work)
     leave_out_unreadable(work, bad)
@@ -92,16 +93,22 @@ def _assign_parts(work: Work) -> str | None:
     given = {row.part for row in work.listing.rows}
     if work.options.pool_validation and not {"val", "test"} <= given:
         raise RecipeError(
-            f"--pool-validation doesn't apply: {work.listing.root} has no val/ beside a test/.",
-            "Leave it out: a val/ without a test/ is sealed.",
+            f"--pool-validation doesn't apply: {work.listing.root} has no {work.part_name('val')} beside a "
+            f"{work.part_name('test')}.",
+            "Leave it out: a validation part without a test part is sealed.",
         )
+    if "train" not in given and given != {None}:
+        names = " and ".join(sorted(work.part_name(part) for part in given if part))
+        raise DataError(f"{work.listing.root} has {names}, but no {work.part_name('train')}.",
+                        "Say which rows are to learn from.")  # fmt: skip
     meaning: dict[str | None, Part] = {"test": "sealed", "val": "validation"}
     if "test" not in given:
         meaning["val"] = "sealed"
     elif work.options.pool_validation:
         meaning["val"] = "development"
     work.parts = {i: meaning.get(row.part, "development") for i, row in enumerate(work.listing.rows)}
-    return "test/" if "test" in given else "val/" if "val" in given else None
+    sealed = "test" if "test" in given else "val" if "val" in given else None
+    return sealed and work.part_name(sealed)
 
 
 def _find_duplicates(work: Work, pictures: Pictures, file_hashes: Sequence[str]) -> Duplicates:
@@ -136,7 +143,7 @@ def _draw_sealed(work: Work) -> str:
         raise DataError(
             f"{work.listing.root} holds too few different pictures to seal a test part ({len(rows)} in "
             f"{len(set(groups))} groups), and at least one class needs three.",
-            "Add pictures, or a test/ folder.",
+            f"Add pictures, or {'a test/ folder' if work.folders else 'a column split that says test'}.",
         )
     work.parts.update((i, "sealed") for i, taken in zip(rows, drawn.tolist(), strict=True) if taken)
     return f"{SEALED_FRACTION:.0%} drawn at random".replace("%", " %")

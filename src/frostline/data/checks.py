@@ -40,6 +40,14 @@ class Work:
     def row(self, index: int) -> Row:
         return self.listing.rows[index]
 
+    @property
+    def folders(self) -> bool:
+        return self.listing.kind.endswith("folders")
+
+    def part_name(self, part: str) -> str:
+        """What the user calls a part: a folder's name, or a word in the column `split`."""
+        return f"{part}/" if self.folders else f"split {part!r}"
+
     def warn(self, kind: str, examples: Sequence[str], handled: str, count: int | None = None) -> None:
         if examples:
             number = len(examples) if count is None else count
@@ -94,13 +102,15 @@ def compare_classes(work: Work) -> None:
         found[work.row(i).part or ""].add(work.row(i).class_name)
     every = set().union(*found.values())
     lacking = [
-        f"{some_of(sorted(every - classes))} missing in {part}/" for part, classes in found.items() if every - classes
+        f"{some_of(sorted(every - classes))} missing in {work.part_name(part)}"
+        for part, classes in found.items()
+        if every - classes
     ]
     if lacking:
-        parts = ", ".join(f"{part}/" for part in found)
+        parts = ", ".join(map(work.part_name, found))
         raise DataError(
             f"The classes of {parts} in {work.listing.root} differ: {'; '.join(lacking)}.",
-            "Give every part the same class folders, or leave small classes out with --min-per-class N.",
+            "Give every part the same classes, or leave small classes out with --min-per-class N.",
         )
 
 
@@ -110,7 +120,7 @@ def check_classes(work: Work) -> None:
     if len(counts) < 2:
         raise DataError(
             f"{work.listing.root} holds one class ({next(iter(counts))!r}), and a comparison needs two.",
-            "Add a folder of anything else.",
+            f"Add {'a folder' if work.folders else 'pictures'} of anything else.",
         )
     single = sorted(name for name, n in counts.items() if n == 1)
     if single:

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from frostline.base.errors import DataError
-from frostline.base.hashing import hash_file
-from frostline.base.records import IntArray
+from frostline.base.hashing import hash_bytes, hash_file
+from frostline.data.pictures import Picture, Pictures, Writer
 from frostline.data.preprocess import Preprocess
+from frostline.data.raw import RawPicture
 
-Picture = NDArray[np.uint8]  # (H, W, C)
+__all__ = [
+    "FILTERS", "Lazy", "Picture", "PictureError", "Pictures", "Source", "decode_all", "hash_files", "read_picture",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """A picture file that is fetched (its bytes, or where it lies) each time it is needed."""
+
+    fetch: Callable[[], Path | bytes]
+
+
+Source = Path | bytes | Lazy | RawPicture  # where a picture comes from
 Progress = Callable[[int, int], None]  # done, total
 
 # Only formats whose readers are plain decoders: others (EPS) would start programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 90_000_000  # to be decoded, after a JPEG's own shrinking; Pillow refuses twice as many in the file
 MAX_ASPECT = 8  # a longer strip keeps its middle, else one line of pixels would grow to gigabytes
-SPILL_BYTES = 1 << 30  # decoded pictures beyond this lie in a memory-mapped temporary file
 CHUNK = 256  # pictures in flight
 
 FILTERS = {
@@ -52,61 +62,34 @@ class PictureError(ValueError):
     """A file that can't be decoded; the text is the reason, without the file's name."""
 
 
-class Pictures(Sequence[Picture]):
-    """Pictures of varying size (uint8, H x W x C, read-only) in one flat buffer, in memory or in a temporary file."""
-
-    def __init__(self, buffer: NDArray[np.uint8], offsets: IntArray, shapes: IntArray) -> None:
-        """`offsets` (N) are where pictures start in the flat buffer, `shapes` (N, 3) their H, W and C."""
-        self._buffer, self._offsets, self._shapes = buffer, offsets, shapes
-
-    @classmethod
-    def from_arrays(cls, arrays: Sequence[Picture]) -> Pictures:
-        writer = _Writer(sum(a.size for a in arrays), None)
-        for array in arrays:
-            writer.add(array)
-        return writer.finish()
-
-    def __len__(self) -> int:
-        return len(self._offsets)
-
-    def __getitem__(self, index: int) -> Picture:  # type: ignore[override]  # no slices: select() is meant for that
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        start, shape = self._offsets[index], self._shapes[index]
-        view = self._buffer[start : start + int(shape.prod())].reshape(shape)
-        view.flags.writeable = False
-        return view
-
-    def select(self, indices: Sequence[int] | IntArray) -> Pictures:
-        """The pictures of these rows, in this order, on the same memory."""
-        chosen = np.asarray(indices, dtype=np.int64)
-        return Pictures(self._buffer, self._offsets[chosen], self._shapes[chosen])
-
-    @property
-    def nbytes(self) -> int:
-        return int(self._shapes.prod(axis=1).sum()) if len(self) else 0
-
-    @property
-    def spilled(self) -> bool:
-        return isinstance(self._buffer, np.memmap)
-
-
-def read_picture(source: Path | bytes, preprocess: Preprocess) -> Picture:
+def read_picture(source: Source, preprocess: Preprocess) -> Picture:
     """The picture as uint8 (H, W, C), upright, in the colour mode and with the short side of `preprocess`.
 
     Transparency is laid on white, 16-bit values are divided by 257, an animation gives its first frame, and strips
     beyond 8 : 1 keep their middle. Raises PictureError with the reason for files that are damaged, cut short, too
     large or no pictures.
     """
-    image, orientation = _load(source, preprocess)
+    if isinstance(source, RawPicture):
+        return _fit_pixels(source.pixels(), preprocess)
+    image, orientation = _load(_fetch(source), preprocess)
     image = _shrink(_to_mode(image, preprocess.mode), preprocess)
     if orientation in TRANSPOSE:
         image = image.transpose(TRANSPOSE[orientation])
     return np.asarray(image).reshape(image.height, image.width, preprocess.channels)
 
 
+def _fit_pixels(pixels: Picture, preprocess: Preprocess) -> Picture:
+    """An array is treated as a file with the same pixels is; many channels are resized one by one."""
+    if preprocess.mode == "N":
+        bands = [_shrink(Image.fromarray(band), preprocess) for band in np.moveaxis(pixels, 2, 0).copy()]
+        return np.stack([np.asarray(band) for band in bands], axis=2)
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    image = _shrink(_to_mode(image, preprocess.mode), preprocess)
+    return np.asarray(image).reshape(image.height, image.width, preprocess.channels)
+
+
 def decode_all(
-    paths: Sequence[Path],
+    sources: Sequence[Source],
     preprocess: Preprocess,
     *,
     threads: int,
@@ -117,90 +100,61 @@ def decode_all(
 
     `threads` files are decoded at a time. Beyond 1 GiB the pictures lie in a file in `spill_dir` (the system's folder
     for temporary files where None) that has no name any more: the system frees it with the last reference, also after
-    a crash. `progress` is called in the calling thread. Raises DataError where that file finds no room.
+    a crash. `progress` is called in the calling thread. Raises DataError where that file finds no room, and for picture
+    files where the network reads other channels than files have.
     """
+    if preprocess.mode == "N" and not all(isinstance(source, RawPicture) for source in sources):
+        raise DataError(
+            f"The network reads {preprocess.channels} channels, but picture files have 1 (grey) or 3 (RGB).",
+            f"Give arrays with {preprocess.channels} channels in Python: frostline.fit((X, y), ...).",
+        )
     largest = preprocess.resize**2 * MAX_ASPECT * preprocess.channels
-    writer, bad = _Writer(largest * len(paths), spill_dir), {}
+    writer, bad = Writer(largest * len(sources), spill_dir), {}
     with _pillow_rules(), ThreadPoolExecutor(max(1, threads)) as pool:
-        for start in range(0, len(paths), CHUNK):
-            results = pool.map(lambda path: _try_read(path, preprocess), paths[start : start + CHUNK])
+        for start in range(0, len(sources), CHUNK):
+            results = pool.map(lambda source: _try_read(source, preprocess), sources[start : start + CHUNK])
             for index, result in enumerate(results, start):
                 if isinstance(result, str):
                     bad[index] = result
                     result = np.empty((0, 0, preprocess.channels), dtype=np.uint8)
                 writer.add(result)
                 if progress is not None:
-                    progress(index + 1, len(paths))
+                    progress(index + 1, len(sources))
     return writer.finish(), bad
 
 
-def hash_files(paths: Sequence[Path], threads: int) -> list[str]:
-    """SHA-256 of each file's bytes; empty text for a file that can't be opened."""
+def hash_files(sources: Sequence[Source], threads: int) -> list[str]:
+    """SHA-256 of each file's bytes (of an array's shape, type and bytes); empty text for what can't be opened."""
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        return list(pool.map(_try_hash, paths))
+        return list(pool.map(_try_hash, sources))
 
 
-class _Writer:
-    """Appends pictures to memory, and beyond SPILL_BYTES to a nameless temporary file."""
-
-    def __init__(self, bytes_at_most: int, spill_dir: Path | None) -> None:
-        # Pages that are never written cost nothing, so reserving the most that can come saves a second copy.
-        self._memory = np.empty(min(bytes_at_most, SPILL_BYTES), dtype=np.uint8)
-        self._file: BinaryIO | None = None
-        self._spill_dir = spill_dir
-        self._size = 0
-        self._offsets: list[int] = []
-        self._shapes: list[tuple[int, ...]] = []
-
-    def add(self, picture: Picture) -> None:
-        end = self._size + picture.size
-        if self._file is None and end > len(self._memory):
-            self._spill()
-        if self._file is None:
-            self._memory[self._size : end] = picture.reshape(-1)
-        else:
-            self._write(picture)
-        self._offsets.append(self._size)
-        self._shapes.append(picture.shape)
-        self._size = end
-
-    def finish(self) -> Pictures:
-        buffer: NDArray[np.uint8] = self._memory[: self._size]
-        if self._file is not None:
-            self._file.flush()
-            buffer = np.memmap(self._file, dtype=np.uint8, mode="r", shape=(self._size,))
-            self._file.close()
-        shapes = np.array(self._shapes, dtype=np.int64).reshape(-1, 3)
-        return Pictures(buffer, np.array(self._offsets, dtype=np.int64), shapes)
-
-    def _spill(self) -> None:
-        self._file = tempfile.TemporaryFile(dir=self._spill_dir)  # noqa: SIM115  # outlives this call
-        self._write(self._memory[: self._size])
-        self._memory = np.empty(0, dtype=np.uint8)
-
-    def _write(self, values: NDArray[np.uint8]) -> None:
-        assert self._file is not None
-        try:
-            self._file.write(np.ascontiguousarray(values).data)
-        except OSError as error:
-            raise DataError(
-                f"The decoded pictures found no room on the disk after {self._size >> 20} MiB ({error.strerror}).",
-                "Free some space, or set --store to a folder on a larger disk.",
-            ) from error
-
-
-def _try_read(path: Path, preprocess: Preprocess) -> Picture | str:
+def _try_read(source: Source, preprocess: Preprocess) -> Picture | str:
     try:
-        return read_picture(path, preprocess)
+        return read_picture(source, preprocess)
     except PictureError as error:
         return str(error)
 
 
-def _try_hash(path: Path) -> str:
+def _try_hash(source: Source) -> str:
     try:
-        return hash_file(path)
+        if isinstance(source, RawPicture):
+            return source.sha256()
+        found = source.fetch() if isinstance(source, Lazy) else source
+        if isinstance(found, bytes):
+            return hash_bytes(found)
+        return hash_file(found) if found.is_file() else ""  # a pipe or a device would never end
     except OSError:
         return ""
+
+
+def _fetch(source: Path | bytes | Lazy) -> Path | bytes:
+    if not isinstance(source, Lazy):
+        return source
+    try:
+        return source.fetch()
+    except OSError as error:
+        raise PictureError(f"can't be opened ({error.strerror or error})") from error
 
 
 @contextmanager
@@ -219,6 +173,8 @@ def _pillow_rules() -> Iterator[None]:
 def _load(source: Path | bytes, preprocess: Preprocess) -> tuple[Image.Image, int]:
     """Decoded pixels and the EXIF orientation that is still to be applied (1 to 8)."""
     short = preprocess.resize
+    if isinstance(source, Path) and source.exists() and not source.is_file():
+        raise PictureError("not a file")
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             image.draft(preprocess.mode, (short, short))  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below `short`

@@ -1,6 +1,6 @@
 """The preprocessing contract: everything that turns a picture's file into a network's input, in one record.
 
-Shapes: N pictures, C channels (1 or 3), H rows, W columns.
+Shapes: N pictures, C channels, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from frostline.base.errors import DataError
 if TYPE_CHECKING:
     import torch
 
-Mode = Literal["RGB", "L"]
+Mode = Literal["RGB", "L", "N"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
+CHANNELS: dict[str, int] = {"RGB": 3, "L": 1}  # mode N, pictures that only arrays can hold, has any number
 CROP_FRACTION = 0.875  # of the resized short side, where a source doesn't say
 # Written beside the fields, so that the saved record tells a reader everything; other values are refused on reading.
 FIXED: dict[str, Any] = {"exif": "applied", "crop": "centre", "scale": 255}
@@ -28,7 +29,8 @@ class Preprocess:
     """How a file becomes a tensor: EXIF orientation, colour mode, short side to `resize`, centre crop of `size`, scale.
 
     `size` is (H, W) of the network's input in pixels, `resize` the short side in pixels before the crop. `mean` and
-    `std` are in units of [0, 1]; one number stands for every channel. Raises DataError for values that can't be used.
+    `std` are in units of [0, 1]; one number stands for every channel. `channels` follows from the modes RGB and L, and
+    is given for N. Raises DataError for values that can't be used.
     """
 
     mode: Mode
@@ -37,10 +39,16 @@ class Preprocess:
     interpolation: Interpolation
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    channels: int = 0
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
-            raise DataError(f"Colour mode {self.mode!r} is not known.", "Use RGB or L (grey).")
+            raise DataError(f"Colour mode {self.mode!r} is not known.", "Use RGB, L (grey) or N (any channels).")
+        object.__setattr__(self, "channels", self.channels or CHANNELS.get(self.mode, 0))
+        if self.channels < 1 or self.channels != CHANNELS.get(self.mode, self.channels):
+            raise DataError(
+                f"{self.channels} channels don't go with colour mode {self.mode}.", "RGB has 3, L has 1, N has any."
+            )
         if self.interpolation not in get_args(Interpolation):
             raise DataError(
                 f"Interpolation {self.interpolation!r} is not known.", f"Known: {', '.join(get_args(Interpolation))}."
@@ -53,26 +61,20 @@ class Preprocess:
         for name, values in (("mean", self.mean), ("std", self.std)):
             object.__setattr__(self, name, _per_channel(name, values, self.channels))
 
-    @property
-    def channels(self) -> int:
-        return 3 if self.mode == "RGB" else 1
-
     @classmethod
     def default(
         cls, size: int | tuple[int, int], mean: Sequence[float], std: Sequence[float], channels: int
     ) -> Preprocess:
         """Where a source is silent: short side to size / 0.875, bilinear with antialias, centre crop.
 
-        `channels` is 1 (grey) or 3. Raises DataError for other channels, and for a mean or std of another length.
+        `channels` is 3 (RGB), 1 (grey) or any other number (mode N). Raises DataError for no channels, and for a mean
+        or std of another length.
         """
-        if channels not in (1, 3):
-            raise DataError(
-                f"The network reads {channels} channels, but pictures have 1 (grey) or 3 (RGB).",
-                "Give a network with 1 or 3 input channels.",
-            )
+        modes: dict[int, Mode] = {3: "RGB", 1: "L"}
         height, width = (size, size) if isinstance(size, int) else size
         return cls(
-            mode="RGB" if channels == 3 else "L",
+            mode=modes.get(channels, "N"),
+            channels=channels,
             size=(height, width),
             resize=round(max(height, width) / CROP_FRACTION),
             interpolation="bilinear",
@@ -86,7 +88,11 @@ class Preprocess:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Preprocess:
-        """The record that :meth:`to_json` wrote; raises DataError for unknown or missing keys and for wrong values."""
+        """The record that :meth:`to_json` wrote; raises DataError for unknown or missing keys and for wrong values.
+
+        Records without `channels` are older, and those of RGB and grey pictures.
+        """
+        record = {"channels": 0, **record}
         names = {f.name for f in fields(cls)}
         unknown, missing = sorted(set(record) - names - set(FIXED)), sorted(names - set(record))
         if unknown or missing:
@@ -144,7 +150,8 @@ def _typed(record: dict[str, Any]) -> dict[str, Any]:
     try:
         height, width = (int(v) for v in record["size"])
         mean, std = (tuple(float(v) for v in record[name]) for name in ("mean", "std"))
-        return {**record, "size": (height, width), "resize": int(record["resize"]), "mean": mean, "std": std}
+        counts = {name: int(record[name]) for name in ("resize", "channels")}
+        return {**record, **counts, "size": (height, width), "mean": mean, "std": std}
     except (TypeError, ValueError) as error:
         raise DataError(
             f"The preprocessing record holds a value of another type ({error}).", "Write it anew with frostline fit."

@@ -15,10 +15,10 @@ from frostline.recipe.settings import Settings
 
 def read_data(settings: Settings, listing: Listing, preprocess: Preprocess, emit: Emit) -> tuple[Dataset, Pictures]:
     """Decode every picture once; what can't be read is named, counted, left out and recorded."""
-    paths = [row.path for row in listing.rows]
+    sources = listing.sources(preprocess)
     threads = settings.threads or default_threads()
-    pictures, bad = decode_all(paths, preprocess, threads=threads, spill_dir=None, progress=None)
-    hashes = hash_files(paths, threads)
+    pictures, bad = decode_all(sources, preprocess, threads=threads, spill_dir=None, progress=None)
+    hashes = hash_files(sources, threads)
     options = AssembleOptions(
         min_per_class=settings.min_per_class,
         labels_per_class=settings.labels_per_class,

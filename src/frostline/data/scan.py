@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from frostline.base.errors import DataError
+from frostline.base.records import DataWarning
+from frostline.data.decode import Source
+from frostline.data.preprocess import Preprocess
+from frostline.data.raw import RawPictures, arrange
 
 GivenPart = Literal["train", "val", "test"]
-Kind = Literal["class-folders", "split-folders"]
+Kind = Literal["class-folders", "split-folders", "arrays", "table", "dataset"]
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 PARTS: dict[str, GivenPart] = {
@@ -23,27 +27,45 @@ PARTS: dict[str, GivenPart] = {
     "test": "test",
 }
 LAYOUT = "Expected DATA/<class>/<pictures>, or DATA/train/<class>/<pictures> with val/ or test/ beside it."
+TABLES = "Tables end with .csv, .tsv, .jsonl or .parquet."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One picture that was found: `id` is its path below the data folder with `/`."""
+    """One picture that was found: `id` is its path below the data folder with `/`, or its row as text."""
 
     id: str
-    path: Path
+    source: Source | None  # None where the listing has `arrays`
     class_name: str
     part: GivenPart | None
     group: str | None
 
+    @property
+    def path(self) -> Path | None:
+        """The picture's file, where it has one."""
+        return self.source if isinstance(self.source, Path) else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What a data folder holds; `ignored` names files and folders that don't take part (a folder ends with `/`)."""
+    """What the data holds; `ignored` names files and folders that don't take part (a folder ends with `/`).
+
+    `warnings` are what was noticed while it was listed. `arrays` are the rows' pictures where they came as arrays: the
+    sources of rows are then not set.
+    """
 
     root: Path
     kind: Kind
     rows: tuple[Row, ...]
-    ignored: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+    warnings: tuple[DataWarning, ...] = ()
+    arrays: RawPictures | None = None
+
+    def sources(self, preprocess: Preprocess) -> list[Source]:
+        """Where the picture of each row comes from. Raises DataError for arrays that don't fit the network."""
+        if self.arrays is not None:
+            return [*arrange(self.arrays, preprocess, "image")]
+        return [row.source for row in self.rows if row.source is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +105,7 @@ def scan(path: Path) -> Listing:
     if not path.exists():
         raise DataError(f"{path} does not exist.", LAYOUT)
     if not path.is_dir():
-        raise DataError(f"{path} is a file, but a folder of pictures was expected.", LAYOUT)
+        raise DataError(f"{path} is a file, but a folder of pictures was expected.", f"{LAYOUT} {TABLES}")
     tree = _read(path, path.resolve(), "")
     if tree.empty:
         raise DataError(f"{path} holds no pictures{_found_instead(tree)}.", LAYOUT)
@@ -182,7 +204,7 @@ def _rows(path: Path, parts: dict[GivenPart, _Tree]) -> Iterator[Row]:
 def _class_rows(path: Path, tree: _Tree, part: GivenPart | None) -> Iterator[Row]:
     for folder in tree.classes:
         for name in folder.all_pictures():
-            yield Row(id=name, path=path / name, class_name=folder.name, part=part, group=None)
+            yield Row(id=name, source=path / name, class_name=folder.name, part=part, group=None)
 
 
 def _found_instead(tree: _Tree) -> str:

@@ -6,7 +6,7 @@ Shapes: N pictures, C channels, H rows, W columns. View 0 is the evaluation view
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -60,10 +60,11 @@ def augment_policy(setting: Augment | None, preprocess: Preprocess) -> Policy:
     Rule: where nothing is set, colour pictures over 32 pixels get `standard`, others `light`. Flips are off for grey
     pictures and for inputs of 32 pixels or less, whatever is set. `standard` is a random resized crop (area 0.35 to 1,
     ratio 3/4 to 4/3) with mild colour changes; on grey or small pictures, where a crop soon cuts the object, the area
-    is 0.6 to 1 and turns by up to 10 degrees are added. `light` shifts the evaluation crop and varies its side by
+    is 0.6 to 1 and turns by up to 10 degrees are added. What other channels than grey and RGB mean isn't known: they
+    count as such pictures, and their values stay as they are. `light` shifts the evaluation crop and varies its side by
     about a tenth. `none` gives view 0 always.
     """
-    colour = preprocess.channels == 3
+    colour = preprocess.mode == "RGB"
     photo = colour and max(preprocess.size) > SMALL
     name = setting or ("standard" if photo else "light")
     if name == "none":
@@ -76,7 +77,7 @@ def augment_policy(setting: Augment | None, preprocess: Preprocess) -> Policy:
         ratio=(3 / 4, 4 / 3) if photo else (0.9, 1 / 0.9),
         flip=photo,
         rotate=0.0 if photo else 10.0,
-        light=0.2,
+        light=0.0 if preprocess.mode == "N" else 0.2,
         saturation=0.2 if colour else 0.0,
     )
 
@@ -96,8 +97,9 @@ def make_view(
     box = _random_box((height, width), preprocess.size, policy, draws[:4])
     if policy.rotate:
         picture = _rotate(picture, box, policy.rotate * (2 * draws[4] - 1))
-    image = _colour(_crop(picture, box, preprocess), policy, draws[5:8])
-    result = _pixels(image)
+    result = _crop(picture, box, preprocess)
+    if preprocess.mode != "N":
+        result = _pixels(_colour(_image(result), policy, draws[5:8]))
     return result[:, ::-1] if policy.flip and draws[8] < 0.5 else result
 
 
@@ -143,7 +145,7 @@ def _evaluation_view(picture: Picture, preprocess: Preprocess) -> Picture:
         return np.ascontiguousarray(picture[top : top + rows, left : left + columns])
     scale = min(height / rows, width / columns)
     top, left = (height - rows * scale) / 2, (width - columns * scale) / 2
-    return _pixels(_crop(picture, (left, top, left + columns * scale, top + rows * scale), preprocess))
+    return _crop(picture, (left, top, left + columns * scale, top + rows * scale), preprocess)
 
 
 def _random_box(shape: tuple[int, int], size: tuple[int, int], policy: Policy, draws: Sequence[float]) -> Box:
@@ -162,26 +164,37 @@ def _between(limits: tuple[float, float], draw: float) -> float:
     return low + (high - low) * draw
 
 
-def _crop(picture: Picture, box: Box, preprocess: Preprocess) -> Image.Image:
+def _crop(picture: Picture, box: Box, preprocess: Preprocess) -> Picture:
     """The box, resized to the input's size; only the pixels that it touches are handed to Pillow."""
     height, width = picture.shape[:2]
     left, top = math.floor(box[0]), math.floor(box[1])
     right, bottom = min(width, math.ceil(box[2])), min(height, math.ceil(box[3]))
-    image = _image(picture[top:bottom, left:right])
     inner = (box[0] - left, box[1] - top, min(box[2] - left, right - left), min(box[3] - top, bottom - top))
-    rows, columns = preprocess.size
-    return image.resize((columns, rows), FILTERS[preprocess.interpolation], box=inner)
+    (rows, columns), kernel = preprocess.size, FILTERS[preprocess.interpolation]
+    return _each(picture[top:bottom, left:right], lambda image, _: image.resize((columns, rows), kernel, box=inner))
 
 
 def _rotate(picture: Picture, box: Box, degrees: float) -> Picture:
     """Turned about the box's centre; the corners that appear take the mean colour of the picture's rim."""
     rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-    fill = tuple(int(v) for v in np.rint(rim.mean(axis=0)))
+    means = [int(v) for v in np.rint(rim.mean(axis=0))]
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    image = _image(picture)
-    return _pixels(
-        image.rotate(degrees, Image.Resampling.BILINEAR, center=centre, fillcolor=fill if len(fill) > 1 else fill[0])
-    )
+
+    def turn(image: Image.Image, bands: slice) -> Image.Image:
+        fill = tuple(means[bands])
+        colour = fill if len(fill) > 1 else fill[0]
+        return image.rotate(degrees, Image.Resampling.BILINEAR, center=centre, fillcolor=colour)
+
+    return _each(picture, turn)
+
+
+def _each(picture: Picture, change: Callable[[Image.Image, slice], Image.Image]) -> Picture:
+    """Pillow's images have 1 or 3 channels; others are changed one by one. `change` is told which channels it gets."""
+    channels = picture.shape[2]
+    if channels in (1, 3):
+        return _pixels(change(_image(picture), slice(0, channels)))
+    bands = [slice(k, k + 1) for k in range(channels)]
+    return np.concatenate([_pixels(change(_image(picture[:, :, band]), band)) for band in bands], axis=2)
 
 
 def _colour(image: Image.Image, policy: Policy, draws: Sequence[float]) -> Image.Image:

@@ -1,0 +1,98 @@
+"""Labels, parts and groups as columns: what a table or Python gives beside the pictures, checked row by row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from frostline.base.errors import DataError
+from frostline.data.decode import Source
+from frostline.data.raw import as_numpy, is_array
+from frostline.data.scan import PARTS, GivenPart, Row
+
+Where = Callable[[int], str]  # a row's place in words, such as "row 3 of labels.csv"
+WORDS = ", ".join(PARTS)
+
+
+def as_column(values: Any, name: str, count: int) -> list[Any]:
+    """One plain Python value a row, from a list, an array, a tensor or a series; DataError for another length."""
+    if isinstance(values, (str, bytes)) or not (is_array(values) or hasattr(values, "__iter__")):
+        raise DataError(f"{name} is a {type(values).__name__}, but one value for each picture was expected.",
+                        f"Give a list or an array of {count}.")  # fmt: skip
+    listed = values if isinstance(values, list | tuple) else None
+    if listed is None:
+        array = as_numpy(values) if is_array(values) else None
+        if array is not None and array.ndim != 1:
+            raise DataError(f"{name} has shape {array.shape}, but one value for each picture was expected.",
+                            f"Give {count} values.")  # fmt: skip
+        listed = list(values) if array is None else array.tolist()
+    if len(listed) != count:
+        raise DataError(f"{name} has {len(listed)} values for {count} pictures.", "Give one for each picture.")
+    return [v.item() if isinstance(v, np.generic) or hasattr(v, "detach") else v for v in listed]
+
+
+def class_names(values: Sequence[Any], name: str, where: Where) -> list[str]:
+    """Names of classes as text. Raises DataError for empty ones, for floats, and for text mixed with numbers."""
+    kinds = {isinstance(v, str) for v in values if v is not None}
+    if len(kinds) > 1:
+        raise DataError(f"{name} mixes text with numbers.", "Give one or the other.")
+    return [_class_name(v, name, where(i)) for i, v in enumerate(values)]
+
+
+def _class_name(value: Any, name: str, where: str) -> str:
+    if is_missing(value) or (isinstance(value, str) and not value.strip()):
+        raise DataError(f"{name} is empty in {where}.", "Give every picture a label, or leave it out.")
+    if not isinstance(value, (str, int)):
+        raise DataError(f"{name} is {value!r} in {where}, but labels are text or whole numbers.",
+                        "Give names, or class numbers as integers.")  # fmt: skip
+    text = str(value)
+    if any("\ud800" <= c <= "\udfff" or c < " " for c in text):
+        raise DataError(f"{name} is {text!r} in {where}, which can't be written into a record.", "Rename the class.")
+    return text
+
+
+def parts(values: Sequence[Any], name: str, where: Where) -> list[GivenPart]:
+    """The part of every row. Raises DataError for unknown and missing words."""
+    found: list[GivenPart] = []
+    for i, value in enumerate(values):
+        part = PARTS.get(value.strip().lower()) if isinstance(value, str) else None
+        if part is None:
+            shown = "empty" if is_missing(value) or value == "" else repr(value)
+            raise DataError(f"{name} is {shown} in {where(i)}.", f"Known parts: {WORDS}.")
+        found.append(part)
+    return found
+
+
+def groups(values: Sequence[Any], name: str, where: Where) -> list[str | None]:
+    """The group of every row as text; rows without one stand alone."""
+    for i, value in enumerate(values):
+        if not (is_missing(value) or isinstance(value, (str, int))):
+            raise DataError(f"{name} is {value!r} in {where(i)}, but groups are text or whole numbers.",
+                            "Name groups by text.")  # fmt: skip
+    return [None if is_missing(v) or v == "" else str(v) for v in values]
+
+
+def is_missing(value: Any) -> bool:
+    """None and NaN, which is how a table of numbers says that a cell is empty."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def read_rows(
+    columns: Mapping[str, Sequence[Any]], sources: Sequence[Source | None], where: Where, *, first: int
+) -> tuple[Row, ...]:
+    """Rows of a listing from columns of one value a row; ids are numbers that count from `first`."""
+    count = len(sources)
+    names = class_names(columns["label"], "label", where)
+    of_part: Sequence[GivenPart | None] = [None] * count
+    of_group: Sequence[str | None] = [None] * count
+    if columns.get("split") is not None:
+        of_part = parts(columns["split"], "split", where)
+    if columns.get("group") is not None:
+        of_group = groups(columns["group"], "group", where)
+    return tuple(
+        Row(id=str(first + i), source=sources[i], class_name=names[i], part=of_part[i], group=of_group[i])
+        for i in range(count)
+    )

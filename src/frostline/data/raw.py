@@ -1,0 +1,189 @@
+"""Pictures that come as arrays: which types are taken, which axis holds the channels, and their pixels as uint8.
+
+Shapes: N pictures, C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from frostline.base.errors import DataError
+from frostline.base.hashing import hash_bytes
+from frostline.data.pictures import Picture
+from frostline.data.preprocess import Preprocess
+
+Values = NDArray[Any]
+FIRST, LAST = 0, 2  # the axis of the channels in (C, H, W) and in (H, W, C)
+TYPES = "Give uint8 (0 to 255), uint16 (0 to 65535) or floats from 0 to 1."
+SHAPES = "Give (N, H, W), (N, H, W, C) or (N, C, H, W), or a list of such pictures."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawPicture:
+    """One picture as it was given: (H, W), or three axes with the channels on `axis`."""
+
+    values: Values
+    axis: int | None = None
+
+    def pixels(self) -> Picture:
+        """uint8 (H, W, C); 16-bit values are divided by 257, floats multiplied by 255, both rounded to the nearest."""
+        values = self.values[:, :, None] if self.axis is None else np.moveaxis(self.values, self.axis, LAST)
+        if values.dtype == np.uint8:
+            return np.ascontiguousarray(values)
+        top = 1.0 if values.dtype.kind == "f" else 65535.0
+        return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
+
+    def sha256(self) -> str:
+        """Hash of shape, type and bytes of the pixels: the same however the picture was given."""
+        return hash_array(self.pixels())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RawPictures:
+    """Pictures as they were given, with their axes not yet told apart: that takes the network's number of channels."""
+
+    items: Sequence[Values | Path]
+    stacked: bool  # one array for all
+    rounded: int = field(default=0)  # pictures of floats: rounded to 8 bits
+
+
+def hash_array(values: Values) -> str:
+    """SHA-256 of shape, type and bytes (in C order)."""
+    return hash_bytes(f"{values.shape}{values.dtype.str}".encode() + values.tobytes())
+
+
+def raw_pictures(given: Any, name: str = "X") -> RawPictures:
+    """Check what a user gave for pictures; nothing is copied.
+
+    Args:
+        given: an array or tensor (N, H, W), (N, H, W, C) or (N, C, H, W), or a list of such pictures, of Pillow
+            images, or of paths of picture files.
+        name: what the user calls it.
+
+    Raises:
+        DataError: no pictures, another shape, another type of numbers, floats outside 0 to 1.
+    """
+    if not is_array(given) and not isinstance(given, Sequence):
+        raise DataError(f"{name} is a {type(given).__name__}, but pictures were expected.", SHAPES)
+    if isinstance(given, (str, bytes)):
+        raise DataError(f"{name} is text, but pictures were expected.", SHAPES)
+    if is_array(given):
+        values = as_numpy(given)
+        if values.dtype != object:
+            return _stacked(values, name)
+        given = list(values)
+    items = [_item(item, f"{name}[{i}]") for i, item in enumerate(given)]
+    if not items:
+        raise DataError(f"{name} holds no pictures.", SHAPES)
+    rounded = sum(not isinstance(item, Path) and item.dtype.kind == "f" for item in items)
+    return RawPictures(items=items, stacked=False, rounded=rounded)
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is an array of numpy, a tensor of torch, or says itself how it becomes an array."""
+    return isinstance(value, np.ndarray) or (hasattr(value, "__array__") and not isinstance(value, Image.Image))
+
+
+def as_numpy(value: Any) -> Values:
+    """An array or tensor (any device, attached to a graph or not) as numpy, without a copy where that is possible."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":  # numpy has no such type
+            value = value.float()
+        return np.asarray(value.numpy())
+    return np.asarray(value)
+
+
+def arrange(given: RawPictures, preprocess: Preprocess, name: str = "X") -> list[RawPicture | Path]:
+    """Pictures with the axis of their channels, which is the one that fits the network.
+
+    A network for RGB or grey pictures takes the other kind too, as it takes such files. Raises DataError where no axis
+    fits, or both do.
+    """
+    shapes = [item.shape for item in given.items if not isinstance(item, Path)]
+    flat = any(len(shape) == 2 for shape in shapes)
+    if flat and preprocess.mode == "N":
+        raise _mismatch(name, next(s for s in shapes if len(s) == 2), 1, preprocess)
+    if flat and given.stacked:
+        _check_single(name, (len(shapes), *shapes[0]), preprocess)
+    solid = list(dict.fromkeys(shape for shape in shapes if len(shape) == 3))
+    axis = _channel_axis(name, solid, preprocess) if solid else None
+    return [
+        item if isinstance(item, Path) else RawPicture(item, axis if item.ndim == 3 else None) for item in given.items
+    ]
+
+
+def _stacked(values: Values, name: str) -> RawPictures:
+    if values.ndim not in (3, 4):
+        found = " (rows of numbers, not pictures)" if values.ndim == 2 else ""
+        raise DataError(f"{name} has shape {values.shape}{found}, but pictures were expected.", SHAPES)
+    if not len(values):
+        raise DataError(f"{name} holds no pictures: its shape is {values.shape}.", SHAPES)
+    _check_values(values, name)
+    rounded = len(values) if values.dtype.kind == "f" else 0
+    return RawPictures(items=list(values), stacked=True, rounded=rounded)
+
+
+def _item(item: Any, name: str) -> Values | Path:
+    if isinstance(item, (str, Path)):
+        return Path(item)
+    if isinstance(item, Image.Image):
+        plain = item.mode in ("L", "RGB") or item.mode.startswith("I;16")
+        item = np.asarray(item if plain else item.convert("RGB"))
+    if not is_array(item):
+        raise DataError(f"{name} is a {type(item).__name__}, but a picture was expected.", SHAPES)
+    values = as_numpy(item)
+    if values.ndim not in (2, 3):
+        raise DataError(f"{name} has shape {values.shape}, but a picture has 2 or 3 axes.", SHAPES)
+    _check_values(values, name)
+    return values
+
+
+def _check_values(values: Values, name: str) -> None:
+    if not values.size:
+        raise DataError(f"{name} has shape {values.shape}: pictures without pixels.", SHAPES)
+    if values.dtype.kind == "f":
+        low, high = float(values.min()), float(values.max())
+        if not (low >= 0 and high <= 1):
+            raise DataError(f"{name} holds floats from {low:g} to {high:g}, but they have to lie in 0 to 1.", TYPES)
+    elif values.dtype.kind != "u" or values.dtype.itemsize > 2:
+        raise DataError(f"{name} holds {values.dtype} values, and what their range means isn't known.", TYPES)
+
+
+def _check_single(name: str, shape: tuple[int, ...], preprocess: Preprocess) -> None:
+    """(H, W, 3) and (3, H, W) are most likely one colour picture, and not grey ones: guessing would be silent."""
+    if shape[-1] <= 4 or (shape[0] == preprocess.channels and preprocess.channels > 1):
+        raise DataError(
+            f"{name} of shape {shape} can be one picture with channels, or {shape[0]} grey ones.",
+            "Give one picture as X[None], grey ones as X[..., None].",
+        )
+
+
+def _channel_axis(name: str, shapes: Sequence[tuple[int, ...]], preprocess: Preprocess) -> int:
+    accepted = {preprocess.channels} if preprocess.mode == "N" else {1, 3}
+    for wanted in ({preprocess.channels}, accepted):
+        axes = [axis for axis in (LAST, FIRST) if all(shape[axis] in wanted for shape in shapes)]
+        if len(axes) == 1:
+            return axes[0]
+        if axes:
+            raise DataError(
+                f"Pictures of shape {shapes[0]} in {name} can have their channels on the first or on the last axis.",
+                "Give pictures in which only one of them has as many values as the network has channels.",
+            )
+    odd = next((s for s in shapes if s[LAST] not in accepted and s[FIRST] not in accepted), shapes[0])
+    raise _mismatch(name, odd, min(odd[FIRST], odd[LAST]), preprocess)
+
+
+def _mismatch(name: str, shape: tuple[int, ...], channels: int, preprocess: Preprocess) -> DataError:
+    kind = {"RGB": "3 channels (RGB)", "L": "1 channel (grey)"}.get(preprocess.mode, f"{preprocess.channels} channels")
+    return DataError(
+        f"A picture in {name} of shape {shape} has {channels} channel(s), but the network reads {kind}.",
+        "Give pictures with as many channels, or another network.",
+    )

@@ -1,0 +1,200 @@
+"""Tables of pictures: CSV, TSV, JSON lines and Parquet with the columns image and label, optionally split and group."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from frostline.base.errors import DataError
+from frostline.data.decode import Lazy, Source
+from frostline.data.labels import is_missing, read_rows
+from frostline.data.scan import Listing, scan
+
+COLUMNS = ("image", "label", "split", "group")
+FORM = "A table has the columns image (a path) and label, and optionally split and group."
+
+Columns = dict[str, Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a row is, in words; the data rows count from 1."""
+
+    name: str
+
+    def __call__(self, row: int) -> str:
+        return f"row {row + 1} of {self.name}"
+
+
+def find(path: Path) -> Listing:
+    """The listing of a folder of pictures, or of a table of them. Raises DataError as `scan` and `read_table` say."""
+    return read_table(path) if path.suffix.lower() in READERS and path.is_file() else scan(path)
+
+
+def read_table(path: Path) -> Listing:
+    """The rows of a table; ids are their numbers, counted from 1 (a header isn't counted).
+
+    A picture is a path, relative to the table's folder or absolute; in Parquet also the bytes of a picture file, alone
+    or in a struct of `bytes` and `path`, as the library `datasets` writes them. Files that are missing count as
+    unreadable. Raises DataError for a missing column, an empty cell, an unknown part, a relative path that leads out
+    of the table's folder, or a file that isn't such a table; each names row and column.
+    """
+    columns = READERS[path.suffix.lower()](path)
+    for name in ("image", "label"):
+        if name not in columns:
+            known = ", ".join(map(repr, columns)) or "none"
+            raise DataError(f"{path} has no column {name!r}; its columns are {known}.", FORM)
+    if not columns["label"]:
+        raise DataError(f"{path} holds no rows.", FORM)
+    folder, where = path.parent.resolve(), _Place(path.name)
+    images = columns["image"]
+    sources = [_source(images, i, folder, where) for i in range(len(images))]
+    return Listing(root=path, kind="table", rows=read_rows(columns, sources, where, first=1))
+
+
+def _source(images: Sequence[Any], row: int, folder: Path, where: _Place) -> Source:
+    if isinstance(images, ArrowPictures):
+        held = images.path(row)
+        if held is None:
+            return Lazy(lambda: images.bytes(row))
+    else:
+        held = images[row]
+    if is_missing(held) or held == "":
+        raise DataError(f"image is empty in {where(row)}.", "Give a path, or leave the row out.")
+    if not isinstance(held, str) or "\0" in held:
+        raise DataError(f"image is {held!r} in {where(row)}, but a path was expected.", FORM)
+    path = Path(held)
+    if path.is_absolute():
+        return path
+    path = folder / path
+    if not path.resolve().is_relative_to(folder):
+        raise DataError(
+            f"image is {held!r} in {where(row)}, which leads out of the table's folder.",
+            "Move the table to the folder above the pictures, or give absolute paths.",
+        )
+    return path
+
+
+def _read_csv(path: Path, delimiter: str) -> Columns:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return _columns_of(path, csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8.", "Save it as UTF-8.") from error
+    except csv.Error as error:
+        raise DataError(f"{path} can't be read as a table: {error}.", "Mend its quotes.") from error
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror}.", FORM) from error
+
+
+def _columns_of(path: Path, lines: Iterator[list[str]]) -> Columns:
+    header = [name.strip() for name in next(lines, [])]
+    twice = next((name for name in COLUMNS if header.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path} has two columns {twice!r}.", "Rename one of them.")
+    rows = [row for row in lines if row]
+    wrong = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
+    if wrong is not None:
+        raise DataError(
+            f"{_Place(path.name)(wrong)} has {len(rows[wrong])} cells, but the header has {len(header)}.",
+            "Quote cells that hold a separator.",
+        )
+    return {name: [row[k].strip() for row in rows] for k, name in enumerate(header)}
+
+
+def _read_json_lines(path: Path) -> Columns:
+    rows: list[dict[str, Any]] = []
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for line in file:
+                if line.strip():
+                    rows.append(json.loads(line))
+                    if not isinstance(rows[-1], dict):
+                        raise DataError(f"{_Place(path.name)(len(rows) - 1)} is no JSON object.", FORM)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8.", "Save it as UTF-8.") from error
+    except ValueError as error:
+        raise DataError(f"{_Place(path.name)(len(rows))} is not JSON: {error}.", "Write one object a line.") from error
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror}.", FORM) from error
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _read_parquet(path: Path) -> Columns:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(path)
+        table = pq.read_table(path, columns=[name for name in COLUMNS if name in schema.names], memory_map=True)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} can't be read as Parquet: {str(error).splitlines()[0]}.", FORM) from error
+    columns: Columns = dict.fromkeys(schema.names, ())
+    for name in table.column_names:
+        columns[name] = table.column(name).to_pylist() if name != "image" else _pictures_of(table.column(name), path)
+    names = _class_names(schema.metadata or {})
+    if names:
+        columns["label"] = [names[v] if isinstance(v, int) and 0 <= v < len(names) else v for v in columns["label"]]
+    return columns
+
+
+def _pictures_of(column: Any, path: Path) -> Sequence[Any]:
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_struct(kind) and {"bytes", "path"} <= {kind.field(i).name for i in range(kind.num_fields)}:
+        return ArrowPictures(column)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return ArrowPictures(column)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+        return list(column.to_pylist())
+    raise DataError(f"The column image of {path} holds {kind}, but paths or pictures were expected.", FORM)
+
+
+def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
+    """Names of numbered classes, which the library `datasets` writes beside the schema."""
+    try:
+        names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
+    except (KeyError, ValueError, TypeError):
+        return []
+    return names if isinstance(names, list) and all(isinstance(n, str) for n in names) else []
+
+
+class ArrowPictures(Sequence[Any]):
+    """A column of picture files' bytes, or of structs of them; only the picture asked for is copied."""
+
+    def __init__(self, column: Any) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._column[row].as_py()
+
+    def path(self, row: int) -> str | None:
+        """The path of a picture that isn't held as bytes; None where it is, empty text where neither is there."""
+        scalar = self._column[row]
+        if not scalar.is_valid:
+            return ""
+        if not hasattr(scalar, "keys"):
+            return None
+        return None if scalar["bytes"].is_valid else scalar["path"].as_py() or ""
+
+    def bytes(self, row: int) -> bytes:
+        """The bytes of a picture file."""
+        scalar = self._column[row]
+        return bytes((scalar["bytes"] if hasattr(scalar, "keys") else scalar).as_py())
+
+
+READERS: dict[str, Callable[[Path], Columns]] = {
+    ".csv": lambda path: _read_csv(path, ","),
+    ".tsv": lambda path: _read_csv(path, "\t"),
+    ".jsonl": _read_json_lines,
+    ".parquet": _read_parquet,
+}
