@@ -64,7 +64,7 @@ def test_the_record_is_valid_and_says_what_was_run(finished: SimpleNamespace, se
 def test_progress_goes_to_stderr_and_the_answer_to_stdout(finished: SimpleNamespace) -> None:
     result = RunResult.model_validate_json((finished.run / "result.json").read_bytes())
     assert result.verdict.strategy in finished.done.stdout
-    for told in ("read the pictures", "trials", "refit"):
+    for told in ("read the pictures ...", "trials", "refit ..."):
         assert told in finished.done.stderr
         assert told not in finished.done.stdout
     assert "\x1b" not in finished.done.stdout + finished.done.stderr

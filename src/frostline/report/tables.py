@@ -23,7 +23,7 @@ def result_text(result: Mapping[str, Any], width: int = 100) -> str:
         "",
         _wrap(
             f"Sealed test ({data['sealed']}, {test['n']} samples, opened once): {verdict['strategy']} "
-            f"{test['accuracy']:.3f}, 95 % interval {low:.3f} to {high:.3f}.",
+            f"{_accuracy(test, metric)}, 95 % interval {low:.3f} to {high:.3f}{_other(test, metric)}.",
             width,
         ),
         _wrap(_proof(result["audit"]), width),
@@ -84,6 +84,16 @@ def _note(s: Mapping[str, Any]) -> str:
     notes += ["undertrained"] if s["undertrained"] else []
     notes += [f"sealed test {s['test']['accuracy']:.3f}"] if s["test"] else []
     return ", ".join(notes)
+
+
+def _accuracy(test: Mapping[str, Any], metric: str) -> str:
+    return f"{'accuracy ' if metric != 'accuracy' else ''}{test['accuracy']:.3f}"
+
+
+def _other(test: Mapping[str, Any], metric: str) -> str:
+    """The sealed figure of another metric than accuracy."""
+    key = metric.replace("-", "_")
+    return f"; {WORDS[metric]} {test[key]:.3f}" if metric in WORDS else ""
 
 
 def _time(cost: Mapping[str, Any]) -> str:
