@@ -42,7 +42,8 @@ def moving_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workloa
 
 def training_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workload) -> float:
     """One training run with nothing computed before: frozen stages once a (sample, view), then what moves."""
-    once = 0.0 if recipe.solver == "baseline" else forward(stages, 0, recipe.frozen_stages) * work.rows * work.views
+    reads = recipe.solver not in ("baseline", "untrained")
+    once = forward(stages, 0, recipe.frozen_stages) * work.rows * work.views if reads else 0.0
     return once + moving_operations(recipe, stages, work)
 
 

@@ -8,13 +8,14 @@ from race_plans import ROWS, STAGES, plan
 from frostline.race.cost import (
     Workload,
     forward,
+    head_parameters,
     inference_operations,
     moving_operations,
     trained_parameters,
     training_operations,
 )
 from frostline.race.plan import block_trial, tune_trial
-from frostline.recipe.catalogue import make_recipe
+from frostline.recipe.catalogue import Choices, make_recipe
 from frostline.train.schedule import MIN_STEPS
 
 WORK = Workload(rows=20, views=3, steps=7, batch_size=10)
@@ -154,3 +155,18 @@ def test_trial_keys_tell_all_trials_of_a_plan_apart() -> None:
     keys += [block_trial(row.recipe, b, row.recipe.rates[0] if row.recipe.rates else None).key
              for row in made.rows for b in made.blocks]  # fmt: skip
     assert len(set(keys)) == len(keys)
+
+
+def test_what_is_not_trained_costs_its_inference_alone() -> None:
+    made = plan("as-is", "probe")
+    inference = made.development * sum(s.operations for s in STAGES)
+    assert made.use_cost(made.row("as-is").recipe) == inference
+    assert made.use_cost(made.row("probe").recipe) > inference
+    assert (made.row("as-is").trained_parameters, made.row("as-is").rates) == (0, ())
+
+
+def test_head_parameters_by_hand() -> None:
+    assert head_parameters(make_recipe("probe", STAGES), 16, 3, 5) == 3 * 17
+    deep = make_recipe("finetune", STAGES, Choices(head="mlp"))
+    assert head_parameters(deep, 16, 3, 5) == 16 * 17 + 3 * 17  # as wide as the features, at most 512
+    assert head_parameters(make_recipe("continue", STAGES), 16, 3, 5) == 5 * 17  # the network's own
