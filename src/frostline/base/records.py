@@ -47,13 +47,20 @@ class Dataset:
     samples: tuple[Sample, ...]
     sealed_from: str  # 'test/', 'val/' or '20 % drawn at random', in words
     warnings: tuple[DataWarning, ...] = ()
+    _labels: IntArray = field(init=False, repr=False, compare=False)  # every training step asks for them
+
+    def __post_init__(self) -> None:
+        labels = np.array([s.label for s in self.samples], dtype=np.int64)
+        labels.flags.writeable = False
+        object.__setattr__(self, "_labels", labels)
 
     def rows(self, *parts: Part) -> IntArray:
         return np.array([i for i, s in enumerate(self.samples) if s.part in parts], dtype=np.int64)
 
     @property
     def labels(self) -> IntArray:
-        return np.array([s.label for s in self.samples], dtype=np.int64)
+        """Class of each sample (N,), read-only."""
+        return self._labels
 
     @property
     def development(self) -> IntArray:

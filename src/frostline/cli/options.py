@@ -13,7 +13,7 @@ COMPARISON = "What is compared"
 TRAINING = "How it is trained"
 MACHINE = "Machine and output"
 
-SPECS = "torch:FILE.py:factory, timm:NAME or torchvision:NAME"
+SPECS = "torch:FILE.py:factory, timm:NAME, torchvision:NAME, run:RUN or glyphs"
 
 
 def _option(panel: str, name: str, help_text: str, metavar: str | None = None) -> Any:
@@ -25,7 +25,7 @@ def _flag(panel: str, name: str, help_text: str) -> Any:
 
 
 Data = Annotated[
-    Path, typer.Argument(metavar="DATA", help="Folder of pictures: DATA/CLASS/*, or train/ val/ test/ below.")
+    Path, typer.Argument(metavar="DATA", help="Folder (DATA/CLASS/*, or train/ val/ test/ below) or table of pictures.")
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `frostline fit` wrote.")]
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help=f"The network: {SPECS}.")]

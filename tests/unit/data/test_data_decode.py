@@ -10,7 +10,7 @@ import pytest
 from data_makers import SMALL, noise, save, shared
 from PIL import Image, ImageFile
 
-from frostline.data import pictures
+from frostline.data import decode, pictures
 from frostline.data.decode import PictureError, Pictures, decode_all, hash_files, read_picture
 from frostline.data.preprocess import Preprocess
 

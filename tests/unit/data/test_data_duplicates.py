@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from frostline.data.decode import Pictures, decode_all, hash_files, read_picture
-from frostline.data.duplicates import difference_hash, duplicate_groups, find_duplicates, merge_groups
+from frostline.data.duplicates import (
+    MOST_BITS,
+    MOST_DIFFERENCE,
+    MOST_RELATIVE,
+    close_pairs,
+    difference_hash,
+    duplicate_groups,
+    find_duplicates,
+    merge_groups,
+)
 from frostline.data.preprocess import Preprocess
 
 LARGE = Preprocess.default(224, (0.5,), (0.5,), 3)
@@ -106,3 +115,27 @@ def test_merged_groups_are_the_connected_components(count: int, sets: list[list[
     assert len(merged) == number
     assert sorted(i for group in merged for i in group) == list(range(count))
     assert all(len({int(label[i]) for i in group}) == 1 for group in merged)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3, 3.0, 60.0])
+def test_close_pairs_are_those_of_comparing_every_pixel_of_every_pair(spread: float) -> None:
+    """Pictures from nearly blank to far apart, with near copies among them, against the rule written out."""
+    rng = np.random.default_rng(int(spread * 10))
+    small = np.clip(128 + rng.normal(0, spread, (60, 4, 4)), 0, 255).astype(np.uint8)
+    blobs = [np.asarray(Image.fromarray(s).resize((32, 32), Image.Resampling.BICUBIC)) for s in small]
+    near = [np.clip(b + rng.integers(-2, 3, b.shape), 0, 255).astype(np.uint8) for b in blobs[:30]]
+    thumbnails = np.stack([*blobs, *near]).reshape(90, -1)
+    hashes = np.array([difference_hash(t.reshape(32, 32, 1)) for t in thumbnails], dtype=np.uint64)
+    expected = []
+    for a in range(90):
+        for b in range(a + 1, 90):
+            x, y = thumbnails[a].astype(float), thumbnails[b].astype(float)
+            contrast = min(np.abs(x - x.mean()).mean(), np.abs(y - y.mean()).mean())
+            if (
+                int(hashes[a] ^ hashes[b]).bit_count() <= MOST_BITS
+                and np.abs(x - y).mean() <= MOST_DIFFERENCE
+                and np.abs(x - y - x.mean() + y.mean()).mean() <= MOST_RELATIVE * contrast
+            ):
+                expected.append((a, b))
+    assert close_pairs(hashes, thumbnails) == expected
+    assert expected or spread < 60
