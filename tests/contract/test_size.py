@@ -19,6 +19,7 @@ SHORT = 6  # lines of a function that says by its name all there is to say
 # Each exception has its reason.
 LONG_MODULES: dict[str, str] = {}
 MANY_ARGUMENTS = {
+    "cli/demo.py:demo": "a typer command declares its options as arguments",
     "cli/fit.py:fit": "a typer command declares its options as arguments",
     "cli/stages.py:stages": "a typer command declares its options as arguments",
     "data/views.py:make_views": "a pure function: all that a view depends on stands in its signature",

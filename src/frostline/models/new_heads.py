@@ -84,14 +84,17 @@ def new_head(
     MLP is drawn from `seed`. A mapped head keeps the network's own weights.
     """
     old = module.get_submodule(site.path)
-    head = _mapped(old, form) if form.kind == "mapped" else _fresh(old, site, classes, form, seed)
+    head = _mapped(old, site, form) if form.kind == "mapped" else _fresh(old, site, classes, form, seed)
     head.train(old.training)
     owner, _, name = site.path.rpartition(".")
     setattr(module.get_submodule(owner), name, head)
     return head
 
 
-def _mapped(old: nn.Module, form: HeadForm) -> nn.Module:
+def _mapped(old: nn.Module, site: HeadSite, form: HeadForm) -> nn.Module:
+    """Of a saved model whose network had been given a head of another size, the weights come later."""
+    if getattr(old, "out_features", getattr(old, "out_channels", None)) != site.out_features:
+        old = _fresh(old, site, site.out_features, HeadForm(), 0)
     head: Any
     if isinstance(old, nn.Linear):
         head = MappedLinear(old.in_features, old.out_features, bias=old.bias is not None, device="meta")
