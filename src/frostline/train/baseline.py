@@ -29,8 +29,8 @@ def grey_pixels(pictures: Tensor) -> FloatArray:
 
 def fit_predict(train: FloatArray, labels: IntArray, rows: FloatArray, classes: int, *,
                 weigh: bool = False) -> FloatArray:  # fmt: skip
-    """Probabilities (N, classes) of `rows`, by Platt's sigmoid on cross-validated decision values where every class
-    has two samples; else a softmax of the decision values."""
+    """Probabilities (N, classes) of `rows`: a softmax of the decision values at the temperature that cross-validated
+    ones ask for (which class comes first isn't changed by it); at 1 where some class has a single sample."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.model_selection import StratifiedKFold
     from sklearn.svm import SVC
@@ -44,7 +44,7 @@ def fit_predict(train: FloatArray, labels: IntArray, rows: FloatArray, classes: 
                   class_weight="balanced" if weigh else None)  # fmt: skip
     folds = int(min(3, counts.min()))
     if folds >= 2:
-        fitted = CalibratedClassifierCV(machine, method="sigmoid", ensemble=False, cv=StratifiedKFold(folds)).fit(
+        fitted = CalibratedClassifierCV(machine, method="temperature", ensemble=False, cv=StratifiedKFold(folds)).fit(
             train, labels
         )
         result[:, present] = fitted.predict_proba(rows)
