@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXTRAS ?= dev
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: setup test lint type bench lock
+.PHONY: setup demo test lint type bench bench-peers lock
 
 setup: $(STAMP)
 
@@ -17,11 +17,16 @@ $(BIN)/python:
 $(STAMP): $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
 	if [ -x $(BIN)/uv ]; then \
-	  $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[$(EXTRAS)]'; \
+	  $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.$(if $(EXTRAS),[$(EXTRAS)])'; \
 	else \
-	  $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'; \
+	  $(BIN)/python -m pip install --quiet -c constraints.txt -e '.$(if $(EXTRAS),[$(EXTRAS)])'; \
 	fi
 	touch $@
+
+# Needs the core dependencies only; an environment that is there already will do.
+demo:
+	$(if $(wildcard $(VENV)/.installed-*),,$(MAKE) setup EXTRAS=)
+	$(BIN)/frostline demo
 
 test: setup
 	$(BIN)/python -m pytest -n 2
@@ -35,7 +40,22 @@ type: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/compare.py $(BENCH)
+
+# The tools that `make bench` compares with, in environments of their own (about 8 GB); without them it skips these.
+# After a change of a *.in file: uv pip compile, as in `lock`, once for each.
+PEERS := benchmarks/.venv-peers
+
+bench-peers: $(PEERS)/torch/.installed $(PEERS)/keras/.installed
+
+$(PEERS)/%/.installed: benchmarks/peers/%.txt | setup
+	$(BIN)/python -m venv --clear $(@D)
+	if [ -x $(BIN)/uv ]; then \
+	  $(BIN)/uv pip install --quiet --python $(@D)/bin/python --compile-bytecode -r $<; \
+	else \
+	  $(@D)/bin/python -m pip install --quiet -r $<; \
+	fi
+	touch $@
 
 lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

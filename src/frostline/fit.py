@@ -23,6 +23,7 @@ from frostline.base.version import VERSION
 from frostline.bundle import trust
 from frostline.bundle.record import RunResult
 from frostline.bundle.runfolder import RunFolder, check_out, finished_run, next_out, open_run
+from frostline.bundle.spec import PREFIX, resolve_network
 from frostline.conclude import conclude, open_seal, save_checked
 from frostline.data.given import list_given
 from frostline.data.read import read_data
@@ -33,7 +34,6 @@ from frostline.engines.afford import Affordable, afford
 from frostline.engines.local import LocalEngine, Meter
 from frostline.features.store import open_store
 from frostline.models.network import Network, NetworkOptions
-from frostline.models.sources import load_network
 from frostline.race.plan import Plan, Scale, make_plan
 from frostline.race.race import raced, run_race, standings
 from frostline.recipe.settings import Settings, settings_from
@@ -148,8 +148,8 @@ def read_network(settings: Settings) -> Network:
     """Resolve the spec; code that the user names here is trusted from now on."""
     options = NetworkOptions(weights=settings.weights, model_args=settings.model_args, mean=settings.mean,
                              std=settings.std, size=settings.size)  # fmt: skip
-    network = load_network(settings.model, options)
-    if network.code:
+    network = resolve_network(settings.model, options, trust_code=settings.trust_code)
+    if network.code and not settings.model.startswith(PREFIX):
         trust.remember(network.code.sha256)
     return network
 

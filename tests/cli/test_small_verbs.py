@@ -82,7 +82,7 @@ def fake_network(stand_in):
         return spec
 
     stand_in("frostline.models.network", NetworkOptions=SimpleNamespace)
-    stand_in("frostline.models.sources", load_network=load_network)
+    stand_in("frostline.bundle.spec", resolve_network=load_network)
     stand_in("frostline.train.prepare", map_network=lambda spec: (spec, SimpleNamespace(stages=STAGES)))
     return asked
 

@@ -128,8 +128,8 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") -> Loaded:
     """Build the network afresh and fill it. Raises BundleError for a folder that isn't a saved model."""
-    note, classes, preprocess = _read_notes(folder)
-    network = _rebuild(folder, note, preprocess, trust_code=trust_code)
+    note, classes, preprocess = read_notes(folder)
+    network = rebuild(folder, note, preprocess, trust_code=trust_code)
     model = network.build(0)
     head, form = HeadSite(**note["head"]), HeadForm.from_json(note["head_form"])
     new_head(model, head, len(classes), form)
@@ -143,7 +143,8 @@ def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") 
     )
 
 
-def _read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Preprocess]:
+def read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Preprocess]:
+    """recipe.json, classes and preprocessing of a saved model; BundleError where one is missing or damaged."""
     try:
         note = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
         classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
@@ -166,7 +167,8 @@ def _read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Preprocess]:
     return note, classes, preprocess
 
 
-def _rebuild(folder: Path, note: Mapping[str, Any], preprocess: Preprocess, *, trust_code: bool) -> Network:
+def rebuild(folder: Path, note: Mapping[str, Any], preprocess: Preprocess, *, trust_code: bool) -> Network:
+    """The network that a saved model was made from, without its weights. Raises BundleError for untrusted code."""
     source = note["source"]
     spec = str(source["spec"])
     if source["code_sha256"]:

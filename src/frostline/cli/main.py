@@ -9,9 +9,12 @@ from typing import Annotated
 import typer
 
 from frostline import __version__
+from frostline.base.clock import Clock
+from frostline.cli.demo import demo
 from frostline.cli.doctor import doctor
 from frostline.cli.fit import fit
 from frostline.cli.predict import predict
+from frostline.cli.pretrain import pretrain
 from frostline.cli.problems import DONE, handle, unknown_verb
 from frostline.cli.session import Session
 from frostline.cli.show import show
@@ -24,6 +27,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "show": show,
     "stages": stages,
     "strategies": strategies,
+    "pretrain": pretrain,
+    "demo": demo,
     "doctor": doctor,
 }
 
@@ -53,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     Exit codes: 0 done, 2 the user can mend it (a sentence and a hint on stderr), 1 a bug, 130 interrupted.
     """
     words = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
-    session = Session(argv=words)
+    session = Session(argv=words, clock=Clock.of_process() if argv is None else Clock())
     try:
         if not words[0].startswith("-") and words[0] not in VERBS:
             raise unknown_verb(words[0], VERBS)

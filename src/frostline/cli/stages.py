@@ -35,12 +35,12 @@ def stages(
     from frostline.base.device import prepare_process
 
     prepare_process(None)
+    from frostline.bundle.spec import resolve_network
     from frostline.models.network import NetworkOptions
-    from frostline.models.sources import load_network
     from frostline.train.prepare import map_network
 
     options = NetworkOptions(weights=weights or "random", model_args=arguments, size=size, **channels)
-    _, mapped = map_network(load_network(spec, options))
+    _, mapped = map_network(resolve_network(spec, options))
     found = mapped.stages
     if json:
         print_json([as_json(stage) for stage in found])

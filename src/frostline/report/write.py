@@ -142,7 +142,6 @@ class RunWriter:
             images_per_second=features.prefix_pictures / seconds if seconds else 0.0,
         )
 
-
     def _phases(self) -> list[tuple[str, float]]:
         """The journal's phases, with the long ones told by what they did."""
         tuning = sum(o.seconds for o in self.evidence.race.outcomes if o.purpose == "tune")

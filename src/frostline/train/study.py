@@ -75,9 +75,9 @@ class Study:
         return np.where(there, counts.sum() / (there.sum() * np.maximum(counts, 1)), 0.0)
 
     def steps_per_epoch(self, rows: int) -> int:
-        """Optimiser steps in one epoch; a last batch of a single sample is left out (BatchNorm can't train on it)."""
-        full, rest = divmod(rows, self.batch_size)
-        return max(1, full + (rest > 1))
+        """Optimiser steps in one epoch: as many batches of at most the batch size as it takes, but none of a single
+        sample, which BatchNorm can't train on."""
+        return max(1, min(-(-rows // self.batch_size), rows // 2))
 
     def views(self, rows: int) -> int:
         """Number of training views that stepped trials on `rows` samples go through."""

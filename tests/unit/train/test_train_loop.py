@@ -46,17 +46,19 @@ def test_batches_are_the_same_whatever_the_strategy_and_rate() -> None:
 
 def test_every_epoch_reads_each_row_once_in_a_new_order() -> None:
     made = study(14)
-    read = first(made, job(made), 8)  # 14 rows in fours: 4, 4, 4, 2
+    read = first(made, job(made), 8)  # 14 rows in batches of at most 4, evenly
     assert [epoch for epoch, _ in read] == [0] * 4 + [1] * 4
-    assert [len(batch) for _, batch in read] == [4, 4, 4, 2] * 2
+    assert [len(batch) for _, batch in read] == [4, 4, 3, 3] * 2
     orders = [[row for e, batch in read if e == epoch for row in batch] for epoch in (0, 1)]
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(14))
     assert orders[0] != orders[1]
 
 
-def test_a_last_batch_of_one_is_left_out_but_for_a_single_row() -> None:
+def test_no_batch_is_a_single_row_unless_that_is_all_there_is() -> None:
     made = study(14)
-    assert [len(b) for _, b in first(made, job(made, rows=range(9)), 4)] == [4, 4, 4, 4]
+    assert [len(b) for _, b in first(made, job(made, rows=range(9)), 3)] == [3, 3, 3]
+    pairs = study(14, batch_size=2)
+    assert [len(b) for _, b in first(pairs, job(pairs, rows=range(5)), 2)] == [3, 2]
     assert [len(b) for _, b in first(made, job(made, rows=[3]), 2)] == [1, 1]
 
 
@@ -67,6 +69,11 @@ def test_steps_per_epoch_is_the_number_of_batches(rows: int, size: int) -> None:
     of = Job(phase=recipe(made, "finetune").phases[0], rate=1.0, rows=np.arange(rows), inner=NONE, length=None, block=0)
     read = list(itertools.takewhile(lambda pair: pair[0] == 0, batches(made, of)))
     assert len(read) == made.steps_per_epoch(rows)
+    sizes = [len(batch) for _, batch in read]
+    assert sum(sizes) == rows
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= size or (size == 2 and max(sizes) == 3) or rows == 1
+    assert min(sizes) > 1 or rows == 1
 
 
 def test_all_strategies_meet_the_same_rows_and_views(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,67 @@
+"""`glyphs`: the network that the package brings along, with its weights, classes and preprocessing.
+
+It was pre-trained by `frostline pretrain` on letters from fonts (tools/make_glyphs.py; the card lies beside it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from frostline.base.errors import ModelError
+from frostline.data.preprocess import Preprocess
+from frostline.models.glyphs import CLASSES, SIDE, Glyphs
+from frostline.models.network import Network, NetworkOptions, read_weights, seeded, tried
+
+WEIGHTS = Path(__file__).with_name("glyphs.safetensors")
+CARD = Path(__file__).with_name("glyphs.md")
+MEAN, STD = 0.25, 0.35  # of bright ink on a dark ground, rounded
+
+
+def load(options: NetworkOptions) -> Network:
+    """The network with the package's weights, with those of a file, or with random ones.
+
+    Raises ModelError for another input size, for arguments that the architecture doesn't have, and for weights that
+    don't fit.
+    """
+    if options.size not in (None, SIDE):
+        raise ModelError(f"--size {options.size}: glyphs reads {SIDE} x {SIDE} pixels.", "Leave --size out.")
+    weights, name = _weights(options)
+    own_classes = weights is not None and "classes" not in options.model_args
+    network = Network(
+        spec="glyphs",
+        source="glyphs",
+        build=seeded(_factory(options.model_args)),
+        weights=weights,
+        weights_name=name,
+        preprocess=preprocess(options),
+        self_loading=False,
+        classes=CLASSES if own_classes else None,
+        code=None,
+    )
+    return tried(network, identity={"spec": "glyphs", "args": dict(options.model_args)})
+
+
+def preprocess(options: NetworkOptions) -> Preprocess:
+    """The whole picture (its centre square), brought to 32 pixels; grey, ink bright."""
+    return Preprocess(mode="L", size=(SIDE, SIDE), resize=SIDE, interpolation="bilinear",
+                      mean=options.mean or (MEAN,), std=options.std or (STD,))  # fmt: skip
+
+
+def _factory(arguments: Mapping[str, Any]) -> Callable[[], nn.Module]:
+    unknown = sorted(set(arguments) - {"classes", "width"})
+    if unknown or not all(type(v) is int and v > 0 for v in arguments.values()):
+        what = f"no argument {unknown[0]!r}" if unknown else "whole numbers above 0 as arguments"
+        raise ModelError(f"--model-args: glyphs takes {what}.", "It takes classes and width, whole numbers above 0.")
+    return lambda: Glyphs(**arguments)
+
+
+def _weights(options: NetworkOptions) -> tuple[Mapping[str, Tensor] | None, str]:
+    if options.weights == "random":
+        return None, "random"
+    if options.weights is not None:
+        return read_weights(options.weights), Path(options.weights).name
+    return read_weights(WEIGHTS), WEIGHTS.name
