@@ -1,18 +1,24 @@
 """frostline against other ways of doing the same work, as whole processes, side by side in one run.
 
-    python benchmarks/compare.py [--tasks head,full,sweep,twin] [--rounds 1] [--data DIR] [--model FILE.py:factory]
+    python benchmarks/compare.py [--tasks head,full,sweep,whole,twin,lone] [--tools plain,sklearn,hf,...] [--quick]
+                                 [--variants as-run,fast] [--rounds 1] [--data DIR] [--model FILE.py:factory]
                                  [--weights FILE] [--json FILE]
 
 Same data, weights, batch size and steps; the contenders of a task take turns, round by round, and every run of ours
-starts with an empty store. Tasks (steps: 8 an epoch on ants_bees):
+starts with an empty store. Tools whose environment isn't there are left out (`make bench-peers` makes them). Tasks
+(steps: 8 an epoch on ants_bees):
 
-head   ours: six augmented views, penalty tuned, solved; the loop: 10 epochs of the head
+head   ours: six augmented views, penalty tuned, solved; the others: 10 epochs of the head
 full   5 epochs, one rate
-sweep  5 depths x 3 epochs; ours also refits the verdict and tests it, which the loop doesn't: that counts against us
-twin   our own freeze@4,freeze@5 with the store and without
+sweep  5 depths x 3 epochs; ours also refits the verdict and tests it, which the others don't: that counts against us
+whole  9 strategies, 3 rates each, 5 blocks; the others run each stepped strategy once on one block, and their seconds
+       are scaled to the steps of all our trials of it (their probe counts nothing)
+twin   our own freeze@4,freeze@5 with the store and without; training on the store against the bare suffix
+lone   stage map of a large network; growth with samples and strategies
 
-What differs on purpose: the loop looks at val/ after every epoch and keeps the best weights, ours opens it once;
-optimiser and rate. Neither changes the number of training steps.
+`--quick` runs fewer epochs of the PyTorch tools (head 3, full 3, sweep 1) and counts the others at the same pace.
+What differs on purpose: the others look at val/ after every epoch, ours opens it once; optimiser and rate. Neither
+changes the number of training steps.
 """
 
 from __future__ import annotations
@@ -22,46 +28,72 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from contenders import HERE, TARGETS, Case, Contender, contenders, halve_validation
-from measure import Measured, measure
+from contenders import (
+    HERE,
+    TASKS,
+    TOOLS,
+    Case,
+    Choice,
+    Contender,
+    contenders,
+    halve_validation,
+    make_block,
+    missing,
+)
+from measure import CommandError, Measured, measure
+from tables import ratios_table, runs_table
+from targets import Runs, ratios
 
 ROOT = HERE.parent
 SHARED = ROOT.parent / "shared" / "data"
-TASKS = ("head", "full", "sweep", "twin")
-Runs = dict[tuple[str, str], list[Measured]]
+LONE = {"twin": ("suffix",), "lone": ("stages", "growth")}  # scripts that measure on their own
 
 
 def main() -> int:
     """Measure, print the tables, write the figures."""
     args = _arguments()
+    lone: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="frostline-bench-") as folder:
         scratch = Path(folder)
-        halve_validation(args.data, scratch / "halved")
         model, _, factory = args.model.rpartition(":")
-        case = Case(data=args.data, halved=scratch / "halved", model=Path(model), factory=factory,
-                    weights=args.weights, scratch=scratch)  # fmt: skip
-        runs = run_all(case, args.tasks.split(","), args.rounds)
-    suffix = suffix_ratio() if "twin" in args.tasks else None
+        case = Case(data=args.data, model=Path(model), factory=factory, weights=args.weights, scratch=scratch)
+        halve_validation(args.data, case.halved)
+        make_block(args.data, case.block)
+        choice = Choice(tools=_there(args.tools), variants=tuple(args.variants), quick=args.quick)
+        runs = run_all(case, [t for t in args.tasks if t in TASKS], choice, args.rounds)
+    for name in (name for task in args.tasks for name in LONE.get(task, ())):
+        lone[name] = measure([sys.executable, str(HERE / f"{name}.py")]).result
     print(runs_table(runs))
-    print(ratios_table(runs, suffix))
+    print(ratios_table(ratios(runs, lone)))
     args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(figures(runs, suffix), indent=1) + "\n", encoding="utf-8")
+    args.json.write_text(json.dumps(figures(args, runs, lone), indent=1) + "\n", encoding="utf-8")
     print(f"\nwritten to {args.json}")
     return 0
+
+
+def _there(tools: list[str]) -> tuple[str, ...]:
+    left_out = missing(tools)
+    if left_out:
+        names = ", ".join(TOOLS[key].name for key in left_out)
+        print(f"Left out, as their environment isn't there: {names}. `make bench-peers` makes it.", file=sys.stderr)
+    return tuple(key for key in tools if key not in left_out)
 
 
 def _arguments() -> argparse.Namespace:
     net = SHARED / "mobilenetv1_075_imagenet"
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--tasks", default=",".join(TASKS))
+    for name, known in (("tasks", (*TASKS, "lone")), ("tools", tuple(TOOLS)), ("variants", ("as-run", "fast"))):
+        made.add_argument(f"--{name}", type=_names(known), default=list(known), metavar="A,B", help=", ".join(known))
+    made.add_argument("--quick", action="store_true", help="fewer epochs of the PyTorch tools, the rest reckoned")
     made.add_argument("--rounds", type=int, default=1, help="runs of each contender; medians are told")
     made.add_argument("--data", type=Path, default=SHARED / "ants_bees", help="folder with train/ and val/")
     made.add_argument("--model", default=f"{net / 'model.py'}:mobilenetv1_075", help="FILE.py:factory")
@@ -74,14 +106,31 @@ def _arguments() -> argparse.Namespace:
     return args
 
 
-def run_all(case: Case, tasks: list[str], rounds: int) -> Runs:
-    """Every contender of every task, in turns."""
+def _names(known: tuple[str, ...]) -> Callable[[str], list[str]]:
+    def read(text: str) -> list[str]:
+        names = [name for name in text.split(",") if name]
+        strange = [name for name in names if name not in known]
+        if strange:
+            raise argparse.ArgumentTypeError(f"{', '.join(strange)}: not among {', '.join(known)}")
+        return names
+
+    return read
+
+
+def run_all(case: Case, tasks: list[str], choice: Choice, rounds: int) -> Runs:
+    """Every contender of every task, in turns. One that fails is told and left out; ours must not fail."""
     runs: Runs = defaultdict(list)
     for turn in range(rounds):
         for task in tasks:
-            lined_up = contenders(case, task)
+            lined_up = contenders(case, task, choice)
             for contender in lined_up if turn % 2 == 0 else reversed(lined_up):
-                done = run_one(case, contender)
+                try:
+                    done = run_one(case, contender)
+                except CommandError as error:
+                    if contender.frostline:
+                        raise
+                    print(f"{task} {contender.name} failed: {error}", file=sys.stderr, flush=True)
+                    continue
                 runs[task, contender.name].append(done)
                 print(f"{task} {contender.name}: {done.wall:.1f} s", file=sys.stderr, flush=True)
     return runs
@@ -93,73 +142,38 @@ def run_one(case: Case, contender: Contender) -> Measured:
         shutil.rmtree(case.scratch / name, ignore_errors=True)
     done = measure(contender.command, environment={"FROSTLINE_CACHE": str(case.scratch / "cache")})
     if contender.frostline:
-        record = json.loads((case.scratch / "run" / "result.json").read_text(encoding="utf-8"))
-        steps = sum(s["steps"] or 0 for s in record["strategies"])
-        done.result.update(accuracy=record["test"]["accuracy"], steps=steps, verdict=record["verdict"]["strategy"])
+        done.result.update(_our_result(case.scratch / "run"))
     return done
 
 
-def suffix_ratio() -> float | None:
-    """Training on the store against the suffix's own forward and backward (benchmarks/suffix.py)."""
-    script = HERE / "suffix.py"
-    return float(measure([sys.executable, str(script)]).result["ratio"]) if script.exists() else None
+def _our_result(run: Path) -> dict[str, Any]:
+    """Accuracy, verdict, and optimiser steps of every trial by strategy; the refit's come on top in `steps`."""
+    record = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    steps: dict[str, int] = defaultdict(int)
+    trials: dict[str, int] = defaultdict(int)
+    for line in (run / "trials.jsonl").read_text(encoding="utf-8").splitlines():
+        trial = json.loads(line)
+        steps[trial["strategy"]] += trial["steps"] or 0
+        trials[trial["strategy"]] += 1
+    verdict = record["verdict"]["strategy"]
+    refit = next(s["steps"] or 0 for s in record["strategies"] if s["name"] == verdict)
+    return {"accuracy": record["test"]["accuracy"], "verdict": verdict, "steps": sum(steps.values()) + refit,
+            "steps_by_strategy": dict(steps), "trials_by_strategy": dict(trials)}  # fmt: skip
 
 
-def runs_table(runs: Runs) -> str:
-    """What was measured, medians over the rounds."""
-    lines = ["| task | contender | wall s | CPU s | anonymous MB | resident MB | steps | accuracy |",
-             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
-    for (task, name), done in runs.items():
-        wall, cpu, anonymous, rss = (median(done, f) for f in ("wall", "cpu", "anonymous_mb", "rss_mb"))
-        last = done[-1].result
-        lines.append(f"| {task} | {name} | {wall:.1f} | {cpu:.1f} | {anonymous:.0f} | {rss:.0f} | "
-                     f"{last.get('steps', '')} | {last.get('accuracy', float('nan')):.3f} |")  # fmt: skip
-    return "\n".join(lines) + "\n"
-
-
-def ratios_table(runs: Runs, suffix: float | None) -> str:
-    """Ratios against the targets of DESIGN section 7; those without a target are told for comparison."""
-    lines = ["| row | what | against | ratio | to reach | |", "|---|---|---|---|---|---|"]
-    for row in ratios(runs, suffix):
-        limit, met = row["limit"], row["met"]
-        goal = f"{limit:.2f}" if limit is not None else ""
-        verdict = "" if met is None else "yes" if met else "NO"
-        lines.append(f"| {row['row']} | {row['what']} | {row['against']} | {row['ratio']:.2f} | {goal} | {verdict} |")
-    return "\n".join(lines)
-
-
-def ratios(runs: Runs, suffix: float | None) -> list[dict[str, object]]:
-    """One entry a target whose two sides were measured."""
-    found: list[dict[str, object]] = []
-    for t in TARGETS:
-        ours, theirs = runs.get((t.task, t.of)), runs.get((t.task, t.against))
-        if ours and theirs:
-            ratio = median(ours, t.field) / median(theirs, t.field)
-            met = None if t.limit is None else ratio <= t.limit
-            found.append({"row": t.row, "what": t.what, "against": t.against, "ratio": ratio, "limit": t.limit,
-                          "met": met})  # fmt: skip
-    if suffix is not None:
-        found.append({"row": 5, "what": "training on the store", "against": "the suffix alone", "ratio": suffix,
-                      "limit": 1.15, "met": suffix <= 1.15})  # fmt: skip
-    return found
-
-
-def median(done: list[Measured], field: str) -> float:
-    """Median of one figure over the rounds."""
-    return statistics.median(getattr(m, field) for m in done)
-
-
-def figures(runs: Runs, suffix: float | None) -> dict[str, object]:
+def figures(args: argparse.Namespace, runs: Runs, lone: dict[str, Any]) -> dict[str, Any]:
     """Everything as JSON: runs, ratios, machine, versions."""
     import torch
 
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     return {
         "commit": commit.strip(),
+        "quick": args.quick,
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(),
                     "cpu_capability": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__},
         "runs": [{"task": task, "contender": name, **asdict(m)} for (task, name), done in runs.items() for m in done],
-        "ratios": ratios(runs, suffix),
+        "ratios": ratios(runs, lone),
+        "lone": lone,
     }  # fmt: skip
 
 

@@ -1,14 +1,22 @@
-"""Who is compared with whom: the command lines of every task, at equal steps, and the targets (DESIGN section 7)."""
+"""Who is compared with whom: the tools, the command lines of every task at equal steps, the folders they read."""
 
 from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+ENVIRONMENTS = HERE / ".venv-peers"  # made by `make bench-peers`
 STEPPED = ("--lr", "3e-4", "--batch-size", "32")
+WHOLE = ("probe", "freeze@1", "freeze@2", "freeze@3", "freeze@4", "freeze@5", "lp-ft", "finetune", "scratch")
+WHOLE_EPOCHS = 2
+BLOCKS = 5
+# Fewer epochs for `--quick`: the others are counted at the pace of those that were run. Keras needs its whole number,
+# as its first epoch holds the tracing of its graph.
+QUICK = {"head": 3, "full": 3, "sweep": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,11 +24,49 @@ class Case:
     """Data, network and a scratch folder of one comparison."""
 
     data: Path  # train/ and val/
-    halved: Path  # the same pictures with val/ halved into val/ and test/
     model: Path
     factory: str
     weights: Path
     scratch: Path
+
+    @property
+    def halved(self) -> Path:
+        """The same pictures with val/ halved into val/ and test/."""
+        return self.scratch / "halved"
+
+    @property
+    def block(self) -> Path:
+        """One of five blocks of train/: four fifths as train/, one fifth as val/."""
+        return self.scratch / "block"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """Something to compare with. `fast`: it has a variant with everything that a knowing user switches on by hand."""
+
+    name: str
+    script: str
+    environment: str = ""  # a folder of ENVIRONMENTS; '' is our own environment
+    tasks: tuple[str, ...] = ("head", "full", "sweep", "whole")
+    fast: bool = True
+    shortened: bool = True  # `--quick` runs fewer epochs
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that runs it."""
+        return ENVIRONMENTS / self.environment / "bin" / "python" if self.environment else Path(sys.executable)
+
+
+TOOLS = {
+    "plain": Tool(name="plain", script="plain_loop.py", tasks=("head", "full", "sweep")),
+    "sklearn": Tool(name="timm+sklearn", script="timm_sklearn.py", tasks=("head",), fast=False, shortened=False),
+    "hf": Tool(name="HF Trainer", script="hf_trainer.py", environment="torch"),
+    "lightning": Tool(name="Lightning", script="lightning_tool.py", environment="torch",
+                      tasks=("head", "full", "sweep")),
+    "fastai": Tool(name="fastai", script="fastai_tool.py", environment="torch", tasks=("head", "full", "sweep")),
+    "keras": Tool(name="Keras", script="keras_tf.py", environment="keras", shortened=False),
+}  # fmt: skip
+TASKS = ("head", "full", "sweep", "whole", "twin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,60 +80,44 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """A ratio of two contenders that should stay at or below a limit."""
+class Choice:
+    """Which contenders take part."""
 
-    row: int  # of the table in DESIGN section 7
-    what: str
-    task: str
-    of: str
-    against: str
-    field: str  # 'wall' or 'anonymous_mb'
-    limit: float | None  # None: told, not judged
+    tools: tuple[str, ...]  # keys of TOOLS
+    variants: tuple[str, ...] = ("as-run", "fast")
+    quick: bool = False
 
 
-TARGETS = (
-    Target(row=1, what="head only", task="head", of="frostline", against="plain", field="wall", limit=1 / 5),
-    Target(row=1, what="head only", task="head", of="frostline", against="plain fast", field="wall", limit=None),
-    Target(row=1, what="head only, without views and tuning", task="head", of="frostline", against="timm+sklearn",
-           field="wall", limit=None),
-    Target(row=2, what="full fine-tuning", task="full", of="frostline", against="plain", field="wall", limit=1 / 3),
-    Target(row=2, what="full fine-tuning", task="full", of="frostline", against="plain fast", field="wall", limit=None),
-    Target(row=3, what="freeze sweep", task="sweep", of="frostline", against="plain", field="wall", limit=1 / 3),
-    Target(row=3, what="freeze sweep", task="sweep", of="frostline", against="plain fast", field="wall", limit=None),
-    Target(row=5, what="whole runs, stored and not", task="twin", of="frostline", against="store off", field="wall",
-           limit=None),
-    Target(row=7, what="anonymous memory, head", task="head", of="frostline", against="plain", field="anonymous_mb",
-           limit=1.5),
-    Target(row=7, what="anonymous memory, full", task="full", of="frostline", against="plain", field="anonymous_mb",
-           limit=1.5),
-    Target(row=7, what="anonymous memory, sweep", task="sweep", of="frostline", against="plain", field="anonymous_mb",
-           limit=1.5),
-)  # fmt: skip
+def missing(tools: Sequence[str]) -> list[str]:
+    """Tools whose environment isn't there."""
+    return [tool for tool in tools if not TOOLS[tool].python.exists()]
 
 
-def contenders(case: Case, task: str) -> list[Contender]:
+def contenders(case: Case, task: str, choice: Choice) -> list[Contender]:
     """The commands of one task, ours first."""
-    ours = {
+    data, options = _ours(case, task)
+    stored = ("--store", str(case.scratch / "store"))
+    made = [_frostline(case, task, "frostline", data, (*options, *stored))]
+    if task == "twin":
+        made.append(_frostline(case, task, "store off", data, (*options, "--store", "off")))
+    for tool in (TOOLS[key] for key in choice.tools if task in TOOLS[key].tasks):
+        made += [_peer(case, task, tool, choice, fast=variant == "fast") for variant in choice.variants
+                 if variant == "as-run" or tool.fast]  # fmt: skip
+    return made
+
+
+def _ours(case: Case, task: str) -> tuple[Path, tuple[str, ...]]:
+    whole = ("--strategies", ",".join(WHOLE), "--epochs", str(WHOLE_EPOCHS), "--blocks", str(BLOCKS))
+    return {
         "head": (case.data, ("--strategies", "probe")),
         "full": (case.data, ("--strategies", "finetune", "--epochs", "5", *STEPPED)),
         "sweep": (
             case.halved,
             ("--strategies", "probe,freeze@2,freeze@4,freeze@5,finetune", "--epochs", "3", *STEPPED),
         ),
+        "whole": (case.data, (*whole, "--batch-size", "32")),
         "twin": (case.halved, ("--strategies", "freeze@4,freeze@5", "--epochs", "10", *STEPPED)),
-    }
-    data, options = ours[task]
-    stored = ("--store", str(case.scratch / "store"))
-    made = [_frostline(case, task, "frostline", data, (*options, *stored))]
-    if task == "twin":
-        return [*made, _frostline(case, task, "store off", data, (*options, "--store", "off"))]
-    peer_data = case.halved if task == "sweep" else case.data
-    made += [_peer(case, task, "plain", peer_data, ("plain_loop.py", "--task", task)),
-             _peer(case, task, "plain fast", peer_data, ("plain_loop.py", "--task", task, "--fast"))]  # fmt: skip
-    if task == "head":
-        made.append(_peer(case, task, "timm+sklearn", peer_data, ("timm_sklearn.py",)))
-    return made
+    }[task]
 
 
 def _frostline(case: Case, task: str, name: str, data: Path, options: tuple[str, ...]) -> Contender:
@@ -97,17 +127,29 @@ def _frostline(case: Case, task: str, name: str, data: Path, options: tuple[str,
     return Contender(task=task, name=name, command=command, frostline=True)
 
 
-def _peer(case: Case, task: str, name: str, data: Path, script: tuple[str, ...]) -> Contender:
-    command = (sys.executable, str(HERE / "peers" / script[0]), *script[1:], "--data", str(data),
+def _peer(case: Case, task: str, tool: Tool, choice: Choice, *, fast: bool) -> Contender:
+    data = {"sweep": case.halved, "whole": case.block}.get(task, case.data)
+    epochs = QUICK.get(task) if choice.quick and tool.shortened else None
+    more = (("--fast",) if fast else ()) + (("--epochs", str(epochs)) if epochs else ())
+    command = (str(tool.python), str(HERE / "peers" / tool.script), "--task", task, *more, "--data", str(data),
                "--model", f"{case.model}:{case.factory}", "--weights", str(case.weights))  # fmt: skip
-    return Contender(task=task, name=name, command=command)
+    return Contender(task=task, name=f"{tool.name} fast" if fast else tool.name, command=command)
 
 
 def halve_validation(data: Path, target: Path) -> None:
     """Copy train/ as it is and deal the pictures of val/ in turn to val/ and test/."""
     shutil.copytree(data / "train", target / "train")
-    for folder in sorted(p for p in (data / "val").iterdir() if p.is_dir()):
+    _deal(data / "val", target, ("val", "test"))
+
+
+def make_block(data: Path, target: Path) -> None:
+    """Deal the pictures of train/ to train/ and val/, one in five to val/."""
+    _deal(data / "train", target, ("val", *("train",) * (BLOCKS - 1)))
+
+
+def _deal(part: Path, target: Path, names: Sequence[str]) -> None:
+    for folder in sorted(p for p in part.iterdir() if p.is_dir()):
         for index, picture in enumerate(sorted(folder.iterdir())):
-            place = target / ("val", "test")[index % 2] / folder.name
+            place = target / names[index % len(names)] / folder.name
             place.mkdir(parents=True, exist_ok=True)
             shutil.copy(picture, place)

@@ -25,9 +25,10 @@ from torch.nn import functional as F  # noqa: E402
 
 from frostline.base.device import autocast  # noqa: E402
 from frostline.base.events import silent  # noqa: E402
+from frostline.data.read import read_data  # noqa: E402
 from frostline.data.scan import scan  # noqa: E402
 from frostline.features.store import Store  # noqa: E402
-from frostline.fit import read_data, read_network  # noqa: E402
+from frostline.fit import read_network  # noqa: E402
 from frostline.recipe.catalogue import make_recipe  # noqa: E402
 from frostline.recipe.settings import Settings  # noqa: E402
 from frostline.train.depthwise import StridedDepthwise  # noqa: E402
@@ -47,10 +48,17 @@ def make(data: Path, weights: Path, store: Path) -> Study:
     settings = Settings(data=data, model=spec, weights=str(weights / "mobilenetv1_075.safetensors"), epochs=EPOCHS,
                         batch_size=BATCH)  # fmt: skip
     network = read_network(settings)
-    dataset, pictures = read_data(settings, scan(data), network, silent)
+    dataset, pictures = read_data(settings, scan(data), network.preprocess, silent)
     model, stages = map_network(network)
     trunk = make_trunk(settings, network, model, stages, len(dataset.development))
     return make_study(settings, dataset, pictures, network, trunk, Store(store))
+
+
+def prepare(study: Study) -> None:
+    """Fill the store, warm both ways up."""
+    want_features(study, [make_recipe(f"freeze@{FROZEN}", study.trunk.stages.stages)])
+    stored_seconds(study)
+    bare_seconds(study)
 
 
 def stored_seconds(study: Study) -> float:
@@ -97,10 +105,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as store:
         study = make(args.data, args.weights, Path(store))
-        recipe = make_recipe(f"freeze@{FROZEN}", study.trunk.stages.stages)
-        want_features(study, [recipe])
-        stored_seconds(study)  # fills the store
-        bare_seconds(study)
+        prepare(study)
         pairs = [(stored_seconds(study), bare_seconds(study)) for _ in range(args.rounds)]
     stored, bare = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratio = statistics.median(s / b for s, b in pairs)

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from common import build, loaders, parser, result
+from common import options, result
+from network import build, loaders
 from sklearn.linear_model import LogisticRegression
 
 
 def main() -> None:
     """Extract, solve, score on val."""
-    options = parser(__doc__)
-    options.add_argument("--fast", action="store_true", help="channels_last and bf16 autocast by hand")
-    args = options.parse_args()
+    args = options(__doc__).parse_args()
     layout = torch.channels_last if args.fast else torch.contiguous_format
     model = build(args.model, args.weights, classes=1000).eval().to(memory_format=layout)
     model.reset_classifier(0)  # type: ignore[operator]  # timm: pooled features come out

@@ -1,0 +1,44 @@
+"""The stage map of a network of about 300 modules, every cut that is offered verified: the aim is at most 5 s.
+
+Counted are tracing, cutting and verifying, not the import of torch and timm. Prints RESULT {"seconds": ...}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+
+from frostline.base.device import prepare_process
+
+prepare_process()
+
+from frostline.models.network import NetworkOptions  # noqa: E402  (the allocator has to be set before torch is imported)
+from frostline.models.sources import load_network  # noqa: E402
+from frostline.train.prepare import map_network  # noqa: E402
+
+
+def main() -> None:
+    """Map the network some times over, take the median."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="timm:mobilenetv3_large_100")
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    seconds = []
+    for _ in range(args.rounds):
+        network = load_network(args.model, NetworkOptions(weights="random"))
+        begun = time.perf_counter()
+        model, mapped = map_network(network)
+        seconds.append(time.perf_counter() - begun)
+    found = {
+        "seconds": round(statistics.median(seconds), 2),
+        "modules": len(list(model.modules())),
+        "stages": len(mapped.stages),
+        "cuts": sum(stage.cuttable for stage in mapped.stages),
+    }
+    print("RESULT " + json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
