@@ -38,7 +38,8 @@ def test_every_option_reaches_its_setting(command, fake_fit) -> None:
                  mean=(0.5,), std=(0.1, 0.2, 0.3), size=64, out=Path("runs/a"), strategies=("probe", "freeze@4"),
                  batchnorm="all", labels_per_class=5, min_per_class=3, blocks=2, budget=5400.0, epochs=7, lr=1e-3,
                  batch_size=8, augment="light", margin=0.02, prefer="accuracy", seed=4, device="cpu",
-                 precision="fp32", threads=1, store="off", pool_validation=True, evaluate_all=True, trust_code=True, resume=True)
+                 precision="fp32", threads=1, store="off", pool_validation=True, evaluate_all=True, trust_code=True,
+                 resume=True)
     ]  # fmt: skip
 
 
