@@ -8,6 +8,7 @@ recipes x rates x blocks -> trials -> outcomes -> evidence -> verdict -> refit -
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,8 @@ from frostline.base.clock import Clock
 from frostline.base.device import prepare_process
 from frostline.base.errors import RecipeError
 from frostline.base.events import Emit, Event, silent
-from frostline.base.hashing import hash_values
+from frostline.base.files import write_atomic
+from frostline.base.hashing import hash_bytes, hash_values
 from frostline.base.records import Block
 from frostline.base.version import VERSION
 from frostline.bundle import trust
@@ -88,7 +90,7 @@ def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None,
     plan = plan_race(settings, study, blocks, chosen)
     study, plan, limits = limit(settings, study, plan, clock, journal)
 
-    folder = open_run(out, settings.identity(), inputs=input_hash(study), resume=settings.resume)
+    folder = begin(settings, out, study, chosen)
     journal.attach(folder)
     announce(plan, limits, folder, journal)
     meter = Meter(journal.emit, plan.operations)
@@ -119,6 +121,14 @@ def check_resumed(settings: Settings, out: Path) -> RunResult | None:
     if settings.resume and settings.out is None:
         raise RecipeError("--resume doesn't say which run to go on with.", "Give --out RUN as well.")
     return finished_run(out, settings.identity()) if settings.resume else None
+
+
+def begin(settings: Settings, out: Path, study: Study, chosen: Chosen) -> RunFolder:
+    """Make the folder, or take an interrupted one up; the user's own recipes are kept in it as they were read."""
+    folder = open_run(out, settings.identity(), inputs=input_hash(study, chosen.files), resume=settings.resume)
+    for name, content in chosen.files.items():
+        write_atomic(folder.path / "recipes" / f"{name}.json", content)
+    return folder
 
 
 def limit(
@@ -154,11 +164,12 @@ def read_network(settings: Settings) -> Network:
     return network
 
 
-def input_hash(study: Study) -> str:
+def input_hash(study: Study, files: Mapping[str, bytes]) -> str:
     """What a run reads and computes with: an interrupted one can only go on over the same."""
     samples = [(s.id, s.sha256, s.part, s.label) for s in study.dataset.samples]
     groups = study.class_map.groups if study.class_map else ()
-    return hash_values(study.trunk.fingerprint, asdict(study.compute), VERSION, samples, groups)
+    own = {name: hash_bytes(data) for name, data in files.items()}
+    return hash_values(study.trunk.fingerprint, asdict(study.compute), VERSION, samples, groups, own)
 
 
 def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chosen: Chosen) -> Plan:

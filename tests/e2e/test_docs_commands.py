@@ -63,8 +63,17 @@ def test_the_commands_of_a_page_run(page: Path, world: Path) -> None:
     for words in commands(page):
         if words[0] in ELSEWHERE:
             continue
-        done = frostline(*quickened(words), cwd=world, cache=world / "cache")
+        command, target = _split(words)
+        done = frostline(*quickened(command), cwd=world, cache=world / "cache")
         assert done.returncode == 0, (shlex.join(words), done.stderr[-400:])
+        if target:
+            (world / target[0]).write_text(done.stdout, encoding="utf-8")
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """A command, and the file that its output goes to (`> FILE`)."""
+    place = words.index(">") if ">" in words else len(words)
+    return words[:place], words[place + 1 :]
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if examples(p)], ids=lambda page: page.name)

@@ -16,6 +16,7 @@ from frostline.cli.fit import fit
 from frostline.cli.predict import predict
 from frostline.cli.pretrain import pretrain
 from frostline.cli.problems import DONE, handle, unknown_verb
+from frostline.cli.recipe import recipe
 from frostline.cli.session import Session
 from frostline.cli.show import show
 from frostline.cli.stages import stages
@@ -27,6 +28,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "show": show,
     "stages": stages,
     "strategies": strategies,
+    "recipe": recipe,
     "pretrain": pretrain,
     "demo": demo,
     "doctor": doctor,

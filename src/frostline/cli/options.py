@@ -59,7 +59,7 @@ PoolValidation = Annotated[
 Blocks = Annotated[int | None, _option(DATA, "--blocks", "Number of paired splits (folds, then further repeats).", "N")]
 
 Strategies = Annotated[
-    str, _option(COMPARISON, "--strategies", "auto, or names with commas between (frostline strategies).", "a,b,c")
+    str, _option(COMPARISON, "--strategies", "auto, or names and recipe files (.json) with commas between.", "a,b,c")
 ]
 Head = Annotated[str, _option(COMPARISON, "--head", "New head: a linear layer, or a hidden layer too.", "linear|mlp")]
 Metric = Annotated[

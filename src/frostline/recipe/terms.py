@@ -14,8 +14,33 @@ def strategy_key(name: str) -> str:
     return f"{base}@K" if at else base
 
 
-def term(name: str) -> str:
-    return CATALOGUE[strategy_key(name)].called
+def term(recipe: Recipe) -> str:
+    """What people call it; of a user's own recipe, what they call the strategy that does the same."""
+    return CATALOGUE[strategy_key(recipe.name)].called if recipe.kind != "own" else _own_term(recipe)
+
+
+def skipped_term(name: str) -> str:
+    """The term of a strategy that has no recipe here."""
+    known = CATALOGUE.get(strategy_key(name))
+    return known.called if known else ""
+
+
+def _own_term(recipe: Recipe) -> str:
+    trained = [any(phase.stages[i].trained for phase in recipe.phases) for i in range(recipe.keep)]
+    if "reinitialised" in recipe.origins:
+        key = "scratch"
+    elif not any(trained):
+        key = "as-is" if recipe.solver == "untrained" else "probe@K" if recipe.cut_short else "probe"
+    elif not all(trained):
+        in_front = trained == sorted(trained)  # frozen ones first
+        key = "freeze@K" if in_front else ""
+    elif recipe.head_origin == "pretrained":
+        key = "continue"
+    elif recipe.solves_head:
+        key = "wise-ft" if recipe.interpolated else "lp-ft"
+    else:
+        key = "l2sp" if recipe.phases[-1].pull else "finetune"
+    return CATALOGUE[key].called if key else "surgical fine-tuning (some stages, not only the last ones)"
 
 
 def origin_summary(recipe: Recipe) -> str:

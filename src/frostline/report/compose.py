@@ -18,7 +18,7 @@ from frostline.race.compare import compare_all, score_interval, versus_best
 from frostline.race.plan import Plan, PlanRow
 from frostline.race.race import RaceResult, block_sizes
 from frostline.race.standing import Standing
-from frostline.recipe.terms import origin_summary, term
+from frostline.recipe.terms import origin_summary, skipped_term, term
 from frostline.stats.contributions import contributions
 from frostline.stats.intervals import bootstrap_interval, wilson
 from frostline.stats.metrics import accuracy, balanced_accuracy, ece, log_loss, per_class
@@ -110,7 +110,7 @@ def _strategy(evidence: Evidence, row: PlanRow, pairs: Sequence[Comparison], lab
     n_train, n_test = block_sizes(evidence.plan)
     return r.StrategyRecord(
         name=name,
-        term=term(name),
+        term=term(row.recipe),
         origin_summary=origin_summary(row.recipe),
         trained_parameters=row.trained_parameters,
         operations=evidence.plan.use_cost(row.recipe, race.steps(name)),
@@ -172,7 +172,7 @@ def _score(probabilities: FloatArray, labels: IntArray) -> r.ScoreRecord:
 
 def _skipped(name: str, reason: str) -> r.StrategyRecord:
     return r.StrategyRecord(
-        name=name, term=term(name), origin_summary="", trained_parameters=0, operations=0.0, status="skipped",
+        name=name, term=skipped_term(name), origin_summary="", trained_parameters=0, operations=0.0, status="skipped",
         reason=reason, rate=None, rates_tried=[], l2=None, mix=None, epochs=None, steps=None, undertrained=False,
         blocks=[], seconds=0.0, accuracy=None, accuracy_ci=None, log_loss=None, score=None,
         score_ci=None, versus_best=None, test=None,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from torch import nn
 
@@ -14,6 +15,7 @@ from frostline.data.class_map import map_classes, read_label_map, read_source_cl
 from frostline.models.network import Network
 from frostline.models.stages import StageMap
 from frostline.recipe.catalogue import Choices, auto_strategies, make_recipe
+from frostline.recipe.own import read_own, recipe_of
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings
 
@@ -25,6 +27,7 @@ class Chosen:
     recipes: tuple[Recipe, ...]
     skipped: dict[str, str]
     class_map: ClassMap | None
+    files: Mapping[str, bytes] = field(default_factory=dict)  # the user's own recipes, as they were read
 
 
 def choose_recipes(settings: Settings, network: Network, stages: StageMap, classes: Sequence[str]) -> Chosen:
@@ -38,18 +41,24 @@ def choose_recipes(settings: Settings, network: Network, stages: StageMap, class
     names: list[str] = []
     for name in settings.strategies:
         names += auto_strategies(stages.stages, choices, mapped=_offered(found, reason)) if name == "auto" else [name]
-    recipes = [make_recipe(name, stages.stages, choices) for name in dict.fromkeys(names)]
+    own = {name: read_own(Path(name)) for name in dict.fromkeys(names) if name.endswith(".json")}
+    recipes = [
+        recipe_of(own[name][0], stages.stages) if name in own else make_recipe(name, stages.stages, choices)
+        for name in dict.fromkeys(names)
+    ]
     if len({r.name for r in recipes}) < len(recipes):
         twice = next(r.name for i, r in enumerate(recipes) if r.name in {x.name for x in recipes[:i]})
         raise RecipeError(f"--strategies names {twice} twice (a stage's name and its number).", "Name it once.")
     mapped = [r.name for r in recipes if r.head_kind == "mapped"]
-    if found is None and any(name in settings.strategies for name in mapped):
+    asked = {*settings.strategies, *(recipe.name for recipe, _ in own.values())}
+    if found is None and asked & {*mapped}:
         raise RecipeError(f"{mapped[0]} can't run: {reason}.", LABEL_MAP_HINT)
     reasons = {n: r for n, r in skip_reasons(network, stages.stages).items() if n in {x.name for x in recipes}}
     reasons |= dict.fromkeys(mapped, reason) if found is None else {}
     kept = tuple(r for r in recipes if r.name not in reasons)
     require_some(kept, reasons)
-    return Chosen(recipes=kept, skipped=reasons, class_map=found)
+    files = {recipe.name: data for recipe, data in own.values()}
+    return Chosen(recipes=kept, skipped=reasons, class_map=found, files=files)
 
 
 LABEL_MAP_HINT = """As in --label-map FILE with {"ants": ["ant"], "bees": ["bee"]}: your class, then the network's."""

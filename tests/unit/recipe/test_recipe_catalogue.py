@@ -70,7 +70,7 @@ def test_auto_compares_at_least_eight_on_a_usual_network_and_never_an_unclean_st
     assert len(names) >= 8
     assert not any(n.endswith("@3") for n in names)
     assert [make_recipe(n, STAGES).name for n in names] == list(names)
-    assert all(term(n) for n in names)
+    assert all(term(make_recipe(n, STAGES)) for n in names)
 
 
 def test_spread_is_even_and_holds_the_deepest() -> None:
