@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from frostline.base.records import StageInfo
-from frostline.recipe.recipe import Recipe, hidden_width
+from frostline.recipe.recipe import BASELINE_ROWS, Recipe, hidden_width
 
 BACKWARD = 2.0  # a backward pass costs about two forward passes (gradients of inputs and of weights)
 EXPECTED_STEPS = 150  # what a found length is counted as before it is known
@@ -34,7 +34,7 @@ def inference_operations(recipe: Recipe, stages: Sequence[StageInfo]) -> float:
 def moving_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workload) -> float:
     """What one training run adds to features that are already there: its moving stages, forward and backward."""
     if recipe.solver == "baseline":
-        return 2.0 * 1024 * work.rows**2  # the kernel matrix of 32 x 32 pixels
+        return 2.0 * 1024 * min(work.rows, BASELINE_ROWS) ** 2  # the kernel matrix of 32 x 32 pixels
     if recipe.solver in ("solved", "untrained"):
         return 0.0  # a linear solve on pooled features vanishes beside any forward pass
     return (1 + BACKWARD) * forward(stages, recipe.frozen_stages, recipe.keep) * work.steps * work.batch_size

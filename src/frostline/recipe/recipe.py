@@ -19,6 +19,7 @@ Optimiser = Literal["adamw", "sgd"]
 BATCHNORM_POLICIES: tuple[BatchNorm, ...] = get_args(BatchNorm)
 
 
+BASELINE_ROWS = 2000  # that the baseline's SVM is fitted on at most: its time grows with their square
 HIDDEN = 512  # widest hidden layer of an MLP head; never wider than the features that it reads
 
 
