@@ -29,7 +29,7 @@ STRATEGIES = (
     "finetune", "lp-ft", "l2sp", "continue", "scratch",
 )  # fmt: skip
 EPOCHS = 25
-BATCH = 20  # divides the 40 rows of a block, and leaves no tiny last batch for BatchNorm of 30 or 50
+BATCH = 20  # two batches for the 40 rows of a block
 THREADS = 1  # on pictures this small a second thread costs more than it brings
 
 

@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").glob("*.md") if 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Comparisons that take minutes on a real machine run for one epoch on two blocks here; nothing else is changed.
 QUICK = ("--epochs", "1", "--blocks", "2")
-ELSEWHERE = {"demo": "tests/e2e/test_demo.py", "make": "CI", "benchmarks": "make bench", "tools": "by hand"}
+ELSEWHERE = {"demo"}  # runs in tests/e2e/test_demo.py
 
 
 def commands(page: Path) -> list[list[str]]:

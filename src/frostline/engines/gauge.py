@@ -37,7 +37,7 @@ from frostline.train.solve import solve_path
 from frostline.train.study import Study
 from frostline.train.trial import INNER_FOLDS, start_network
 
-SOLVED_ROWS, BASELINE_ROWS = 1500, 250  # at most so many made-up rows are timed
+SOLVED_ROWS, SVM_ROWS = 1500, 250  # at most so many made-up rows are timed
 GOES, ENOUGH = 3, 1.0  # an operation is timed so often, or until it has taken so many seconds
 WRITING = 3.0  # seconds for intervals, tables and files, and for Python to end
 
@@ -160,7 +160,7 @@ class Gauge:
         """Seconds a squared row."""
         if all(row.recipe.solver != "baseline" for row in self.plan.rows):
             return 0.0
-        rows = min(BASELINE_ROWS, self.plan.development)
+        rows = min(SVM_ROWS, self.plan.development)
         labels = np.arange(rows, dtype=np.int64) % self.plan.scale.classes
         noise = numpy_generator(1, "gauge").random(size=(rows, baseline.SIDE**2))
         seconds, _ = _usual(lambda: baseline.fit_predict(noise, labels, noise[:1], self.plan.scale.classes))

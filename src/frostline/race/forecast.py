@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from frostline.race.cost import forward
 from frostline.race.plan import Plan
-from frostline.recipe.recipe import Recipe, Trial
+from frostline.recipe.recipe import BASELINE_ROWS, Recipe, Trial
 from frostline.train.schedule import MIN_STEPS
 
 READING_ROWS, READING_STEPS = 0.15, 10  # rows looked at to find a length, and the fewest steps between two looks
@@ -102,7 +102,7 @@ class Forecast:
         """`looks`: an inner part is looked at to find the length."""
         speeds, scale = self.speeds, self.plan.scale
         if recipe.solver == "baseline":
-            return speeds.baseline * rows**2
+            return speeds.baseline * min(rows, BASELINE_ROWS) ** 2
         seconds = speeds.setup + (speeds.solve * rows if recipe.solves_head else 0.0)
         if recipe.solver != "stepped":
             return seconds

@@ -13,7 +13,7 @@ from frostline.recipe.recipe import BatchNorm, HeadKind, Origin, Part, Phase, Re
 HEAD_FACTOR = 10.0  # a new head learns ten times as fast as pre-trained stages (notes/methods.md section 4)
 WEIGHT_DECAY = 1e-4
 LOW_RATES, PART_RATES, SCRATCH_RATES = (3e-5, 1e-4, 3e-4), (1e-4, 3e-4, 1e-3), (3e-4, 1e-3, 3e-3)
-PULL, HEAD_PULL = 0.1, 0.01  # alpha and beta of L2-SP (Li et al. 2018, section 5)
+PULL, HEAD_PULL = 0.1, 0.01  # alpha and beta of L2-SP (Li et al. 2018)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

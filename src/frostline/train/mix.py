@@ -1,7 +1,7 @@
 """Weights on the line from a solved head to the end of training (WiSE-FT), and the solved head put into a network.
 
-Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", equation 1. Where the classes are new there is
-no zero-shot head, so the line starts from the linear probe, as their appendix does for linear classifiers.
+Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models". Where the classes are new there is no zero-shot
+head, so the line starts from the linear probe.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """L2-SP: trained weights are pulled towards their pre-trained values, a new head towards zero, instead of weight decay.
 
-Source: Li, Grandvalet & Davoine 2018, "Explicit inductive bias for transfer learning with convolutional networks",
-equation 3: alpha/2 |w - w0|^2 + beta/2 |head|^2 is added to the loss. Its gradient is added here, which is the same.
+Source: Li, Grandvalet & Davoine 2018, "Explicit inductive bias for transfer learning with convolutional networks":
+alpha/2 |w - w0|^2 + beta/2 |head|^2 is added to the loss. Its gradient is added here, which is the same.
 """
 
 from __future__ import annotations

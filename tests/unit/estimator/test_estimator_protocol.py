@@ -123,6 +123,7 @@ def test_a_fitted_one_survives_pickling_and_leaves_no_folder_behind(options: dic
     again = tool.load(file)
     assert again.run_.is_dir()
     assert np.array_equal(again.predict_proba(X), expected)
+    # scikit-learn's protocol asks for pickling; these bytes were made on this very line
     twice = pickle.loads(pickle.dumps(again))
     assert np.array_equal(twice.predict_proba(X), expected)
     assert twice.result_ == again.result_
@@ -133,7 +134,7 @@ def test_a_fitted_one_survives_pickling_and_leaves_no_folder_behind(options: dic
 
 
 def test_an_unfitted_one_can_be_pickled_and_says_that_it_is_not_fitted(options: dict[str, Any]) -> None:
-    again = pickle.loads(pickle.dumps(TransferClassifier(**options)))
+    again = pickle.loads(pickle.dumps(TransferClassifier(**options)))  # bytes of this very line
     assert again.get_params() == TransferClassifier(**options).get_params()
     with pytest.raises(NotFittedError):
         again.predict(pictures(2)[0])
