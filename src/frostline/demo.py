@@ -16,7 +16,8 @@ import numpy as np
 
 from frostline.base.events import Emit, silent
 from frostline.base.seeds import numpy_generator
-from frostline.bundle.record import RunResult, StrategyRecord
+from frostline.bundle.parts import StrategyRecord
+from frostline.bundle.record import RunResult
 from frostline.bundle.runfolder import next_out
 from frostline.fit import Run, fit
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -20,39 +21,36 @@ from frostline.base.errors import RecipeError
 from frostline.base.events import Emit, Event, silent
 from frostline.base.files import write_atomic
 from frostline.base.hashing import hash_bytes, hash_values
-from frostline.base.records import Block
 from frostline.base.version import VERSION
 from frostline.bundle import trust
 from frostline.bundle.record import RunResult
 from frostline.bundle.runfolder import RunFolder, check_out, finished_run, next_out, open_run
 from frostline.bundle.spec import PREFIX, resolve_network
-from frostline.conclude import conclude, open_seal, save_checked
+from frostline.conclude.verdict import conclude, open_seal, save_checked
+from frostline.data.decode import Pictures
 from frostline.data.given import list_given
 from frostline.data.read import read_data
 from frostline.data.scan import Listing
-from frostline.data.split import inner_split, make_blocks
+from frostline.data.split import make_blocks
 from frostline.data.tables import find
-from frostline.engines.afford import Affordable, afford
+from frostline.engines.afford import Affordable
 from frostline.engines.local import LocalEngine, Meter
+from frostline.engines.planning import compute_features, limit, plan_race
 from frostline.features.store import open_store
 from frostline.models.network import Network, NetworkOptions
-from frostline.race.plan import Plan, Scale, make_plan
+from frostline.race.plan import Plan
 from frostline.race.race import raced, run_race, standings
 from frostline.recipe.settings import Settings, settings_from
-from frostline.report.compose import Evidence, budget_record, plan_event
+from frostline.report.compose import budget_record, plan_event
+from frostline.report.evidence import Evidence
 from frostline.report.write import Journal, RunWriter
 from frostline.train.choose import Chosen, check_applicable, choose_recipes
 from frostline.train.prepare import (
-    all_views,
-    feature_widths,
     make_study,
     make_trunk,
     map_network,
-    want_features,
 )
 from frostline.train.study import Study
-
-TUNING_FRACTION = 0.25  # of the first block's training rows, on which rates are judged
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,48 @@ def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None,
     if done := check_resumed(settings, out):
         return Run(out, done)
     journal = Journal(emit)
+    ready = prepare(settings, listing, clock, journal)
+    study, plan, limits = ready.study, ready.plan, ready.limits
+    labels = study.dataset.labels
+
+    folder = begin(settings, out, study, ready.chosen)
+    journal.attach(folder)
+    announce(plan, limits, folder, journal)
+    meter = Meter(journal.emit, plan.operations)
+    engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations, limits.guard if limits else None)
+    with journal.phase("compute features"):
+        compute_features(study, plan, meter)
+    with journal.phase("race"):
+        race = run_race(plan, engine.run, labels=labels, margin=settings.margin, emit=meter.watch)
+        plan = raced(plan, race)
+    with journal.phase("refit"):
+        verdict, fitted = conclude(settings, study, plan, race, journal.emit)
+        loaded = save_checked(folder, study, fitted[verdict.strategy])
+    with journal.phase("sealed test"):
+        tests = open_seal(settings, study, plan, fitted, loaded, ready.sealed)
+    evidence = Evidence(plan=plan, race=race, standings=standings(plan, race, labels),
+                        accuracies=standings(plan, race, labels, "accuracy"), verdict=verdict,
+                        margin=settings.margin, budget=budget_record(limits, race), fitted=fitted,
+                        tests=tests)  # fmt: skip
+    result = RunWriter(folder, settings, study, evidence, journal).write()
+    data = {"strategy": verdict.strategy, "run": str(folder.path)}
+    journal.emit(Event(kind="verdict", text=verdict.reason, data=data))
+    return Run(folder.path, result)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """All that is known before anything is written: the study, its plan, and the sealed pictures (unopened)."""
+
+    study: Study
+    plan: Plan
+    chosen: Chosen
+    limits: Affordable | None
+    sealed: Pictures
+
+
+def prepare(settings: Settings, listing: Listing | None, clock: Clock, journal: Journal) -> Ready:
+    """Read network and data, find the cuts, choose the recipes, plan the race."""
     with journal.phase("read the network"):
         listing = listing or find(settings.data)
         network = read_network(settings)
@@ -88,31 +128,9 @@ def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None,
     study = make_study(settings, dataset, pictures, network, trunk, open_store(settings.store))
     study = replace(study, class_map=chosen.class_map)
     plan = plan_race(settings, study, blocks, chosen)
-    study, plan, limits = limit(settings, study, plan, clock, journal)
-
-    folder = begin(settings, out, study, chosen)
-    journal.attach(folder)
-    announce(plan, limits, folder, journal)
-    meter = Meter(journal.emit, plan.operations)
-    engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations, limits.guard if limits else None)
-    with journal.phase("compute features"):
-        compute_features(study, plan, meter)
-    with journal.phase("race"):
-        race = run_race(plan, engine.run, labels=dataset.labels, margin=settings.margin, emit=meter.watch)
-        plan = raced(plan, race)
-    with journal.phase("refit"):
-        verdict, fitted = conclude(settings, study, plan, race, journal.emit)
-        loaded = save_checked(folder, study, fitted[verdict.strategy])
-    with journal.phase("sealed test"):
-        tests = open_seal(settings, study, plan, fitted, loaded, pictures.select(dataset.sealed))
-    evidence = Evidence(plan=plan, race=race, standings=standings(plan, race, dataset.labels),
-                        accuracies=standings(plan, race, dataset.labels, "accuracy"), verdict=verdict,
-                        margin=settings.margin, budget=budget_record(limits, race), fitted=fitted,
-                        tests=tests)  # fmt: skip
-    result = RunWriter(folder, settings, study, evidence, journal).write()
-    data = {"strategy": verdict.strategy, "run": str(folder.path)}
-    journal.emit(Event(kind="verdict", text=verdict.reason, data=data))
-    return Run(folder.path, result)
+    with journal.phase("measure the speed") if settings.budget else nullcontext():
+        study, plan, limits = limit(settings, study, plan, clock)
+    return Ready(study, plan, chosen, limits, pictures.select(dataset.sealed))
 
 
 def check_resumed(settings: Settings, out: Path) -> RunResult | None:
@@ -129,19 +147,6 @@ def begin(settings: Settings, out: Path, study: Study, chosen: Chosen) -> RunFol
     for name, content in chosen.files.items():
         write_atomic(folder.path / "recipes" / f"{name}.json", content)
     return folder
-
-
-def limit(
-    settings: Settings, study: Study, plan: Plan, clock: Clock, journal: Journal
-) -> tuple[Study, Plan, Affordable | None]:
-    """Leave out what a budget has no room for (without one nothing), and tell the features what the rest will read."""
-    want_features(study, [row.recipe for row in plan.rows])
-    if settings.budget is None:
-        return study, plan, None
-    with journal.phase("measure the speed"):
-        limits = afford(settings, study, plan, clock)
-    want_features(limits.study, [row.recipe for row in limits.plan.rows])
-    return limits.study, limits.plan, limits
 
 
 def announce(plan: Plan, limits: Affordable | None, folder: RunFolder, journal: Journal) -> None:
@@ -170,43 +175,6 @@ def input_hash(study: Study, files: Mapping[str, bytes]) -> str:
     groups = study.class_map.groups if study.class_map else ()
     own = {name: hash_bytes(data) for name, data in files.items()}
     return hash_values(study.trunk.fingerprint, asdict(study.compute), VERSION, samples, groups, own)
-
-
-def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chosen: Chosen) -> Plan:
-    """The trials to run: a function of data and network alone."""
-    alone = len(chosen.recipes) == 1 and settings.blocks is None
-    inner_of = study.development if alone else blocks[0].train
-    scale = Scale(
-        stages=study.trunk.stages.stages,
-        widths=feature_widths(study.trunk.stages),
-        classes=study.classes,
-        source_classes=study.trunk.stages.head.out_features,
-        batch_size=study.batch_size,
-        epochs=study.epochs,
-        solved_views=len(study.solved_views()),
-        stepped_views=study.views(len(study.development)),
-    )
-    inner = inner_split(study.dataset, inner_of, fraction=TUNING_FRACTION, seed=study.seed, block=0)
-    empty = Plan(
-        skipped=chosen.skipped,
-        blocks=blocks,
-        inner=inner,
-        development=len(study.development),
-        scale=scale,
-        alone=alone,
-        metric=settings.metric,
-    )
-    return make_plan(empty, chosen.recipes, lr=settings.lr)
-
-
-def compute_features(study: Study, plan: Plan, meter: Meter) -> None:
-    """Views and activations that all trials share, each computed once (or found in the store)."""
-    views = all_views(study, [row.recipe for row in plan.rows])
-    for count, view in enumerate(views, 1):
-        before = study.features.prefix_pictures
-        study.features.prepare(view)
-        fresh = study.features.prefix_pictures > before
-        meter.add(plan.shared_operations / len(views), text=f"view {count} of {len(views)}", measured=fresh)
 
 
 def fit(data: Any, model: str, *, emit: Emit = silent, **options: Any) -> Run:

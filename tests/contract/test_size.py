@@ -27,7 +27,7 @@ MANY_ARGUMENTS = {
     "race/standing.py:standing_from": "keyword-only short hand for the Standing dataclass",
 }
 FIELDS_SAY_ALL = {
-    "bundle/record.py": "one class a level of result.json; docs/record.md and the schema explain the keys"
+    "bundle/parts.py": "one class a level of result.json; docs/record.md and the schema explain the keys"
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

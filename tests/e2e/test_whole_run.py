@@ -18,7 +18,7 @@ from frostline.bundle.record import RunResult
 from frostline.cli.main import main
 
 RUN_FILES = {
-    *("result.json", "ledger.json", "trials.jsonl", "oof.parquet", "predictions.csv", "moments.safetensors"),
+    *("result.json", "ledger.json", "trials.jsonl", "oof.parquet", "predictions.csv", "moments.safetensors", "samples.csv"),
     *("log.jsonl", "model/model.safetensors", "model/recipe.json", "model/preprocess.json", "model/classes.json"),
     *("model/README.md", "model/code.py"),
 }

@@ -5,202 +5,44 @@ The JSON schema in docs/schema/result.schema.json is made from these models and 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = 2
+from frostline.bundle import parts as p
 
-_VOLATILE = Field(json_schema_extra={"volatile": True})
-VolatileFloat = Annotated[float, _VOLATILE]
-VolatileText = Annotated[str, _VOLATILE]
-Interval = tuple[float, float]
+SCHEMA = 3
 
 
-class Record(BaseModel):
-    """Unknown keys are refused, values can't be changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WarningRecord(Record):
-    kind: str
-    count: int
-    examples: list[str]
-    handled: str
-
-
-class DataRecord(Record):
-    path: str
-    kind: str
-    classes: list[str]
-    n_development: int
-    n_test: int
-    sealed: str
-    groups: int
-    warnings: list[WarningRecord]
-
-
-class StageRecord(Record):
-    index: int
-    name: str
-    parameters: int
-    cuttable: bool
-    output_shape: list[int]
-    operations: float
-    why_not: str | None
-
-
-class ModelRecord(Record):
-    spec: str
-    weights_sha256: str | None
-    parameters: int
-    class_map: dict[str, list[str]] | None
-    stages: list[StageRecord]
-
-
-class BlockRecord(Record):
-    index: int
-    repeat: int
-    fold: int
-    n_train: int
-    n_validation: int
-
-
-class BlockScoreRecord(Record):
-    index: int
-    accuracy: float
-    log_loss: float
-
-
-class VersusRecord(Record):
-    difference: float
-    ci: Interval
-    ci_samples: Interval  # narrower: these very models on new samples
-    p: float
-    outcome: Literal["worse", "better", "as-good", "undecided"]  # only `baseline` can be better than the best
-
-
-class ScoreRecord(Record):
-    accuracy: float
-    ci: Interval
-
-
-class StrategyRecord(Record):
-    name: str
-    term: str
-    origin_summary: str
-    trained_parameters: int
-    operations: float
-    status: Literal["raced", "eliminated", "skipped", "failed"]
-    reason: str | None
-    rate: float | None
-    rates_tried: list[dict[str, float]]
-    l2: float | None
-    mix: float | None
-    epochs: float | None
-    steps: int | None
-    undertrained: bool
-    blocks: list[BlockScoreRecord]
-    seconds: VolatileFloat
-    accuracy: float | None
-    accuracy_ci: Interval | None
-    log_loss: float | None
-    score: float | None
-    score_ci: Interval | None
-    versus_best: VersusRecord | None
-    test: ScoreRecord | None
-
-
-class PairRecord(Record):
-    a: str
-    b: str
-    difference: float
-    ci: Interval
-    ci_samples: Interval
-    p: float
-    outcome: Literal["worse", "better", "as-good", "undecided"]
-
-
-class VerdictRecord(Record):
-    strategy: str
-    best: str
-    reason: str
-    runner_up: str | None
-    samples_needed: int | None
-
-
-class ClassRecord(Record):
-    name: str
-    n: int
-    precision: float
-    recall: float
-    f1: float
-
-
-class TestRecord(Record):
-    n: int
-    accuracy: float
-    ci: Interval
-    balanced_accuracy: float
-    f1_macro: float
-    log_loss: float
-    ece: float
-    per_class: list[ClassRecord]
-
-
-class AuditRecord(Record):
-    frozen_tensors: int
-    frozen_unchanged: int
-    moving_on_purpose: int
-    trained_tensors: int
-    trained_changed: int
-    no_gradient: list[str]
-
-
-class PhaseRecord(Record):
-    name: str
-    seconds: VolatileFloat
-
-
-class CostRecord(Record):
-    seconds: VolatileFloat
-    phases: list[PhaseRecord]
-    prefix_seconds: VolatileFloat
-    store_mb: VolatileFloat
-    peak_rss_mb: VolatileFloat
-    images_per_second: VolatileFloat
-
-
-class BudgetRecord(Record):
-    seconds: float
-    forecast_seconds: VolatileFloat
-    left_out: Annotated[list[str], _VOLATILE]  # speeds differ between equal runs
-
-
-class RunResult(Record):
+class RunResult(p.Record):
     """The whole record."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     schema_: Annotated[int, Field(alias="schema")] = SCHEMA
     version: str
-    created: VolatileText
-    command: VolatileText
+    created: p.VolatileText
+    command: p.VolatileText
     seed: int
     machine: dict[str, Any]
     packages: dict[str, str]
     settings: dict[str, Any]
-    data: DataRecord
-    model: ModelRecord
-    blocks: list[BlockRecord]
-    strategies: list[StrategyRecord]
-    pairs: list[PairRecord]
-    verdict: VerdictRecord
-    test: TestRecord
-    audit: AuditRecord
-    cost: CostRecord
-    budget: BudgetRecord | None = None
+    data: p.DataRecord
+    model: p.ModelRecord
+    blocks: list[p.BlockRecord]
+    strategies: list[p.StrategyRecord]
+    pairs: list[p.PairRecord]
+    verdict: p.VerdictRecord
+    test: p.TestRecord
+    audit: p.AuditRecord
+    cost: p.CostRecord
+    budget: p.BudgetRecord | None = None
+    calibration: p.CalibrationRecord | None = None
+    abstain: p.AbstainRecord | None = None
+    learning_curve: p.LearningCurveRecord | None = None
+    doubts: p.DoubtsRecord | None = None
+    methods: p.MethodsRecord | None = None
+    files: dict[str, str] = Field(default_factory=dict)  # SHA-256 of what was written, by name
 
 
 def without_volatile(result: RunResult) -> dict[str, Any]:

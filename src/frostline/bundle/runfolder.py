@@ -15,11 +15,12 @@ from pydantic import ValidationError
 
 from frostline.base.errors import BundleError
 from frostline.base.files import json_text, write_atomic, write_json
-from frostline.base.hashing import hash_bytes
-from frostline.base.records import AuditCount, CurvePoint, FloatArray, Outcome
+from frostline.base.hashing import hash_bytes, hash_file
+from frostline.base.records import AuditCount, Block, CurvePoint, Dataset, FloatArray, Outcome
 from frostline.bundle.record import RunResult
 
 WORK = ".work"  # what is needed to resume; gone once the run is complete
+VARYING = ("result.json", "log.jsonl", "trials.jsonl", "model/README.md")  # hold times, or are made from those that do
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,28 @@ def write_predictions(path: Path, ids: Sequence[str], labels: Sequence[int], pro
     for name, label, row in zip(ids, labels, probabilities, strict=True):
         table.writerow([name, classes[label], classes[int(row.argmax())], *(f"{p:.9g}" for p in row)])
     write_atomic(path, text.getvalue().encode())
+
+
+def write_samples(path: Path, dataset: Dataset, blocks: Sequence[Block]) -> None:
+    """samples.csv: every sample that took part, with its bytes' hash and the blocks that it was validated in."""
+    validated: dict[int, list[str]] = {}
+    for block in blocks:
+        for row in block.validation:
+            validated.setdefault(int(row), []).append(str(block.index))
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["id", "label", "part", "group", "sha256", "validated_in"])
+    for row, s in enumerate(dataset.samples):
+        where = " ".join(validated.get(row, []))
+        table.writerow([s.id, dataset.classes[s.label], s.part, s.group, s.sha256, where])
+    write_atomic(path, text.getvalue().encode())
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files in a RUN folder that equal runs write equally, by their path in it."""
+    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and WORK not in f.relative_to(folder).parts]
+    names = {f.relative_to(folder).as_posix(): f for f in files}
+    return {name: hash_file(file) for name, file in names.items() if name not in VARYING}
 
 
 def write_value(path: Path, value: Any) -> None:

@@ -19,12 +19,22 @@ from frostline.base.events import Emit, Event, PhaseEvent
 from frostline.base.files import write_atomic
 from frostline.base.records import AuditCount
 from frostline.base.version import VERSION
-from frostline.bundle import record as r
+from frostline.bundle import parts as p
 from frostline.bundle.card import model_card
-from frostline.bundle.runfolder import RunFolder, write_oof, write_predictions, write_trials, write_value
+from frostline.bundle.record import RunResult
+from frostline.bundle.runfolder import (
+    RunFolder,
+    hashes,
+    write_oof,
+    write_predictions,
+    write_samples,
+    write_trials,
+    write_value,
+)
 from frostline.recipe.settings import Settings
 from frostline.report import compose
-from frostline.report.compose import Evidence
+from frostline.report.evidence import Evidence
+from frostline.report.strategies import pair_records, strategy_records
 from frostline.train.refit import Fitted
 from frostline.train.study import Study
 
@@ -82,7 +92,7 @@ class RunWriter:
     def chosen(self) -> Fitted:
         return self.evidence.fitted[self.evidence.verdict.strategy]
 
-    def write(self) -> r.RunResult:
+    def write(self) -> RunResult:
         path, study, outcomes = self.folder.path, self.study, self.evidence.race.outcomes
         ids = [s.id for s in study.dataset.samples]
         classes = study.dataset.classes
@@ -90,6 +100,7 @@ class RunWriter:
         write_trials(path / "trials.jsonl", outcomes)
         write_oof(path / "oof.parquet", outcomes, ids, classes)
         write_atomic(path / "moments.safetensors", moments(study))
+        write_samples(path / "samples.csv", study.dataset, self.evidence.plan.race_blocks())
         sealed = study.dataset.sealed
         probabilities = self.evidence.tests[self.evidence.verdict.strategy]
         labels = [int(label) for label in study.dataset.labels[sealed]]
@@ -100,11 +111,11 @@ class RunWriter:
         self.folder.close(result)
         return result
 
-    def compose(self) -> r.RunResult:
+    def compose(self) -> RunResult:
         study, evidence = self.study, self.evidence
         labels = study.dataset.labels[study.dataset.sealed]
         chosen = evidence.verdict.strategy
-        return r.RunResult(
+        return RunResult(
             version=VERSION,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             command=" ".join(sys.argv),
@@ -115,13 +126,14 @@ class RunWriter:
             data=compose.data_record(study.dataset),
             model=compose.model_record(study.network, evidence.plan, study),
             blocks=compose.block_records(evidence.plan),
-            strategies=compose.strategy_records(evidence, labels),
-            pairs=compose.pair_records(evidence),
+            strategies=strategy_records(evidence, labels),
+            pairs=pair_records(evidence),
             verdict=compose.verdict_record(evidence.verdict),
             test=compose.sealed_record(evidence.tests[chosen], labels, study.dataset.classes),
             audit=compose.audit_record(self._audit()),
             cost=self._cost(),
             budget=evidence.budget,
+            files=hashes(self.folder.path),
         )
 
     def _audit(self) -> AuditCount:
@@ -129,13 +141,13 @@ class RunWriter:
         counts = [o.audit for o in self.evidence.race.outcomes] + [f.audit for f in self.evidence.fitted.values()]
         return sum(counts, AuditCount())
 
-    def _cost(self) -> r.CostRecord:
+    def _cost(self) -> p.CostRecord:
         features, store = self.study.features, self.study.features.store
         seconds = features.prefix_seconds
         rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
-        return r.CostRecord(
+        return p.CostRecord(
             seconds=time.perf_counter() - self.journal.started,
-            phases=[r.PhaseRecord(name=name, seconds=spent) for name, spent in self._phases()],
+            phases=[p.PhaseRecord(name=name, seconds=spent) for name, spent in self._phases()],
             prefix_seconds=seconds,
             store_mb=store.bytes_used() / 1e6 if store else 0.0,
             peak_rss_mb=rss,

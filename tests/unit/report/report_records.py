@@ -38,11 +38,11 @@ def record(**changed: Any) -> dict[str, Any]:
                  reason="it was not asked for", trained_parameters=0, operations=0.0),
     ]  # fmt: skip
     values: dict[str, Any] = {
-        "schema": 2, "version": "0.1.0", "created": "2026-01-01T00:00:00+00:00", "command": "frostline fit", "seed": 0,
+        "schema": 3, "version": "0.1.0", "created": "2026-01-01T00:00:00+00:00", "command": "frostline fit", "seed": 0,
         "machine": {"cores": 2, "reasons": ["precision fp32: small network"]}, "packages": {"torch": "2.11"},
         "settings": {"strategies": ["auto"], "mean": None},
         "data": {"path": "ants", "kind": "folders", "classes": ["ant", "bee"], "n_development": 100, "n_test": 50,
-                 "sealed": "val/", "groups": 150,
+                 "sealed": "val/", "groups": 150, "sha256": "00",
                  "warnings": [{"kind": "unreadable", "count": 2, "examples": ["a.jpg", "b.jpg"],
                                "handled": "left out"}]},
         "model": {"spec": "timm:x", "weights_sha256": "00", "parameters": 10, "class_map": None, "stages": []},
@@ -52,7 +52,7 @@ def record(**changed: Any) -> dict[str, Any]:
                     "runner_up": "finetune", "samples_needed": 4321},
         "test": {"n": 50, "accuracy": 0.88, "ci": [0.76, 0.94], "balanced_accuracy": 0.88, "f1_macro": 0.87,
                  "log_loss": 0.3, "ece": 0.05,
-                 "per_class": []},
+                 "per_class": [], "confusion": [[90, 10], [5, 95]]},
         "audit": {"frozen_tensors": 1000, "frozen_unchanged": 1000, "moving_on_purpose": 6, "trained_tensors": 20,
                   "trained_changed": 19, "no_gradient": ["fc.bias"]},
         "cost": {"seconds": 10.0, "phases": [{"name": "race", "seconds": 8.0}], "prefix_seconds": 1.0, "store_mb": 3.0,

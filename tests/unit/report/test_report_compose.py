@@ -12,7 +12,9 @@ from frostline.race.compare import versus_best
 from frostline.race.plan import Plan, Scale
 from frostline.race.race import RaceResult
 from frostline.race.standing import BlockScore, Standing
-from frostline.report.compose import Evidence, _versus, block_records, pair_comparisons, sample_interval
+from frostline.report.compose import block_records
+from frostline.report.evidence import Evidence
+from frostline.report.strategies import _versus, pair_comparisons, sample_interval
 
 ROWS = 60
 
