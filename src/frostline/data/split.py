@@ -17,6 +17,8 @@ from frostline.base.seeds import numpy_generator
 MOST_FOLDS = 5
 LARGE = 20_000  # development rows beyond which one hold-out block tells enough
 HOLD_OUT = 0.2
+REPEATS_WHERE_CHEAP = 3
+REPEATED = 2_000  # development rows beyond which further repeats would narrow what is narrow already
 
 
 @dataclass(slots=True)
@@ -27,12 +29,13 @@ class _Group:
     counts: dict[int, int]
 
 
-def make_blocks(dataset: Dataset, *, count: int | None, seed: int) -> tuple[Block, ...]:
+def make_blocks(dataset: Dataset, *, count: int | None, seed: int, cheap: bool = False) -> tuple[Block, ...]:
     """The paired splits of the development rows (indices into `dataset.samples`, ascending).
 
     A given validation part is the one block. Otherwise the blocks are the folds of a stratified, grouped K-fold, K
-    from the smallest class (2 to 5): one repeat, or exactly `count` folds, going on into further repeats. Beyond
-    20,000 development rows and without `count`, one hold-out of 20 %. Each row is predicted once per repeat.
+    from the smallest class (2 to 5): one repeat, or exactly `count` folds, going on into further repeats. `cheap` says
+    that no strategy is stepped: then, up to 2,000 rows and without `count`, three repeats (docs/decisions/0011).
+    Beyond 20,000 development rows and without `count`, one hold-out of 20 %. Each row is predicted once per repeat.
     Raises RecipeError where `count` meets a given validation part, DataError where all rows are one group.
     """
     validation = dataset.rows("validation")
@@ -49,7 +52,7 @@ def make_blocks(dataset: Dataset, *, count: int | None, seed: int) -> tuple[Bloc
         return (Block(index=0, repeat=0, fold=0, train=train, validation=held),)
     labels, groups = _of(dataset, rows)
     folds = number_of_folds(labels, groups)
-    total = count or folds
+    total = count or folds * (REPEATS_WHERE_CHEAP if cheap and len(rows) <= REPEATED else 1)
     blocks: list[Block] = []
     for repeat in range(-(-total // folds)):
         assigned = assign_folds(labels, groups, folds, generator=numpy_generator(seed, "blocks", repeat))

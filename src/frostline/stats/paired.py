@@ -101,7 +101,7 @@ def paired_losses(loss_a: FloatArray, loss_b: FloatArray, *, rng: np.random.Gene
 def discordant(correct_a: FloatArray, correct_b: FloatArray) -> tuple[int, int]:
     """Rows that only a got right, and that only b got right. Raises ValueError on values other than 0 and 1."""
     differences = _pairs(correct_a, correct_b)
-    if not (np.isin(correct_a, (0, 1)).all() and np.isin(correct_b, (0, 1)).all()):
+    if not all(((v == 0) | (v == 1)).all() for v in (np.asarray(correct_a), np.asarray(correct_b))):
         raise ValueError("scores of samples have to be 0 or 1")
     return int(np.sum(differences > 0)), int(np.sum(differences < 0))
 

@@ -78,6 +78,22 @@ def test_repeats_are_shuffled_anew_and_seeds_differ() -> None:
     assert not same(blocks, make_blocks(dataset, count=7, seed=1))
 
 
+def test_cheap_strategies_get_three_repeats_unless_blocks_are_asked_for_or_rows_abound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = dataset_of([0, 1] * 20)
+    blocks = make_blocks(dataset, count=None, seed=0, cheap=True)
+    assert [(b.repeat, b.fold) for b in blocks] == [(r, f) for r in range(3) for f in range(5)]
+    assert same(blocks[:5], make_blocks(dataset, count=None, seed=0))  # the first repeat is the only one of the others
+    assert same(blocks[:7], make_blocks(dataset, count=7, seed=0, cheap=True))
+    given = dataset_of([0, 1] * 10, validation=6)
+    assert len(make_blocks(given, count=None, seed=0, cheap=True)) == 1
+    monkeypatch.setattr(split, "REPEATED", 39)
+    assert len(make_blocks(dataset, count=None, seed=0, cheap=True)) == 5
+    monkeypatch.setattr(split, "LARGE", 39)
+    assert len(make_blocks(dataset, count=None, seed=0, cheap=True)) == 1
+
+
 def test_a_given_validation_part_is_the_one_block() -> None:
     dataset = dataset_of([0, 1] * 10, validation=6)
     (block,) = make_blocks(dataset, count=None, seed=0)

@@ -11,17 +11,18 @@ from frostline.race.standing import BlockScore, Standing
 
 
 def draw(rng: np.random.Generator, accuracies: Sequence[float], *, blocks: int, per_block: int, luck: float = 0.0,
-         alike: float = 0.6) -> np.ndarray:  # fmt: skip
+         runs: float | None = None, alike: float = 0.6) -> np.ndarray:  # fmt: skip
     """0/1 scores (strategies, rows); rows of one block stand together.
 
-    `luck`: standard deviation that the training rows give each strategy's accuracy, and each single training run too.
+    `luck`: standard deviation that the training rows give each strategy's accuracy; `runs` that of each single training
+    run, the same by default.
     `alike`: correlation of the strategies' latent scores on a row.
     """
     true, n = np.asarray(accuracies)[:, None], blocks * per_block
     block = np.arange(n) // per_block
     influence = luck * rng.normal(size=(len(true), n)) / np.sqrt(n)
     of_block = np.stack([influence[:, block != j].sum(axis=1) for j in range(blocks)], axis=1)
-    of_run = luck * rng.normal(size=(len(true), blocks))
+    of_run = (luck if runs is None else runs) * rng.normal(size=(len(true), blocks))
     shifted = np.clip(true + (of_block + of_run)[:, block], 0.01, 0.995)
     latent = np.sqrt(alike) * rng.normal(size=n) + np.sqrt(1 - alike) * rng.normal(size=(len(true), n))
     return (ndtr(latent) < shifted).astype(float)

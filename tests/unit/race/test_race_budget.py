@@ -179,6 +179,14 @@ def test_tuning_leaves_time_for_two_blocks() -> None:
     assert not guard(made, 100.0, 29.1).allows(tuning)
 
 
+def test_a_learning_curve_leaves_time_for_the_sealed_test_but_not_for_the_refit_that_is_done() -> None:
+    made = plan("probe", "finetune")
+    curve = replace(block(made, "finetune", 1), purpose="curve")
+    assert guard(made, 100.0, 79.0).allows(curve)  # 20 and a second to write
+    assert not guard(made, 100.0, 79.1).allows(curve)
+    assert not guard(made, 100.0, 79.0).allows(block(made, "finetune", 1))
+
+
 class Until:
     """A run() that stops before the trial of this key."""
 

@@ -73,6 +73,15 @@ def test_the_close_counts_the_costliest_refit_or_all_of_them() -> None:
     assert made.total() == pytest.approx(made.features() + made.race() + made.closing())
 
 
+def test_after_the_refits_only_the_sealed_pictures_are_left() -> None:
+    speeds = replace(ZERO, setup=1.0, step=0.1, close=4.0, picture=0.5, forward=1e-3, baseline=0.01)
+    made = forecast("baseline", "probe", "finetune", speeds=speeds)
+    answers = 5 * (0.5 + 600e-3)  # of the 5 sealed pictures
+    fitted_late = 0.01 * 40**2  # the baseline, on all rows
+    assert replace(made, all_tested=True).ending() == pytest.approx(4.0 + 2 * answers + fitted_late)
+    assert forecast("probe", "finetune", speeds=speeds).ending() == pytest.approx(4.0 + answers)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.2, "1 s"), (55.4, "55 s"), (60, "1 min"), (250, "4 min 10 s"), (3600, "1 h"), (5400, "1 h 30 min")],

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import ttost_paired
 
 from frostline.stats import paired
 
@@ -55,6 +57,30 @@ def test_exact_mcnemar_equals_the_binomial_test(b, c):
     assert paired.mcnemar_exact(b, c) == pytest.approx(expected, rel=1e-9)
     one_sided = stats.binomtest(b, b + c, alternative="greater").pvalue if b + c else 1.0
     assert paired.mcnemar_exact(b, c, sides="greater") == pytest.approx(one_sided, rel=1e-9)
+
+
+@pytest.mark.parametrize("cells", [(30, 9, 2, 9), (0, 1, 1, 0), (12, 0, 6, 40)])
+def test_exact_mcnemar_equals_that_of_statsmodels(cells):
+    both, only_a, only_b, neither = cells
+    expected = mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue
+    assert paired.paired_samples(*_table(*cells)).p == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.integers(0, 10_000), st.floats(0.001, 0.2))
+@settings(max_examples=60, deadline=None)
+def test_without_overlap_within_a_margin_is_the_two_one_sided_tests_of_statsmodels(seed, margin):
+    differences = np.random.default_rng(seed).normal(0.01, 0.05, size=8)
+    p, _, _ = ttost_paired(differences, np.zeros(8), -margin, margin)
+    found = paired.corrected_paired(differences, n_train=1e15, n_test=1, floor=0)
+    assert found.within(margin) == (p < 0.05)
+
+
+@pytest.mark.parametrize(("blocks", "ratio"), [(5, 0.25), (15, 0.25), (4, 1.0)])
+def test_the_corrected_interval_is_scipys_t_interval_of_the_corrected_error(blocks, ratio):
+    differences = np.random.default_rng(blocks).normal(size=blocks)
+    found = paired.corrected_paired(differences, n_train=100, n_test=100 * ratio, floor=0, level=0.9)
+    scale = np.sqrt((1 / blocks + ratio) * differences.var(ddof=1))
+    assert found.ci == pytest.approx(stats.t.interval(0.9, blocks - 1, loc=differences.mean(), scale=scale))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))

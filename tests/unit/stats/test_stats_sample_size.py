@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from statsmodels.stats.power import NormalIndPower
 
 from frostline.stats.paired import mcnemar_exact
 from frostline.stats.sample_size import equivalent_samples_needed, paired_samples_needed
@@ -16,6 +19,20 @@ def test_the_constants_follow_from_power_and_level():
     assert paired_samples_needed(0.01, 0.5) == pytest.approx(7.849 * (0.5 - 1e-4) / 1e-4, rel=1e-4)
     assert paired_samples_needed(0.01, 0.5, power=0.9, level=0.01) == pytest.approx(14.879 * 4999, rel=1e-4)
     assert equivalent_samples_needed(0.0, 0.1, margin=0.01) == pytest.approx(6.183 * 1000, rel=1e-3)
+
+
+@pytest.mark.parametrize(("delta", "discordance", "level", "power"), [(0.02, 0.1, 0.05, 0.8), (0.05, 0.2, 0.01, 0.9)])
+def test_sizes_are_those_of_statsmodels_z_test_on_paired_differences(delta, discordance, level, power):
+    deviation = math.sqrt(discordance - delta**2)
+
+    def size(effect, alternative):
+        found = NormalIndPower().solve_power(effect / deviation, alpha=level, power=power, ratio=0,
+                                             alternative=alternative)  # fmt: skip
+        return math.ceil(found)
+
+    assert paired_samples_needed(delta, discordance, power=power, level=level) == size(delta, "two-sided")
+    alike = equivalent_samples_needed(delta, discordance, margin=0.08, power=power, level=level)
+    assert alike == size(0.08 - delta, "larger")
 
 
 def test_that_many_samples_reach_the_promised_power():
