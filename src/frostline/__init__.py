@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from frostline.estimator import TransferClassifier
     from frostline.fit import Run, fit
     from frostline.models.stages import split, stages
+    from frostline.replay import replay
 
 
 _LAZY = {
@@ -23,13 +24,14 @@ _LAZY = {
     "TransferClassifier": "frostline.estimator",
     "fit": "frostline.fit",
     "load": "frostline.bundle.predict",
+    "replay": "frostline.replay",
     "split": "frostline.models.stages",
     "stages": "frostline.models.stages",
 }
 
 __version__ = version.VERSION
 
-__all__ = ["Bundle", "Run", "TransferClassifier", "__version__", "fit", "load", "split", "stages"]
+__all__ = ["Bundle", "Run", "TransferClassifier", "__version__", "fit", "load", "replay", "split", "stages"]
 
 
 def __getattr__(name: str) -> Any:

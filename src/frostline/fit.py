@@ -8,7 +8,7 @@ recipes x rates x blocks -> trials -> outcomes -> evidence -> verdict -> refit -
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,9 +23,13 @@ from frostline.base.files import write_atomic
 from frostline.base.hashing import hash_bytes, hash_values
 from frostline.base.version import VERSION
 from frostline.bundle import trust
+from frostline.bundle.origin import LABEL_MAP, SOURCE_CLASSES
 from frostline.bundle.record import RunResult
 from frostline.bundle.runfolder import RunFolder, check_out, finished_run, next_out, open_run
 from frostline.bundle.spec import PREFIX, resolve_network
+from frostline.conclude.calibrate import calibrate
+from frostline.conclude.doubts import find_doubts
+from frostline.conclude.learning import learning_curve
 from frostline.conclude.verdict import conclude, open_seal, save_checked
 from frostline.data.decode import Pictures
 from frostline.data.given import list_given
@@ -61,18 +65,19 @@ class Run:
     result: RunResult
 
 
-def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None, clock: Clock | None = None) -> Run:
+def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None, clock: Clock | None = None,
+        check: Check | None = None) -> Run:  # fmt: skip
     """Compare strategies, choose one, refit it, open the sealed test once, write the RUN folder.
 
     `listing` is what `settings.data` names, where it isn't to be looked for on the disk (data in memory).
-    `clock` is what a budget is counted on, by default from here on.
+    `clock` is what a budget is counted on, by default from here on. `check` may refuse what was read.
     Raises FrostlineError subclasses for what the user can mend, before anything is written where that is possible.
     """
     clock, out = clock or Clock(), settings.out or next_out(settings.data)
     if done := check_resumed(settings, out):
         return Run(out, done)
     journal = Journal(emit)
-    ready = prepare(settings, listing, clock, journal)
+    ready = prepare(settings, listing, clock, journal, check)
     study, plan, limits = ready.study, ready.plan, ready.limits
     labels = study.dataset.labels
 
@@ -88,13 +93,19 @@ def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None,
         plan = raced(plan, race)
     with journal.phase("refit"):
         verdict, fitted = conclude(settings, study, plan, race, journal.emit)
-        loaded = save_checked(folder, study, fitted[verdict.strategy])
+        calibration = calibrate(race.outcomes, verdict.strategy, labels, settings.abstain)
+        loaded = save_checked(folder, study, fitted[verdict.strategy], calibration)
+    with journal.phase("learning curve"):
+        learning = learning_curve(plan, race, verdict, engine)
+    with journal.phase("look for doubts"):
+        doubts = find_doubts(study, race.outcomes, verdict.strategy)
     with journal.phase("sealed test"):
         tests = open_seal(settings, study, plan, fitted, loaded, ready.sealed)
     evidence = Evidence(plan=plan, race=race, standings=standings(plan, race, labels),
                         accuracies=standings(plan, race, labels, "accuracy"), verdict=verdict,
                         margin=settings.margin, budget=budget_record(limits, race), fitted=fitted,
-                        tests=tests)  # fmt: skip
+                        tests=tests, calibration=calibration, learning=learning,
+                        doubts=doubts)  # fmt: skip
     result = RunWriter(folder, settings, study, evidence, journal).write()
     data = {"strategy": verdict.strategy, "run": str(folder.path)}
     journal.emit(Event(kind="verdict", text=verdict.reason, data=data))
@@ -112,21 +123,28 @@ class Ready:
     sealed: Pictures
 
 
-def prepare(settings: Settings, listing: Listing | None, clock: Clock, journal: Journal) -> Ready:
+Check = Callable[[Study], None]
+
+
+def prepare(settings: Settings, listing: Listing | None, clock: Clock, journal: Journal,
+            check: Check | None = None) -> Ready:  # fmt: skip
     """Read network and data, find the cuts, choose the recipes, plan the race."""
     with journal.phase("read the network"):
         listing = listing or find(settings.data)
         network = read_network(settings)
     with journal.phase("read the pictures"):
         dataset, pictures = read_data(settings, listing, network.preprocess, journal.emit)
-        blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed)
     with journal.phase("map the network"):
         model, stages = map_network(network)
         chosen = choose_recipes(settings, network, stages, dataset.classes)
+        cheap = all(recipe.solver != "stepped" for recipe in chosen.recipes)
+        blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
         check_applicable(settings, chosen.recipes, model)
         trunk = make_trunk(settings, network, model, stages, len(dataset.development))
     study = make_study(settings, dataset, pictures, network, trunk, open_store(settings.store))
     study = replace(study, class_map=chosen.class_map)
+    if check:
+        check(study)
     plan = plan_race(settings, study, blocks, chosen)
     with journal.phase("measure the speed") if settings.budget else nullcontext():
         study, plan, limits = limit(settings, study, plan, clock)
@@ -142,10 +160,13 @@ def check_resumed(settings: Settings, out: Path) -> RunResult | None:
 
 
 def begin(settings: Settings, out: Path, study: Study, chosen: Chosen) -> RunFolder:
-    """Make the folder, or take an interrupted one up; the user's own recipes are kept in it as they were read."""
+    """Make the folder, or take an interrupted one up; the user's own files are kept in it as they were read."""
     folder = open_run(out, settings.identity(), inputs=input_hash(study, chosen.files), resume=settings.resume)
     for name, content in chosen.files.items():
         write_atomic(folder.path / "recipes" / f"{name}.json", content)
+    for name, file in ((LABEL_MAP, settings.label_map), (SOURCE_CLASSES, settings.source_classes)):
+        if file is not None:
+            write_atomic(folder.path / name, file.read_bytes())
     return folder
 
 

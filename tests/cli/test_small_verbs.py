@@ -15,8 +15,8 @@ from frostline.cli.main import VERBS, app
 from frostline.recipe.catalogue import CATALOGUE
 
 PREDICTIONS = [
-    SimpleNamespace(file="a/x.jpg", predicted="bees", probabilities={"ants": 0.125, "bees": 0.875}),
-    SimpleNamespace(file="a/y, z.jpg", predicted="ants", probabilities={"ants": 0.75, "bees": 0.25}),
+    SimpleNamespace(file="a/x.jpg", predicted="bees", probabilities={"ants": 0.125, "bees": 0.875}, sure=None),
+    SimpleNamespace(file="a/y, z.jpg", predicted="ants", probabilities={"ants": 0.75, "bees": 0.25}, sure=None),
 ]
 STAGES = (
     StageInfo(index=1, name="stem", parameters=864, output_shape=(32, 112, 112), stored_bytes=1_605_632,
@@ -58,6 +58,27 @@ def test_predict_csv_on_stdout_equals_csv_in_a_file(command, fake_predict, tmp_p
     assert (tmp_path / "p.csv").read_text(encoding="utf-8") == out
     rows = list(csv.DictReader(io.StringIO(out)))
     assert rows[1] == {"file": "a/y, z.jpg", "predicted": "ants", "p:ants": "0.75", "p:bees": "0.25"}
+
+
+@pytest.fixture
+def fake_abstaining(stand_in):
+    marked = [SimpleNamespace(**{**vars(p), "sure": sure}) for p, sure in zip(PREDICTIONS, (True, False), strict=True)]
+    stand_in("frostline.bundle.predict", predict_paths=lambda *_, **__: marked)
+
+
+def test_predict_marks_unsure_answers_in_every_form(command, fake_abstaining) -> None:
+    done = command("predict", "runs/a", "x.jpg")
+    assert done.code == 0
+    assert [" ".join(line.split()) for line in done.out.splitlines()[2:]] == [
+        "a/x.jpg bees 0.875 ants 0.125",
+        "a/y, z.jpg unsure (ants) 0.750 bees 0.250",
+    ]
+    got = json.loads(command("predict", "runs/a", "x.jpg", "--json").out)
+    assert [row["sure"] for row in got] == [True, False]
+    assert [row["predicted"] for row in got] == ["bees", "ants"]
+    rows = list(csv.DictReader(io.StringIO(command("predict", "runs/a", "x.jpg", "--csv", "-").out)))
+    assert rows[1] == {"file": "a/y, z.jpg", "predicted": "ants", "sure": "false", "p:ants": "0.75", "p:bees": "0.25"}
+    assert list(rows[0]) == ["file", "predicted", "sure", "p:ants", "p:bees"]
 
 
 def test_predict_refuses_two_formats_on_one_stdout(command, fake_predict) -> None:

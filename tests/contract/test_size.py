@@ -21,14 +21,13 @@ LONG_MODULES: dict[str, str] = {}
 MANY_ARGUMENTS = {
     "cli/demo.py:demo": "a typer command declares its options as arguments",
     "cli/fit.py:fit": "a typer command declares its options as arguments",
+    "cli/replay.py:replay": "a typer command declares its options as arguments",
     "cli/stages.py:stages": "a typer command declares its options as arguments",
     "data/views.py:make_views": "a pure function: all that a view depends on stands in its signature",
     "cli/pretrain.py:pretrain": "a typer command declares its options as arguments",
     "race/standing.py:standing_from": "keyword-only short hand for the Standing dataclass",
 }
-FIELDS_SAY_ALL = {
-    "bundle/parts.py": "one class a level of result.json; docs/record.md and the schema explain the keys"
-}
+FIELDS_SAY_ALL = {"bundle/parts.py": "one class a level of result.json; docs/record.md and the schema explain the keys"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -18,9 +18,9 @@ from frostline.bundle.record import RunResult
 from frostline.cli.main import main
 
 RUN_FILES = {
-    *("result.json", "ledger.json", "trials.jsonl", "oof.parquet", "predictions.csv", "moments.safetensors", "samples.csv"),
+    *("result.json", "ledger.json", "trials.jsonl", "oof.parquet", "predictions.csv", "moments.safetensors"),
     *("log.jsonl", "model/model.safetensors", "model/recipe.json", "model/preprocess.json", "model/classes.json"),
-    *("model/README.md", "model/code.py"),
+    *("model/README.md", "model/code.py", "samples.csv", "doubts.csv"),
 }
 RACE = ("--strategies", "probe,probe@4,freeze@5", "--epochs", "1", "--blocks", "2", "--size", "96", "--threads", "1")
 
@@ -58,7 +58,8 @@ def test_the_record_is_valid_and_says_what_was_run(finished: SimpleNamespace, se
     right = sum(row["label"] == row["predicted"] for row in sealed)
     assert result.test.accuracy == pytest.approx(right / len(sealed))
     trials = [json.loads(line) for line in (finished.run / "trials.jsonl").read_text().splitlines()]
-    assert len(trials) == 2 * 3 + 3  # two blocks of three strategies, and three rates of one of them
+    raced = [t for t in trials if t["purpose"] != "curve"]
+    assert len(raced) == 2 * 3 + 3  # two blocks of three strategies, and three rates of one of them
 
 
 def test_progress_goes_to_stderr_and_the_answer_to_stdout(finished: SimpleNamespace) -> None:

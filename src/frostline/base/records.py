@@ -128,7 +128,7 @@ class Outcome:
 
     key: str
     strategy: str
-    purpose: Literal["tune", "block"]
+    purpose: Literal["tune", "block", "curve"]
     block: int
     rate: float | None
     rows: tuple[int, ...]  # dataset rows that were predicted

@@ -1,50 +1,165 @@
-"""README.md of a saved model: a short model card for whoever finds the folder."""
+"""README.md of a saved model: a model card in the form of the Hugging Face hub (Mitchell et al. 2019, Model Cards)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from frostline.bundle.front_matter import data_name, front_matter, plain, title
+from frostline.bundle.parts import StrategyRecord
 from frostline.bundle.record import RunResult
 
-_CARD = """---
-library_name: frostline
-tags: [image-classification, transfer-learning, {kind}]
----
-# {strategy} on {data}
-
-{reason}
-
-| what | value |
-| --- | --- |
-| classes | {classes} |
-| trained on | {n_development} samples |
-| tested once on | {n_test} sealed samples ({sealed}) |
-| accuracy there | {accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}) |
-| what happened to the weights | {origins} |
-| what people call it | {term} |
-| source network | `{spec}` |
-
-Use it: `frostline predict RUN PICTURES`, or in Python `frostline.load("RUN").predict(["picture.jpg"])`.
-
-The weights are in `model.safetensors`, what was done to each tensor in `../ledger.json`, how a file becomes a tensor in
-`preprocess.json`. The licence of the source weights and of the data applies to this model.
-"""
+CLASSES_NAMED = 50
+WORDS = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss (nats)"}
 
 
 def model_card(result: RunResult) -> str:
-    """The card as Markdown."""
-    chosen = next(s for s in result.strategies if s.name == result.verdict.strategy)
-    return _CARD.format(
-        kind=chosen.name.partition("@")[0],
-        strategy=chosen.name,
-        data=result.data.path.rstrip("/").rpartition("/")[2],
-        reason=result.verdict.reason,
-        classes=", ".join(result.data.classes),
-        n_development=result.data.n_development,
-        n_test=result.test.n,
-        sealed=result.data.sealed,
-        accuracy=result.test.accuracy,
-        low=result.test.ci[0],
-        high=result.test.ci[1],
-        origins=chosen.origin_summary,
-        term=chosen.term,
-        spec=result.model.spec,
-    )
+    """The card as Markdown: front matter, then what the model is, its limits, training, evaluation and use."""
+    sections = [
+        ("", [plain(result.verdict.reason), _summary(result)]),
+        ("Intended use and limits", _limits(result)),
+        ("How it was trained", _training(result)),
+        ("Evaluation", _evaluation(result)),
+        ("How to use it", [_USE]),
+        ("How to reproduce it", [_REPRODUCE]),
+        ("Licence", [_LICENCE]),
+        ("Sources", [_sources(result)]),
+    ]
+    body = [f"# {plain(title(result))}"]
+    for heading, paragraphs in sections:
+        body += [f"## {heading}"] * bool(heading) + [text for text in paragraphs if text]
+    return front_matter(result) + "\n" + "\n\n".join(body) + "\n"
+
+
+_USE = """```
+frostline predict RUN PICTURES
+```
+
+```python
+import frostline
+
+bundle = frostline.load("RUN")  # the folder that holds model/
+bundle.predict(["picture.jpg"])
+bundle.predict_proba(["picture.jpg"])
+```
+
+`model.safetensors` holds the weights, `preprocess.json` says how a file becomes a tensor, `recipe.json` how the network
+is built."""
+
+_REPRODUCE = """```
+frostline replay RUN
+```
+
+`../result.json` holds the settings, versions and hashes of the run, `../ledger.json` what was done to each tensor,
+`../samples.csv` which sample took which part."""
+
+_LICENCE = """The metadata says `other`: choose one before you publish. The licences of the source weights and of the
+data apply to this model."""
+
+
+def _summary(result: RunResult) -> str:
+    test, data = result.test, result.data
+    chosen = _chosen(result)
+    rows = [
+        ("task", f"image classification, {len(data.classes)} classes"),
+        ("what happened to the weights", chosen.origin_summary),
+        ("what people call it", result.methods.term if result.methods else chosen.term),
+        ("trained on", f"{data.n_development:,} samples"),
+        ("tested once on", f"{test.n:,} sealed samples ({data.sealed})"),
+        ("accuracy there", f"{test.accuracy:.3f} (95 % interval {test.ci[0]:.3f} to {test.ci[1]:.3f})"),
+    ]
+    return table(("what", "value"), rows)
+
+
+def _chosen(result: RunResult) -> StrategyRecord:
+    return next(s for s in result.strategies if s.name == result.verdict.strategy)
+
+
+def _limits(result: RunResult) -> list[str]:
+    data = result.data
+    named = ", ".join(plain(name) for name in data.classes[:CLASSES_NAMED])
+    more = f" and {len(data.classes) - CLASSES_NAMED} more" if len(data.classes) > CLASSES_NAMED else ""
+    text = [f"It tells these classes apart: {named}{more}. Whatever else a picture shows, it answers with one of them.",
+            f"It was measured on samples of {plain(data_name(result))} only; how it does on pictures from elsewhere is "
+            "not known."]  # fmt: skip
+    if len(result.blocks) < 2:
+        text.append("It was not measured how much its accuracy owes to the luck of this very training set.")
+    if _chosen(result).undertrained:
+        text.append("Training still improved when it ended.")
+    text += [f"About the data: {w.count:,} {plain(w.kind)}, {plain(w.handled)}." for w in data.warnings]
+    if result.doubts and sum(result.doubts.counts.values()):
+        counts = ", ".join(f"{n:,} {plain(kind)}" for kind, n in result.doubts.counts.items() if n)
+        text.append(f"Doubts about the data, none acted on: {counts}.")
+    return text
+
+
+def _training(result: RunResult) -> list[str]:
+    return [plain(result.methods.paragraph)] if result.methods else [plain(_chosen(result).origin_summary)]
+
+
+def _evaluation(result: RunResult) -> list[str]:
+    test, metric = result.test, str(result.settings.get("metric", "accuracy"))
+    rows = [_strategy(s, result.verdict.best, metric) for s in _ordered(result.strategies, metric)]
+    compared = table(("strategy", WORDS.get(metric, "accuracy"), "95 % interval", "against the best", "note"), rows)
+    classes = [(c.name, f"{c.n:,}", f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}") for c in test.per_class]
+    blocks = f"On {len(result.blocks)} paired block{'s' * (len(result.blocks) != 1)} of the development data:"
+    return [
+        *([blocks, compared] if result.blocks else ["No other strategy was compared."]),
+        f"On the {test.n:,} sealed samples: accuracy {test.accuracy:.3f}, balanced accuracy "
+        f"{test.balanced_accuracy:.3f}, macro F1 {test.f1_macro:.3f}, log loss {test.log_loss:.3f} nats, expected "
+        f"calibration error {test.ece:.3f}.",
+        table(("class", "samples", "precision", "recall", "F1"), classes) if classes else "",
+        _calibration(result),
+        _abstaining(result),
+        plain(result.learning_curve.sentence) if result.learning_curve else "",
+    ]
+
+
+def _ordered(strategies: Sequence[StrategyRecord], metric: str) -> list[StrategyRecord]:
+    sign = 1 if metric == "log-loss" else -1
+    return sorted(strategies, key=lambda s: (s.score is None, sign * (s.score or 0.0)))
+
+
+def _strategy(s: StrategyRecord, best: str, metric: str) -> tuple[str, ...]:
+    notes = [str(s.status)] if s.status != "raced" else []
+    notes += [f"sealed accuracy {s.test.accuracy:.3f}"] if s.test else []
+    if s.score is None or s.score_ci is None:
+        return (s.name, "-", "", "", ", ".join(notes))
+    interval = f"{s.score_ci[0]:.3f} to {s.score_ci[1]:.3f}"
+    versus = "the best" if s.name == best else ""
+    if s.versus_best and s.name != best:
+        amount = s.versus_best.difference
+        unit = f"{0.0 - amount:+.3f} nats" if metric == "log-loss" else f"{100 * amount:+.1f} points"
+        versus = f"{unit}, {s.versus_best.outcome}"
+    return (s.name, f"{s.score:.3f}", interval, versus, ", ".join(notes))
+
+
+def _calibration(result: RunResult) -> str:
+    found = result.calibration
+    if found is None:
+        return ""
+    if found.temperature is None:
+        return f"Probabilities were not calibrated: {plain(found.reason).rstrip('.')}."
+    before, after = found.sealed_before, found.sealed_after
+    return (f"Probabilities are calibrated at temperature {found.temperature:.2f}: on the sealed samples log loss went "
+            f"from {before.log_loss:.3f} to {after.log_loss:.3f} nats, calibration error from {before.ece:.3f} to "
+            f"{after.ece:.3f}.")  # fmt: skip
+
+
+def _abstaining(result: RunResult) -> str:
+    found = result.abstain
+    if found is None or found.threshold is None or found.sealed is None:
+        return ""
+    right = "" if found.sealed.accuracy is None else f", {found.sealed.accuracy:.3f} of them rightly"
+    return (f"Below a confidence of {found.threshold:.3f} an answer is marked as unsure; of the sealed samples "
+            f"{found.sealed.answered:,} of {found.sealed.n:,} were answered{right}.")  # fmt: skip
+
+
+def _sources(result: RunResult) -> str:
+    sources = result.methods.sources if result.methods else []
+    return "\n".join(f"- {plain(s.what)}: {plain(s.source)}" for s in sources)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; what stands in the cells is shown as it is."""
+    lines = [header, ["---"] * len(header), *[[plain(cell) for cell in row] for row in rows]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -232,8 +232,29 @@ class CurveRecord(Record):
     points: list[CurvePointRecord]
 
 
+class GainRecord(Record):
+    """What going from `fewer` labels to `labels` brought, paired block by block."""
+
+    strategy: str
+    fewer: int
+    labels: int
+    blocks: int
+    difference: float
+    ci: Interval
+
+
+class ProjectionRecord(Record):
+    """A guess, of a power law through the points, for twice the labels."""
+
+    labels: int
+    accuracy: float
+
+
 class LearningCurveRecord(Record):
     sentence: str
+    reading: Literal["helps", "little", "undecided"] | None
+    gain: GainRecord | None
+    projection: ProjectionRecord | None
     curves: list[CurveRecord]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from frostline.base.device import apply_threads, autocast
 from frostline.base.errors import BundleError, DataError
@@ -27,16 +28,21 @@ BadFile = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One file's answer."""
+    """One file's answer. `sure` is None where the model has no threshold."""
 
     file: str
     predicted: str
     probabilities: dict[str, float]
+    sure: bool | None = None
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A saved model, ready to predict."""
+    """A saved model, ready to predict. Its probabilities are calibrated by `temperature` (1: as the network has them).
+
+    `threshold` is the probability below which an answer is unsure; None where the run had no `--abstain`, or where no
+    threshold reached what it asked for.
+    """
 
     loaded: Loaded
 
@@ -44,8 +50,23 @@ class Bundle:
     def classes(self) -> tuple[str, ...]:
         return self.loaded.classes
 
+    @property
+    def temperature(self) -> float:
+        return self.loaded.temperature
+
+    @property
+    def threshold(self) -> float | None:
+        return self.loaded.abstain.threshold if self.loaded.abstain else None
+
+    def sure(self, probabilities: FloatArray) -> NDArray[np.bool_]:
+        """Which rows (N,) of :meth:`predict_proba` (N, C) reach the threshold; BundleError where there is none."""
+        if self.threshold is None:
+            raise BundleError("This model has no threshold to abstain by.", "Run frostline fit with --abstain 0.95.")
+        found: NDArray[np.bool_] = np.asarray(probabilities).max(axis=1, initial=0.0) >= self.threshold
+        return found
+
     def predict_proba(self, pictures: Any) -> FloatArray:
-        """Class probabilities (N, C) of pictures.
+        """Class probabilities (N, C) of pictures, calibrated.
 
         Args:
             pictures: picture files (paths), or arrays as `frostline.fit` takes them: (N, H, W), (N, H, W, C),
@@ -66,7 +87,7 @@ class Bundle:
         return predict_pictures(self.loaded, decoded)
 
     def predict(self, pictures: Any) -> list[str]:
-        """The most probable class of each picture; `pictures` as for :meth:`predict_proba`."""
+        """The most probable class of each picture, unsure or not; `pictures` as for :meth:`predict_proba`."""
         return [self.classes[i] for i in self.predict_proba(pictures).argmax(axis=1)]
 
 
@@ -91,7 +112,10 @@ def load(path: str | Path, *, trust_code: bool = False, device: str = "auto") ->
 
 
 def predict_pictures(loaded: Loaded, pictures: Pictures) -> FloatArray:
-    """Probabilities (N, C) of decoded pictures, in chunks of the recorded size; partial chunks are padded."""
+    """Probabilities (N, C) of decoded pictures, in chunks of the recorded size; partial chunks are padded.
+
+    softmax(logits / temperature) in float64: in float32 a high temperature could make two classes equal.
+    """
     policy = augment_policy("none", loaded.preprocess)
     compute, parts = loaded.compute, []
     for start in range(0, len(pictures), compute.chunk):
@@ -103,8 +127,8 @@ def predict_pictures(loaded: Loaded, pictures: Pictures) -> FloatArray:
                           channels_last=compute.channels_last)  # fmt: skip
         with torch.inference_mode(), autocast(compute), exact():
             logits = flat_logits(loaded.model(inputs))
-        parts.append(logits.float().softmax(1).cpu().numpy()[: len(rows)])
-    return np.concatenate(parts).astype(np.float64) if parts else np.zeros((0, len(loaded.classes)))
+        parts.append((logits.cpu().double() / loaded.temperature).softmax(1).numpy()[: len(rows)])
+    return np.concatenate(parts) if parts else np.zeros((0, len(loaded.classes)))
 
 
 def predict_paths(run: Path, paths: Sequence[Path], *, trust_code: bool = False, device: str = "auto",
@@ -121,10 +145,11 @@ def predict_paths(run: Path, paths: Sequence[Path], *, trust_code: bool = False,
     if not good:
         raise DataError(f"None of {len(files)} files can be read as a picture.", "Give JPEG, PNG or similar files.")
     probabilities = predict_pictures(bundle.loaded, pictures.select(np.array(good)))
+    sure = [None] * len(good) if bundle.threshold is None else bundle.sure(probabilities).tolist()
     return [
-        Prediction(file=str(files[i]), predicted=bundle.classes[int(row.argmax())],
+        Prediction(file=str(files[i]), predicted=bundle.classes[int(row.argmax())], sure=known,
                    probabilities=dict(zip(bundle.classes, map(float, row), strict=True)))
-        for i, row in zip(good, probabilities, strict=True)
+        for i, row, known in zip(good, probabilities, sure, strict=True)
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,17 +26,32 @@ from frostline.models.sources import load_network
 from frostline.models.split import Split
 from frostline.recipe.recipe import Recipe
 
-FORMAT = 2
+FORMAT = 3
+OLDEST = 2  # had neither temperature nor threshold
 NOTE: dict[str, type | tuple[type, ...]] = {  # what recipe.json has to hold
     "source": dict, "head": dict, "head_form": dict, "cut": (dict, type(None)), "compute": dict, "tensors": list,
+    "temperature": (int, float, type(None)), "abstain": (dict, type(None)),
 }  # fmt: skip
+ABSTAIN: dict[str, type | tuple[type, ...]] = {"wanted_accuracy": float, "threshold": (int, float, type(None))}
 SOURCE = ("spec", "model_args", "code_sha256", "self_loading")
 CODE = "code.py"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abstain:
+    """Answers less probable than `threshold` are unsure; it was chosen so that the others are right at least
+    `wanted_accuracy` often. None: no threshold reached that, and every answer is given."""
+
+    wanted_accuracy: float
+    threshold: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A trained network with all that is needed to save it. `cut` is set where the network was cut short."""
+    """A trained network with all that is needed to save it. `cut` is set where the network was cut short.
+
+    `temperature` divides its logits (None: none was fitted, which is 1).
+    """
 
     model: nn.Module
     recipe: Recipe
@@ -47,17 +63,21 @@ class Finished:
     compute: Compute
     classes: Sequence[str]
     tensors: frozenset[str]  # names that the network reads; the rest isn't saved
+    temperature: float | None = None
+    abstain: Abstain | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A network that has been read back."""
+    """A network that has been read back; `temperature` divides its logits."""
 
     model: nn.Module
     preprocess: Preprocess
     classes: tuple[str, ...]
     compute: Compute
     recipe: Mapping[str, Any]
+    temperature: float = 1.0
+    abstain: Abstain | None = None
 
 
 def save_model(folder: Path, finished: Finished) -> None:
@@ -100,6 +120,8 @@ def _recipe_note(finished: Finished) -> dict[str, Any]:
             "channels_last": finished.compute.channels_last,
             "chunk": finished.compute.chunk,
         },
+        "temperature": finished.temperature,
+        "abstain": asdict(finished.abstain) if finished.abstain else None,
     }
 
 
@@ -139,8 +161,10 @@ def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") 
     _fill(model, folder / "model.safetensors", set(note["tensors"]))
     compute = _compute(note["compute"], device)
     return Loaded(
-        model=place(model, compute).eval(), preprocess=preprocess, classes=tuple(classes), compute=compute, recipe=note
-    )
+        model=place(model, compute).eval(), preprocess=preprocess, classes=tuple(classes), compute=compute, recipe=note,
+        temperature=1.0 if note["temperature"] is None else float(note["temperature"]),
+        abstain=Abstain(**note["abstain"]) if note["abstain"] else None,
+    )  # fmt: skip
 
 
 def read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Preprocess]:
@@ -156,15 +180,30 @@ def read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Preprocess]:
         raise BundleError(f"{folder} holds a damaged file: {error}.", "Run frostline fit again.") from error
     if not isinstance(note, dict) or not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
         raise BundleError(f"{folder} holds a recipe.json or classes.json of another form.", "Run frostline fit again.")
-    if note.get("format") != FORMAT:
-        raise BundleError(
-            f"{folder} has format {note.get('format')}, this version reads {FORMAT}.", "Update frostline."
-        )
-    wrong = [key for key, kind in NOTE.items() if key not in note or not isinstance(note[key], kind)]
-    wrong = wrong or [f"source.{key}" for key in SOURCE if key not in note["source"]]
+    if note.get("format") not in (OLDEST, FORMAT):
+        raise BundleError(f"{folder} has format {note.get('format')}, this version reads {OLDEST} and {FORMAT}.",
+                          "Update frostline.")  # fmt: skip
+    if note["format"] == OLDEST:
+        note = {"temperature": None, "abstain": None, **note}
+    wrong = _unusable(note)
     if wrong:
         raise BundleError(f"{folder / 'recipe.json'} has no usable {wrong[0]!r}.", "Run frostline fit again.")
     return note, classes, preprocess
+
+
+def _unusable(note: Mapping[str, Any]) -> list[str]:
+    """Keys that are missing or hold something of another kind."""
+    wrong = [key for key, kind in NOTE.items() if key not in note or not isinstance(note[key], kind)]
+    if wrong:
+        return wrong
+    wrong = [f"source.{key}" for key in SOURCE if key not in note["source"]]
+    if note["temperature"] is not None and not 0 < note["temperature"] < math.inf:
+        wrong.append("temperature")
+    if note["abstain"] is not None:
+        kept = note["abstain"]
+        wrong += [f"abstain.{k}" for k, kind in ABSTAIN.items() if k not in kept or not isinstance(kept[k], kind)]
+        wrong += [f"abstain.{k}" for k in kept if k not in ABSTAIN]
+    return wrong
 
 
 def rebuild(folder: Path, note: Mapping[str, Any], preprocess: Preprocess, *, trust_code: bool) -> Network:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from frostline.base.errors import BundleError
@@ -30,6 +32,17 @@ def remember(sha256: str) -> None:
         write_json(_list_path(), [*known, sha256])
     except OSError:
         return
+
+
+@contextmanager
+def once(sha256: str) -> Iterator[None]:
+    """Whatever remembers this content meanwhile: afterwards it is trusted only if it was before."""
+    known = sha256 in _trusted()
+    try:
+        yield
+    finally:
+        if not known and sha256 in (now := _trusted()):
+            write_json(_list_path(), [digest for digest in now if digest != sha256])
 
 
 def require(code: Path, *, trust_code: bool) -> None:

@@ -32,6 +32,7 @@ def fit(
     margin: o.Margin = 0.01,
     prefer: o.Prefer = "cheapest",
     budget: o.Budget = None,
+    abstain: o.Abstain = None,
     evaluate_all: o.EvaluateAll = False,
     seed: o.Seed = 0,
     epochs: o.Epochs = None,

@@ -17,6 +17,7 @@ from frostline.cli.predict import predict
 from frostline.cli.pretrain import pretrain
 from frostline.cli.problems import DONE, handle, unknown_verb
 from frostline.cli.recipe import recipe
+from frostline.cli.replay import replay
 from frostline.cli.session import Session
 from frostline.cli.show import show
 from frostline.cli.stages import stages
@@ -26,6 +27,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "fit": fit,
     "predict": predict,
     "show": show,
+    "replay": replay,
     "stages": stages,
     "strategies": strategies,
     "recipe": recipe,

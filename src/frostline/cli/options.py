@@ -76,6 +76,10 @@ Prefer = Annotated[str, _option(COMPARISON, "--prefer", "What the verdict goes b
 Budget = Annotated[
     str | None, _option(COMPARISON, "--budget", "Most time to take; what doesn't fit is left out, and said.", "TIME")
 ]
+Abstain = Annotated[
+    float | None,
+    _option(COMPARISON, "--abstain", "Mark answers as unsure, so that the others are right this often.", "0.95"),
+]
 EvaluateAll = Annotated[
     bool,
     _flag(COMPARISON, "--evaluate-all", "Refit every strategy and test it on the sealed part too."),

@@ -6,7 +6,7 @@ import csv as csv_format
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -46,7 +46,7 @@ def predict(
         with Path(csv).open("w", encoding="utf-8", newline="") as handle:
             write_csv(handle, predictions)
     if json:
-        print_json([{"file": p.file, "predicted": p.predicted, "probabilities": p.probabilities} for p in predictions])
+        print_json([as_json(p) for p in predictions])
     elif csv is None:
         draw(predictions)
 
@@ -56,20 +56,30 @@ def warn(file: str, reason: str) -> None:
     sys.stderr.write(f"warning: {file} is left out, it can't be read: {reason}\n")
 
 
+def as_json(p: Prediction) -> dict[str, Any]:
+    """`file`, `predicted`, `probabilities`; and `sure` where the model has a threshold."""
+    found = {"file": p.file, "predicted": p.predicted, "probabilities": p.probabilities}
+    return found if p.sure is None else {**found, "sure": p.sure}
+
+
 def write_csv(handle: TextIO, predictions: Sequence[Prediction]) -> None:
-    """Columns `file`, `predicted` and one `p:CLASS` a class, as in a run's predictions.csv."""
+    """Columns `file`, `predicted` and one `p:CLASS` a class, as in a run's predictions.csv; `sure` after `predicted`
+    where the model has a threshold."""
     classes = list(predictions[0].probabilities) if predictions else []
     writer = csv_format.writer(handle, lineterminator="\n")
-    writer.writerow(["file", "predicted", *(f"p:{name}" for name in classes)])
+    sure = any(p.sure is not None for p in predictions)
+    writer.writerow(["file", "predicted", *(["sure"] if sure else []), *(f"p:{name}" for name in classes)])
     for p in predictions:
-        writer.writerow([p.file, p.predicted, *(repr(p.probabilities[name]) for name in classes)])
+        told = ["true" if p.sure else "false"] if sure else []
+        writer.writerow([p.file, p.predicted, *told, *(repr(p.probabilities[name]) for name in classes)])
 
 
 def draw(predictions: Sequence[Prediction]) -> None:
-    """File, class, its probability, and the runner-up."""
+    """File, class (`unsure (CLASS)` below the threshold), its probability, and the runner-up."""
     rows = []
     for p in predictions:
         second = sorted(p.probabilities, key=lambda name: -p.probabilities[name])[1:2]
         runner_up = f"{second[0]} {p.probabilities[second[0]]:.3f}" if second else ""
-        rows.append((p.file, p.predicted, f"{p.probabilities[p.predicted]:.3f}", runner_up))
+        named = f"unsure ({p.predicted})" if p.sure is False else p.predicted
+        rows.append((p.file, named, f"{p.probabilities[p.predicted]:.3f}", runner_up))
     print_table(("file", "predicted", "probability", "runner-up"), rows, right=("probability",))

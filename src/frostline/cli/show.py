@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from frostline.cli import options as o
 from frostline.cli.screen import print_json, print_text, stdout_width
 
+if TYPE_CHECKING:
+    from frostline.bundle.parts import MethodsRecord
+    from frostline.bundle.record import RunResult
 
-def show(run: o.Run, json: o.Json = False) -> None:
+Methods = Annotated[
+    bool, typer.Option("--methods", metavar="", show_default=False, rich_help_panel=o.MACHINE,
+                       help="The methods paragraph for a paper, with terms and sources.")
+]  # fmt: skip
+
+
+def show(run: o.Run, methods: Methods = False, json: o.Json = False) -> None:
     """Show the result of a RUN folder: verdict, table, evidence."""
     from frostline.bundle.runfolder import read_result
 
-    result = read_result(run).model_dump(mode="json", by_alias=True)
+    result = read_result(run)
+    if methods:
+        show_methods(result, json=json)
+        return
+    shown = result.model_dump(mode="json", by_alias=True)
     if json:
-        print_json(result)
+        print_json(shown)
         return
     from frostline.report.tables import result_text
 
-    print_text(result_text(result, stdout_width()))
+    print_text(result_text(shown, stdout_width()))
+
+
+def show_methods(result: RunResult, *, json: bool) -> None:
+    """Print the methods paragraph, or its record as JSON. Raises BundleError for a record without one."""
+    from frostline.base.errors import BundleError
+    from frostline.report.method_lines import methods_text
+
+    methods: MethodsRecord | None = result.methods
+    if methods is None:
+        raise BundleError("This run has no methods paragraph.", "Run frostline fit again with this version.")
+    if json:
+        print_json(methods.model_dump(mode="json"))
+    else:
+        print_text(methods_text(methods, stdout_width()))

@@ -10,6 +10,7 @@ from frostline.base.records import Dataset, FloatArray, Verdict
 from frostline.bundle.predict import predict_pictures
 from frostline.bundle.runfolder import RunFolder
 from frostline.bundle.saved import Loaded, load_model, save_model
+from frostline.conclude.calibrate import Calibration
 from frostline.data.decode import Pictures
 from frostline.race.plan import Plan
 from frostline.race.race import RaceResult, block_sizes, standings
@@ -66,9 +67,9 @@ def judge(settings: Settings, plan: Plan, race: RaceResult, dataset: Dataset) ->
                   prefer=settings.prefer)  # fmt: skip
 
 
-def save_checked(folder: RunFolder, study: Study, fitted: Fitted) -> Loaded:
+def save_checked(folder: RunFolder, study: Study, fitted: Fitted, calibration: Calibration) -> Loaded:
     """Save, read back into a freshly built network, and compare: only then does it count as saved."""
-    save_model(folder.path / "model", fitted.finished)
+    save_model(folder.path / "model", calibration.onto(fitted.finished))
     loaded = load_model(folder.path / "model", trust_code=True, device=study.compute.device)
     loaded = replace(loaded, compute=study.compute)
     same_outputs(study, fitted, loaded)
@@ -78,12 +79,14 @@ def save_checked(folder: RunFolder, study: Study, fitted: Fitted) -> Loaded:
 def open_seal(
     settings: Settings, study: Study, plan: Plan, fitted: dict[str, Fitted], loaded: Loaded, sealed: Pictures
 ) -> dict[str, FloatArray]:
-    """Probabilities on the sealed part: of the saved model, and (--evaluate-all) of all others, baseline too."""
+    """Probabilities on the sealed part: of the saved model, calibrated, and (--evaluate-all) of all others, baseline
+    too, as they give them."""
     verdict = loaded.recipe["strategy"]
     tests = {verdict: predict_pictures(loaded, sealed)}
     for name in fitted:
         if name != verdict:
-            tests[name] = predict_pictures(replace(loaded, model=fitted[name].finished.model), sealed)
+            other = replace(loaded, model=fitted[name].finished.model, temperature=1.0)
+            tests[name] = predict_pictures(other, sealed)
     if settings.evaluate_all and any(row.recipe.solver == "baseline" for row in plan.rows):
         tests["baseline"] = predict_baseline(study, sealed)
     return tests

@@ -32,6 +32,10 @@ class Meter:
         left = elapsed / self.measured * max(0.0, self.total - self.done) if self.measured else None
         self.emit(ProgressEvent(kind="progress", text=text, done=self.done, total=self.total, seconds_left=left))
 
+    def expect(self, operations: float) -> None:
+        """More is to be done than was planned at first."""
+        self.total += operations
+
     def watch(self, event: Event) -> None:
         """Pass an event on; what an eliminated strategy would have cost is no longer to be done."""
         if event.kind == "eliminated":
@@ -64,13 +68,14 @@ class LocalEngine:
                 self.folder.save_outcome(outcome)
                 if self.guard and outcome.steps:
                     self.guard.learn(self.guard.forecast.trial(trial, outcome.steps), outcome.seconds)
-            self.emit(Event(kind="trial", text=_line(outcome), data=_summary(outcome)))
+            self.emit(Event(kind="trial", text=_line(trial, outcome), data=_summary(outcome)))
             self.meter.add(cost, text=trial.recipe.name, measured=not known)
             yield outcome
 
 
-def _line(outcome: Outcome) -> str:
+def _line(trial: Trial, outcome: Outcome) -> str:
     where = "tuning" if outcome.purpose == "tune" else f"block {outcome.block + 1}"
+    where += f", {len(trial.train)} labels" if trial.purpose == "curve" else ""
     rate = "" if outcome.rate is None else f" at {outcome.rate:g}"
     if not outcome.ok:
         return f"{outcome.strategy}{rate}, {where}: failed: {outcome.error}"

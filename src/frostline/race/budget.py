@@ -201,7 +201,12 @@ class Guard:
         return fine
 
     def _reserve(self, trial: Trial) -> float:
-        """What has to follow: the close of the run, and after tuning the fewest blocks that mean something."""
+        """What has to follow: the close of the run, and after tuning the fewest blocks that mean something.
+
+        A learning curve is drawn when the refits are done.
+        """
+        if trial.purpose == "curve":
+            return self.forecast.ending()
         return (self.forecast.race(LEAST_BLOCKS) if trial.purpose == "tune" else 0.0) + self.forecast.closing()
 
 

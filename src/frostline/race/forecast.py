@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from frostline.race.cost import forward
@@ -86,13 +87,26 @@ class Forecast:
         if recipe.solver == "baseline":
             twice = self._training(recipe, self.plan.development, looks=False)
             return twice if self.all_tested else 0.0
-        answer = self.speeds.picture + self.speeds.forward * forward(self.plan.scale.stages, 0, recipe.keep)
-        return self._training(recipe, self.plan.development, looks=False) + self.speeds.setup + self.sealed * answer
+        return self._training(recipe, self.plan.development, looks=False) + self.speeds.setup + self.answers(recipe)
+
+    def answers(self, recipe: Recipe) -> float:
+        """What a fitted recipe answers on the sealed pictures; the baseline is fitted only then."""
+        if recipe.solver == "baseline":
+            return self.refit(recipe)
+        each = self.speeds.picture + self.speeds.forward * forward(self.plan.scale.stages, 0, recipe.keep)
+        return self.sealed * each
 
     def closing(self) -> float:
         """All that follows the race: the refit of the costliest candidate (or all), the sealed test, writing."""
-        refits = [self.refit(row.recipe) for row in self.plan.rows]
-        return (sum(refits) if self.all_tested else max(refits)) + self.speeds.close
+        return self._over_tested(self.refit) + self.speeds.close
+
+    def ending(self) -> float:
+        """What is left of the closing after the refits: the sealed test and writing."""
+        return self._over_tested(self.answers) + self.speeds.close
+
+    def _over_tested(self, seconds: Callable[[Recipe], float]) -> float:
+        every = [seconds(row.recipe) for row in self.plan.rows]
+        return sum(every) if self.all_tested else max(every)
 
     def total(self) -> float:
         """From the start of the clock to the end of the run."""

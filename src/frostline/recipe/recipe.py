@@ -119,10 +119,13 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One training run: a recipe at a rate on given rows. `purpose` 'tune': inner rows of the first block only."""
+    """One training run: a recipe at a rate on given rows.
+
+    `purpose` 'tune': inner rows of the first block only; 'curve': a part of a block's training rows.
+    """
 
     recipe: Recipe
-    purpose: Literal["tune", "block"]
+    purpose: Literal["tune", "block", "curve"]
     block: int
     rate: float | None
     train: tuple[int, ...]
@@ -132,4 +135,5 @@ class Trial:
     @property
     def key(self) -> str:
         rate = "-" if self.rate is None else f"{self.rate:.6g}"
-        return f"{self.purpose}/{self.recipe.name}/{self.block}/{rate}"
+        size = f"/{len(self.train)}" if self.purpose == "curve" else ""
+        return f"{self.purpose}/{self.recipe.name}/{self.block}/{rate}{size}"

@@ -52,6 +52,7 @@ class Settings:
     budget: float | None = None  # seconds
     margin: float = 0.01  # accuracy that the user gives away for a cheaper strategy
     prefer: Prefer = "cheapest"
+    abstain: float | None = None  # how often answers have to be right; less sure ones are marked
     evaluate_all: bool = False
     seed: int = 0
     device: str = "auto"
@@ -84,6 +85,8 @@ class Settings:
             raise RecipeError(f"--layer-decay {self.layer_decay!r} is not above 0 and at most 1.", "0.75 is usual.")
         if not 0 <= self.margin < 1:
             raise RecipeError(f"--margin {self.margin:g} is not between 0 and 1.", "0.01 is one point of accuracy.")
+        if self.abstain is not None and not (_is_number(self.abstain) and 0 < self.abstain < 1):
+            raise RecipeError(f"--abstain {self.abstain!r} is not between 0 and 1.", "0.95 is 95 % of answers right.")
         if type(self.seed) is not int:
             raise RecipeError(f"--seed {self.seed!r} is not a whole number.", "Give one of at least 0.")
         if self.seed < 0:

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import groupby, pairwise
 
 from frostline.recipe.catalogue import CATALOGUE
-from frostline.recipe.recipe import Recipe
+from frostline.recipe.literature import ADDED, TERMS, Term
+from frostline.recipe.recipe import Part, Recipe
+
+ALONE = ("norm", "bias", "lora")  # what may move alone in a stage; strategies have the same names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """The literature's name of what a recipe does. `added` are further things that it does beside it."""
+
+    key: str
+    term: Term
+    added: tuple[Term, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The term with all that comes on top of it."""
+        extra = [t.term for t in self.added]
+        return self.term.term + (f" with {' and '.join(extra)}" if extra else "")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Keys of SOURCES, each once, the term's own first."""
+        return tuple(dict.fromkeys(key for t in (self.term, *self.added) for key in t.sources))
 
 
 def strategy_key(name: str) -> str:
@@ -16,7 +40,8 @@ def strategy_key(name: str) -> str:
 
 def term(recipe: Recipe) -> str:
     """What people call it; of a user's own recipe, what they call the strategy that does the same."""
-    return CATALOGUE[strategy_key(recipe.name)].called if recipe.kind != "own" else _own_term(recipe)
+    key = strategy_key(recipe.name) if recipe.kind != "own" else own_key(recipe)
+    return CATALOGUE[key].called if key in CATALOGUE else TERMS[key].term
 
 
 def skipped_term(name: str) -> str:
@@ -25,22 +50,105 @@ def skipped_term(name: str) -> str:
     return known.called if known else ""
 
 
-def _own_term(recipe: Recipe) -> str:
-    trained = [any(phase.stages[i].trained for phase in recipe.phases) for i in range(recipe.keep)]
-    if "reinitialised" in recipe.origins:
-        key = "scratch"
-    elif not any(trained):
-        key = "as-is" if recipe.solver == "untrained" else "probe@K" if recipe.cut_short else "probe"
-    elif not all(trained):
-        in_front = trained == sorted(trained)  # frozen ones first
-        key = "freeze@K" if in_front else ""
-    elif recipe.head_origin == "pretrained":
-        key = "continue"
-    elif recipe.solves_head:
-        key = "wise-ft" if recipe.interpolated else "lp-ft"
-    else:
-        key = "l2sp" if recipe.phases[-1].pull else "finetune"
-    return CATALOGUE[key].called if key else "surgical fine-tuning (some stages, not only the last ones)"
+def literature(recipe: Recipe, *, random: bool = False) -> Named:
+    """The literature's term for what a recipe does.
+
+    `random`: the network came without pre-trained weights, so whatever is done to it transfers nothing.
+    Raises KeyError for a strategy that has no entry in recipe.literature (a test forbids that).
+    """
+    key = strategy_key(recipe.name)
+    if recipe.kind == "own" or key.endswith("@K"):  # freeze@K of the last stage trains the head only
+        key = own_key(recipe)
+    if key in ("probe", "probe@K") and recipe.head_kind == "mlp":
+        key = "probe-mlp"
+    if random and key != "baseline":
+        frozen = any(not _moves(recipe, i) for i in range(recipe.keep))
+        key = "untrained" if recipe.solver == "untrained" else "random-features" if frozen else "scratch"
+    added = [k for k in _added(recipe, key) if not (random and k == "statistics")]  # there is nothing to adapt
+    return Named(key=key, term=TERMS[key], added=tuple(ADDED[k] for k in added))
+
+
+def own_key(recipe: Recipe) -> str:
+    """The key in TERMS of what a recipe does, judged by what moves and not by its name."""
+    kept = range(recipe.keep)
+    moved = [_moves(recipe, i) for i in kept]
+    if "reinitialised" in recipe.origins[: recipe.keep]:
+        return _reinitialised_key(recipe, moved)
+    if not any(moved):
+        return _still_key(recipe)
+    whats = {_what(part) for phase in recipe.phases for part in phase.stages if part.trained}
+    if len(whats) == 1 and (only := whats.pop()) in ALONE:
+        return only
+    if not any(phase.stages[i].trained for phase in recipe.phases for i in kept):
+        return "norm"  # only BatchNorm's scale and shift
+    stepped = [p for p in recipe.phases if p.solver == "stepped"]
+    if len(stepped) > 1:
+        return _phased_key(recipe)
+    if not all(moved):
+        return "freeze@K" if moved == sorted(moved) else "surgical"  # frozen ones first, or any other way
+    if recipe.head_origin == "pretrained":
+        return "continue"
+    if recipe.solves_head:
+        return "wise-ft" if recipe.interpolated else "lp-ft"
+    return "l2sp" if recipe.phases[-1].pull else "finetune"
+
+
+def _moves(recipe: Recipe, index: int) -> bool:
+    """Some weight of stage index + 1 is trained; BatchNorm's statistics alone don't count."""
+    return any(p.stages[index].trained or p.stages[index].batchnorm in ("affine", "all") for p in recipe.phases)
+
+
+def _what(part: Part) -> str:
+    return str(getattr(part, "what", "all"))
+
+
+def _reinitialised_key(recipe: Recipe, moved: list[bool]) -> str:
+    fresh = [origin == "reinitialised" for origin in recipe.origins[: recipe.keep]]
+    if all(fresh):
+        return "scratch" if all(moved) else "random-features"
+    kept_moved = {m for m, new in zip(moved, fresh, strict=True) if not new}
+    if fresh != sorted(fresh) or not all(m for m, new in zip(moved, fresh, strict=True) if new) or len(kept_moved) > 1:
+        return "reinit-part"
+    return "reinit@K" if kept_moved == {True} else "reinit-freeze@K"
+
+
+def _still_key(recipe: Recipe) -> str:
+    """Where no weight of any stage moves."""
+    if recipe.solver == "untrained":
+        return "as-is"
+    if any(part.batchnorm == "statistics" for phase in recipe.phases for part in phase.stages[: recipe.keep]):
+        return "adabn"
+    if recipe.head_origin == "pretrained":
+        return "last-layer"
+    return "probe@K" if recipe.cut_short else "probe"
+
+
+def _phased_key(recipe: Recipe) -> str:
+    """Several stepped phases: the head first and then all is LP-FT; from the head downwards, one more each: gradual."""
+    sets = [tuple(part.trained for part in phase.stages[: recipe.keep]) for phase in recipe.phases]
+    downwards = all(s == tuple(sorted(s)) for s in sets)
+    grows = all(sum(a) < sum(b) for a, b in pairwise(sets))
+    if not (downwards and grows):
+        return "multi-stage"
+    if len(sets) == 2 and not any(sets[0]):
+        return "lp-ft" if all(sets[1]) else "freeze@K"
+    return "gradual"
+
+
+def _added(recipe: Recipe, key: str) -> list[str]:
+    """What a recipe does beside that which its term says."""
+    last = recipe.phases[-1]
+    moving = [part for part in last.stages[: recipe.keep] if part.trained]
+    found = {
+        "head-first": recipe.solves_head and recipe.solver == "stepped" and key not in ("lp-ft", "wise-ft", "gradual"),
+        "pull": any(p.pull for p in recipe.phases) and key != "l2sp",
+        "mix": recipe.interpolated and key != "wise-ft",
+        "layer-rates": len({part.lr_factor for part in moving}) > 1,
+        "statistics": key != "adabn" and any(
+            part.batchnorm == "statistics" for i, part in enumerate(last.stages[: recipe.keep])
+            if recipe.origins[i] == "pretrained"),
+    }  # fmt: skip
+    return [name for name, here in found.items() if here]
 
 
 def origin_summary(recipe: Recipe) -> str:

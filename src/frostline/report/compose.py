@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from frostline.stats.metrics import balanced_accuracy, confusion, ece, log_loss,
 from frostline.train.study import Study
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "safetensors", "imagehash")
+OPTIONAL_PACKAGES = ("cleanlab",)  # those that change what a run finds
 
 
 def data_record(dataset: Dataset) -> p.DataRecord:
@@ -121,7 +123,12 @@ def audit_record(counts: AuditCount) -> p.AuditRecord:
 
 
 def package_versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
+    """Versions of what a run computes with."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    for name in OPTIONAL_PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def plan_event(plan: Plan) -> dict[str, Any]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from frostline.base.records import FloatArray, Verdict
+from frostline.base.records import FloatArray, Outcome, Verdict
 from frostline.bundle import parts as p
+from frostline.conclude.calibrate import Calibration
+from frostline.conclude.doubts import Doubts
+from frostline.conclude.learning import Learning
 from frostline.race.plan import Plan
 from frostline.race.race import RaceResult
 from frostline.race.standing import Standing
@@ -26,3 +29,11 @@ class Evidence:
     fitted: Mapping[str, Fitted]  # strategies that were refitted, the verdict among them
     tests: Mapping[str, FloatArray]  # sealed probabilities of strategies that were tested
     budget: p.BudgetRecord | None = None
+    calibration: Calibration | None = None
+    doubts: Doubts | None = None
+    learning: Learning | None = None
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Of all trials: those of the race, then those of the learning curve."""
+        return [*self.race.outcomes, *(self.learning.outcomes if self.learning else ())]

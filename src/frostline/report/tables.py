@@ -6,6 +6,11 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from frostline.report.curve_lines import curve_cells, curve_sentence
+from frostline.report.doubts import doubt_lines
+from frostline.report.meaning_lines import meaning_lines, sealed_meaning
+from frostline.report.probability_lines import probability_lines
+
 COLUMNS = ("strategy", "accuracy", "95 % interval", "against the best", "trained", "cost (x verdict)", "note")
 WORDS = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss (nats)"}
 
@@ -20,10 +25,12 @@ def result_text(result: Mapping[str, Any], width: int = 100) -> str:
         _wrap(f"VERDICT  {verdict['reason']}", width),
         "",
         table(_columns(metric), [_row(s, verdict, unit, metric) for s in _ordered(result["strategies"], metric)]),
+        *[_wrap(text, width) for text in meaning_lines(result)],
         "",
         _wrap(
             f"Sealed test ({data['sealed']}, {test['n']} samples, opened once): {verdict['strategy']} "
-            f"{_accuracy(test, metric)}, 95 % interval {low:.3f} to {high:.3f}{_other(test, metric)}.",
+            f"{_accuracy(test, metric)}, 95 % interval {low:.3f} to {high:.3f}{_other(test, metric)}. "
+            f"{sealed_meaning()}",
             width,
         ),
         _wrap(_proof(result["audit"]), width),
@@ -31,14 +38,24 @@ def result_text(result: Mapping[str, Any], width: int = 100) -> str:
     if verdict["samples_needed"]:
         parts.append(
             _wrap(f"About {verdict['samples_needed']:,} labelled samples would settle {verdict['strategy']} against "
-                  f"{verdict['runner_up']}.", width)
+                  f"{verdict['runner_up']}, if they differ as much as they did here.", width)
         )  # fmt: skip
+    parts += _curve(result.get("learning_curve"), width)
+    parts += [_wrap(text, width) for text in probability_lines(result)]
     parts.append(_wrap(_time(result["cost"]), width))
     if result.get("budget"):
         parts.append(_wrap(_budget(result["budget"]), width))
     parts += [_wrap(f"Note: {w['count']} {w['kind']} ({', '.join(w['examples'][:3])}): {w['handled']}.", width)
               for w in data["warnings"]]  # fmt: skip
+    parts += [_wrap(line, width) for line in doubt_lines(result.get("doubts"))]
     return "\n".join(parts) + "\n"
+
+
+def _curve(record: Mapping[str, Any] | None, width: int) -> list[str]:
+    """Accuracy against labels, with empty lines around the table, and the sentence."""
+    cells = curve_cells(record) if record else None
+    drawn = ["", table(*cells), ""] if cells else []
+    return [*drawn, _wrap(curve_sentence(record), width)] if record else []
 
 
 def _columns(metric: str) -> tuple[str, ...]:

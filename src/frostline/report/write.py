@@ -31,9 +31,12 @@ from frostline.bundle.runfolder import (
     write_trials,
     write_value,
 )
+from frostline.conclude.calibrate import abstain_record, calibration_record
 from frostline.recipe.settings import Settings
 from frostline.report import compose
+from frostline.report.doubts import doubts_csv, doubts_record
 from frostline.report.evidence import Evidence
+from frostline.report.methods import facts_of, with_methods
 from frostline.report.strategies import pair_records, strategy_records
 from frostline.train.refit import Fitted
 from frostline.train.study import Study
@@ -93,7 +96,7 @@ class RunWriter:
         return self.evidence.fitted[self.evidence.verdict.strategy]
 
     def write(self) -> RunResult:
-        path, study, outcomes = self.folder.path, self.study, self.evidence.race.outcomes
+        path, study, outcomes = self.folder.path, self.study, self.evidence.outcomes
         ids = [s.id for s in study.dataset.samples]
         classes = study.dataset.classes
         write_value(path / "ledger.json", self.chosen.ledger)
@@ -106,7 +109,9 @@ class RunWriter:
         labels = [int(label) for label in study.dataset.labels[sealed]]
         write_predictions(path / "predictions.csv", [ids[i] for i in sealed], labels,
                           probabilities, classes)  # fmt: skip
-        result = self.compose()
+        if self.evidence.doubts:
+            write_atomic(path / "doubts.csv", doubts_csv(self.evidence.doubts))
+        result = with_methods(self.compose(), facts_of(study, self.chosen))
         write_atomic(path / "model" / "README.md", model_card(result).encode())
         self.folder.close(result)
         return result
@@ -133,12 +138,16 @@ class RunWriter:
             audit=compose.audit_record(self._audit()),
             cost=self._cost(),
             budget=evidence.budget,
+            calibration=calibration_record(evidence.calibration, evidence.tests[chosen], labels),
+            abstain=abstain_record(evidence.calibration, evidence.tests[chosen], labels),
+            doubts=doubts_record(evidence.doubts) if evidence.doubts else None,
+            learning_curve=evidence.learning.record if evidence.learning else None,
             files=hashes(self.folder.path),
         )
 
     def _audit(self) -> AuditCount:
         """Summed over all trials and the refits."""
-        counts = [o.audit for o in self.evidence.race.outcomes] + [f.audit for f in self.evidence.fitted.values()]
+        counts = [o.audit for o in self.evidence.outcomes] + [f.audit for f in self.evidence.fitted.values()]
         return sum(counts, AuditCount())
 
     def _cost(self) -> p.CostRecord:

@@ -29,13 +29,13 @@ def accuracy(probabilities: FloatArray, labels: IntArray) -> float:
 
     Raises ValueError on empty, misshapen or non-finite input, or labels out of range.
     """
-    probabilities, labels = _checked(probabilities, labels)
+    probabilities, labels = checked(probabilities, labels)
     return float(np.mean(probabilities.argmax(axis=1) == labels))
 
 
 def balanced_accuracy(probabilities: FloatArray, labels: IntArray) -> float:
     """Mean over the classes that occur in `labels` of the share found (recall). Raises ValueError like accuracy."""
-    probabilities, labels = _checked(probabilities, labels)
+    probabilities, labels = checked(probabilities, labels)
     table = confusion(probabilities.argmax(axis=1), labels, probabilities.shape[1])
     counts = table.sum(axis=1)
     present = counts > 0
@@ -52,7 +52,7 @@ def log_loss(probabilities: FloatArray, labels: IntArray) -> float:
 
 def sample_losses(probabilities: FloatArray, labels: IntArray) -> FloatArray:
     """Log loss of every sample, (N,), in nats within [0, 27.7]. Raises ValueError like accuracy."""
-    probabilities, labels = _checked(probabilities, labels)
+    probabilities, labels = checked(probabilities, labels)
     own = probabilities[np.arange(len(labels)), labels]
     losses: FloatArray = -np.log(np.clip(own, SMALLEST_PROBABILITY, 1.0))
     return losses
@@ -64,13 +64,18 @@ def ece(probabilities: FloatArray, labels: IntArray, bins: int = 15) -> float:
     Raises ValueError like accuracy, or when `bins` is below 1.
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
     """
-    probabilities, labels = _checked(probabilities, labels)
-    if bins < 1:
-        raise ValueError(f"bins is {bins}, expected at least 1")
+    probabilities, labels = checked(probabilities, labels)
     confidence = probabilities.max(axis=1)
     gap = (probabilities.argmax(axis=1) == labels) - confidence
-    which = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    which = confidence_bins(confidence, bins)
     return float(np.abs(np.bincount(which, weights=gap, minlength=bins)).sum() / len(labels))
+
+
+def confidence_bins(confidence: FloatArray, bins: int) -> IntArray:
+    """Number (N,) of the bin (k / bins, (k + 1) / bins] of each confidence (N,). ValueError when `bins` is below 1."""
+    if bins < 1:
+        raise ValueError(f"bins is {bins}, expected at least 1")
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
 def confusion(predicted: IntArray, labels: IntArray, classes: int) -> IntArray:
@@ -110,7 +115,9 @@ def _ratio(part: IntArray, whole: IntArray) -> FloatArray:
     return out
 
 
-def _checked(probabilities: FloatArray, labels: IntArray) -> tuple[FloatArray, IntArray]:
+def checked(probabilities: FloatArray, labels: IntArray) -> tuple[FloatArray, IntArray]:
+    """Both as arrays of float64 and labels. Raises ValueError on empty, misshapen or non-finite input, or labels out
+    of range."""
     probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not probabilities.size:
         raise ValueError(f"probabilities {probabilities.shape} and labels {labels.shape} have to be (N, C) and (N,)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -21,8 +23,7 @@ def same_outputs(study: Study, fitted: Fitted, loaded: Loaded) -> None:
     """Raise BundleError unless the reloaded network answers as the trained one does, bit for bit, on real samples."""
     pictures = study.features.source.pictures
     sample = pictures.select(np.arange(min(len(pictures), study.compute.chunk)))
-    trained = Loaded(model=fitted.finished.model, preprocess=loaded.preprocess, classes=loaded.classes,
-                     compute=study.compute, recipe=loaded.recipe)  # fmt: skip
+    trained = replace(loaded, model=fitted.finished.model, compute=study.compute)
     ours, read_back = predict_pictures(trained, sample), predict_pictures(loaded, sample)
     if not np.array_equal(ours, read_back):
         raise BundleError(

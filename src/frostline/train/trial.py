@@ -139,13 +139,13 @@ def _run_stepped(study: Study, trial: Trial) -> Result:
     length = Length(trial.steps) if trial.steps else None
     if study.epochs is None and trial.purpose == "tune":
         inner = np.asarray(trial.validation, dtype=np.int64) if length is None else inner
-    elif study.epochs is None or (trial.recipe.interpolated and trial.purpose == "block"):
+    elif study.epochs is None or (trial.recipe.interpolated and trial.purpose != "tune"):
         rows, inner = inner_split(study.dataset, rows, fraction=INNER_FRACTION, seed=study.seed, block=trial.block)
     trained = train_stepped(
         study, trial.recipe, Training(rate=trial.rate, rows=rows, inner=inner, block=trial.block, length=length)
     )
     mix = None
-    if trained.solved is not None and trial.recipe.interpolated and trial.purpose == "block":
+    if trained.solved is not None and trial.recipe.interpolated and trial.purpose != "tune":
         mix = choose_mix(study, trained, inner)
     trained.model.eval()
     read = reader(study, trained.model, trial.recipe.frozen_stages)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -19,8 +20,8 @@ from frostline.base.device import Compute
 from frostline.base.errors import BundleError, FrostlineError
 from frostline.bundle import saved as saved_module
 from frostline.bundle import trust
-from frostline.bundle.predict import Bundle, predict_pictures
-from frostline.bundle.saved import Finished, cut_from, cut_note, load_model, named_tensors, save_model
+from frostline.bundle.predict import Bundle, predict_paths, predict_pictures
+from frostline.bundle.saved import Abstain, Finished, cut_from, cut_note, load_model, named_tensors, save_model
 from frostline.data.decode import Pictures
 from frostline.models.network import Network, NetworkOptions, example_input, pretrained
 from frostline.models.new_heads import CutNetwork, HeadForm, new_head
@@ -55,9 +56,8 @@ def own():
     return Net()
 """
 COMPUTE = Compute(device="cpu", precision="fp32", channels_last=True, threads=1, chunk=4)
-PICTURES = Pictures.from_arrays(
-    [np.random.default_rng(i).integers(0, 255, (18, 20, 3), dtype=np.uint8) for i in range(5)]
-)
+PICTURES_RAW = [np.random.default_rng(i).integers(0, 255, (18, 20, 3), dtype=np.uint8) for i in range(5)]
+PICTURES = Pictures.from_arrays(PICTURES_RAW)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +135,48 @@ def test_a_file_does_not_depend_on_its_company(saved: Path) -> None:
     assert Bundle(loaded).classes == ("ant", "bee")
 
 
+def test_a_temperature_divides_the_logits_and_leaves_the_weights(source: Path, saved: Path, tmp_path: Path) -> None:
+    made = replace(finished(network(source)), temperature=2.5)
+    save_model(tmp_path / "model", made)
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == (saved / "model.safetensors").read_bytes()
+    plain, warm = answers(saved), answers(tmp_path / "model")
+    roots = plain ** (1 / 2.5)
+    assert warm == pytest.approx(roots / roots.sum(axis=1, keepdims=True), rel=1e-9)
+    assert np.array_equal(warm.argmax(axis=1), plain.argmax(axis=1))
+    assert Bundle(load_model(tmp_path / "model", trust_code=True, device="cpu")).temperature == 2.5
+    assert Bundle(load_model(saved, trust_code=True, device="cpu")).temperature == 1.0
+
+
+def test_a_threshold_is_read_back_to_the_last_bit_and_marks_answers(source: Path, saved: Path, tmp_path: Path) -> None:
+    confidence = answers(saved).max(axis=1)
+    kept = Abstain(wanted_accuracy=0.9, threshold=float(np.sort(confidence)[2]))
+    save_model(tmp_path / "model", replace(finished(network(source)), abstain=kept))
+    bundle = Bundle(load_model(tmp_path / "model", trust_code=True, device="cpu"))
+    assert bundle.loaded.abstain == kept
+    assert bundle.sure(answers(tmp_path / "model")).sum() == 3  # the third itself is answered
+    assert bundle.sure(np.zeros((0, 2))).shape == (0,)
+    for i in range(5):
+        Image.fromarray(PICTURES_RAW[i]).save(tmp_path / f"{i}.png")
+    found = predict_paths(tmp_path / "model", [tmp_path / f"{i}.png" for i in range(5)], trust_code=True, device="cpu")
+    assert [p.sure for p in found] == [max(p.probabilities.values()) >= kept.threshold for p in found]
+
+
+def test_a_model_without_a_threshold_says_so(saved: Path) -> None:
+    bundle = Bundle(load_model(saved, trust_code=True, device="cpu"))
+    assert bundle.threshold is None
+    with pytest.raises(BundleError, match="no threshold"):
+        bundle.sure(answers(saved))
+
+
+def test_a_model_of_the_format_before_is_read_as_it_was(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, tmp_path / "model")
+    edited("recipe.json", lambda n: {k: v for k, v in n.items() if k not in ("temperature", "abstain")})(
+        tmp_path / "model"
+    )
+    edited("recipe.json", lambda n: {**n, "format": 2})(tmp_path / "model")
+    assert np.array_equal(answers(tmp_path / "model"), answers(saved))
+
+
 def test_a_cut_survives_its_note(source: Path) -> None:
     cut = finished(network(source), "probe@1").cut
     assert cut is not None
@@ -188,7 +230,7 @@ KNOWN: dict[str, tuple[Tamper, str]] = {
     "no weights": (gone("model.safetensors"), r"model\.safetensors can't be read"),
     "half a recipe": (cut_short("recipe.json"), "holds a damaged file"),
     "half the weights": (cut_short("model.safetensors"), "can't be read"),
-    "another format": (edited("recipe.json", lambda n: {**n, "format": 3}), "has format 3, this version reads 2"),
+    "another format": (edited("recipe.json", lambda n: {**n, "format": 4}), "has format 4, this version reads 2 and 3"),
     "a class more": (edited("classes.json", lambda c: [*c, "cat"]), r"doesn't fit its network \(fc\.bias, fc\.weight"),
     "foreign keys": (weights(lambda t: {**t, "x.weight": torch.zeros(2)}), r"doesn't fit its network \(x\.weight\)"),
     "wrong shapes": (weights(lambda t: {**t, "a.bias": torch.zeros(9)}), r"doesn't fit its network \(a\.bias\)"),
@@ -202,7 +244,18 @@ KNOWN: dict[str, tuple[Tamper, str]] = {
     "an empty head": (edited("recipe.json", lambda n: {**n, "head": None}), "has no usable 'head'"),
     "a source that is a word": (edited("recipe.json", lambda n: {**n, "source": "x"}), "has no usable 'source'"),
     "half a source": (edited("recipe.json", lambda n: {**n, "source": {"spec": "x"}}), r"usable 'source\.model_args'"),
-    "a newer format": (edited("recipe.json", lambda _: {"format": 3}), "has format 3, this version reads 2"),
+    "a newer format": (edited("recipe.json", lambda _: {"format": 4}), "has format 4, this version reads 2 and 3"),
+    "an old format with half a recipe": (edited("recipe.json", lambda _: {"format": 2}), "has no usable 'source'"),
+    "no temperature": (edited("recipe.json", without("temperature")), "has no usable 'temperature'"),
+    "a temperature of 0": (edited("recipe.json", lambda n: {**n, "temperature": 0}), "has no usable 'temperature'"),
+    "a temperature that is a word": (
+        edited("recipe.json", lambda n: {**n, "temperature": "1"}),
+        "has no usable 'temperature'",
+    ),
+    "half a threshold": (
+        edited("recipe.json", lambda n: {**n, "abstain": {"threshold": 0.5}}),
+        r"usable 'abstain\.wanted_accuracy'",
+    ),
     "a recipe that is a list": (edited("recipe.json", lambda _: []), "of another form"),
     "classes that are a word": (edited("classes.json", lambda _: "ab"), "of another form"),
     "foreign preprocessing": (edited("preprocess.json", lambda p: {**p, "crop": "left"}), "crop='left'"),

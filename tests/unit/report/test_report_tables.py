@@ -52,7 +52,10 @@ def test_sealed_test_proof_samples_and_warnings_are_told() -> None:
     assert "1,000 of 1,000 frozen tensors are bit-identical" in text
     assert "19 of 20 trained" in text
     assert "without gradient: fc.bias" in text
-    assert "About 4,321 labelled samples would settle probe against finetune." in text
+    settled = (
+        "About 4,321 labelled samples would settle probe against finetune, if they differ as much as they did here."
+    )
+    assert settled in text
     assert "Note: 2 unreadable (a.jpg, b.jpg): left out." in text
 
 
@@ -85,3 +88,34 @@ def test_a_baseline_that_beats_the_best_is_not_called_undecided() -> None:
     better = strategy("baseline", accuracy=0.97, versus_best=versus(0.07, "better"))
     text = result_text(record(strategies=[*record()["strategies"][:2], better]))
     assert "+7.0 points, better" in line(text, "baseline")
+
+
+CURVE = {
+    "sentence": "More labels help.", "reading": "helps", "gain": None, "projection": None,
+    "curves": [
+        {"name": "probe", "points": [{"labels": 48, "blocks": 5, "accuracy": 0.9, "ci": [0.85, 0.95]},
+                                     {"labels": 96, "blocks": 5, "accuracy": 0.94, "ci": [0.9, 0.98]}]},
+        {"name": "baseline", "points": [{"labels": 96, "blocks": 5, "accuracy": 0.5, "ci": [0.4, 0.6]}]},
+        {"name": "freeze@2", "points": [{"labels": 24, "blocks": 2, "accuracy": 0.7, "ci": [0.5, 0.9]},
+                                        {"labels": 96, "blocks": 5, "accuracy": 0.8, "ci": [0.7, 0.9]}]},
+    ],
+}  # fmt: skip
+
+
+def test_a_learning_curve_is_a_table_by_labels_and_a_sentence() -> None:
+    text = result_text(record(learning_curve=CURVE))
+    RunResult.model_validate(record(learning_curve=CURVE))
+    header = line(text, "labels  ")
+    assert header.split() == ["labels", "probe", "freeze@2"]  # the baseline has the race's own size only
+    assert line(text, "24  ").split()[1:] == ["0.700", "(0.500", "-", "0.900)", "on", "2", "blocks"]
+    assert line(text, "24  ").index("0.700") == header.index("freeze@2")
+    assert line(text, "96  ").split()[1:5] == ["0.940", "(0.900", "-", "0.980)"]
+    assert "More labels? More labels help." in text
+
+
+def test_without_a_curve_nothing_or_only_the_reason_is_said() -> None:
+    assert "More labels?" not in result_text(record())
+    only = {**CURVE, "sentence": "There is no learning curve.", "curves": CURVE["curves"][1:2]}  # type: ignore[index]
+    text = result_text(record(learning_curve=only))
+    assert "More labels? There is no learning curve." in text
+    assert "\nlabels" not in text

@@ -255,3 +255,18 @@ def test_options_that_would_change_nothing_are_refused(
     settings = Settings(data=Path("x"), model="torch:x.py:net", **changed)  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match=said):
         check_applicable(settings, [recipe(made, n) for n in names], made.trunk.model)
+
+
+@pytest.mark.parametrize("name", ["probe", "baseline", "freeze@2", "wise-ft"])
+@pytest.mark.parametrize("epochs", [1, None])
+def test_a_trial_of_the_learning_curve_is_a_block_trial_on_its_rows(name: str, epochs: int | None) -> None:
+    made = replace(study(rows=16), epochs=epochs, max_steps=100)
+    block = trial(made, name)
+    fewer = replace(block, train=block.train[:8])
+    curve = replace(fewer, purpose="curve")
+    assert curve.key == block.key.replace("block/", "curve/") + "/8"
+    found, wanted = run_trial(made, curve), run_trial(made, fewer)
+    same = ("rows", "probabilities", "accuracy", "log_loss", "steps", "epochs", "l2", "mix", "audit", "error")
+    assert [getattr(found, key) for key in same] == [getattr(wanted, key) for key in same]
+    assert (found.mix is not None) == (name == "wise-ft")
+    assert found.purpose == "curve"

@@ -1,0 +1,113 @@
+"""How a RUN came about, read back from its folder: the settings, with the very files that it keeps, and its samples."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from frostline.base.errors import BundleError
+from frostline.bundle.record import RunResult
+from frostline.recipe.settings import Settings, option
+
+LABEL_MAP, SOURCE_CLASSES = "inputs/label_map.json", "inputs/source_classes.txt"  # as the user gave them
+RECIPES = "recipes"
+PATHS = {"data": Path, "label_map": Path, "source_classes": Path}
+TUPLES = ("mean", "std", "strategies")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleNote:
+    """One line of samples.csv."""
+
+    label: str
+    part: str
+    group: str
+    sha256: str
+
+
+def recorded_settings(run: Path, result: RunResult) -> Settings:
+    """The settings that a run was made with. Its own recipes, label map and source classes are the kept copies.
+
+    Raises BundleError for a record that this version can't read, or a copy that isn't there.
+    """
+    values = dict(result.settings)
+    store_off = values.pop("store_off", False)
+    known = {f.name for f in fields(Settings)}
+    strange = sorted(set(values) - known)
+    lacking = sorted(f.name for f in fields(Settings) if f.default is MISSING and f.default_factory is MISSING
+                     and f.name not in values)  # fmt: skip
+    if strange or lacking:
+        what = f"has the setting {strange[0]!r}, which isn't known" if strange else f"lacks {lacking[0]!r}"
+        raise BundleError(f"The record of {run}, written by frostline {result.version}, {what}.",
+                          "Replay it with the version that wrote it.")  # fmt: skip
+    given: dict[str, Any] = {k: v for k, v in values.items() if v is not None}
+    given |= {name: convert(given[name]) for name, convert in PATHS.items() if name in given}
+    given |= {name: tuple(given[name]) for name in TUPLES if name in given}
+    for name, file in (("label_map", LABEL_MAP), ("source_classes", SOURCE_CLASSES)):
+        if name in given:
+            given[name] = _kept(run, file)
+    given["strategies"] = _strategies(run, given["strategies"], [s.name for s in result.strategies])
+    return Settings(**given, store="off" if store_off else None)
+
+
+def _strategies(run: Path, asked: Sequence[str], ran: Sequence[str]) -> tuple[str, ...]:
+    """What was asked for, each recipe's file replaced by its copy, which bears the recipe's name."""
+    names = list(dict.fromkeys(asked))
+    files = [name for name in names if name.endswith(".json")]
+    copies = [name for name in ran if (run / RECIPES / f"{name}.json").is_file()]  # in the order they were asked for
+    if len(copies) != len(files):
+        raise BundleError(f"{run} keeps {len(copies)} of the {len(files)} recipe files it was made with.",
+                          f"Put them back into {run / RECIPES}.")  # fmt: skip
+    kept = dict(zip(files, copies, strict=True))
+    return tuple(str(run / RECIPES / f"{kept[name]}.json") if name in kept else name for name in names)
+
+
+def _kept(run: Path, name: str) -> Path:
+    if not (run / name).is_file():
+        raise BundleError(f"{run} was made with a file that it should keep as {name}, but there is none.",
+                          "Put it back.")  # fmt: skip
+    return run / name
+
+
+def fit_command(settings: Settings) -> str:
+    """The command that gives these settings; what is left at its default isn't said."""
+    words = ["frostline", "fit", str(settings.data), "--model", settings.model]
+    for f in fields(Settings):
+        value = getattr(settings, f.name)
+        usual = f.default_factory() if f.default_factory is not MISSING else f.default
+        if f.name in ("data", "model") or value == usual:
+            continue
+        words.append(option(f.name))
+        if isinstance(value, tuple):
+            words.append(",".join(map(str, value)))
+        elif value is not True:
+            words.append(json.dumps(value) if isinstance(value, dict) else str(value))
+    return shlex.join(words)
+
+
+def read_samples(run: Path) -> dict[str, SampleNote]:
+    """The samples that took part, by id. Raises BundleError where samples.csv is missing or no such table."""
+    path = run / "samples.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row["id"]: SampleNote(label=row["label"], part=row["part"], group=row["group"],
+                                          sha256=row["sha256"]) for row in csv.DictReader(file)}  # fmt: skip
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise BundleError(f"{path} can't be read, so nobody can say whether the data are the same.",
+                          "Put it back as the run wrote it.") from error  # fmt: skip
+
+
+def code_hash(run: Path) -> str | None:
+    """SHA-256 of the network's own Python file; None where it has none. Raises BundleError for a folder without."""
+    path = run / "model" / "recipe.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["source"]["code_sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path} can't be read, so nobody can say whether the network's code is the same.",
+                          "Put it back as the run wrote it.") from error  # fmt: skip
+    return None if found is None else str(found)

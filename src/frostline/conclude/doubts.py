@@ -1,0 +1,247 @@
+"""Doubts about the data: labels that look wrong, copies, outliers, classes too small to judge. Never acted on.
+
+Only development samples are looked at: the sealed part is opened once, for the verdict's test. Of it sizes alone count.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
+
+import numpy as np
+
+from frostline.base.records import Dataset, FloatArray, IntArray, Outcome
+from frostline.conclude.out_of_fold import OutOfFold, out_of_fold
+from frostline.data.duplicates import find_duplicates
+from frostline.stats.intervals import wilson
+from frostline.train.study import Study
+
+KINDS = ("label", "conflicting-copy", "copy", "close-to-other-class", "outlier", "small-class")
+LEAST_ROWS = 20  # below, no distance is far
+MOST_ROWS = 10_000  # each is compared with each: about 1e11 operations
+NEIGHBOURS = 10
+FAR = 1.5  # interquartile ranges above the upper quartile: Tukey's inner fence
+NEAR = 0.5  # of the median distance to the nearest neighbour
+LEAST_TO_LEARN = 10  # samples of a class
+HALF_WIDTH = 0.15  # of the Wilson interval that a class's sealed share should at least be known to
+INSTALL = "pip install 'frostline[quality]'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """One doubt: `id` is a sample's, or a class's name for 'small-class'; `detail` says it in one sentence.
+
+    `score`: of 'label' the probability of the suggested class; of 'outlier' the mean distance to the neighbours in
+    units of the median one; of 'close-to-other-class' the distance in units of the median distance to the nearest.
+    """
+
+    kind: str
+    id: str
+    label: str
+    suggestion: str | None = None
+    score: float | None = None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubts:
+    """All doubts, by kind and then the gravest first; `method` says how each kind was looked for, or why it wasn't."""
+
+    method: str
+    found: tuple[Doubt, ...]
+
+
+def find_doubts(study: Study, outcomes: Sequence[Outcome], strategy: str) -> Doubts:
+    """What may be wrong with the data, seen with the out-of-fold probabilities of `strategy` and the deepest features.
+
+    Nothing is changed by it, and it fails nothing: what can't be looked at is said in `method`.
+    """
+    dataset = study.dataset
+    labels, how_labels = _labels(dataset, out_of_fold(outcomes, strategy, dataset.labels))
+    copies = copy_sets(study)
+    near, how_near = _neighbours(study, copies)
+    copied = list(_copies(dataset, copies))
+    found = sorted([*labels, *copied, *near, *small_classes(dataset)], key=lambda d: KINDS.index(d.kind))
+    how_copies = "Copies: equal bytes or pixels, or a close difference hash that the pixels confirm."
+    how_small = (f"Small classes: fewer than {LEAST_TO_LEARN} samples to learn from, or fewer than {sealed_needed()} "
+                 f"sealed ones, which keep a 95 % Wilson interval within {100 * HALF_WIDTH:.0f} points.")  # fmt: skip
+    return Doubts(method=" ".join((how_labels, how_copies, how_near, how_small)), found=tuple(found))
+
+
+def wrong_labels(labels: IntArray, probabilities: FloatArray) -> IntArray:
+    """Rows whose label is probably wrong, the least believable first.
+
+    Args:
+        labels: class of each row (M,).
+        probabilities: out of fold, (M, C).
+
+    Source: confident learning, Northcutt, Jiang & Chuang 2021 (JAIR 70), as cleanlab does it by default. Raises
+    ImportError where the extra `quality` isn't installed.
+    """
+    if len(np.unique(labels)) < 2:
+        return np.zeros(0, dtype=np.int64)
+    there = np.unique(labels)  # with few blocks a class may have no row; its column is then nobody's label
+    places, columns = np.searchsorted(there, labels), probabilities[:, there]
+    columns = columns / np.maximum(columns.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    with warnings.catch_warnings():  # of classes with few rows, which 'small-class' tells
+        warnings.simplefilter("ignore")
+        from cleanlab.filter import find_label_issues
+
+        found = find_label_issues(places, columns, return_indices_ranked_by="self_confidence", n_jobs=1)
+    return np.asarray(found, dtype=np.int64)
+
+
+def _labels(dataset: Dataset, predicted: OutOfFold | None) -> tuple[list[Doubt], str]:
+    if importlib.util.find_spec("cleanlab") is None:
+        return [], f"Labels weren't judged, since cleanlab isn't installed: {INSTALL}."
+    if predicted is None:
+        return [], "Labels weren't judged: a strategy that ran alone predicts nothing out of fold (give --blocks N)."
+    doubts = []
+    for place in wrong_labels(predicted.labels, predicted.probabilities):
+        sample = dataset.samples[predicted.rows[place]]
+        best = int(predicted.probabilities[place].argmax())
+        label, other = dataset.classes[sample.label], dataset.classes[best]
+        share = float(predicted.probabilities[place, best])
+        detail = f"{sample.id} is labelled {label}, but looks like {other} ({share:.2f})."
+        doubts.append(Doubt(kind="label", id=sample.id, label=label, suggestion=other, score=share, detail=detail))
+    how = f"Labels: confident learning (cleanlab) on the out-of-fold probabilities of {predicted.strategy}."
+    return doubts, how
+
+
+def copy_sets(study: Study) -> list[tuple[int, ...]]:
+    """Sets of dataset rows, two or more of the development part each, that show the same picture.
+
+    Copies share a group. Where the user gave groups too, which join more than copies, the pictures are compared anew.
+    """
+    samples, rows = study.dataset.samples, study.development
+    if any(samples[i].group.startswith("group:") for i in rows):
+        hashes = [samples[i].sha256 for i in rows]
+        found = find_duplicates(study.features.source.pictures, hashes, threads=study.compute.threads).all
+        return [tuple(int(rows[k]) for k in group) for group in found]
+    groups: dict[str, list[int]] = {}
+    for i in rows:
+        groups.setdefault(samples[i].group, []).append(int(i))
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _copies(dataset: Dataset, copies: Sequence[tuple[int, ...]]) -> Iterator[Doubt]:
+    """One doubt for every copy but the first of its set."""
+    for group in copies:
+        first = dataset.samples[group[0]]
+        for row in group[1:]:
+            sample = dataset.samples[row]
+            label, other = dataset.classes[sample.label], dataset.classes[first.label]
+            if label == other:
+                detail = f"{sample.id} shows the same picture as {first.id}."
+                yield Doubt(kind="copy", id=sample.id, label=label, detail=detail)
+            else:
+                detail = f"{sample.id} is labelled {label}, but shows the same picture as {first.id}, labelled {other}."
+                yield Doubt(kind="conflicting-copy", id=sample.id, label=label, suggestion=other, detail=detail)
+
+
+def _neighbours(study: Study, copies: Sequence[tuple[int, ...]]) -> tuple[list[Doubt], str]:
+    stages, rows = study.features.pooled_stages, len(study.development)
+    if not stages or not LEAST_ROWS <= rows <= MOST_ROWS:
+        why = "no strategy that ran reads stored features" if not stages else f"that takes {LEAST_ROWS:,} to "\
+              f"{MOST_ROWS:,} samples, and there are {rows:,}"  # fmt: skip
+        return [], f"Outliers and close neighbours weren't looked for: {why}."
+    stage = max(stages)
+    name = study.trunk.stages.stages[stage - 1].name
+    distances, nearest = neighbours(study.features.pooled(stage, 0).double().numpy())
+    where = np.asarray(study.development)
+    of = {row: k for k, group in enumerate(copies) for row in group}
+    found = [*close_pairs(study.dataset, where, distances, nearest, of), *outliers(study.dataset, where, distances)]
+    how = (f"Outliers: mean cosine distance to {distances.shape[1]} neighbours, on the features after {name}, beyond "
+           f"Tukey's inner fence. Close neighbours of another class: each the other's nearest, at most {NEAR:g} of "
+           f"the median such distance apart.")  # fmt: skip
+    return found, how
+
+
+def neighbours(features: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Cosine distances (N, K) to the K nearest other rows, and these rows (N, K); K is 10, or N - 1 where fewer.
+
+    Features (N, D) are taken as they are: of 104 photos of insects, three of them drawings, the drawings ranked 4 to 6
+    by mean distance so, and 76 to 83 with features centred first.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(features) - 1), metric="cosine", algorithm="brute")
+    distances, rows = search.fit(features).kneighbors()
+    return np.asarray(distances, dtype=np.float64), np.asarray(rows, dtype=np.int64)
+
+
+def outliers(dataset: Dataset, rows: IntArray, distances: FloatArray) -> list[Doubt]:
+    """Rows whose mean distance to their neighbours (N, K) is beyond the inner fence, the farthest first.
+
+    Sources: distance to neighbours as a score, Ramaswamy, Rastogi & Shim 2000 (SIGMOD); the fence, Tukey 1977
+    (Exploratory Data Analysis): the upper quartile and one and a half times the distance between the quartiles.
+    """
+    mean = distances.mean(axis=1)
+    low, middle, high = np.quantile(mean, (0.25, 0.5, 0.75))
+    far = [int(i) for i in np.argsort(-mean, kind="stable") if mean[i] > high + FAR * (high - low)]
+    doubts = []
+    for i in far:
+        sample, ratio = dataset.samples[rows[i]], float(mean[i] / max(middle, 1e-12))
+        detail = f"{sample.id} is unlike all others: {ratio:.1f} times the usual distance to its neighbours."
+        doubts.append(Doubt(kind="outlier", id=sample.id, label=dataset.classes[sample.label], score=ratio,
+                            detail=detail))  # fmt: skip
+    return doubts
+
+
+def close_pairs(dataset: Dataset, rows: IntArray, distances: FloatArray, nearest: IntArray,
+                copies: dict[int, int]) -> list[Doubt]:  # fmt: skip
+    """Pairs of different classes that are nearest to each other and very close, the closest first.
+
+    `copies` says which set of copies a dataset row belongs to: those are told elsewhere.
+    """
+    first, near = nearest[:, 0], distances[:, 0]
+    limit = NEAR * float(np.median(near))
+    doubts = []
+    for a in np.argsort(near, kind="stable"):
+        b = int(first[a])
+        one, two = dataset.samples[rows[a]], dataset.samples[rows[b]]
+        known = copies.get(int(rows[a]), -1) == copies.get(int(rows[b]), -2)
+        if near[a] > limit or a > b or first[b] != a or one.label == two.label or known:
+            continue
+        label, other = dataset.classes[one.label], dataset.classes[two.label]
+        detail = f"{one.id} ({label}) and {two.id} ({other}) look nearly alike to the network."
+        doubts.append(Doubt(kind="close-to-other-class", id=one.id, label=label, suggestion=other, detail=detail,
+                            score=float(near[a] / max(limit / NEAR, 1e-12))))  # fmt: skip
+    return doubts
+
+
+def small_classes(dataset: Dataset) -> list[Doubt]:
+    """Classes with too few samples to be learnt, or to be judged on the sealed part."""
+    learn = np.bincount(dataset.labels[dataset.development], minlength=len(dataset.classes))
+    judge = np.bincount(dataset.labels[dataset.sealed], minlength=len(dataset.classes))
+    doubts = []
+    for name, to_learn, to_judge in zip(dataset.classes, learn.tolist(), judge.tolist(), strict=True):
+        told = []
+        if to_learn < LEAST_TO_LEARN:
+            told.append(f"{to_learn} samples to learn from, and at least {LEAST_TO_LEARN} are needed")
+        if 0 < to_judge < sealed_needed():
+            told.append(f"{to_judge} sealed samples tell its share of right answers to within "
+                        f"{100 * half_width(to_judge):.0f} points only, {sealed_needed()} would to within "
+                        f"{100 * HALF_WIDTH:.0f}")  # fmt: skip
+        elif to_judge == 0:
+            told.append("no sealed sample, so its share of right answers isn't tested")
+        if told:
+            detail = f"{name}: {'; '.join(told)}."
+            doubts.append(Doubt(kind="small-class", id=name, label=name, detail=detail))
+    return doubts
+
+
+def half_width(n: int) -> float:
+    """Half the 95 % Wilson interval of a share that n samples tell, where it is widest (at one half)."""
+    low, high = wilson(n / 2, n)
+    return (high - low) / 2
+
+
+@cache
+def sealed_needed() -> int:
+    """Samples that make any share known to within HALF_WIDTH."""
+    return next(n for n in count(1) if half_width(n) <= HALF_WIDTH)

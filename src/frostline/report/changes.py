@@ -1,0 +1,91 @@
+"""What has changed between a recorded run and this machine, and what may differ because of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from frostline.base.device import default_threads, machine
+from frostline.base.version import VERSION
+from frostline.bundle.record import RunResult
+from frostline.report.compose import package_versions
+
+MAY_DIFFER = {
+    "frostline": "anything: the method itself may have changed (see CHANGELOG.md)",
+    "torch": "the kernels, so the last bits of every trained tensor and stored activation, and of what follows from "
+             "them",
+    "torchvision": "the resizing and cropping of pixels, and the definition of torchvision's networks",
+    "timm": "the definition and preprocessing of timm's networks; of other networks nothing",
+    "numpy": "the random draws of labels, views and resamples, and the last bits of sums",
+    "scipy": "the quantiles behind intervals and p-values, in their last bits",
+    "scikit-learn": "the splits into blocks, the baseline, and the search for neighbours",
+    "pillow": "the decoding and resizing of pictures, so every pixel",
+    "safetensors": "the layout of model.safetensors and moments.safetensors, not the values in them",
+    "imagehash": "nothing: frostline computes its difference hash itself",
+    "cleanlab": "which labels are doubted",
+    "python": "the order and text of what its own modules write; hardly ever a number",
+    "system": "the mathematical library, so last bits",
+    "processor": "the kernels, so the last bits of all that is computed",
+    "cpu_capability": "the kernels, so the last bits of all that is computed",
+    "gpu": "the kernels, so the last bits of all that is computed there",
+    "cores": "the order of sums in numpy and scipy, so last bits of the baseline",
+    "device": "the kernels, so the last bits of all that is computed",
+    "precision": "the rounding of every activation",
+    "channels_last": "the kernels, so last bits",
+    "threads": "the order of sums, so last bits",
+    "chunk": "the batch that kernels are chosen by, so last bits",
+}  # fmt: skip
+WORDS = {"cpu_capability": "instruction set", "channels_last": "layout channels_last", "chunk": "inference batch",
+         "cores": "number of cores", "system": "operating system"}  # fmt: skip
+COMPUTE = ("device", "precision", "channels_last", "threads", "chunk")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Something that a run was computed with and that is another one here; None: it isn't there."""
+
+    what: str
+    before: str | None
+    now: str | None
+    may_differ: str
+
+    def sentence(self) -> str:
+        before, now = self.before or "not there", self.now or "not there"
+        return f"{WORDS.get(self.what, self.what)} was {before} and is {now}: it may change {self.may_differ}."
+
+
+def environment_changes(result: RunResult) -> list[Change]:
+    """Frostline, packages and machine as they are here, against those of the record."""
+    found = _changes({"frostline": result.version}, {"frostline": VERSION})
+    found += _changes(result.packages, package_versions())
+    here = machine()
+    return found + _changes({name: result.machine.get(name) for name in here}, here)
+
+
+def compute_changes(result: RunResult, compute: Mapping[str, Any]) -> list[Change]:
+    """What a replay computes with although the record says otherwise: the written rule has changed."""
+    recorded = {name: result.machine.get(name) for name in COMPUTE}
+    return _changes(recorded, {name: compute[name] for name in COMPUTE})
+
+
+def overruled(result: RunResult) -> list[str]:
+    """Sentences about what this machine's own rule would set otherwise than the record, which a replay keeps to."""
+    recorded, own = result.machine.get("threads"), default_threads()
+    if result.settings.get("threads") is None and recorded != own:
+        return [f"The run took {recorded} threads by rule; here the rule says {own}. The recorded number is used."]
+    return []
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    names = [*before, *(name for name in now if name not in before)]
+    return [
+        Change(what=name, before=_text(before.get(name)), now=_text(now.get(name)),
+               may_differ=MAY_DIFFER.get(name, "what is computed with it"))
+        for name in names
+        if before.get(name) != now.get(name)
+    ]  # fmt: skip
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
