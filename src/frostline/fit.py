@@ -48,6 +48,7 @@ from frostline.train.prepare import (
     make_study,
     make_trunk,
     map_network,
+    partial_counts,
     want_features,
 )
 from frostline.train.study import Study
@@ -83,7 +84,7 @@ def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None,
     with journal.phase("map the network"):
         model, stages = map_network(network)
         chosen = choose_recipes(settings, network, stages, dataset.classes)
-        check_applicable(settings, chosen.recipes, model)
+        check_applicable(settings, chosen.recipes, model, stages)
         trunk = make_trunk(settings, network, model, stages, len(dataset.development))
     study = make_study(settings, dataset, pictures, network, trunk, open_store(settings.store))
     study = replace(study, class_map=chosen.class_map)
@@ -185,6 +186,7 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chose
         epochs=study.epochs,
         solved_views=len(study.solved_views()),
         stepped_views=study.views(len(study.development)),
+        partial=partial_counts(study.trunk.model, study.trunk.stages, chosen.recipes),
     )
     inner = inner_split(study.dataset, inner_of, fraction=TUNING_FRACTION, seed=study.seed, block=0)
     empty = Plan(
