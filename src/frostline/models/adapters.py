@@ -30,8 +30,10 @@ class Factors:
 
     def added(self, weight: Tensor) -> Tensor:
         """The adapted weight; in its own precision, shape and layout."""
-        delta = (self.up @ self.down).mul(self.scale).view(weight.shape)
-        return weight + delta
+        made = weight + (self.up @ self.down).mul(self.scale).view(weight.shape)
+        # an axis of size 1 may have come out with another stride, and kernels are chosen by strides
+        same = all(a == b for a, b, n in zip(made.stride(), weight.stride(), weight.shape, strict=True) if n > 1)
+        return made.as_strided(weight.shape, weight.stride()) if same and made.stride() != weight.stride() else made
 
 
 def rank_of(weight: Tensor, adapter: Adapter) -> int:

@@ -30,11 +30,11 @@ def kinds_of(model: nn.Module) -> Kinds:
     """Sort the network's parameters. A layer is a norm by its class, or by its class's name (timm's, Hugging Face's
     and one's own), then with its vectors only."""
     found: dict[str, set[str]] = {"batchnorm": set(), "norm": set(), "bias": set(), "matrices": set()}
-    for prefix, module in model.named_modules():
+    names = {id(parameter): name for name, parameter in model.named_parameters()}  # a tied one under its first name
+    for module in model.modules():
         for own, parameter in module.named_parameters(recurse=False):
-            name = f"{prefix}.{own}" if prefix else own
             for kind in _kinds(module, own, parameter):
-                found[kind].add(name)
+                found[kind].add(names[id(parameter)])
     return Kinds(**{kind: frozenset(names) for kind, names in found.items()})
 
 
