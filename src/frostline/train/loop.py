@@ -95,7 +95,8 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, done: Prog
                 set_training(model, study.trunk.stages, parts, head)
                 if length is None and job.until is None:
                     length = _found(done, flat, study.max_steps)
-    done.undertrained = done.undertrained or (job.length is not None and still_improving(done.losses))
+    if job.until is None:
+        done.undertrained = done.undertrained or (job.length is not None and still_improving(done.losses))
     return done
 
 

@@ -128,6 +128,15 @@ def test_one_epoch_may_be_too_short_for_all_phases_and_ends_all_the_same() -> No
     assert (fitted.audit.trained_tensors, fitted.audit.trained_changed) == (12, 10)  # stage a was never reached
 
 
+def test_only_the_whole_curve_says_that_training_was_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, falls = made_study(epochs=10), iter(range(40))
+    monkeypatch.setattr(loop.Stepper, "step", lambda *_: max(0.2, 0.7 - 0.03 * next(falls)))
+    done = train_stepped(made, recipe(made, "gradual"), Training(rate=1e-3, rows=made.development, block=0)).done
+    assert done.losses[16] < 0.75 * done.losses[8]  # still falling when the phases before the last end
+    assert done.losses[-1] == done.losses[-20]
+    assert not done.undertrained
+
+
 def two_phases(made: Study, **changed: Any) -> Recipe:
     """A recipe of one's own: stages c and d, then a and b, with d frozen again."""
     on, off = Part(trained=True), Part(trained=False)
