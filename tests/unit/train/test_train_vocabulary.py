@@ -163,6 +163,6 @@ def test_every_strategy_moves_what_it_says_and_reloads_in_another_process(name: 
         save(tmp_path / f"{strategy.replace('@', '-')}@", fitted, pictures)
     assert not moved(trunk, tensors(made.trunk.model))
     np.save(tmp_path / "pictures.npy", np.stack([pictures[i] for i in range(len(pictures))]))
-    done = subprocess.run([sys.executable, "-c", RELOAD, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", RELOAD, str(tmp_path)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"{s} True" for s in sorted(f"{n.replace('@', '-')}@" for n in every)]
