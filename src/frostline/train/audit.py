@@ -73,9 +73,7 @@ def start_hashes(trunk: Trunk, recipe: Recipe, model: nn.Module) -> dict[str, st
         return own
     kept, drawn = recipe.head_origin == "pretrained", reinitialised(trunk.stages, recipe)
     return own | {
-        n: h
-        for n, h in trunk.hashes.items()
-        if n in own and n not in drawn and (kept or not trunk.stages.head.owns(n))
+        n: h for n, h in trunk.hashes.items() if n in own and n not in drawn and (kept or not trunk.stages.head.owns(n))
     }
 
 
