@@ -139,7 +139,7 @@ def prepare(settings: Settings, listing: Listing | None, clock: Clock, journal: 
         chosen = choose_recipes(settings, network, stages, dataset.classes)
         cheap = all(recipe.solver != "stepped" for recipe in chosen.recipes)
         blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
-        check_applicable(settings, chosen.recipes, model)
+        check_applicable(settings, chosen.recipes, model, stages)
         trunk = make_trunk(settings, network, model, stages, len(dataset.development))
     study = make_study(settings, dataset, pictures, network, trunk, open_store(settings.store))
     study = replace(study, class_map=chosen.class_map)

@@ -153,3 +153,14 @@ def test_version_and_help_answer_with_zero(command) -> None:
         shown = CliRunner().invoke(app, [verb, "--help"])
         assert shown.exit_code == 0
         assert "Usage:" in shown.output
+
+
+@pytest.mark.parametrize("name", [n.replace("K", "2") for n in CATALOGUE if n != "baseline"])
+def test_recipe_show_prints_every_strategy_of_a_network(command, name) -> None:
+    assert json.loads(command("recipe", "show", name).out)["name"] == f"my-{name}"
+
+
+def test_recipe_show_gradual_follows_the_number_of_stages(command) -> None:
+    shown = json.loads(command("recipe", "show", "gradual", "--stages", 2).out)
+    assert [phase["name"] for phase in shown["phases"]] == ["head", "stages 2-", "stages 1-"]
+    assert command("recipe", "show", "freeze@4", "--stages", 2).code == 2

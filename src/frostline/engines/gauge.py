@@ -23,7 +23,7 @@ from frostline.features.extract import pad
 from frostline.features.store import canonical
 from frostline.models.heads import flat_logits
 from frostline.models.norm import set_training, trained_parameters
-from frostline.race.cost import forward
+from frostline.race.cost import TRAINING, forward, step_operations
 from frostline.race.forecast import Speeds
 from frostline.race.plan import Plan
 from frostline.recipe.recipe import Recipe
@@ -34,8 +34,9 @@ from frostline.train.feed import reader
 from frostline.train.loop import Job, make_optimiser
 from frostline.train.schedule import Length
 from frostline.train.solve import solve_path
+from frostline.train.start import start_adapters, start_network
 from frostline.train.study import Study
-from frostline.train.trial import INNER_FOLDS, start_network
+from frostline.train.trial import INNER_FOLDS
 
 SOLVED_ROWS, SVM_ROWS = 1500, 250  # at most so many made-up rows are timed
 GOES, ENOUGH = 3, 1.0  # an operation is timed so often, or until it has taken so many seconds
@@ -101,8 +102,9 @@ class Gauge:
         return max(0.0, most - slope * self._moving(recipes[-1])), slope, setup
 
     def _moving(self, recipe: Recipe) -> float:
-        """Operations of one step, counted forward."""
-        return forward(self.plan.scale.stages, recipe.frozen_stages, recipe.keep) * self.study.batch_size
+        """Operations of one step of the last phase, counted in forward passes of what trains all."""
+        one = step_operations(recipe, recipe.phases[-1], self.plan.scale.stages)
+        return one / TRAINING * self.study.batch_size
 
     def _setup(self, recipe: Recipe) -> float:
         def start() -> None:
@@ -118,14 +120,16 @@ class Gauge:
         set_training(model, stages, phase.stages, phase.head)
         names = trained_parameters(model, stages, phase.stages, phase.head)
         nothing = np.zeros(0, dtype=np.int64)
-        job = Job(phase=phase, rate=1e-6, rows=nothing, inner=nothing, length=Length(1), block=0)
+        adapters = start_adapters(study, model, recipe, 0)
+        job = Job(phase=phase, rate=1e-6, rows=nothing, inner=nothing, length=Length(1), block=0, adapters=adapters)
         optimiser = make_optimiser(study, model, names, job)
-        read, given = reader(study, model, recipe.frozen_stages), self._activation(recipe, inputs)
+        plain, given = reader(study, model, recipe.frozen_stages).forward, self._activation(recipe, inputs)
+        run = adapters.around(plain) if adapters else plain
         targets = torch.zeros(len(inputs), dtype=torch.int64, device=study.compute.device)
 
         def step() -> float:
             with autocast(study.compute), fast_gradients(study.compute):
-                logits = read.forward(given)
+                logits = run(given)
             loss = F.cross_entropy(logits.float(), targets)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

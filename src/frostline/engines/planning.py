@@ -10,7 +10,7 @@ from frostline.engines.local import Meter
 from frostline.race.plan import Plan, Scale, make_plan
 from frostline.recipe.settings import Settings
 from frostline.train.choose import Chosen
-from frostline.train.prepare import all_views, feature_widths, want_features
+from frostline.train.prepare import all_views, feature_widths, partial_counts, want_features
 from frostline.train.study import Study
 
 TUNING_FRACTION = 0.25  # of the first block's training rows, on which rates are judged
@@ -29,6 +29,7 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chose
         epochs=study.epochs,
         solved_views=len(study.solved_views()),
         stepped_views=study.views(len(study.development)),
+        partial=partial_counts(study.trunk.model, study.trunk.stages, chosen.recipes),
     )
     inner = inner_split(study.dataset, inner_of, fraction=TUNING_FRACTION, seed=study.seed, block=0)
     empty = Plan(

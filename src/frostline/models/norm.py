@@ -1,5 +1,7 @@
 """What moves and what doesn't: training flags and gradients of every module, with the BatchNorm policies (DESIGN 2).
 
+A trained part moves all its parameters, or those that its `what` names (:mod:`frostline.models.kinds`).
+
 BatchNorm follows its part's policy, whatever else the part does:
 
 | policy     | running statistics | scale and shift |
@@ -12,11 +14,12 @@ BatchNorm follows its part's policy, whatever else the part does:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from frostline.models.kinds import Kinds, kinds_of
 from frostline.models.new_heads import CutNetwork
 from frostline.models.stages import StageMap
 from frostline.recipe.recipe import Part
@@ -40,8 +43,9 @@ def set_training(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], h
     for name, module in model.named_modules():
         module.training = _trains(name, module, stage_map, by_stage)
     trained = trained_parameters(model, stage_map, parts, head)
+    adapted = adapted_parameters(model, stage_map, parts, head)  # an adapter moves in the place of each of these
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in trained)
+        parameter.requires_grad_(name in trained and name not in adapted)
 
 
 def _trains(name: str, module: nn.Module, stage_map: StageMap, by_stage: Sequence[Part]) -> bool:
@@ -53,6 +57,8 @@ def _trains(name: str, module: nn.Module, stage_map: StageMap, by_stage: Sequenc
         return bool(found) and all(part.batchnorm in STATISTICS_MOVE for part in found)
     if next(module.children(), None) is not None and name not in stage_map.repeated:
         return any(part.trained for part in found)
+    if any(part.what != "all" for part in found) and next(module.buffers(recurse=False), None) is not None:
+        return False  # what it keeps would move, and only parameters are meant to
     return bool(found) and all(part.trained for part in found)
 
 
@@ -66,30 +72,48 @@ def _module_stages(name: str, stage_map: StageMap) -> tuple[int, ...]:
     return stage_map.module_stages.get(name, ())
 
 
-def _batchnorm_prefixes(model: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:
-    for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm):
-            yield name, module
-
-
 def trained_parameters(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], head: Part) -> dict[str, int]:
-    """Names of the parameters that this phase trains, each with its stage (S + 1: the head)."""
+    """Names of the parameters that this phase trains, each with its stage (S + 1: the head); those that adapters move
+    are among them."""
     by_stage = (*parts, head)
     if isinstance(model, CutNetwork):
         return {f"head.{name}": len(by_stage) for name, _ in model.head.named_parameters() if head.trained}
-    affine = {
-        f"{prefix}.{own}" if prefix else own
-        for prefix, module in _batchnorm_prefixes(model)
-        for own, _ in module.named_parameters(recurse=False)
-    }
+    kinds = kinds_of(model)
     trained: dict[str, int] = {}
     for name, parameter in model.named_parameters():
-        stages = (len(by_stage),) if stage_map.head.owns(name) else stage_map.parameter_stages.get(name, ())
-        found = _parts(stages, by_stage)
-        moves = [part.batchnorm in AFFINE_TRAINED if name in affine else part.trained for part in found]
+        stages = _parameter_stages(name, stage_map)
+        moves = [_moves(name, part, kinds) for part in _parts(stages, by_stage)]
         if moves and all(moves) and parameter.is_floating_point():
             trained[name] = stages[0]
     return trained
+
+
+def adapted_parameters(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], head: Part) -> dict[str, int]:
+    """Those of :func:`trained_parameters` that adapters of low rank move (the parts whose `what` is 'lora')."""
+    by_stage = (*parts, head)
+    if not any(part.trained and part.what == "lora" for part in by_stage) or isinstance(model, CutNetwork):
+        return {}
+    matrices = kinds_of(model).matrices
+    trained = trained_parameters(model, stage_map, parts, head)
+    return {
+        name: stage
+        for name, stage in trained.items()
+        if name in matrices and any(p.what == "lora" for p in _parts(_parameter_stages(name, stage_map), by_stage))
+    }
+
+
+def _parameter_stages(name: str, stage_map: StageMap) -> tuple[int, ...]:
+    if stage_map.head.owns(name):
+        return (len(stage_map.stages) + 1,)
+    return stage_map.parameter_stages.get(name, ())
+
+
+def _moves(name: str, part: Part, kinds: Kinds) -> bool:
+    if name in kinds.batchnorm:
+        return part.batchnorm in AFFINE_TRAINED
+    if not part.trained or part.what == "all":
+        return part.trained
+    return name in {"norm": kinds.norm, "bias": kinds.bias, "lora": kinds.matrices}[part.what]
 
 
 def moving_buffers(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], head: Part) -> dict[str, int]:
@@ -102,7 +126,8 @@ def moving_buffers(model: nn.Module, stage_map: StageMap, parts: Sequence[Part],
     for prefix, module in model.named_modules():
         owner = prefix.partition(".parametrizations")[0]  # what parametrises a tensor goes with the tensor's module
         stages = _module_stages(owner, stage_map)
-        if stages and _trains(owner, model.get_submodule(owner), stage_map, by_stage):
+        partly = any(part.what != "all" for part in _parts(stages, by_stage)) and not isinstance(module, _BatchNorm)
+        if stages and not partly and _trains(owner, model.get_submodule(owner), stage_map, by_stage):
             names = [f"{prefix}.{own}" if prefix else own for own, _ in module.named_buffers(recurse=False)]
             moving |= dict.fromkeys(names, stages[0])
     return moving

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from frostline.base.records import StageInfo
-from frostline.recipe.recipe import BASELINE_ROWS, Recipe, hidden_width
+from frostline.recipe.recipe import BASELINE_ROWS, Phase, Recipe, hidden_width
 
-BACKWARD = 2.0  # a backward pass costs about two forward passes (gradients of inputs and of weights)
+TRAINING = 3.0  # operations of a step that trains all, in forward passes: one, and gradients of inputs and of weights
 EXPECTED_STEPS = 150  # what a found length is counted as before it is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """How much one training run reads: `rows` samples, `views` of each, `steps` batches of `batch_size`."""
+    """How much one training run reads: `rows` samples, `views` of each, `steps` batches of `batch_size`.
+
+    `early` of the steps go to each stepped phase but the last.
+    """
 
     rows: int
     views: int
     steps: int
     batch_size: int
+    early: int = 0
 
 
 def forward(stages: Sequence[StageInfo], first: int, last: int) -> float:
@@ -37,7 +42,23 @@ def moving_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workloa
         return 2.0 * 1024 * min(work.rows, BASELINE_ROWS) ** 2  # the kernel matrix of 32 x 32 pixels
     if recipe.solver in ("solved", "untrained"):
         return 0.0  # a linear solve on pooled features vanishes beside any forward pass
-    return (1 + BACKWARD) * forward(stages, recipe.frozen_stages, recipe.keep) * work.steps * work.batch_size
+    total, left = 0.0, work.steps
+    for phase in recipe.stepped[:-1]:
+        steps = min(work.early, left)
+        total += step_operations(recipe, phase, stages) * steps * work.batch_size
+        left -= steps
+    return total + step_operations(recipe, recipe.phases[-1], stages) * left * work.batch_size
+
+
+def step_operations(recipe: Recipe, phase: Phase, stages: Sequence[StageInfo]) -> float:
+    """Operations of one sample in a step: forward from the end of the stored stages, and back to the first stage that
+    trains. A frozen stage on that way costs the gradient of its inputs, as one whose vectors alone learn does."""
+    total, reached = 0.0, False
+    for stage, part in zip(stages[recipe.frozen_stages : recipe.keep], phase.stages[recipe.frozen_stages :],
+                           strict=False):  # fmt: skip
+        reached = reached or part.gradients > 0
+        total += (1 + max(part.gradients, int(reached))) * stage.operations
+    return total
 
 
 def training_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workload) -> float:
@@ -55,10 +76,16 @@ def head_parameters(recipe: Recipe, features: int, classes: int, source_classes:
     return (source_classes if recipe.head_kind == "mapped" else classes) * (features + 1)
 
 
-def trained_parameters(recipe: Recipe, stages: Sequence[StageInfo], head_parameters: int) -> int:
-    """Parameters that some phase moves, the head's among them (BatchNorm policies aside)."""
+def trained_parameters(recipe: Recipe, stages: Sequence[StageInfo], head_parameters: int,
+                       partial: Mapping[str, int] = MappingProxyType({})) -> int:  # fmt: skip
+    """Parameters that some phase moves, the head's among them (BatchNorm policies aside).
+
+    `partial` has those of recipes, by name, that train only a part of a stage's tensors.
+    """
     if recipe.solver in ("baseline", "untrained"):
         return 0
+    if recipe.name in partial:
+        return head_parameters + partial[recipe.name]
     total = head_parameters
     for index, stage in enumerate(stages[: recipe.keep]):
         if any(phase.stages[index].trained for phase in recipe.phases):

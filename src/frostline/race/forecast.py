@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from frostline.race.cost import forward
+from frostline.race.cost import TRAINING, forward, step_operations
 from frostline.race.plan import Plan
 from frostline.recipe.recipe import BASELINE_ROWS, Recipe, Trial
 from frostline.train.schedule import MIN_STEPS
@@ -122,7 +122,7 @@ class Forecast:
             return seconds
         per_epoch = max(1, -(-rows // scale.batch_size))
         count = steps or (scale.epochs * per_epoch if scale.epochs else self.steps)
-        moving = forward(scale.stages, recipe.frozen_stages, recipe.keep)
+        moving = step_operations(recipe, recipe.phases[-1], scale.stages) / TRAINING
         sample = speeds.train * moving + speeds.fed
         if recipe.frozen_stages and recipe.frozen_stages not in self.stored:
             sample += speeds.forward * forward(scale.stages, 0, recipe.frozen_stages)

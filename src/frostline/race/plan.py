@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from frostline.race.cost import (
 )
 from frostline.recipe.recipe import Recipe, Trial
 from frostline.stats.contributions import Metric
-from frostline.train.schedule import MIN_STEPS
+from frostline.train.schedule import MIN_STEPS, early_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class Scale:
     epochs: int | None
     solved_views: int
     stepped_views: int
+    partial: Mapping[str, int] = field(default_factory=dict)  # parameters of recipes that train a part of each stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +116,9 @@ def _row(plan: Plan, recipe: Recipe) -> PlanRow:
     keep = recipe.keep
     width = plan.scale.widths[keep - 1] if keep else 0
     head = head_parameters(recipe, width, plan.scale.classes, plan.scale.source_classes)
+    moved = trained_parameters(recipe, plan.scale.stages, head, plan.scale.partial)
     return PlanRow(recipe=recipe, rates=rates, trials=len(trials), operations=total, cost=plan.use_cost(recipe),
-                   trained_parameters=trained_parameters(recipe, plan.scale.stages, head))  # fmt: skip
+                   trained_parameters=moved)  # fmt: skip
 
 
 def tune_trial(plan: Plan, recipe: Recipe, rate: float) -> Trial:
@@ -141,4 +143,5 @@ def _workload(recipe: Recipe, scale: Scale, rows: int, steps: int | None) -> Wor
     per_epoch = max(1, -(-rows // scale.batch_size))
     count = scale.epochs * per_epoch if scale.epochs else steps or EXPECTED_STEPS
     views = scale.solved_views if recipe.solver == "solved" else scale.stepped_views
-    return Workload(rows=rows, views=views, steps=count, batch_size=scale.batch_size)
+    early = early_steps(len(recipe.stepped), per_epoch, count if scale.epochs else MIN_STEPS)
+    return Workload(rows=rows, views=views, steps=count, batch_size=scale.batch_size, early=early)

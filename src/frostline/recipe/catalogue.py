@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 
 from frostline.base.errors import RecipeError, nearest
 from frostline.base.records import StageInfo
-from frostline.recipe.recipe import BatchNorm, HeadKind, Origin, Part, Phase, Recipe
+from frostline.recipe.recipe import Adapter, BatchNorm, HeadKind, Origin, Part, Phase, Recipe, What
 
 HEAD_FACTOR = 10.0  # a new head learns ten times as fast as pre-trained stages (notes/methods.md section 4)
 WEIGHT_DECAY = 1e-4
 LOW_RATES, PART_RATES, SCRATCH_RATES = (3e-5, 1e-4, 3e-4), (1e-4, 3e-4, 1e-3), (3e-4, 1e-3, 3e-3)
+VECTOR_RATES = (3e-4, 1e-3, 3e-3)  # norm, bias, lora: ten times those of finetune (notes/methods.md section 4)
 PULL, HEAD_PULL = 0.1, 0.01  # alpha and beta of L2-SP (Li et al. 2018)
+GROUPS, SLOWER = 4, 2.6  # gradual: groups of stages at most, and how much slower each is than the one above it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,20 +55,17 @@ def _solved(stages: Stages) -> Phase:
     return Phase(name="head", solver="solved", stages=_frozen(len(stages)), head=Part(trained=True))
 
 
+def _moving(stages: Stages, stage: int, choices: Choices, *, decay: float = WEIGHT_DECAY) -> Part:
+    """A pre-trained stage that is trained. Layer-wise decay d gives stage s of S the factor d^(S + 1 - s): the head is
+    layer S + 1 (Clark et al. 2020, ELECTRA; as in BEiT and timm)."""
+    factor = (choices.layer_decay or 1.0) ** (len(stages) + 1 - stage)
+    return Part(trained=True, lr_factor=factor, weight_decay=decay, batchnorm=choices.batchnorm or "frozen")
+
+
 def _tuned(stages: Stages, frozen: int, choices: Choices, *, head_factor: float = HEAD_FACTOR,
            decay: float = WEIGHT_DECAY) -> Phase:  # fmt: skip
-    """Stages beyond `frozen` trained. Layer-wise decay d gives stage s of S the factor d^(S + 1 - s): the head is
-    layer S + 1 (Clark et al. 2020, ELECTRA; as in BEiT and timm)."""
-    count = len(stages)
-    moving = tuple(
-        Part(
-            trained=True,
-            lr_factor=(choices.layer_decay or 1.0) ** (count + 1 - stage),
-            weight_decay=decay,
-            batchnorm=choices.batchnorm or "frozen",
-        )
-        for stage in range(frozen + 1, count + 1)
-    )
+    """Stages beyond `frozen` trained."""
+    moving = tuple(_moving(stages, s, choices, decay=decay) for s in range(frozen + 1, len(stages) + 1))
     head = Part(trained=True, lr_factor=head_factor, weight_decay=decay)
     return Phase(name="train", solver="stepped", stages=_frozen(frozen) + moving, head=head)
 
@@ -122,13 +121,66 @@ def _l2sp(stages: Stages, _k: int, choices: Choices) -> Recipe:
     return replace(_recipe("l2sp", stages, pulled, rates=LOW_RATES), head_kind=choices.head)
 
 
+def _gradual(stages: Stages, _k: int, choices: Choices) -> Recipe:
+    """Gradual unfreezing (Howard & Ruder 2018, ULMFiT): the head, then group after group of stages from the last
+    downwards, each group 2.6 times slower than the one above it (or as the user's layer decay says)."""
+    count = len(stages)
+    ends = spread(range(1, count + 1), GROUPS)  # the last stage of each group
+    group = {s: sum(end >= s for end in ends) - 1 for s in range(1, count + 1)}  # 0: next to the head
+    parts = [_moving(stages, s, choices) for s in range(1, count + 1)]
+    if choices.layer_decay is None:
+        parts = [replace(part, lr_factor=SLOWER ** -group[s]) for s, part in enumerate(parts, 1)]
+    head = Part(trained=True, lr_factor=HEAD_FACTOR, weight_decay=WEIGHT_DECAY)
+    firsts = [count + 1, *(end + 1 for end in reversed(ends[:-1])), 1]  # the first stage that each phase trains
+    phases = [
+        Phase(name="head" if first > count else f"stages {first}-", solver="stepped",
+              stages=(*_frozen(first - 1), *parts[first - 1:]), head=head)
+        for first in firsts
+    ]  # fmt: skip
+    return replace(_recipe("gradual", stages, *phases, rates=PART_RATES), head_kind=choices.head)
+
+
+# a policy speaks of pre-trained statistics; untrained ones have to be learnt whatever it says
+_UNTRAINED = Part(trained=True, weight_decay=WEIGHT_DECAY, batchnorm="all")
+
+
 def _scratch(stages: Stages, _k: int, choices: Choices) -> Recipe:
-    # a policy speaks of pre-trained statistics; untrained ones have to be learnt whatever it says
-    moving = Part(trained=True, weight_decay=WEIGHT_DECAY, batchnorm="all")
-    phase = Phase(name="train", solver="stepped", stages=(moving,) * len(stages),
+    phase = Phase(name="train", solver="stepped", stages=(_UNTRAINED,) * len(stages),
                   head=Part(trained=True, weight_decay=WEIGHT_DECAY))  # fmt: skip
     made = _recipe("scratch", stages, phase, origin="reinitialised", rates=SCRATCH_RATES)
     return replace(made, head_kind=choices.head)
+
+
+def _reinit(stages: Stages, k: int, choices: Choices, *, name: str, kept: tuple[Part, ...]) -> Recipe:
+    """Stages ..k kept, later ones re-initialised; all that trains does so at one rate, as in the source (Yosinski et
+    al. 2014, "How transferable are features in deep neural networks?": AnB and AnB+)."""
+    phase = Phase(name="train", solver="stepped", stages=kept + (_UNTRAINED,) * (len(stages) - k),
+                  head=Part(trained=True, weight_decay=WEIGHT_DECAY))  # fmt: skip
+    origins: list[Origin] = ["pretrained" if s <= k else "reinitialised" for s in range(1, len(stages) + 1)]
+    made = _recipe(f"{name}@{k}", stages, phase, rates=SCRATCH_RATES)
+    return replace(made, origins=tuple(origins), head_kind=choices.head)
+
+
+def _reinit_tuned(stages: Stages, k: int, choices: Choices) -> Recipe:
+    kept = tuple(_moving(stages, s, choices) for s in range(1, k + 1))
+    return _reinit(stages, k, choices, name="reinit", kept=kept)
+
+
+def _reinit_freeze(stages: Stages, k: int, choices: Choices) -> Recipe:
+    return _reinit(stages, k, choices, name="reinit-freeze", kept=_frozen(k))
+
+
+def _partial(what: What, batchnorm: BatchNorm = "frozen") -> Build:
+    """A strategy that trains the head and only `what` of every stage; the head isn't faster, since all is fast."""
+
+    def build(stages: Stages, _k: int, choices: Choices) -> Recipe:
+        chosen = replace(choices, batchnorm=choices.batchnorm or batchnorm)
+        phase = _tuned(stages, 0, chosen, head_factor=1.0)
+        phase = replace(phase, stages=tuple(replace(part, what=what) for part in phase.stages))
+        made = _recipe(what, stages, phase, rates=VECTOR_RATES)
+        return replace(made, head_kind=choices.head, adapter=Adapter() if what == "lora" else None)
+
+    return build
 
 
 def _entry(name: str, happens: str, called: str, build: Build) -> Strategy:
@@ -150,10 +202,21 @@ CATALOGUE: dict[str, Strategy] = {
         _entry("finetune", "new head, every layer trained at its low tuned rate", "(full) fine-tuning; re-training",
                _finetune),
         _entry("lp-ft", "probe, then every layer trained from there", "linear probing then fine-tuning", _lp_ft),
+        _entry("gradual", "stages unfrozen from the head downwards, one phase each (four groups at most)",
+               "gradual unfreezing (ULMFiT)", _gradual),
         _entry("continue", "nothing re-initialised, head included (its classes mapped to yours), all trained",
                "continued training", _continue),
         _entry("scratch", "every weight re-initialised, all trained on the target data", "training from scratch",
                _scratch),
+        _entry("reinit-freeze@K", "stages ..K kept frozen, all later ones re-initialised and trained",
+               "Yosinski's AnB", _reinit_freeze),
+        _entry("reinit@K", "stages ..K kept and tuned, all later ones re-initialised and trained",
+               "Yosinski's AnB+", _reinit_tuned),
+        _entry("norm", "only scale and shift of the normalisation layers, and the head",
+               "parameter-efficient fine-tuning: norm tuning", _partial("norm", "affine")),
+        _entry("bias", "only the biases, and the head", "parameter-efficient fine-tuning: BitFit", _partial("bias")),
+        _entry("lora", "low-rank adapters on linear layers and convolutions (merged at the end), and the head",
+               "parameter-efficient fine-tuning: LoRA", _partial("lora")),
         _entry("wise-ft", "weights on the line from probe to lp-ft, the mix chosen on inner validation rows",
                "weight-space ensembling (WiSE-FT)", _wise_ft),
         _entry("l2sp", "finetune with a pull towards the pre-trained values", "L2-SP", _l2sp),

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from frostline.base.errors import RecipeError
 from frostline.base.records import StageInfo
-from frostline.recipe.catalogue import CATALOGUE, make_recipe
-from frostline.recipe.recipe import BatchNorm, HeadKind, Optimiser, Origin, Part, Phase, Recipe, Solver
+from frostline.recipe.catalogue import CATALOGUE, GROUPS, make_recipe
+from frostline.recipe.recipe import Adapter, BatchNorm, HeadKind, Optimiser, Origin, Part, Phase, Recipe, Solver, What
 
 HINT = "frostline recipe show freeze@4 prints one to begin with."
 RANGE = re.compile(r"([1-9]\d*)(-([1-9]\d*)?)?")
@@ -38,6 +38,14 @@ class OwnPart(Own):
     lr_factor: float = Field(default=1.0, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     batchnorm: BatchNorm = "frozen"
+    what: What = "all"  # of a trained range: all, norm, bias, or lora (adapters of low rank)
+
+
+class OwnAdapter(Own):
+    """Adapters of the parts that train by lora: the weight W becomes W + alpha / rank * B A."""
+
+    rank: int = Field(ge=1)
+    alpha: float = Field(gt=0, allow_inf_nan=False)
 
 
 class OwnPhase(Own):
@@ -72,24 +80,26 @@ class OwnRecipe(Own):
     interpolated: bool = False
     phases: list[OwnPhase] = Field(min_length=1)
     rates: list[float] = Field(default_factory=list)
+    adapter: OwnAdapter | None = None
 
 
-def show(name: str) -> OwnRecipe:
+def show(name: str, stages: int | None = None) -> OwnRecipe:
     """A strategy of the catalogue as a file's content, for networks of any number of stages.
 
-    Raises RecipeError for an unknown strategy, or a stage by name, which only a network knows.
+    `stages` is the number that its groups are made for, where it depends on that (`gradual`: by default as many as it
+    has groups). Raises RecipeError for an unknown strategy, or a stage by name, which only a network knows.
     """
     at = name.partition("@")[2]
     if at and not at.isdigit():
         raise RecipeError(f"{name}: a stage's name belongs to a network.", "Give its number, as in freeze@4.")
     if name == "baseline":
         raise RecipeError("baseline has no network, so there is no recipe.", "Show another strategy.")
-    stages = [
+    count = stages or (GROUPS if name == "gradual" else int(at or 0) + 1)
+    recipe = make_recipe(name, [
         StageInfo(index=i, name=f"stage {i}", parameters=0, output_shape=(1,), stored_bytes=0, operations=0.0,
                   cuttable=True)
-        for i in range(1, int(at or 0) + 2)
-    ]  # fmt: skip
-    recipe = make_recipe(name, stages)
+        for i in range(1, count + 1)
+    ])  # fmt: skip
     return OwnRecipe(
         format=1,
         name=f"my-{recipe.name}",
@@ -100,6 +110,7 @@ def show(name: str) -> OwnRecipe:
         interpolated=recipe.interpolated,
         phases=[_own_phase(phase) for phase in recipe.phases],
         rates=list(recipe.rates),
+        adapter=OwnAdapter(rank=recipe.adapter.rank, alpha=recipe.adapter.alpha) if recipe.adapter else None,
     )
 
 
@@ -112,7 +123,7 @@ def _own_phase(phase: Phase) -> OwnPhase:
 
 def _own_part(part: Part, where: str | None) -> OwnPart:
     return OwnPart(stages=where, trained=part.trained, lr_factor=part.lr_factor, weight_decay=part.weight_decay,
-                   batchnorm=part.batchnorm)  # fmt: skip
+                   batchnorm=part.batchnorm, what=part.what)  # fmt: skip
 
 
 def _ranges(values: Sequence[Any]) -> list[tuple[str, Any]]:
@@ -153,6 +164,7 @@ def recipe_of(own: OwnRecipe, stages: Sequence[StageInfo]) -> Recipe:
         rates=tuple(own.rates),
         head_kind=own.head,
         interpolated=own.interpolated,
+        adapter=Adapter(rank=own.adapter.rank, alpha=own.adapter.alpha) if own.adapter else None,
     )
     _check_runs(made, stages)
     return made
@@ -165,7 +177,8 @@ def _phase(name: str, own: OwnPhase, count: int) -> Phase:
 
 
 def _part(own: OwnPart) -> Part:
-    return Part(trained=own.trained, lr_factor=own.lr_factor, weight_decay=own.weight_decay, batchnorm=own.batchnorm)
+    return Part(trained=own.trained, lr_factor=own.lr_factor, weight_decay=own.weight_decay, batchnorm=own.batchnorm,
+                what=own.what)  # fmt: skip
 
 
 def _spread(parts: Sequence[Any], count: int, where: str, value: Callable[[Any], Any]) -> tuple[Any, ...]:
@@ -193,12 +206,18 @@ def _spread(parts: Sequence[Any], count: int, where: str, value: Callable[[Any],
 def _check(own: OwnRecipe, stages: Sequence[StageInfo]) -> None:
     """A name of its own, phases that a trial can run, and a head that fits them."""
     base = own.name.partition("@")[0]
-    first, last = own.phases[:-1], own.phases[-1]
+    last, rest = own.phases[-1], own.phases[1:]
     solved = any(p.solver == "solved" for p in own.phases)
     faults = [
         (base in CATALOGUE or f"{base}@K" in CATALOGUE, "its name is that of a strategy", "Give it a name of its own."),
-        (any(p.solver != "solved" for p in first) or len(first) > 1,
-         "before the last phase only one solved head can stand", "Leave the other phases out."),
+        (any(p.solver != "stepped" for p in rest), "after the first phase there can only be stepped ones",
+         "Put a solved head first."),
+        (len(own.phases) > 1 and own.phases[0].solver not in ("solved", "stepped"),
+         f"the phase {own.phases[0].name} ({own.phases[0].solver}) has to be the only one", "Leave the others out."),
+        (own.interpolated and not solved, "interpolated weights lie between a solved head and the end of training",
+         "Put a solved phase first, or leave interpolated out."),
+        (any(p.head.what != "all" for p in own.phases), "a head is trained in all or not at all",
+         'Leave "what" out of the head.'),
         (last.solver == "baseline", "the solver 'baseline' has no network", "Use solved, stepped or untrained."),
         (last.solver == "stepped" and not own.rates, "a stepped phase needs rates", RATES_HINT),
         (any(not 0 < rate < float("inf") for rate in own.rates), "rates have to be above 0", RATES_HINT),
@@ -220,18 +239,40 @@ def _check_runs(recipe: Recipe, stages: Sequence[StageInfo]) -> None:
     moved = any(part.trained for phase in recipe.phases for part in phase.stages)
     frozen = recipe.keep if recipe.cut_short else recipe.frozen_stages
     solved = any(not p.frozen for phase in recipe.phases if phase.solver == "solved" for p in phase.stages)
+    drawn = "reinitialised" in recipe.origins[: recipe.keep]
     faults = [
         (recipe.cut_short and moved, "a network that is cut short is trained in its head only",
          "Leave keep out, or freeze all stages."),
-        (set(recipe.origins) not in ({"pretrained"}, {"reinitialised"}),
-         "stages of different origins can't be trained together yet",
-         "Give all stages the origin pretrained, or all of them reinitialised."),
+        ("new" in recipe.origins, "a stage is pretrained or reinitialised; only a head is new", "Change its origin."),
+        (drawn and (recipe.solver != "stepped" or recipe.solves_head or recipe.cut_short),
+         "a head that is solved, mapped or put on a cut reads the pre-trained network",
+         "Give every stage the origin pretrained, or train in steps."),
+        (set(recipe.origins) == {"reinitialised"} and recipe.head_origin == "pretrained",
+         "a network that is re-initialised throughout has no pre-trained head", 'Write "head_origin": "new".'),
         (solved, "a solved phase leaves every stage as it is", "Freeze all stages in it."),
     ]  # fmt: skip
-    for wrong, what, hint in faults:
+    for wrong, what, hint in (*faults, *_adapter_faults(recipe)):
         if wrong:
             raise RecipeError(f"The recipe {recipe.name} can't run: {what}.", hint)
     if frozen and not stages[frozen - 1].cuttable:
         stage = stages[frozen - 1]
         raise RecipeError(f"The recipe {recipe.name} can't run: the network can't be cut after stage {frozen} "
                           f"({stage.name}): {stage.why_not}.", "See frostline stages SPEC.")  # fmt: skip
+
+
+def _adapter_faults(recipe: Recipe) -> list[tuple[bool, str, str]]:
+    """What keeps parts that train by lora from running: (whether, what, hint)."""
+    of_stages = zip(*(phase.stages for phase in recipe.phases), strict=True)
+    whats = [{part.what for part in parts if part.trained} for parts in of_stages]
+    adapted = any("lora" in what for what in whats)
+    pulled = any(phase.pull and any(p.trained and p.what == "lora" for p in phase.stages) for phase in recipe.phases)
+    return [
+        (adapted and recipe.adapter is None, "a part trains by lora, but adapters have no size",
+         'Write "adapter": {"rank": 8, "alpha": 16}.'),
+        (recipe.adapter is not None and not adapted, "it has an adapter, but no part trains by lora",
+         'Write "what": "lora" in a trained part, or leave "adapter" out.'),
+        (any("lora" in what and len(what) > 1 for what in whats),
+         "a stage trains by lora in one phase and otherwise in another",
+         "Train it by lora in both."),
+        (pulled, "pull doesn't reach the weights under adapters", "Leave pull out where a part trains by lora."),
+    ]  # fmt: skip

@@ -15,6 +15,7 @@ BatchNorm = Literal["frozen", "statistics", "affine", "all"]
 Solver = Literal["solved", "stepped", "baseline", "untrained"]
 HeadKind = Literal["linear", "mlp", "mapped"]
 Optimiser = Literal["adamw", "sgd"]
+What = Literal["all", "norm", "bias", "lora"]
 
 BATCHNORM_POLICIES: tuple[BatchNorm, ...] = get_args(BatchNorm)
 
@@ -37,13 +38,35 @@ def batchnorm_policy(text: str) -> BatchNorm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """Low-rank adapters: a weight W, as a matrix (m, n), becomes W + alpha / r * B A with B (m, r) and A (r, n).
+
+    r is `rank`, but at most half of the smaller of m and n. Source: Hu et al. 2022, "LoRA".
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not 0 < self.alpha < float("inf"):
+            raise RecipeError(f"adapter: rank {self.rank} with alpha {self.alpha:g}.", "Use a rank of at least 1 and "
+                              "an alpha above 0.")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one phase does to one stage (or to the head)."""
+    """What one phase does to one stage (or to the head).
+
+    `what` of a trained stage moves: `all` of it; the scale and shift of its `norm` layers; its `bias` tensors; the
+    weights of its linear layers and convolutions by adapters of low rank (`lora`). BatchNorm follows `batchnorm`
+    whatever else the part does.
+    """
 
     trained: bool
     lr_factor: float = 1.0  # times the trial's rate
     weight_decay: float = 0.0
     batchnorm: BatchNorm = "frozen"
+    what: What = "all"
 
     def __post_init__(self) -> None:
         if self.trained and not self.lr_factor > 0:
@@ -55,6 +78,13 @@ class Part:
     def frozen(self) -> bool:
         """Nothing of it may move: weights fixed and BatchNorm in inference mode."""
         return not self.trained and self.batchnorm == "frozen"
+
+    @property
+    def gradients(self) -> int:
+        """Backward passes, counted in forward ones: 2 for inputs and weights, 1 where only vectors of it learn."""
+        if self.trained and self.what in ("all", "lora"):  # an adapter's gradient goes through that of the weight
+            return 2
+        return int(self.trained or self.batchnorm in ("affine", "all"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +105,9 @@ class Phase:
 class Recipe:
     """A named strategy made exact for one stage map.
 
-    Of several phases all but the last are solved. `origins[i]` is where the weights of stage i + 1 come from. `keep`
-    is the number of stages that stay in the network: later ones are thrown away and the new head reads the pooled
-    output of stage `keep`.
+    Of several phases the first may be solved, the others are stepped. `origins[i]` is where the weights of stage i + 1
+    come from. `keep` is the number of stages that stay in the network: later ones are thrown away and the new head
+    reads the pooled output of stage `keep`.
     """
 
     name: str
@@ -89,6 +119,7 @@ class Recipe:
     rates: tuple[float, ...] = field(default=())  # candidate learning rates of stepped phases, low to high
     head_kind: HeadKind = "linear"  # 'mapped': the network's own head, its classes mapped to those of the data
     interpolated: bool = False  # the result lies on the line from the solved head to the end of training
+    adapter: Adapter | None = None  # of the parts that train by 'lora'
 
     @property
     def frozen_stages(self) -> int:
@@ -108,6 +139,16 @@ class Recipe:
     def solves_head(self) -> bool:
         """Some phase solves a linear head on pooled features of stage `keep`."""
         return any(phase.solver == "solved" for phase in self.phases)
+
+    @property
+    def stepped(self) -> tuple[Phase, ...]:
+        """The phases that take steps, in order."""
+        return tuple(phase for phase in self.phases if phase.solver == "stepped")
+
+    @property
+    def partial(self) -> bool:
+        """Some phase trains only a part of a stage's tensors."""
+        return any(part.trained and part.what != "all" for phase in self.phases for part in phase.stages)
 
     @property
     def cut_short(self) -> bool:

@@ -13,7 +13,8 @@ from frostline.base.records import AuditCount
 from frostline.features.extract import Trunk
 from frostline.models.norm import moving_buffers, trained_parameters
 from frostline.models.stages import StageMap
-from frostline.recipe.recipe import Recipe
+from frostline.recipe.recipe import Phase, Recipe
+from frostline.train.start import reinitialised
 
 SOLVED_TENSORS = 2  # weight and bias
 
@@ -38,14 +39,22 @@ NOTHING_MOVES = Promise(frozenset(), frozenset())
 
 def promise(model: nn.Module, stages: StageMap, recipe: Recipe) -> Promise:
     """What the recipe's phases may move in this network."""
-    trained: set[str] = set()
-    moving: set[str] = set()
     if recipe.solver != "stepped":  # a solved head is put in at the end; the network itself is only read
         return NOTHING_MOVES
-    for phase in recipe.phases:
-        trained |= set(trained_parameters(model, stages, phase.stages, phase.head))
-        moving |= set(moving_buffers(model, stages, phase.stages, phase.head))
+    parts = [phase_promise(model, stages, phase) for phase in recipe.phases]
+    return Promise(frozenset().union(*(p.trained for p in parts)), frozenset().union(*(p.moving for p in parts)))
+
+
+def phase_promise(model: nn.Module, stages: StageMap, phase: Phase) -> Promise:
+    """What one phase may move; of a weight with an adapter the merged one is meant."""
+    trained = trained_parameters(model, stages, phase.stages, phase.head)
+    moving = moving_buffers(model, stages, phase.stages, phase.head)
     return Promise(frozenset(trained), frozenset(moving))
+
+
+def check_base(before: Mapping[str, str], after: Mapping[str, str], adapted: frozenset[str]) -> None:
+    """Raise AuditError where, before adapters are merged, a weight has moved itself and not only its adapter."""
+    audit({name: before[name] for name in adapted}, after, NOTHING_MOVES)
 
 
 def solved_audit(trunk: Trunk, recipe: Recipe) -> AuditCount:
@@ -62,8 +71,10 @@ def start_hashes(trunk: Trunk, recipe: Recipe, model: nn.Module) -> dict[str, st
     own = snapshot(model)
     if "pretrained" not in recipe.origins:
         return own
-    kept = recipe.head_origin == "pretrained"
-    return own | {n: h for n, h in trunk.hashes.items() if n in own and (kept or not trunk.stages.head.owns(n))}
+    kept, drawn = recipe.head_origin == "pretrained", reinitialised(trunk.stages, recipe)
+    return own | {
+        n: h for n, h in trunk.hashes.items() if n in own and n not in drawn and (kept or not trunk.stages.head.owns(n))
+    }
 
 
 def audit(before: Mapping[str, str], after: Mapping[str, str], promised: Promise,

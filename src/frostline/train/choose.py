@@ -13,6 +13,7 @@ from frostline.base.records import ClassMap, StageInfo
 from frostline.data.checks import some_of
 from frostline.data.class_map import map_classes, read_label_map, read_source_classes
 from frostline.models.network import Network
+from frostline.models.norm import trained_parameters
 from frostline.models.stages import StageMap
 from frostline.recipe.catalogue import Choices, auto_strategies, make_recipe
 from frostline.recipe.own import read_own, recipe_of
@@ -53,7 +54,7 @@ def choose_recipes(settings: Settings, network: Network, stages: StageMap, class
     asked = {*settings.strategies, *(recipe.name for recipe, _ in own.values())}
     if found is None and asked & {*mapped}:
         raise RecipeError(f"{mapped[0]} can't run: {reason}.", LABEL_MAP_HINT)
-    reasons = {n: r for n, r in skip_reasons(network, stages.stages).items() if n in {x.name for x in recipes}}
+    reasons = skip_reasons(network, stages.stages, recipes)
     reasons |= dict.fromkeys(mapped, reason) if found is None else {}
     kept = tuple(r for r in recipes if r.name not in reasons)
     require_some(kept, reasons)
@@ -98,13 +99,14 @@ def find_class_map(
     return found, "" if found else f"the network has no class that means {some_of(missing)}"
 
 
-def check_applicable(settings: Settings, recipes: Sequence[Recipe], model: nn.Module) -> None:
-    """Refuse options that would change nothing."""
+def check_applicable(settings: Settings, recipes: Sequence[Recipe], model: nn.Module, stages: StageMap) -> None:
+    """Refuse options that would change nothing, and strategies that this network has nothing to train for."""
     if all(r.solver == "baseline" for r in recipes):
         raise RecipeError(
             "baseline is never the verdict, so it can't run alone.", "Add another strategy, such as probe."
         )
     _check_heads(settings, recipes)
+    _check_parts(settings, recipes, model, stages)
     stepped = any(r.solver == "stepped" for r in recipes)
     names = ", ".join(r.name for r in recipes)
     if settings.lr is not None and not stepped:
@@ -128,22 +130,48 @@ def _check_heads(settings: Settings, recipes: Sequence[Recipe]) -> None:
             raise RecipeError(f"{option} doesn't apply: {names} doesn't use the network's own classes.",
                               "Leave it out, or add as-is or continue to --strategies.")  # fmt: skip
     tuned = [
-        p for r in recipes for phase in r.phases if r.origins[0] == "pretrained" for p in phase.stages if p.trained
-    ]
+        p for r in recipes for phase in r.phases for origin, p in zip(r.origins, phase.stages, strict=True)
+        if origin == "pretrained" and p.trained
+    ]  # fmt: skip
     if settings.layer_decay is not None and not tuned:
         raise RecipeError(f"--layer-decay doesn't apply: {names} trains no pre-trained stage.", "Leave it out.")
     if settings.class_weights and all(r.solver == "untrained" for r in recipes):
         raise RecipeError(f"--class-weights doesn't apply: {names} trains nothing.", "Leave it out.")
 
 
-def skip_reasons(network: Network, stages: Sequence[StageInfo]) -> dict[str, str]:
-    """Strategies that this network can't take part in."""
+NOTHING: dict[str, tuple[str, str]] = {  # what a part trains -> what the network lacks, and what to use instead
+    "norm": ("no normalisation layer with a scale and shift", "Use bias, lora or freeze@K."),
+    "bias": ("no bias (BatchNorm's shift goes with its policy)", "Use norm, which trains the normalisation layers."),
+    "lora": ("no linear layer or convolution", "Use norm, bias or freeze@K."),
+}
+
+
+def _check_parts(settings: Settings, recipes: Sequence[Recipe], model: nn.Module, stages: StageMap) -> None:
+    """A strategy that trains a part of each stage has to find such tensors before the head."""
+    last = len(stages.stages)
+    for recipe in (r for r in recipes if r.partial):
+        for phase in recipe.stepped:
+            kinds = {p.what for p in phase.stages if p.trained} - {"all"}
+            found = trained_parameters(model, stages, phase.stages, phase.head)
+            if not kinds or any(stage <= last for stage in found.values()):
+                continue
+            lacks, instead = NOTHING[min(kinds)]
+            fixed = settings.batchnorm in ("frozen", "statistics") and "norm" in kinds
+            if fixed and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+                lacks = f"no normalisation layer but BatchNorm, which --batchnorm {settings.batchnorm} fixes"
+                instead = "Leave --batchnorm out."
+            raise RecipeError(f"{recipe.name} can't run: the network has {lacks} before its head.", instead)
+
+
+def skip_reasons(network: Network, stages: Sequence[StageInfo], recipes: Sequence[Recipe]) -> dict[str, str]:
+    """Those of the recipes that this network can't take part in."""
     reasons: dict[str, str] = {}
     if network.self_loading:
-        reasons["scratch"] = "the network's code loads weights by itself, so there is no untrained form of it"
+        why = "the network's code loads weights by itself, so there is no untrained form of it"
+        reasons |= {r.name: why for r in recipes if "reinitialised" in r.origins}
     if not stages[-1].cuttable:
         why = f"the network can't be cut before its head: {stages[-1].why_not}"
-        reasons |= dict.fromkeys(("probe", "lp-ft", "wise-ft"), why)
+        reasons |= {r.name: why for r in recipes if r.name in ("probe", "lp-ft", "wise-ft")}
     return reasons
 
 

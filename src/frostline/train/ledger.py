@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
 from frostline.base.hashing import hash_tensor
+from frostline.models.adapters import rank_of
+from frostline.models.norm import adapted_parameters
 from frostline.models.stages import StageMap
 from frostline.recipe.recipe import Part, Phase, Recipe
-from frostline.train.audit import promise
+from frostline.train.audit import phase_promise, promise
+from frostline.train.start import reinitialised
 
 CUT_BASE, CUT_HEAD = "base.", "head."  # names in a network that was cut short (models.heads.CutNetwork)
 
@@ -19,7 +23,8 @@ def make_ledger(
 ) -> list[dict[str, Any]]:
     """One row a tensor or buffer, in the network's own order. `distance` is the Euclidean norm of the change."""
     promised = promise(start, stages, recipe)
-    before, after = _tensors(start), _tensors(final)
+    phases = [_Moved(start, stages, phase, recipe) for phase in recipe.phases]
+    before, after, drawn = _tensors(start), _tensors(final), _drawn(stages, recipe)
     rows = []
     for name, tensor in after.items():
         stage = _stage_of(name, stages, recipe)
@@ -27,21 +32,28 @@ def make_ledger(
             continue  # thrown away
         head = stage > len(stages.stages)
         first = before.get(name)
-        solved_head = head and recipe.solver == "solved"
         rows.append({
             "tensor": name,
             "shape": list(tensor.shape),
             "dtype": str(tensor.dtype).removeprefix("torch."),
             "stage": "head" if head else stage,
             "stage_name": "head" if head else _stage_name(stages, stage),
-            "origin": recipe.head_origin if head else _origin(recipe, stage),
-            "phases": [_phase_note(p, stage, name in promised.trained or solved_head, rate) for p in recipe.phases],
+            "origin": recipe.head_origin if head else "reinitialised" if drawn(name) else "pretrained",
+            "phases": [moved.note(name, stage, rate) for moved in phases],
             "moves_on_purpose": name in promised.moving,
             "sha256_before": hash_tensor(first) if first is not None else None,
             "sha256_after": hash_tensor(tensor),
             "distance": _distance(first, tensor),
         })  # fmt: skip
     return rows
+
+
+def _drawn(stages: StageMap, recipe: Recipe) -> Callable[[str], bool]:
+    """Tells which of the network's tensors began as random numbers."""
+    if set(recipe.origins) == {"reinitialised"}:
+        return lambda _name: True
+    names = reinitialised(stages, recipe)
+    return lambda name: name in names
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -68,21 +80,35 @@ def _stage_name(stages: StageMap, stage: int) -> str:
     return stages.stages[stage - 1].name if stage else "never read"
 
 
-def _origin(recipe: Recipe, stage: int) -> str:
-    return recipe.origins[max(0, stage - 1)]
+class _Moved:
+    """What one phase did to each tensor."""
 
+    def __init__(self, model: nn.Module, stages: StageMap, phase: Phase, recipe: Recipe) -> None:
+        self.phase, self.adapter = phase, recipe.adapter
+        self.trained = phase_promise(model, stages, phase).trained
+        adapted = adapted_parameters(model, stages, phase.stages, phase.head)
+        self.adapted = {name: p for name, p in model.named_parameters() if name in adapted}
 
-def _phase_note(phase: Phase, stage: int, trained: bool, rate: float | None) -> dict[str, Any]:
-    part = _part(phase, stage)
-    solved = phase.solver == "solved"
-    return {
-        "phase": phase.name,
-        "trained": trained,
-        "how": (phase.solver if solved else phase.optimiser) if trained else None,
-        "rate": None if solved or not trained or rate is None else rate * part.lr_factor,
-        "weight_decay": part.weight_decay if trained and not solved else 0.0,
-        "batchnorm": part.batchnorm,
-    }
+    def note(self, name: str, stage: int, rate: float | None) -> dict[str, Any]:
+        """A phase's entry in a tensor's row."""
+        part, trained = _part(self.phase, stage), name in self.trained
+        solved = self.phase.solver == "solved"
+        return {
+            "phase": self.phase.name,
+            "trained": trained,
+            "how": self._how(name) if trained else None,
+            "rate": None if solved or not trained or rate is None else rate * part.lr_factor,
+            "weight_decay": part.weight_decay if trained and not solved else 0.0,
+            "batchnorm": part.batchnorm,
+        }
+
+    def _how(self, name: str) -> str:
+        if self.phase.solver == "solved":
+            return self.phase.solver
+        if self.adapter is None or name not in self.adapted:
+            return self.phase.optimiser
+        rank = rank_of(self.adapted[name], self.adapter)
+        return f"{self.phase.optimiser} on an adapter of rank {rank}, alpha {self.adapter.alpha:g}, then merged"
 
 
 def _part(phase: Phase, stage: int) -> Part:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from frostline.base.device import autocast
 from frostline.base.errors import TrialError
 from frostline.base.records import CurvePoint, IntArray
 from frostline.base.seeds import derive_seed, numpy_generator
+from frostline.models.adapters import Adapters
 from frostline.models.norm import set_training, trained_parameters
 from frostline.recipe.recipe import Phase
 from frostline.stats.metrics import log_loss
@@ -29,7 +31,10 @@ READING_STEPS = 10  # a loss curve has a reading at least this many steps apart
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One phase to run. `inner` (rows, judged by log loss) finds the length where `length` is None."""
+    """One phase to run. `inner` (rows, judged by log loss) finds the length where `length` is None.
+
+    `until`: the step of the whole training at which it ends, None for the last phase.
+    """
 
     phase: Phase
     rate: float
@@ -37,41 +42,49 @@ class Job:
     inner: IntArray
     length: Length | None
     block: int  # -1 for the refit
+    until: int | None = None
+    adapters: Adapters | None = None  # what moves in the place of weights that train by 'lora'
 
 
 @dataclass
 class Progressed:
-    """What the loop found."""
+    """What the loop found; one phase goes on from where the one before it ended."""
 
     steps: int = 0
     curve: list[CurvePoint] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     no_gradient: tuple[str, ...] = ()
     undertrained: bool = False
+    optimiser: torch.optim.Optimizer | None = None  # of the last phase
+    start: Mapping[str, Tensor] = field(default_factory=dict)  # values before training, where a later phase needs them
 
 
-def run_phase(study: Study, model: nn.Module, read: Reader, job: Job) -> Progressed:
-    """Train `model` in place. Raises TrialError when the loss stops being a number."""
+def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, done: Progressed | None = None) -> Progressed:
+    """Train `model` in place; `done` is what earlier phases did. Raises TrialError when the loss is no number."""
     parts, head = job.phase.stages, job.phase.head
     set_training(model, study.trunk.stages, parts, head)
     names = trained_parameters(model, study.trunk.stages, parts, head)
+    done = done or Progressed()
     optimiser = make_optimiser(study, model, names, job)
-    anchors = anchors_of(model, names, job.phase)
+    _take_over(optimiser, done)
+    anchors = anchors_of(model, names, job.phase, done.start)
     stepper = Stepper(study, read, job, optimiser, anchors, _class_weights(study, job))
     rates = [group["lr"] for group in optimiser.param_groups]
-    done, plateau, length = Progressed(), Plateau(), job.length
+    plateau, length, first = Plateau(), job.length, done.steps
     device = study.compute.device
     # once an epoch, but at least ten times before the longest hold is over
     reading = max(READING_STEPS, min(study.steps_per_epoch(len(job.rows)), max_hold(study.max_steps) // 10))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
-        for epoch, batch in batches(study, job):
+        for epoch, batch in islice(batches(study, job), first, None):
+            if _over(job, length, done.steps):
+                break
             factor = (length or OPEN).factor(done.steps)
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
             _seed_step(derive_seed(study.seed, "step", job.block, done.steps), device)
             loss = stepper.step(batch, epoch)
-            if done.steps == 0:
-                done.no_gradient = tuple(n for n, p in model.named_parameters() if n in names and p.grad is None)
+            if done.steps == first:
+                done.no_gradient = _without_gradient(model, names, job, done.no_gradient)
             done.steps += 1
             done.losses.append(loss)
             if not math.isfinite(loss):
@@ -80,12 +93,39 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job) -> Progres
             if at_end or done.steps % reading == 0:
                 flat = _read_curve(study, model, read, job, done, plateau)
                 set_training(model, study.trunk.stages, parts, head)
-                if length is None:
+                if length is None and job.until is None:
                     length = _found(done, flat, study.max_steps)
-            if length is not None and done.steps >= length.steps:
-                break
-    done.undertrained = done.undertrained or (job.length is not None and still_improving(done.losses))
+    if job.until is None:
+        done.undertrained = done.undertrained or (job.length is not None and still_improving(done.losses))
     return done
+
+
+def _over(job: Job, length: Length | None, steps: int) -> bool:
+    """The phase has come to its end, or the whole training has."""
+    ends = (job.until, None if length is None else length.steps)
+    return any(end is not None and steps >= end for end in ends)
+
+
+def _take_over(optimiser: torch.optim.Optimizer, done: Progressed) -> None:
+    """What trained in the phase before keeps its moments; what is new to training begins without any."""
+    if type(done.optimiser) is type(optimiser):
+        known = done.optimiser.state
+        for parameter in (p for group in optimiser.param_groups for p in group["params"] if p in known):
+            optimiser.state[parameter] = known[parameter]
+    done.optimiser = optimiser
+
+
+def _without_gradient(model: nn.Module, names: Mapping[str, int], job: Job, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Trained tensors that the first step of a phase gave no gradient, after those known from earlier phases."""
+    parameters = dict(model.named_parameters())
+    found = (n for n in names if all(p.grad is None for p in _leaves(n, parameters, job.adapters)))
+    return tuple(dict.fromkeys((*known, *found)))
+
+
+def _leaves(name: str, parameters: Mapping[str, nn.Parameter], adapters: Adapters | None) -> tuple[nn.Parameter, ...]:
+    """What the optimiser moves to move the tensor of that name."""
+    adapted = adapters is not None and name in adapters.factors
+    return adapters.parameters_of(name) if adapters is not None and adapted else (parameters[name],)
 
 
 def _class_weights(study: Study, job: Job) -> Tensor | None:
@@ -167,7 +207,8 @@ def make_optimiser(study: Study, model: nn.Module, names: dict[str, int], job: J
     for name, stage in names.items():
         part = job.phase.stages[stage - 1] if stage <= len(job.phase.stages) else job.phase.head
         decay = part.weight_decay if parameters[name].dim() > 1 else 0.0
-        groups.setdefault((job.rate * part.lr_factor, decay), []).append(parameters[name])
+        leaves = _leaves(name, parameters, job.adapters)
+        groups.setdefault((job.rate * part.lr_factor, decay), []).extend(leaves)
     listed = [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
     if job.phase.optimiser == "sgd":
         return torch.optim.SGD(listed, momentum=0.9)

@@ -13,7 +13,9 @@ from frostline.data.decode import Pictures
 from frostline.data.views import augment_policy
 from frostline.features.extract import Features, Trunk, ViewSource
 from frostline.features.store import Store
+from frostline.models.adapters import adapter_size
 from frostline.models.network import Network, example_input, pretrained
+from frostline.models.norm import adapted_parameters, trained_parameters
 from frostline.models.stages import StageMap, stage_map, withdraw
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings
@@ -84,6 +86,25 @@ def make_study(settings: Settings, dataset: Dataset, pictures: Pictures, network
 def feature_widths(stages: StageMap) -> list[int]:
     """Pooled features after each stage (0 where the network can't be cut)."""
     return [0 if cut is None else cut.shape[cut.channel_axis] for cut in stages.cuts]
+
+
+def partial_counts(model: nn.Module, stages: StageMap, recipes: Sequence[Recipe]) -> dict[str, int]:
+    """Parameters, the head's aside, that recipes train which train only a part of a stage's tensors; of an adapter
+    its own."""
+    counts: dict[str, int] = {}
+    tensors, last = dict(model.named_parameters()), len(stages.stages)
+    for recipe in (r for r in recipes if r.partial):
+        trained: dict[str, int] = {}
+        adapted: dict[str, int] = {}
+        for phase in recipe.stepped:
+            trained |= trained_parameters(model, stages, phase.stages, phase.head)
+            adapted |= adapted_parameters(model, stages, phase.stages, phase.head)
+        counts[recipe.name] = sum(
+            adapter_size(tensors[n], recipe.adapter) if recipe.adapter and n in adapted else tensors[n].numel()
+            for n, stage in trained.items()
+            if stage <= last
+        )
+    return counts
 
 
 def want_features(study: Study, recipes: Sequence[Recipe]) -> None:

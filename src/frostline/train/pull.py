@@ -24,13 +24,18 @@ class Anchor:
     strength: float
 
 
-def anchors_of(model: nn.Module, trained: Mapping[str, int], phase: Phase) -> tuple[Anchor, ...]:
-    """Anchors of the trained parameters (`trained`: name -> stage, S + 1 is the head); none where nothing pulls."""
+def anchors_of(model: nn.Module, trained: Mapping[str, int], phase: Phase,
+               start: Mapping[str, Tensor] | None = None) -> tuple[Anchor, ...]:  # fmt: skip
+    """Anchors of the trained parameters (`trained`: name -> stage, S + 1 is the head); none where nothing pulls.
+
+    `start`: values before training, of those that an earlier phase may have moved.
+    """
     if not (phase.pull or phase.head_pull):
         return ()
     parameters, last = dict(model.named_parameters()), len(phase.stages)
+    known = start or {}
     return tuple(
-        Anchor(parameters[name], parameters[name].detach().clone(), phase.pull)
+        Anchor(parameters[name], known[name] if name in known else parameters[name].detach().clone(), phase.pull)
         if stage <= last
         else Anchor(parameters[name], None, phase.head_pull)
         for name, stage in trained.items()

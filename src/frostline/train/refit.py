@@ -18,8 +18,9 @@ from frostline.train.ledger import make_ledger
 from frostline.train.mix import mixed, put_solution
 from frostline.train.schedule import HOLD, MIN_STEPS, Length
 from frostline.train.solve import LinearHead
+from frostline.train.start import start_network
 from frostline.train.study import Study
-from frostline.train.trial import Training, solve_head, start_network, train_stepped
+from frostline.train.trial import Training, solve_head, train_stepped
 
 REFIT = -1  # stands for a block in seeds
 

@@ -51,6 +51,14 @@ def max_hold(steps: int) -> int:
     return math.floor(HOLD * steps)
 
 
+def early_steps(phases: int, per_epoch: int, total: int) -> int:
+    """Steps of each of several stepped phases but the last: one epoch (Howard & Ruder 2018, gradual unfreezing), and
+    of `total` steps (the shortest length, where it is to be found) no more than the share before the decay in all."""
+    if phases < 2:
+        return 0
+    return max(1, min(per_epoch, math.floor(HOLD * total) // (phases - 1)))
+
+
 @dataclass(slots=True)
 class Plateau:
     """Tells when a falling loss has stopped falling."""

@@ -10,21 +10,27 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import nn
 
-from frostline.base.device import place
 from frostline.base.errors import DataError, TrialError
 from frostline.base.records import AuditCount, CurvePoint, FloatArray, IntArray, Outcome
-from frostline.base.seeds import derive_seed
 from frostline.data.split import inner_folds, inner_split
-from frostline.models.new_heads import CutNetwork, new_head
 from frostline.recipe.recipe import Recipe, Trial
 from frostline.stats.metrics import accuracy, log_loss
 from frostline.train import baseline
-from frostline.train.audit import NOTHING_MOVES, audit, promise, snapshot, solved_audit, start_hashes
-from frostline.train.feed import EVALUATION_VIEW, predict, reader
+from frostline.train.audit import (
+    NOTHING_MOVES,
+    audit,
+    check_base,
+    promise,
+    snapshot,
+    solved_audit,
+    start_hashes,
+)
+from frostline.train.feed import EVALUATION_VIEW, Reader, predict, reader
 from frostline.train.loop import Job, Progressed, run_phase
 from frostline.train.mix import choose_mix, put_solution
-from frostline.train.schedule import Length
+from frostline.train.schedule import MIN_STEPS, Length, early_steps
 from frostline.train.solve import L2_PATH, LinearHead, softmax, solve, solve_path
+from frostline.train.start import start_adapters, start_network
 from frostline.train.study import Study
 
 INNER_FRACTION = 0.15  # of a block's training rows, looked at only to find the length
@@ -185,31 +191,37 @@ def train_stepped(study: Study, recipe: Recipe, how: Training) -> Trained:
     length = how.length
     if length is None and study.epochs is not None:
         length = Length(study.epochs * study.steps_per_epoch(len(how.rows)))
-    read = reader(study, model, recipe.frozen_stages)
-    done = Progressed()
     if recipe.solves_head:
         put_solution(model, study, solve_head(study, recipe, how.rows, block=how.block))
     solved = copy.deepcopy(model) if recipe.interpolated else None
-    for phase in recipe.phases:
-        if phase.solver == "solved":
-            continue
-        job = Job(phase=phase, rate=how.rate, rows=how.rows, inner=how.inner, length=length, block=how.block)
-        done = run_phase(study, model, read, job)
+    done = _run_phases(study, recipe, model, how, length)
     counted = audit(before, snapshot(model), promise(model, study.trunk.stages, recipe), done.no_gradient)
     return Trained(model=model, done=done, audit=counted, before=start, solved=solved)
 
 
-def start_network(study: Study, recipe: Recipe, block: int) -> nn.Module:
-    """The network before training: pre-trained or re-initialised stages, and a new zero head."""
-    if set(recipe.origins) == {"reinitialised"}:
-        model = study.network.build(derive_seed(study.seed, "initialise", block))
-    else:
-        model = copy.deepcopy(study.trunk.model)
-    stages, form, seed = study.trunk.stages, study.head_form(recipe), derive_seed(study.seed, "head", block)
-    new_head(model, stages.head, study.classes, form, seed=seed)
-    if recipe.cut_short:
-        model = CutNetwork(stages.split(model, recipe.keep), study.classes, form, seed=seed)
-    return place(model, study.compute)
+def _run_phases(study: Study, recipe: Recipe, model: nn.Module, how: Training, length: Length | None) -> Progressed:
+    """The stepped phases, one after the other; adapters are merged into the network at the end."""
+    adapters, base = start_adapters(study, model, recipe, how.block), reader(study, model, recipe.frozen_stages)
+    read = Reader(base.feed, adapters.around(base.forward)) if adapters else base
+    unmoved = snapshot(model) if adapters else {}
+    pulled = len(recipe.stepped) > 1 and any(phase.pull for phase in recipe.stepped)
+    start = {n: p.detach().clone() for n, p in model.named_parameters()} if pulled else {}
+    done, ends = Progressed(start=start), phase_ends(study, recipe, len(how.rows))
+    for phase, until in zip(recipe.stepped, ends, strict=True):
+        job = Job(phase=phase, rate=how.rate, rows=how.rows, inner=how.inner, length=length, block=how.block,
+                  until=until, adapters=adapters)  # fmt: skip
+        done = run_phase(study, model, read, job, done)
+    if adapters:
+        check_base(unmoved, snapshot(model), frozenset(adapters.factors))
+        adapters.merge()
+    return done
+
+
+def phase_ends(study: Study, recipe: Recipe, rows: int) -> list[int | None]:
+    """The step at which each stepped phase ends; None for the last, which goes on to the end of training."""
+    count, per_epoch = len(recipe.stepped), study.steps_per_epoch(rows)
+    each = early_steps(count, per_epoch, study.epochs * per_epoch if study.epochs else MIN_STEPS)
+    return [each * (i + 1) for i in range(count - 1)] + [None]
 
 
 _RUNNERS = {"baseline": _run_baseline, "untrained": _run_untrained, "solved": _run_solved, "stepped": _run_stepped}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from race_plans import ROWS, STAGES, plan
 
@@ -11,11 +13,13 @@ from frostline.race.cost import (
     head_parameters,
     inference_operations,
     moving_operations,
+    step_operations,
     trained_parameters,
     training_operations,
 )
 from frostline.race.plan import block_trial, tune_trial
 from frostline.recipe.catalogue import Choices, make_recipe
+from frostline.recipe.recipe import Part
 from frostline.train.schedule import MIN_STEPS
 
 WORK = Workload(rows=20, views=3, steps=7, batch_size=10)
@@ -51,6 +55,47 @@ def test_costs_by_hand(name: str, inference: float, moving: float, alone: float)
 )
 def test_trained_parameters_are_those_of_moving_stages_and_the_head(name: str, expected: int) -> None:
     assert trained_parameters(make_recipe(name, STAGES), STAGES, 34) == expected
+
+
+def test_a_step_costs_what_its_gradients_cost() -> None:
+    """One forward pass; 1 for the gradient of inputs, 1 more for that of weights."""
+    every = {name: moving_operations(make_recipe(name, STAGES), STAGES, WORK) for name in ("norm", "bias", "lora")}
+    assert every == {"norm": 2 * 600 * 70, "bias": 2 * 600 * 70, "lora": 3 * 600 * 70}
+    assert moving_operations(make_recipe("reinit@1", STAGES), STAGES, WORK) == 3 * 600 * 70
+    assert moving_operations(make_recipe("reinit-freeze@1", STAGES), STAGES, WORK) == 3 * 500 * 70
+
+
+def test_gradual_costs_a_forward_pass_and_the_gradients_of_what_is_unfrozen() -> None:
+    work = Workload(rows=20, views=3, steps=10, batch_size=10, early=2)
+    # head; stage 3; stages 2 and 3; and the four steps that are left train all
+    expected = 10 * (2 * 600 + 2 * (300 + 3 * 300) + 2 * (100 + 3 * 500) + 4 * 3 * 600)
+    assert moving_operations(make_recipe("gradual", STAGES), STAGES, work) == expected
+    short = Workload(rows=20, views=3, steps=3, batch_size=10, early=2)
+    assert moving_operations(make_recipe("gradual", STAGES), STAGES, short) == 10 * (2 * 600 + 1200)
+
+
+def test_a_frozen_stage_above_a_trained_one_costs_the_gradient_of_its_inputs() -> None:
+    recipe = make_recipe("freeze@1", STAGES)
+    phase = recipe.phases[0]
+    parts = (phase.stages[0], phase.stages[1], Part(trained=False))
+    assert step_operations(recipe, replace(phase, stages=parts), STAGES) == 3 * 200 + 2 * 300
+    parts = (phase.stages[0], Part(trained=False, batchnorm="statistics"), phase.stages[2])
+    assert step_operations(recipe, replace(phase, stages=parts), STAGES) == 200 + 3 * 300
+
+
+def test_phases_before_the_last_take_an_epoch_each_or_two_thirds_of_all_steps() -> None:
+    made = plan("gradual", epochs=20)
+    recipe, block = made.rows[0].recipe, made.blocks[0]  # 30 rows: 3 steps an epoch, 60 in all
+    by_hand = 10 * (3 * 600 + 3 * 1200 + 3 * 1600 + 51 * 1800) + 10 * 600
+    assert made.trial_operations(block_trial(recipe, block, None)) == by_hand
+    made = plan("gradual", epochs=3)  # 9 steps, 6 of them before the decay: 2 for each of three phases
+    by_hand = 10 * (2 * 600 + 2 * 1200 + 2 * 1600 + 3 * 1800) + 10 * 600
+    assert made.trial_operations(block_trial(recipe, block, None)) == by_hand
+
+
+def test_trained_parameters_of_partial_strategies_are_counted_tensors() -> None:
+    made = plan("norm", "finetune", partial={"norm": 7})
+    assert [row.trained_parameters for row in made.rows] == [7 + 2 * 17, 60 + 2 * 17]
 
 
 def test_a_race_tunes_three_rates_and_then_runs_every_block() -> None:

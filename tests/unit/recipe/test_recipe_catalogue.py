@@ -7,6 +7,7 @@ import pytest
 from frostline.base.errors import RecipeError
 from frostline.base.records import StageInfo
 from frostline.recipe.catalogue import Choices, auto_strategies, make_recipe, spread
+from frostline.recipe.recipe import Adapter, Part
 from frostline.recipe.terms import origin_summary, term
 
 
@@ -77,3 +78,44 @@ def test_spread_is_even_and_holds_the_deepest() -> None:
     assert spread([1, 2, 3, 4, 5], 3) == [2, 3, 5]
     assert spread(list(range(1, 13)), 3) == [4, 8, 12]
     assert spread([1], 3) == [1]
+
+
+def test_gradual_unfreezes_group_after_group_from_the_head_downwards() -> None:
+    recipe = make_recipe("gradual", STAGES)
+    trained = [[p.trained for p in phase.stages].count(True) for phase in recipe.phases]
+    assert trained == [0, 1, 3, 4, 5]  # groups 5, 3-4, 2, 1 of five stages
+    assert [p.lr_factor for p in recipe.phases[-1].stages] == pytest.approx([2.6**-3, 2.6**-2, 1 / 2.6, 1 / 2.6, 1])
+    assert {phase.head for phase in recipe.phases} == {Part(trained=True, lr_factor=10.0, weight_decay=1e-4)}
+    decayed = make_recipe("gradual", STAGES, Choices(layer_decay=0.5, batchnorm="all")).phases[-1]
+    assert [p.lr_factor for p in decayed.stages] == [0.5**k for k in (5, 4, 3, 2, 1)]
+    assert {p.batchnorm for p in decayed.stages} == {"all"}
+    deep = make_recipe("gradual", [stage(i, f"s{i}") for i in range(1, 13)])
+    assert [phase.name for phase in deep.phases] == ["head", "stages 10-", "stages 7-", "stages 4-", "stages 1-"]
+
+
+@pytest.mark.parametrize(("name", "frozen", "kept"), [("reinit-freeze@2", 2, "frozen"), ("reinit@2", 0, "trained")])
+def test_reinit_keeps_the_first_stages_and_draws_the_later_ones_anew(name: str, frozen: int, kept: str) -> None:
+    recipe = make_recipe(name, STAGES)
+    assert recipe.origins == ("pretrained",) * 2 + ("reinitialised",) * 3
+    assert recipe.frozen_stages == frozen
+    assert [p.batchnorm for p in recipe.phases[0].stages] == ["frozen"] * 2 + ["all"] * 3
+    assert {p.lr_factor for p in (*recipe.phases[0].stages, recipe.phases[0].head)} == {1.0}
+    summary = f"stages 1-2 pretrained, {kept}; 3-5 reinitialised, trained; head new"
+    assert origin_summary(recipe) == summary
+
+
+def test_partial_strategies_learn_ten_times_as_fast_as_finetune() -> None:
+    slow = make_recipe("finetune", STAGES).rates
+    for name in ("norm", "bias", "lora"):
+        recipe = make_recipe(name, STAGES)
+        assert recipe.rates == pytest.approx([10 * rate for rate in slow])
+        assert {p.what for p in recipe.phases[0].stages} == {name}
+        assert recipe.partial
+        assert (recipe.adapter is not None) == (name == "lora")
+    assert {p.batchnorm for p in make_recipe("norm", STAGES).phases[0].stages} == {"affine"}
+    assert {p.batchnorm for p in make_recipe("norm", STAGES, Choices(batchnorm="all")).phases[0].stages} == {"all"}
+
+
+def test_an_adapter_has_a_size() -> None:
+    with pytest.raises(RecipeError, match="rank 0"):
+        Adapter(rank=0)

@@ -16,7 +16,8 @@ from frostline.recipe.recipe import Part
 from frostline.train import loop
 from frostline.train.audit import Promise, audit, promise, snapshot
 from frostline.train.refit import Found, refit
-from frostline.train.trial import run_trial, start_network
+from frostline.train.start import start_network
+from frostline.train.trial import run_trial
 
 BEFORE = {"stem.weight": "1", "stem.mean": "2", "fc.weight": "3"}
 

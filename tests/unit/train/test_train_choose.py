@@ -23,7 +23,7 @@ def chosen(classes: tuple[str, ...], names: tuple[str, ...] | None = OWN, *, rep
     network = replace(network, classes=names, load_report=report)
     asked = replace(SETTINGS, **settings)
     found = choose_recipes(asked, network, stages, classes)
-    check_applicable(asked, found.recipes, model)
+    check_applicable(asked, found.recipes, model, stages)
     return found
 
 

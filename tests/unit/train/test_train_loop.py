@@ -18,8 +18,9 @@ from frostline.recipe.recipe import Phase
 from frostline.train import loop
 from frostline.train.loop import Job, batches, make_optimiser
 from frostline.train.schedule import MAX_STEPS, Length
+from frostline.train.start import start_network
 from frostline.train.study import Study
-from frostline.train.trial import run_trial, start_network
+from frostline.train.trial import run_trial
 
 NONE = np.zeros(0, dtype=np.int64)
 

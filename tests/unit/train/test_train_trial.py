@@ -22,7 +22,8 @@ from frostline.train.choose import check_applicable
 from frostline.train.refit import Found, headed, refit
 from frostline.train.schedule import MIN_STEPS
 from frostline.train.solve import L2_PATH
-from frostline.train.trial import run_trial, solve_head, start_network, training_set
+from frostline.train.start import start_network
+from frostline.train.trial import run_trial, solve_head, training_set
 
 EVERY = ("baseline", "probe", "probe@2", "freeze@2", "finetune", "scratch")
 
@@ -254,7 +255,7 @@ def test_options_that_would_change_nothing_are_refused(
     made = study()
     settings = Settings(data=Path("x"), model="torch:x.py:net", **changed)  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match=said):
-        check_applicable(settings, [recipe(made, n) for n in names], made.trunk.model)
+        check_applicable(settings, [recipe(made, n) for n in names], made.trunk.model, made.trunk.stages)
 
 
 @pytest.mark.parametrize("name", ["probe", "baseline", "freeze@2", "wise-ft"])

@@ -25,8 +25,9 @@ from frostline.train.prepare import want_features
 from frostline.train.pull import anchors_of, pull_back
 from frostline.train.refit import Found, refit
 from frostline.train.solve import solve
+from frostline.train.start import start_network
 from frostline.train.study import Study
-from frostline.train.trial import Training, run_trial, start_network, train_stepped
+from frostline.train.trial import Training, run_trial, train_stepped
 
 MAP = ClassMap(source=("s0", "s1", "s2", "s3", "s4"), groups=((0, 3), (1,)))
 

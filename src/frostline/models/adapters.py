@@ -1,0 +1,109 @@
+"""Low-rank adapters in the space of weights: while they train, the network runs with W + alpha / r * B A in the place
+of each adapted W; at the end that very tensor is written into the network, so the answers stay the same bit for bit.
+
+Source: Hu et al. 2022, "LoRA: Low-rank adaptation of large language models". A convolution's weight counts as a matrix
+(out, in / groups * places), which is what peft's two convolutions (to r channels, then 1 x 1) multiply out to. No
+module is replaced, so cuts, names and code that reads weights by itself work as before (docs/decisions/0013).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from frostline.base.seeds import derive_seed
+from frostline.recipe.recipe import Adapter
+
+
+@dataclass(frozen=True)
+class Factors:
+    """B (m, r), which begins at zero, and A (r, n), drawn uniformly within 1 / sqrt(n)."""
+
+    up: nn.Parameter
+    down: nn.Parameter
+    scale: float
+
+    def added(self, weight: Tensor) -> Tensor:
+        """The adapted weight; in its own precision, shape and layout."""
+        made = weight + (self.up @ self.down).mul(self.scale).view(weight.shape)
+        # an axis of size 1 may have come out with another stride, and kernels are chosen by strides
+        same = all(a == b for a, b, n in zip(made.stride(), weight.stride(), weight.shape, strict=True) if n > 1)
+        return made.as_strided(weight.shape, weight.stride()) if same and made.stride() != weight.stride() else made
+
+
+def rank_of(weight: Tensor, adapter: Adapter) -> int:
+    """r of this weight: the adapter's, but at most half of the matrix's smaller side (a depthwise 3 x 3 gets 4)."""
+    rows = weight.shape[0]
+    return max(1, min(adapter.rank, min(rows, weight.numel() // rows) // 2))
+
+
+def adapter_size(weight: Tensor, adapter: Adapter) -> int:
+    """Numbers that the two factors of this weight hold: r (m + n)."""
+    rows = weight.shape[0]
+    return rank_of(weight, adapter) * (rows + weight.numel() // rows)
+
+
+class Adapters:
+    """The factors of some of a network's weights; lives as long as their training."""
+
+    def __init__(self, model: nn.Module, names: Iterable[str], adapter: Adapter, seeds: tuple[int, int]) -> None:
+        """`seeds`: the study's and the block; each weight's draw depends on them and on its name only."""
+        self.model = model
+        weights = dict(model.named_parameters())
+        self.factors: Mapping[str, Factors] = {n: _factors(weights[n], adapter, seeds, n) for n in names}
+        self._weights = {name: weights[name] for name in self.factors}
+
+    def parameters_of(self, name: str) -> tuple[nn.Parameter, ...]:
+        """What moves in the place of the weight of that name."""
+        found = self.factors[name]
+        return (found.up, found.down)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The adapted weights, in their own precision whatever autocast says."""
+        if not self.factors:
+            return {}
+        device = next(iter(self._weights.values())).device.type
+        with torch.autocast(device, enabled=False):
+            return {name: found.added(self._weights[name]) for name, found in self.factors.items()}
+
+    def around(self, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """`forward`, which runs the network or a part of it, with the adapted weights in place."""
+        run = _Run(self.model, forward)
+
+        def adapted(inputs: Tensor) -> Tensor:
+            weights: dict[str, Tensor] = {f"model.{name}": weight for name, weight in self.weights().items()}
+            return cast(Tensor, functional_call(run, weights, (inputs,)))
+
+        return adapted
+
+    def merge(self) -> None:
+        """Write the adapted weights into the network."""
+        with torch.no_grad():
+            for name, weight in self.weights().items():
+                self._weights[name].copy_(weight)
+
+
+class _Run(nn.Module):
+    """Makes a function that runs a network a module, whose parameters functional_call can swap."""
+
+    def __init__(self, model: nn.Module, run: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model, self.run = model, run
+
+    def forward(self, inputs: Tensor) -> Any:
+        return self.run(inputs)
+
+
+def _factors(weight: Tensor, adapter: Adapter, seeds: tuple[int, int], name: str) -> Factors:
+    rank, rows = rank_of(weight, adapter), weight.shape[0]
+    columns = weight.numel() // rows
+    generator = torch.Generator().manual_seed(derive_seed(seeds[0], "adapter", seeds[1], name))
+    down = (torch.rand((rank, columns), generator=generator) * 2 - 1) / columns**0.5
+    up = torch.zeros((rows, rank))
+    up, down = (t.to(device=weight.device, dtype=weight.dtype) for t in (up, down))
+    return Factors(nn.Parameter(up), nn.Parameter(down), adapter.alpha / rank)
