@@ -289,6 +289,16 @@ def test_a_keras_file_brings_its_weights_and_is_asked_for_its_scaling(saved: tup
     assert "takes no argument 'classes'" in refused(f"keras:{path}", model_args={"classes": 3}).message
 
 
+def test_channels_first_and_other_inputs_than_one_picture_are_refused() -> None:
+    with building(keras):
+        i, j = keras.Input((3, 8, 8)), keras.Input((8,))
+        first = keras.Model(i, L.Dense(2)(L.Flatten()(L.Conv2D(2, 3, data_format="channels_first")(i))))
+        table = keras.Model(j, L.Dense(2)(j))
+    for model, words in ((first, "channels_first"), (table, "one batch of pictures")):
+        with pytest.raises(ModelError, match=words):
+            translate(model, reverse=False, renumber=True)
+
+
 def test_a_first_rescaling_says_that_pixels_are_wanted(tmp_path: Path) -> None:
     odd().save(tmp_path / "odd.keras")
     network = given(f"keras:{tmp_path / 'odd.keras'}")

@@ -245,9 +245,8 @@ def _pool(kind: str) -> Callable[[Seen], list[Piece] | None]:
 
 def _global_pool(kind: str) -> Callable[[Seen], list[Piece] | None]:
     def make(seen: Seen) -> list[Piece] | None:
-        return [Piece(module=own.GlobalPool2d(kind, keep=seen.layer.keepdims), kind="pools")] if _last(
-            seen.layer
-        ) else None
+        module = own.GlobalPool2d(kind, keep=seen.layer.keepdims)
+        return [Piece(module=module, kind="pools")] if _last(seen.layer) else None
 
     return make
 

@@ -141,6 +141,9 @@ class _Draft:
 
     def _make(self, node: Any) -> list[tuple[str, str]]:
         layer = node.operation
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise ModelError(f"The Keras layer {layer.name!r} is built for channels_first, and channels_last is read.",
+                             "Build the model with data_format='channels_last'.")  # fmt: skip
         ranks = tuple(len(x.shape) for x in node.arguments.keras_tensors)
         pieces = pieces_for(Seen(layer=layer, ranks=ranks, plain=_plain(node)))
         name = self._name(layer)
