@@ -88,6 +88,7 @@ def _from_file(keras: Any, path: Path, options: NetworkOptions) -> _Made:
         raise ModelError(f"--model-args: {path.name} takes no argument {unknown[0]!r}.",
                          f"A file's model is built as it was saved; only {PREPROCESS!r} can be given.")  # fmt: skip
     config = read_architecture(path)
+    text = json.dumps(config)  # before Keras reads it, which changes it
     try:
         with building(keras):
             model = keras.saving.deserialize_keras_object(config, safe_mode=True)
@@ -98,7 +99,7 @@ def _from_file(keras: Any, path: Path, options: NetworkOptions) -> _Made:
                          "Was it saved with another version of Keras?") from error  # fmt: skip
     mode = options.model_args.get(PREPROCESS)
     scaling = None if mode is None else scaling_of_mode(keras, mode)
-    return _Made(model=model, scaling=scaling, architecture=json.dumps(config, sort_keys=True))
+    return _Made(model=model, scaling=scaling, architecture=text)
 
 
 def _from_name(keras: Any, name: str, options: NetworkOptions) -> _Made:
