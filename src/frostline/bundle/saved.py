@@ -35,6 +35,7 @@ NOTE: dict[str, type | tuple[type, ...]] = {  # what recipe.json has to hold
 ABSTAIN: dict[str, type | tuple[type, ...]] = {"wanted_accuracy": float, "threshold": (int, float, type(None))}
 SOURCE = ("spec", "model_args", "code_sha256", "self_loading")
 CODE = "code.py"
+ARCHITECTURE = "architecture.json"  # of a network that was read from a file of architecture and weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,8 @@ def save_model(folder: Path, finished: Finished) -> None:
     write_json(folder / "classes.json", list(finished.classes))
     if finished.network.code:
         write_atomic(folder / CODE, finished.network.code.text.encode())
+    if finished.network.architecture:
+        write_atomic(folder / ARCHITECTURE, finished.network.architecture.encode())
     write_json(folder / "recipe.json", {**_recipe_note(finished), "tensors": sorted(state)})
 
 
@@ -106,7 +109,7 @@ def _recipe_note(finished: Finished) -> dict[str, Any]:
         "recipe": asdict(finished.recipe),
         "rate": finished.rate,
         "source": {
-            "spec": network.spec if not network.code else f"torch:{CODE}:{network.spec.rpartition(':')[2]}",
+            "spec": _lasting_spec(network),
             "model_args": dict(network.model_args),
             "weights_sha256": network.weights_sha256,
             "code_sha256": network.code.sha256 if network.code else None,
@@ -123,6 +126,13 @@ def _recipe_note(finished: Finished) -> dict[str, Any]:
         "temperature": finished.temperature,
         "abstain": asdict(finished.abstain) if finished.abstain else None,
     }
+
+
+def _lasting_spec(network: Network) -> str:
+    """The spec as it holds within the saved model's folder."""
+    if network.code:
+        return f"torch:{CODE}:{network.spec.rpartition(':')[2]}"
+    return f"{network.source}:{ARCHITECTURE}" if network.architecture else network.spec
 
 
 _RUN_ONLY = ("prefix_parameters", "straddling", "index", "clock")  # facts of one recording; a prefix doesn't need them
@@ -215,6 +225,8 @@ def rebuild(folder: Path, note: Mapping[str, Any], preprocess: Preprocess, *, tr
             raise BundleError(f"{folder} is not a saved model: {CODE} is missing.", "Run frostline fit again.")
         trust.require(folder / CODE, trust_code=trust_code)
         spec = f"torch:{folder / CODE}:{spec.rpartition(':')[2]}"
+    if spec.endswith(f":{ARCHITECTURE}"):
+        spec = f"{spec.partition(':')[0]}:{folder / ARCHITECTURE}"
     weights = None if source["self_loading"] else "random"
     options = NetworkOptions(weights=weights, model_args=source["model_args"], mean=preprocess.mean,
                              std=preprocess.std, size=preprocess.size[0])  # fmt: skip

@@ -64,6 +64,7 @@ class Network:
     load_report: LoadReport | None = None  # how the weights fit; None where none were loaded
     loaded_head: str | None = None  # the head's path, where it had to be looked at to load the weights
     model_args: Mapping[str, Any] = field(default_factory=dict)  # for the factory, as the user gave them
+    architecture: str | None = None  # JSON that builds it, where it came from a file: saved with the model
 
     @property
     def weights_sha256(self) -> str | None:
