@@ -7,9 +7,10 @@ from itertools import groupby, pairwise
 
 from frostline.recipe.catalogue import CATALOGUE
 from frostline.recipe.literature import ADDED, TERMS, Term
-from frostline.recipe.recipe import Part, Recipe
+from frostline.recipe.recipe import Recipe
 
 ALONE = ("norm", "bias", "lora")  # what may move alone in a stage; strategies have the same names
+MOVING = {"norm": "only normalisation trained", "bias": "only biases trained", "lora": "low-rank adapters trained"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ def own_key(recipe: Recipe) -> str:
         return _reinitialised_key(recipe, moved)
     if not any(moved):
         return _still_key(recipe)
-    whats = {_what(part) for phase in recipe.phases for part in phase.stages if part.trained}
+    whats = {part.what for phase in recipe.phases for part in phase.stages if part.trained}
     if len(whats) == 1 and (only := whats.pop()) in ALONE:
         return only
     if not any(phase.stages[i].trained for phase in recipe.phases for i in kept):
@@ -96,10 +97,6 @@ def own_key(recipe: Recipe) -> str:
 def _moves(recipe: Recipe, index: int) -> bool:
     """Some weight of stage index + 1 is trained; BatchNorm's statistics alone don't count."""
     return any(p.stages[index].trained or p.stages[index].batchnorm in ("affine", "all") for p in recipe.phases)
-
-
-def _what(part: Part) -> str:
-    return str(getattr(part, "what", "all"))
 
 
 def _reinitialised_key(recipe: Recipe, moved: list[bool]) -> str:
@@ -170,5 +167,7 @@ def origin_summary(recipe: Recipe) -> str:
 
 
 def _fate(recipe: Recipe, index: int) -> str:
-    trained = any(phase.stages[index].trained for phase in recipe.phases)
-    return f"{recipe.origins[index]}, {'trained' if trained else 'frozen'}"
+    trained = [phase.stages[index] for phase in recipe.phases if phase.stages[index].trained]
+    what = {part.what for part in trained}
+    fate = "frozen" if not trained else "trained" if "all" in what else " and ".join(MOVING[w] for w in sorted(what))
+    return f"{recipe.origins[index]}, {fate}"

@@ -20,7 +20,7 @@ from frostline.train.refit import Fitted
 from frostline.train.study import Study
 
 METRICS = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss"}
-MOST_WORDS = 220
+MOST_WORDS = 220  # beyond, the sentence on where terms disagree is left to the record
 SOURCE_PACKAGES = ("timm", "torchvision", "keras", "transformers")
 
 
