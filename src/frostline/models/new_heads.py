@@ -148,14 +148,14 @@ class CutNetwork(nn.Module):
         site = HeadSite(path="head", kind="linear", in_features=self.in_features, out_features=classes)
         self.head = _fresh(split.model, site, classes, form, seed)
 
-    def features(self, *inputs: Tensor) -> Tensor:
+    def features(self, *inputs: Any, **keywords: Any) -> Tensor:
         """Pooled features (N, D) at the cut."""
-        return self.pooled(self.split.prefix(*inputs))
+        return self.pooled(self.split.prefix(*inputs, **keywords))
 
     def pooled(self, activation: Tensor) -> Tensor:
         """What the head reads of the activation at the cut."""
         return pool(activation.float(), channel_axis=self.split.cut.channel_axis)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """Class scores (N, classes)."""
-        return cast(Tensor, self.head(self.features(*inputs)))
+        return cast(Tensor, self.head(self.features(*inputs, **keywords)))

@@ -7,19 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from frostline.base.errors import ModelError, nearest
 from frostline.base.records import StageInfo
 from frostline.models.cuts import Cut, Place, find_cuts
 from frostline.models.heads import HeadSite, find_head
+from frostline.models.inputs import Call, CallForm
 from frostline.models.recorder import Recording, record
 from frostline.models.segments import Segment, find_segments
 from frostline.models.skeleton import SkeletonStore
-from frostline.models.split import InputSpec, Split
-from frostline.models.verify import verify_cuts
+from frostline.models.split import Split
+from frostline.models.verify import Verified, verify_cuts
 
 FP32_BYTES = 4
 
@@ -39,8 +40,9 @@ class StageMap:
     buffer_stages: Mapping[str, tuple[int, ...]]
     module_stages: Mapping[str, tuple[int, ...]]  # modules that ran, containers too; from first to last stage
     repeated: frozenset[str]  # modules called more than once
-    input_specs: tuple[InputSpec, ...]
+    form: CallForm  # how the network is called
     skeletons: SkeletonStore
+    quiet: frozenset[int] = frozenset()  # stages K: with ..K frozen, what runs around the cut stays in inference mode
 
     @cached_property
     def parameter_stage(self) -> Mapping[str, int]:
@@ -62,7 +64,7 @@ class StageMap:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the first input, without the batch axis."""
-        return self.input_specs[0].shape[1:]
+        return self.form.inputs[0].shape[1:]
 
     @property
     def operations(self) -> float:
@@ -79,7 +81,7 @@ class StageMap:
 
     def split(self, model: nn.Module, stage: int) -> Split:
         """`model`, a network built like the mapped one, cut after a stage; what was learnt about it is shared."""
-        return Split(model, self.cut_after(stage), input_specs=self.input_specs, skeletons=self.skeletons)
+        return Split(model, self.cut_after(stage), form=self.form, skeletons=self.skeletons)
 
 
 CUT_HINT = "See the stage map: frostline stages SPEC."
@@ -89,13 +91,24 @@ def _first(stages: tuple[int, ...]) -> int:
     return stages[0] if stages else 0
 
 
-def stage_map(model: nn.Module, *example_inputs: Tensor, verify: Iterable[int] | Literal["all"] = ()) -> StageMap:
-    """Run the network once in inference mode and map it; `example_inputs` hold 2 samples or more along the first axis.
+def stage_map(
+    model: nn.Module,
+    *example_inputs: Any,
+    keywords: Mapping[str, Any] | None = None,
+    verify: Iterable[int] | Literal["all"] = (),
+) -> StageMap:
+    """Run the network once in inference mode and map it; its arguments hold 2 samples or more along the first axis.
+
+    Args:
+        model: any module with a linear head.
+        example_inputs: its positional arguments; `keywords`: its keyword arguments.
+        verify: stages whose cuts are to be proven.
 
     The cuts after the stages that `verify` names are proven (see :mod:`verify`); one that fails is withdrawn with the
     reason. The module is left as it was. Raises ModelError where no head or no stage is found.
     """
-    recording = record(model, example_inputs)
+    call = Call.of(example_inputs, keywords)
+    recording = record(model, call)
     head = find_head(recording)
     places = find_cuts(recording)
     segments = find_segments(recording, places, head)
@@ -106,10 +119,10 @@ def stage_map(model: nn.Module, *example_inputs: Tensor, verify: Iterable[int] |
         )
     ends = [_end(recording, places, s, after) for s, after in pairwise(segments)]
     ends.append(_last_end(recording, places, segments[-1], head))
-    result = _assemble(recording, head, segments, ends, [InputSpec.of(x) for x in example_inputs])
+    result = _assemble(recording, head, segments, ends, CallForm.of(call))
     wanted = range(1, len(segments) + 1) if verify == "all" else verify
     cuts = {k: cut for k in wanted if (cut := result.cuts[k - 1]) is not None}
-    return withdraw(result, verify_cuts(model, cuts, example_inputs, skeletons=result.skeletons))
+    return _proven(result, verify_cuts(model, cuts, call, skeletons=result.skeletons))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +185,7 @@ def _assemble(
     head: HeadSite,
     segments: Sequence[Segment],
     ends: Sequence[_End],
-    input_specs: Sequence[InputSpec],
+    form: CallForm,
 ) -> StageMap:
     clocks = [end.clock for end in ends]
 
@@ -192,7 +205,7 @@ def _assemble(
         buffer_stages=buffers,
         module_stages=modules,
         repeated=frozenset(name for name, count in recording.calls.items() if count > 1),
-        input_specs=tuple(input_specs),
+        form=form,
         skeletons=SkeletonStore(),
     )
 
@@ -253,23 +266,28 @@ def withdraw(result: StageMap, failed: Mapping[int, str]) -> StageMap:
     return replace(result, stages=tuple(infos), cuts=tuple(cuts))
 
 
-def stages(model: nn.Module, *example_inputs: Tensor) -> tuple[StageInfo, ...]:
+def _proven(result: StageMap, verified: Verified) -> StageMap:
+    return withdraw(replace(result, quiet=result.quiet | verified.quiet), verified.failed)
+
+
+def stages(model: nn.Module, *example_inputs: Any, **keywords: Any) -> tuple[StageInfo, ...]:
     """The network's stages from input to head, each with its verified cut or the reason why there is none.
 
-    Raises ModelError where the network has no linear head or nothing before it.
+    The network is called with the arguments given. Raises ModelError where it has no linear head or nothing before it.
     """
-    return stage_map(model, *example_inputs, verify="all").stages
+    return stage_map(model, *example_inputs, keywords=keywords, verify="all").stages
 
 
-def split(model: nn.Module, *example_inputs: Tensor, at: int | str) -> Split:
+def split(model: nn.Module, *example_inputs: Any, at: int | str, **keywords: Any) -> Split:
     """The network cut after stage `at` (a name, or a number from 1; a name wins): see :class:`Split`.
 
     Raises ModelError for a stage that doesn't exist or can't be cut.
     """
-    mapped = stage_map(model, *example_inputs)
+    mapped = stage_map(model, *example_inputs, keywords=keywords)
     stage = _find(mapped, at)
-    failed = verify_cuts(model, {stage: mapped.cut_after(stage)}, example_inputs, skeletons=mapped.skeletons)
-    return withdraw(mapped, failed).split(model, stage)
+    cuts = {stage: mapped.cut_after(stage)}
+    verified = verify_cuts(model, cuts, Call.of(example_inputs, keywords), skeletons=mapped.skeletons)
+    return _proven(mapped, verified).split(model, stage)
 
 
 def _find(mapped: StageMap, at: int | str) -> int:
