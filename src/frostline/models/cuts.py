@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 
 from frostline.models.channels import channel_axis
+from frostline.models.pooling import Pooling
 from frostline.models.recorder import PARAMETER, Boundary, Recording, TensorRecord, storage_key
 
 SHOWN = 4  # tensors named in a reason
@@ -42,6 +43,8 @@ class Cut:
     prefix_parameters: tuple[str, ...]  # read before the cut
     straddling: tuple[str, ...]  # read before and after it: must stay frozen
     decided: bool = False  # Python code before it looked at values, which may decide what runs after it
+    pooling: Pooling = "mean"  # how it becomes one vector a sample for a new head
+    mask: int | None = None  # raw input that tells words from padding, which the pooling reads
 
     @property
     def name(self) -> str:

@@ -13,7 +13,8 @@ from frostline.models.inputs import Call
 from frostline.models.recorder import Recording, record, tensors_of
 
 HINT = "Give a network that ends in an nn.Linear (or a 1x1 nn.Conv2d) and returns its output as it is."
-RESHAPES = ("view", "reshape", "squeeze", "flatten", "clone", "alias", "detach", "select", "_to_copy", "slice")
+RESHAPES = ("view", "reshape", "squeeze", "flatten", "clone", "alias", "detach", "select", "_to_copy", "slice",
+            "index", "gather", "unbind", "split")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,13 @@ def as_call(inputs: Call | Sequence[Any]) -> Call:
     return inputs if isinstance(inputs, Call) else Call.of(inputs)
 
 
+def call_of(inputs: Tensor | Mapping[str, Any] | Sequence[Any]) -> Call:
+    """The call that a batch of inputs means: a tensor (the only argument), several by position, or by keyword."""
+    if isinstance(inputs, Tensor):
+        return Call.of((inputs,))
+    return Call.of((), inputs) if isinstance(inputs, Mapping) else Call.of(inputs)
+
+
 @dataclass(frozen=True, slots=True)
 class CallForm:
     """How a mapped network is called, without the values of its raw inputs."""

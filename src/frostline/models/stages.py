@@ -6,18 +6,18 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, Literal
 
 from torch import nn
 
 from frostline.base.errors import ModelError, nearest
 from frostline.base.records import StageInfo
-from frostline.models.cuts import Cut, Place, find_cuts
+from frostline.models.cuts import Cut, find_cuts
+from frostline.models.ends import End, find_ends
 from frostline.models.heads import HeadSite, find_head
 from frostline.models.inputs import Call, CallForm
+from frostline.models.named import NamedStage
 from frostline.models.recorder import Recording, record
-from frostline.models.segments import Segment, find_segments
 from frostline.models.skeleton import SkeletonStore
 from frostline.models.split import Split
 from frostline.models.verify import Verified, verify_cuts
@@ -95,6 +95,7 @@ def stage_map(
     model: nn.Module,
     *example_inputs: Any,
     keywords: Mapping[str, Any] | None = None,
+    named: Sequence[NamedStage] = (),
     verify: Iterable[int] | Literal["all"] = (),
 ) -> StageMap:
     """Run the network once in inference mode and map it; its arguments hold 2 samples or more along the first axis.
@@ -102,6 +103,7 @@ def stage_map(
     Args:
         model: any module with a linear head.
         example_inputs: its positional arguments; `keywords`: its keyword arguments.
+        named: stages by hand, instead of those that the module tree suggests.
         verify: stages whose cuts are to be proven.
 
     The cuts after the stages that `verify` names are proven (see :mod:`verify`); one that fails is withdrawn with the
@@ -110,81 +112,17 @@ def stage_map(
     call = Call.of(example_inputs, keywords)
     recording = record(model, call)
     head = find_head(recording)
-    places = find_cuts(recording)
-    segments = find_segments(recording, places, head)
-    if not segments:
-        raise ModelError(
-            f"The network has no weights before its head {head.path}, so there is nothing to freeze.",
-            "Give a network with at least one layer before the last.",
-        )
-    ends = [_end(recording, places, s, after) for s, after in pairwise(segments)]
-    ends.append(_last_end(recording, places, segments[-1], head))
-    result = _assemble(recording, head, segments, ends, CallForm.of(call))
-    wanted = range(1, len(segments) + 1) if verify == "all" else verify
+    ends = find_ends(recording, find_cuts(recording), head, named)
+    result = _assemble(recording, head, ends, CallForm.of(call))
+    wanted = range(1, len(ends) + 1) if verify == "all" else verify
     cuts = {k: cut for k in wanted if (cut := result.cuts[k - 1]) is not None}
     return _proven(result, verify_cuts(model, cuts, call, skeletons=result.skeletons))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _End:
-    """Where a stage ends: at a clean cut, or (cut None) before the next stage begins."""
-
-    index: int
-    clock: int
-    shape: tuple[int, ...]
-    cut: Cut | None
-    why_not: str | None = None
-
-
-def _end(recording: Recording, places: Mapping[Place, Cut | str], segment: Segment, after: Segment) -> _End:
-    """The last clean boundary from a segment's exit to the next one's entry; ties go to exits, then outer modules."""
-    clean = [c for c in places.values() if isinstance(c, Cut) and segment.left <= c.index <= after.entered]
-    if clean:
-        cut = max(clean, key=lambda c: (c.clock, c.where == "out", *_outermost(c)))
-        return _end_at(recording, cut)
-    reason = places[_last_place(places, segment.name)]
-    at = recording.boundaries[after.entered]
-    tensors = recording.first("out", segment.name).tensors
-    shape = tuple(recording.tensors[tensors[0]].tensor.shape) if tensors else ()
-    return _End(index=at.index, clock=at.clock, shape=shape, cut=None, why_not=str(reason))
-
-
-def _outermost(cut: Cut) -> tuple[int, int]:
-    return -cut.module.count("."), cut.index
-
-
-def _last_place(places: Mapping[Place, Cut | str], module: str) -> Place:
-    return ("out", module) if ("out", module) in places else ("in", module)
-
-
-def _end_at(recording: Recording, cut: Cut) -> _End:
-    if cut.shape[0] != recording.batch:
-        reason = f"its output has {cut.shape[0]} rows for {recording.batch} samples"
-        return _End(index=cut.index, clock=cut.clock, shape=cut.shape, cut=None, why_not=reason)
-    return _End(index=cut.index, clock=cut.clock, shape=cut.shape, cut=cut)
-
-
-def _last_end(recording: Recording, places: Mapping[Place, Cut | str], segment: Segment, head: HeadSite) -> _End:
-    """The last stage ends with the tensor that the head reads, after the network's own pooling.
-
-    The exit of the module that made it comes before the head's entry: a dropout between the two, which is nothing in
-    inference, then belongs to what trains.
-    """
-    place = places["in", head.path]
-    if isinstance(place, Cut):
-        same = [c for c in places.values() if isinstance(c, Cut) and segment.left <= c.index <= place.index]
-        cut = max((c for c in same if c.clock == place.clock and c.where == "out"), key=_outermost, default=place)
-        return _end_at(recording, cut)
-    at = recording.first("in", head.path)
-    shape = tuple(recording.tensors[at.tensors[0]].tensor.shape)
-    return _End(index=at.index, clock=at.clock, shape=shape, cut=None, why_not=place)
 
 
 def _assemble(
     recording: Recording,
     head: HeadSite,
-    segments: Sequence[Segment],
-    ends: Sequence[_End],
+    ends: Sequence[End],
     form: CallForm,
 ) -> StageMap:
     clocks = [end.clock for end in ends]
@@ -198,7 +136,7 @@ def _assemble(
     for name, found in buffers.items():  # counters aren't read in inference: they go with the module that owns them
         buffers[name] = found or modules.get(name.rpartition(".")[0], ())
     return StageMap(
-        stages=tuple(_stage_infos(recording, segments, ends, parameters)),
+        stages=tuple(_stage_infos(recording, ends, parameters)),
         cuts=tuple(end.cut for end in ends),
         head=head,
         parameter_stages=parameters,
@@ -226,19 +164,17 @@ def _module_stages(recording: Recording, ends: Sequence[int]) -> dict[str, tuple
 
 def _stage_infos(
     recording: Recording,
-    segments: Sequence[Segment],
-    ends: Sequence[_End],
+    ends: Sequence[End],
     parameters: Mapping[str, tuple[int, ...]],
 ) -> Iterable[StageInfo]:
     sizes = {recording.parameter_names[key]: recording.tensors[key].tensor.numel() for key in recording.parameter_names}
     clocks = [0, *(end.clock for end in ends)]
-    for k, (segment, end) in enumerate(zip(segments, ends, strict=True), 1):
+    for k, end in enumerate(ends, 1):
         work = sum(n for t, n in recording.operations if clocks[k - 1] < t <= clocks[k])
         shape = end.shape[1:]
-        extra = {} if end.cut is None else {"straddling": list(end.cut.straddling), "needs": list(end.cut.needs)}
         yield StageInfo(
             index=k,
-            name=segment.name,
+            name=end.name,
             parameters=sum(sizes[name] for name, stages in parameters.items() if _first(stages) == k),
             output_shape=shape,
             stored_bytes=FP32_BYTES * _product(end.shape) // recording.batch,
@@ -246,8 +182,21 @@ def _stage_infos(
             cuttable=end.cut is not None,
             why_not=end.why_not,
             cut=end.cut.name if end.cut is not None else None,
-            extra={key: value for key, value in extra.items() if value},
+            extra={key: value for key, value in _extra(recording, end).items() if value},
         )
+
+
+def _extra(recording: Recording, end: End) -> dict[str, Any]:
+    """What else there is to say about the end of a stage."""
+    cut = end.cut
+    if cut is None:
+        return {"boundaries": list(end.boundaries)}
+    mask = "" if cut.mask is None else f" where {recording.input_names[cut.mask]} is 1"
+    return {
+        "straddling": list(cut.straddling),
+        "needs": [recording.input_names[i] for i in cut.needs],
+        "pooling": "" if cut.pooling == "none" else f"{cut.pooling}{mask}",
+    }
 
 
 def _product(shape: Sequence[int]) -> int:
