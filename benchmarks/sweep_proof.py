@@ -42,7 +42,7 @@ class Row:
 def examine(model: nn.Module, args: Sequence[Any], keywords: Mapping[str, Any], *, other: Call | None = None) -> Row:
     """Map a network and check its cuts on `other` inputs (by default as many as given and one more, drawn anew)."""
     begun = time.perf_counter()
-    mapped = stage_map(model, *args, keywords=keywords, verify="all")
+    mapped = stage_map(model, *args, keywords=keywords, verify="all", headless=True)
     seconds = time.perf_counter() - begun
     call = other or renewed(Call.of(args, keywords))
     wrong = []

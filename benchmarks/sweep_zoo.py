@@ -38,7 +38,7 @@ class Entry:
 
 # The smallest model of each family of timm that has at most 100 million weights (found by building all of them).
 TIMM = """
-beit_base_patch16_224 halonet_h1 test_byobnet cait_xxs24_224 coat_tiny convit_tiny convmixer_768_32 test_convnext
+beit_base_patch16_224 halonet_h1 test_byobnet cait_xxs24_224 coat_tiny convit_tiny test_convnext
 cpubone_nano crossvit_tiny_240 cs3darknet_focus_s cspnext_tiny davit_tiny deit_tiny_patch16_224 densenet121 dla46x_c
 dpn48b edgenext_xx_small efficientformer_l1 efficientformerv2_s0 test_efficientnet efficientvim_m1 efficientvit_b0
 efficientvit_m0 eva02_tiny_patch14_224 fasternet_t0 fastvit_t8 focalnet_tiny_srf gcvit_xxtiny ghostnet_050
@@ -56,7 +56,6 @@ swinv2_cr_base_224 nasnetalarge pnasnet5large inception_resnet_v2 vgg11
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "beit_base_patch16_224": {"img_size": 64, "depth": 4, "embed_dim": 96, "num_heads": 4},
     "cait_xxs24_224": {"img_size": 64, "depth": 6},
-    "convmixer_768_32": {"depth": 6, "dim": 96},
     "eva02_tiny_patch14_224": {"img_size": 56, "depth": 6},
     "vit_tiny_patch16_224": {"img_size": 64},
     "deit_tiny_patch16_224": {"img_size": 64},

@@ -81,7 +81,7 @@ def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None,
         dataset, pictures = read_data(settings, listing, network.preprocess, journal.emit)
         blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed)
     with journal.phase("map the network"):
-        model, stages = map_network(network)
+        model, stages = map_network(network, settings.stages)
         chosen = choose_recipes(settings, network, stages, dataset.classes)
         check_applicable(settings, chosen.recipes, model)
         trunk = make_trunk(settings, network, model, stages, len(dataset.development))

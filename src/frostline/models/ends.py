@@ -13,7 +13,7 @@ from frostline.base.errors import ModelError
 from frostline.models.cuts import Cut, Place
 from frostline.models.heads import HeadSite, flat_logits, logits
 from frostline.models.named import NamedStage, boundaries_of
-from frostline.models.pooling import choose_pooling, find_mask, own_pooling, read_features
+from frostline.models.pooling import TOKENS, Pooling, find_mask, own_pooling, read_features
 from frostline.models.recorder import Boundary, Recording
 from frostline.models.segments import Segment, find_segments, weighty_between
 
@@ -149,23 +149,31 @@ def _last_end(recording: Recording, places: Places, name: str, left: int, head: 
 
 
 def _pooled(recording: Recording, ends: Sequence[End], head: HeadSite) -> list[End]:
-    """The ends with the pooling of each cut. The last one is withdrawn where the head on its pooled features doesn't
-    give what the network returns: a head that is solved on them would be another network's."""
-    at_head = recording.first("in", head.path).tensors[0]
-    many = recording.tensors[at_head].tensor.ndim == 3
-    own = own_pooling(recording, id(logits(recording.output)) if many else at_head)
-    found = []
-    for end in ends:
-        if end.cut is not None:
-            shape, axis = end.cut.shape, end.cut.channel_axis
-            pooling = choose_pooling(shape, axis, own)
-            mask = find_mask(recording, shape, axis) if pooling in ("mean", "last") else None
-            end = replace(end, cut=replace(end.cut, pooling=pooling, mask=mask))
-        found.append(end)
+    """The ends with the pooling of each cut: a mean, over words only where a mask tells them from padding, and at the
+    last one what the network itself does.
+
+    A class token says little before the last stages (nothing at all after the first), so it isn't read there. The
+    last cut is withdrawn where the head on its pooled features doesn't give what the network returns: a head that is
+    solved on them would be another network's.
+    """
+    found = [_with_pooling(recording, end, "mean") for end in ends]
     last = found[-1]
+    if last.cut is None or head.kind == "other":
+        return found
+    own = own_pooling(recording, id(logits(recording.output))) if len(last.shape) == TOKENS else None
+    found[-1] = last = _with_pooling(recording, last, own or "mean")
     if last.cut is not None and not _agrees(recording, last.cut, head):
         found[-1] = replace(last, cut=None, why_not=UNPOOLED)
     return found
+
+
+def _with_pooling(recording: Recording, end: End, pooling: Pooling) -> End:
+    if end.cut is None:
+        return end
+    shape, axis = end.cut.shape, end.cut.channel_axis
+    pooling = "none" if len(shape) == 2 else pooling
+    mask = find_mask(recording, shape, axis) if pooling in ("mean", "last") else None
+    return replace(end, cut=replace(end.cut, pooling=pooling, mask=mask))
 
 
 def _agrees(recording: Recording, cut: Cut, head: HeadSite) -> bool:

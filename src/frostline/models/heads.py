@@ -22,13 +22,21 @@ class HeadSite:
     """Where the classifier sits: its module path, and the features and classes it maps between."""
 
     path: str
-    kind: Literal["linear", "conv"]
+    kind: Literal["linear", "conv", "other"]  # other: no head that could be replaced, only the last layer with weights
     in_features: int
     out_features: int
 
     def owns(self, name: str) -> bool:
         """Whether a parameter or module of that name belongs to the head."""
         return name == self.path or name.startswith(self.path + ".")
+
+
+def find_end(recording: Recording) -> HeadSite:
+    """The network's head, or (kind `other`) the last layer with weights, for networks that are only to be cut."""
+    try:
+        return find_head(recording)
+    except ModelError:
+        return HeadSite(path=_last_with_weights(recording), kind="other", in_features=0, out_features=0)
 
 
 def find_head(recording: Recording) -> HeadSite:

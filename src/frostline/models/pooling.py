@@ -18,11 +18,10 @@ Pooling = Literal["none", "mean", "first", "last"]
 TOKENS = 3  # axes of an activation (samples, tokens, channels)
 
 
-def own_pooling(recording: Recording, start: int) -> tuple[Pooling, int] | None:
-    """How the network itself goes from tokens to one vector, and from how many tokens; None where it has no tokens.
+def own_pooling(recording: Recording, start: int) -> Pooling | None:
+    """How the network itself goes from tokens to the tensor `start`; None where it can't be told.
 
-    `start` is the tensor that the head reads, or (where the head reads every token) what the network returns. Followed
-    back to the nearest operation that leaves out the axis of tokens.
+    Followed back to the nearest operation that leaves out the axis of tokens.
     """
     queue, seen = [start], {start}
     for key in queue:  # grows while it is walked
@@ -34,7 +33,7 @@ def own_pooling(recording: Recording, start: int) -> tuple[Pooling, int] | None:
             seen.add(parent)
             found = _reduces(record, source)
             if found:
-                return found, int(source.tensor.shape[1])
+                return found
             if source.tensor.ndim <= TOKENS:
                 queue.append(parent)
     return None
@@ -49,15 +48,6 @@ def _reduces(record: TensorRecord, source: TensorRecord) -> Pooling | None:
     if "index" in record.operation or "gather" in record.operation:
         return "last"  # decoders: the last token that isn't padding
     return "mean" if any(word in record.operation for word in ("mean", "sum", "amax", "max")) else None
-
-
-def choose_pooling(shape: Sequence[int], channel_axis: int, own: tuple[Pooling, int] | None) -> Pooling:
-    """The pooling of an activation of this shape: the network's own where it is of the same tokens, else the mean."""
-    if len(shape) == 2:
-        return "none"
-    if len(shape) == TOKENS and channel_axis % TOKENS == TOKENS - 1 and own is not None and own[1] == shape[1]:
-        return own[0]
-    return "mean"
 
 
 def find_mask(recording: Recording, shape: Sequence[int], channel_axis: int) -> int | None:

@@ -14,7 +14,7 @@ from frostline.base.errors import ModelError, nearest
 from frostline.base.records import StageInfo
 from frostline.models.cuts import Cut, find_cuts
 from frostline.models.ends import End, find_ends
-from frostline.models.heads import HeadSite, find_head
+from frostline.models.heads import HeadSite, find_end, find_head
 from frostline.models.inputs import Call, CallForm
 from frostline.models.named import NamedStage
 from frostline.models.recorder import Recording, record
@@ -97,6 +97,7 @@ def stage_map(
     keywords: Mapping[str, Any] | None = None,
     named: Sequence[NamedStage] = (),
     verify: Iterable[int] | Literal["all"] = (),
+    headless: bool = False,
 ) -> StageMap:
     """Run the network once in inference mode and map it; its arguments hold 2 samples or more along the first axis.
 
@@ -105,13 +106,14 @@ def stage_map(
         example_inputs: its positional arguments; `keywords`: its keyword arguments.
         named: stages by hand, instead of those that the module tree suggests.
         verify: stages whose cuts are to be proven.
+        headless: map a network too whose head can't be replaced.
 
     The cuts after the stages that `verify` names are proven (see :mod:`verify`); one that fails is withdrawn with the
     reason. The module is left as it was. Raises ModelError where no head or no stage is found.
     """
     call = Call.of(example_inputs, keywords)
     recording = record(model, call)
-    head = find_head(recording)
+    head = find_end(recording) if headless else find_head(recording)
     ends = find_ends(recording, find_cuts(recording), head, named)
     result = _assemble(recording, head, ends, CallForm.of(call))
     wanted = range(1, len(ends) + 1) if verify == "all" else verify
@@ -222,9 +224,9 @@ def _proven(result: StageMap, verified: Verified) -> StageMap:
 def stages(model: nn.Module, *example_inputs: Any, **keywords: Any) -> tuple[StageInfo, ...]:
     """The network's stages from input to head, each with its verified cut or the reason why there is none.
 
-    The network is called with the arguments given. Raises ModelError where it has no linear head or nothing before it.
+    The network is called with the arguments given. Raises ModelError where there is nothing before its last layer.
     """
-    return stage_map(model, *example_inputs, keywords=keywords, verify="all").stages
+    return stage_map(model, *example_inputs, keywords=keywords, verify="all", headless=True).stages
 
 
 def split(model: nn.Module, *example_inputs: Any, at: int | str, **keywords: Any) -> Split:
@@ -232,7 +234,7 @@ def split(model: nn.Module, *example_inputs: Any, at: int | str, **keywords: Any
 
     Raises ModelError for a stage that doesn't exist or can't be cut.
     """
-    mapped = stage_map(model, *example_inputs, keywords=keywords)
+    mapped = stage_map(model, *example_inputs, keywords=keywords, headless=True)
     stage = _find(mapped, at)
     cuts = {stage: mapped.cut_after(stage)}
     verified = verify_cuts(model, cuts, Call.of(example_inputs, keywords), skeletons=mapped.skeletons)
