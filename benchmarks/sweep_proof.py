@@ -17,6 +17,7 @@ from frostline.models.norm import set_training
 from frostline.models.recorder import tensors_of
 from frostline.models.split import Split, run_to
 from frostline.models.stages import StageMap, stage_map
+from frostline.models.verify import whole_run
 from frostline.recipe.recipe import Part
 
 FROZEN, TRAINED = Part(trained=False), Part(trained=True, batchnorm="all")
@@ -109,7 +110,7 @@ def problem_in_training(model: nn.Module, mapped: StageMap, stage: int, call: Ca
         activation = taken(split, call)
     set_training(model, mapped, [FROZEN] * stage + [TRAINED] * (len(mapped.stages) - stage), TRAINED)
     try:
-        steps = [step(model, lambda: call.run(model)), step(model, lambda: split.rest(activation, empty))]
+        steps = [step(model, lambda: whole_run(model, cut, call)), step(model, lambda: split.rest(activation, empty))]
     finally:
         model.eval()
     return next((f"in training, {what} differ" for what in steps[0] if not same(steps[0][what], steps[1][what])), "")

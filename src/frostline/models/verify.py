@@ -160,7 +160,7 @@ def _step_differs(
     buffers = snapshot(model)
     with _suffix_trains(model, cut, training):
         try:
-            whole = _step(model, lambda: call.run(model))
+            whole = _step(model, lambda: whole_run(model, cut, call))
         except Exception as error:
             return f"the network doesn't run in training mode ({_words(error)})"
         finally:
@@ -172,6 +172,23 @@ def _step_differs(
         finally:
             restore(buffers)
     return _difference(whole, parts)
+
+
+def whole_run(model: nn.Module, cut: Cut, call: Call) -> Any:
+    """The whole network's output, gradients being kept from the cut on only: attention chooses other kernels, which
+    round otherwise, where it may have to go back. A frozen prefix never has to."""
+    target = model.get_submodule(cut.module)
+
+    def begin(*_: Any) -> None:
+        torch.set_grad_enabled(True)
+
+    hook = target.register_forward_pre_hook if cut.where == "in" else target.register_forward_hook
+    handle = hook(begin)
+    try:
+        with torch.no_grad():
+            return call.run(model)
+    finally:
+        handle.remove()
 
 
 Step = tuple[list[Tensor], dict[str, Tensor | None], dict[str, Tensor]]
