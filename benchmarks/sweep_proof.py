@@ -1,4 +1,4 @@
-"""Examine one network: its stage map, and each cut that is offered checked once more, apart from frostline's own proof."""
+"""Examine one network: its stage map, and each cut that is offered checked apart from frostline's own proof."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def examine(model: nn.Module, args: Sequence[Any], keywords: Mapping[str, Any], 
     trained = {cuttable[0], cuttable[len(cuttable) // 2], cuttable[-1]} if cuttable else set()
     with exact():
         for k in cuttable:
-            reason = problem(model, mapped, k, call) or (problem_in_training(model, mapped, k, call) if k in trained else "")
+            reason = problem(model, mapped, k, call) or (
+                problem_in_training(model, mapped, k, call) if k in trained else ""
+            )
             if reason:
                 wrong.append(f"{mapped.stages[k - 1].name}: {reason}")
     offered = len(cuttable)
