@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frostline.models.guard import exact, forked_seed, restore, snapshot
+from frostline.models.guard import exact, forked_seed, may_have_gradients, restore, snapshot
 from frostline.models.heads import logits
 from frostline.models.inputs import Call
 from frostline.models.norm import set_training
@@ -108,13 +108,13 @@ def problem_in_training(model: nn.Module, mapped: StageMap, stage: int, call: Ca
     cut = mapped.cut_after(stage)
     split = Split(model, cut, form=mapped.form)
     empty = call.with_tensors([x if i in cut.needs else torch.zeros_like(x) for i, x in enumerate(call.tensors)])
-    with torch.no_grad():
+    with torch.no_grad(), may_have_gradients(model):
         activation = taken(split, call)
     set_training(model, mapped, [FROZEN] * stage + [TRAINED] * (len(mapped.stages) - stage), TRAINED)
     try:
         steps = [step(model, lambda: whole_run(model, cut, call)), step(model, lambda: split.rest(activation, empty))]
     finally:
-        model.eval()
+        model.eval().requires_grad_(True)
     return next((f"in training, {what} differ" for what in steps[0] if not same(steps[0][what], steps[1][what])), "")
 
 
