@@ -135,7 +135,7 @@ def prepare(settings: Settings, listing: Listing | None, clock: Clock, journal: 
     with journal.phase("read the pictures"):
         dataset, pictures = read_data(settings, listing, network.preprocess, journal.emit)
     with journal.phase("map the network"):
-        model, stages = map_network(network)
+        model, stages = map_network(network, settings.stages)
         chosen = choose_recipes(settings, network, stages, dataset.classes)
         cheap = all(recipe.solver != "stepped" for recipe in chosen.recipes)
         blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)

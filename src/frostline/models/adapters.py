@@ -71,11 +71,11 @@ class Adapters:
         with torch.autocast(device, enabled=False):
             return {name: found.added(self._weights[name]) for name, found in self.factors.items()}
 
-    def around(self, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def around(self, forward: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
         """`forward`, which runs the network or a part of it, with the adapted weights in place."""
         run = _Run(self.model, forward)
 
-        def adapted(inputs: Tensor) -> Tensor:
+        def adapted(inputs: Any) -> Tensor:
             weights: dict[str, Tensor] = {f"model.{name}": weight for name, weight in self.weights().items()}
             return cast(Tensor, functional_call(run, weights, (inputs,)))
 
@@ -91,11 +91,11 @@ class Adapters:
 class _Run(nn.Module):
     """Makes a function that runs a network a module, whose parameters functional_call can swap."""
 
-    def __init__(self, model: nn.Module, run: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, model: nn.Module, run: Callable[[Any], Tensor]) -> None:
         super().__init__()
         self.model, self.run = model, run
 
-    def forward(self, inputs: Tensor) -> Any:
+    def forward(self, inputs: Any) -> Any:
         return self.run(inputs)
 
 
