@@ -13,7 +13,7 @@ COMPARISON = "What is compared"
 TRAINING = "How it is trained"
 MACHINE = "Machine and output"
 
-SPECS = "torch:FILE.py:factory, timm:NAME, torchvision:NAME, run:RUN or glyphs"
+SPECS = "torch:FILE.py:factory, timm:NAME, torchvision:NAME, keras:NAME, keras:FILE.keras, run:RUN or glyphs"
 
 
 def _option(panel: str, name: str, help_text: str, metavar: str | None = None) -> Any:

@@ -24,6 +24,7 @@ MAY_DIFFER = {
     "safetensors": "the layout of model.safetensors and moments.safetensors, not the values in them",
     "imagehash": "nothing: frostline computes its difference hash itself",
     "cleanlab": "which labels are doubted",
+    "keras": "the definition and preprocessing of Keras networks; of other networks nothing",
     "python": "the order and text of what its own modules write; hardly ever a number",
     "system": "the mathematical library, so last bits",
     "processor": "the kernels, so the last bits of all that is computed",

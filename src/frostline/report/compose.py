@@ -23,7 +23,7 @@ from frostline.stats.metrics import balanced_accuracy, confusion, ece, log_loss,
 from frostline.train.study import Study
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "safetensors", "imagehash")
-OPTIONAL_PACKAGES = ("cleanlab",)  # those that change what a run finds
+OPTIONAL_PACKAGES = ("cleanlab", "keras")  # those that change what a run finds
 
 
 def data_record(dataset: Dataset) -> p.DataRecord:
