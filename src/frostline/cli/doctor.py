@@ -19,6 +19,7 @@ PACKAGES = (
     *("frostline", "torch", "torchvision", "timm", "numpy", "scipy"),
     *("scikit-learn", "pillow", "pyarrow", "pydantic", "safetensors"),
 )
+EXTRAS = (("cleanlab", "quality", "for labels that look wrong"), ("keras", "keras", "for keras: networks"))
 FREE_GB_NEEDED = 2.0  # decoded views and activations of a usual data set
 
 
@@ -37,7 +38,7 @@ def doctor(json: o.Json = False) -> None:
     from frostline.base.device import prepare_process
 
     prepare_process(None)
-    checks = [*packages(), *pairing(), *hardware(), *storage(), *offline()]
+    checks = [*packages(), *extras(), *pairing(), *hardware(), *storage(), *offline()]
     if json:
         print_json([asdict(check) for check in checks])
     else:
@@ -54,6 +55,15 @@ def packages() -> Iterator[Check]:
             yield Check(name=name, value=version(name))
         except PackageNotFoundError:
             yield Check(name=name, value="not installed", ok=False, hint=f"pip install {name}")
+
+
+def extras() -> Iterator[Check]:
+    """What optional packages would add; doing without them stops nothing."""
+    for name, extra, use in EXTRAS:
+        try:
+            yield Check(name=name, value=version(name))
+        except PackageNotFoundError:
+            yield Check(name=name, value="not installed", hint=f"{use}: pip install 'frostline[{extra}]'")
 
 
 def pairing() -> Iterator[Check]:

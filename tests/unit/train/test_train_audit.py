@@ -125,7 +125,7 @@ def test_refit_is_audited_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_trunk_that_moves_while_features_are_computed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, honest = study(), extract.taps
+    made, honest = study(), extract.run_to
 
     def careless(model: nn.Module, *rest: Any) -> Any:
         model.get_submodule("a.1").train()
@@ -134,7 +134,7 @@ def test_a_trunk_that_moves_while_features_are_computed_is_found(monkeypatch: py
         finally:
             model.get_submodule("a.1").eval()
 
-    monkeypatch.setattr(extract, "taps", careless)
+    monkeypatch.setattr(extract, "run_to", careless)
     probe = trial(made, "probe")
     try:
         for view in (0, *made.solved_views()):
