@@ -9,9 +9,7 @@ from frostline.base.errors import ModelError, nearest
 from frostline.models.network import Network, NetworkOptions
 from frostline.models.sources import glyphs_source, keras_source, timm_source, torch_file, torchvision_source
 
-FORMS = (
-    "Forms: timm:NAME, torchvision:NAME, keras:NAME, keras:FILE.keras, torch:FILE.py:factory, glyphs, run:RUN."
-)
+FORMS = "Forms: timm:NAME, torchvision:NAME, keras:NAME, keras:FILE.keras, torch:FILE.py:factory, glyphs, run:RUN."
 
 SOURCES: dict[str, Callable[[str, NetworkOptions], Network]] = {
     "torch": torch_file.load,

@@ -194,9 +194,7 @@ def _rescaled_as_trained(template: nn.Module, weights: Mapping[str, Tensor]) -> 
     return result
 
 
-def _classes(
-    from_file: bool, weights: Mapping[str, Tensor] | None, options: NetworkOptions
-) -> tuple[str, ...] | None:
+def _classes(from_file: bool, weights: Mapping[str, Tensor] | None, options: NetworkOptions) -> tuple[str, ...] | None:
     """ImageNet's for weights of keras.applications; what a file's classes are it doesn't say."""
     if from_file or weights is None or options.model_args.get("classes", 1000) != 1000:
         return None
