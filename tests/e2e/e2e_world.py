@@ -67,4 +67,4 @@ def frostline(*words: object, cwd: Path, cache: Path | None = None) -> subproces
     if cache is not None:
         environment["FROSTLINE_CACHE"] = str(cache)
     command = [FROSTLINE, *(str(word) for word in words)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=400)

@@ -79,7 +79,7 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 @pytest.mark.parametrize("page", [p for p in PAGES if examples(p)], ids=lambda page: page.name)
 def test_the_python_of_a_page_runs(page: Path, world: Path) -> None:
     code = "\n".join(examples(page)).replace('"resnet18.safetensors")', f'"resnet18.safetensors", {_PYTHON_QUICK})')
-    done = subprocess.run([sys.executable, "-c", code], cwd=world, capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, "-c", code], cwd=world, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-600:]
 
 

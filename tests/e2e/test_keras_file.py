@@ -57,5 +57,5 @@ def test_every_strategy_on_a_keras_file_is_proved_and_read_back_without_the_file
     assert len({str(answer) for answer in here}) > 2  # they are different networks
     model.unlink()
     command = [sys.executable, "-c", FRESH, json.dumps([runs, pictures])]
-    there = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, timeout=120)
+    there = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, timeout=400)
     assert json.loads(there.stdout) == here
