@@ -121,7 +121,7 @@ def prepare(settings: Settings, listing: Listing | None, clock: Clock, journal: 
         dataset, pictures = read_data(settings, listing, network.preprocess, journal.emit)
         blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed)
     with journal.phase("map the network"):
-        model, stages = map_network(network)
+        model, stages = map_network(network, settings.stages)
         chosen = choose_recipes(settings, network, stages, dataset.classes)
         check_applicable(settings, chosen.recipes, model)
         trunk = make_trunk(settings, network, model, stages, len(dataset.development))

@@ -83,7 +83,7 @@ def fake_network(stand_in):
 
     stand_in("frostline.models.network", NetworkOptions=SimpleNamespace)
     stand_in("frostline.bundle.spec", resolve_network=load_network)
-    stand_in("frostline.train.prepare", map_network=lambda spec: (spec, SimpleNamespace(stages=STAGES)))
+    stand_in("frostline.train.prepare", map_network=lambda spec, _stages, **_: (spec, SimpleNamespace(stages=STAGES)))
     return asked
 
 
@@ -94,7 +94,9 @@ def test_stages_says_where_the_network_can_be_cut_and_why_not(command, fake_netw
     assert fake_network[0][1].weights == "random"
     assert fake_network[0][1].model_args == {"width": 1}
     assert fake_network[0][1].mean == (0.5,)
-    assert command("stages", "timm:x", "--why").out.splitlines()[3].endswith("no: two tensors live on")
+    why = command("stages", "timm:x", "--why").out.splitlines()
+    assert why[3].endswith("no: two tensors live on")
+    assert "2 blocks.0: two tensors live on" in why
 
 
 def test_stages_json_has_the_fields_of_the_record(command, fake_network) -> None:

@@ -135,7 +135,7 @@ def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") 
     new_head(model, head, len(classes), form)
     if note["cut"]:
         cut = cut_from(note["cut"])
-        model = CutNetwork(Split(model, cut, input_specs=()), len(classes), form)
+        model = CutNetwork(Split(model, cut), len(classes), form)
     _fill(model, folder / "model.safetensors", set(note["tensors"]))
     compute = _compute(note["compute"], device)
     return Loaded(

@@ -20,6 +20,7 @@ def fit(
     mean: o.Mean = None,
     std: o.Std = None,
     size: o.Size = None,
+    stages: o.Stages = None,
     source_classes: o.SourceClasses = None,
     label_map: o.LabelMap = None,
     labels_per_class: o.LabelsPerClass = None,

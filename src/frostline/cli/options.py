@@ -43,6 +43,11 @@ Mean = Annotated[str | None, _option(NETWORK, "--mean", "Mean of pixels (0 to 1)
 Std = Annotated[str | None, _option(NETWORK, "--std", "Deviation of pixels: one number or one a channel.", "S")]
 Size = Annotated[int | None, _option(NETWORK, "--size", "Side of the pictures that the network reads, in pixels.", "N")]
 
+Stages = Annotated[
+    Path | None,
+    _option(NETWORK, "--stages", "Stages by hand: NAME MODULE a line, or a JSON object.", "FILE"),
+]
+
 SourceClasses = Annotated[
     Path | None, _option(NETWORK, "--source-classes", "Names of the network's own classes, one a line.", "FILE")
 ]

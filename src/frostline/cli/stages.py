@@ -8,12 +8,12 @@ import typer
 
 from frostline.cli import options as o
 from frostline.cli.parse import parse_numbers, parse_object
-from frostline.cli.screen import operations, print_json, print_table
+from frostline.cli.screen import operations, print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from frostline.base.records import StageInfo
 
-Why = Annotated[bool, typer.Option("--why", help="Say why a stage can't be cut.", show_default=False)]
+Why = Annotated[bool, typer.Option("--why", help="Say why a stage can't be cut, boundary by boundary, and what a cut asks for.", show_default=False)]
 
 
 def stages(
@@ -23,6 +23,7 @@ def stages(
     mean: o.Mean = None,
     std: o.Std = None,
     size: o.Size = None,
+    stages: o.Stages = None,
     why: Why = False,
     json: o.Json = False,
 ) -> None:
@@ -40,12 +41,14 @@ def stages(
     from frostline.train.prepare import map_network
 
     options = NetworkOptions(weights=weights or "random", model_args=arguments, size=size, **channels)
-    _, mapped = map_network(resolve_network(spec, options))
+    _, mapped = map_network(resolve_network(spec, options), stages, headless=True)
     found = mapped.stages
     if json:
         print_json([as_json(stage) for stage in found])
     else:
         draw(found, why=why)
+        if why:
+            print_text("\n".join(line for stage in found for line in explained(stage)))
 
 
 def as_json(stage: StageInfo) -> dict[str, Any]:
@@ -65,3 +68,23 @@ def draw(found: list[StageInfo] | tuple[StageInfo, ...], *, why: bool) -> None:
                      f"{100 * s.operations / total:.0f} %", operations(s.operations), cut))  # fmt: skip
     header = ("stage", "name", "parameters", "output", "kB stored", "share", "operations", "cut")
     print_table(header, rows, right=("stage", "parameters", "output", "kB stored", "share", "operations"))
+
+
+def explained(stage: StageInfo) -> list[str]:
+    """What `--why` says below the table: each boundary that can't be cut with what is live across it, and of cuts the
+    parameters read on both sides, the raw inputs that the rest reads too, and the pooling for a new head."""
+    facts, start = stage.extra, f"{stage.index} {stage.name}"
+    if not stage.cuttable:
+        return [f"{start}: {stage.why_not}", *(f"    {line}" for line in facts.get("boundaries", []))]
+    lines = [f"{start}: cut {stage.cut}"]
+    if facts.get("straddling"):
+        lines.append(f"    read before and after it, so they stay frozen with it: {', '.join(facts['straddling'])}")
+    if facts.get("needs"):
+        lines.append(f"    the rest of the network reads these raw inputs too: {', '.join(facts['needs'])}")
+    if facts.get("pooling"):
+        kind, blank, where = facts["pooling"].partition(" ")
+        lines.append(f"    a new head there reads the {POOLINGS[kind]}{blank}{where}")
+    return lines
+
+
+POOLINGS = {"mean": "mean over places or tokens", "first": "first token", "last": "last token"}

@@ -30,7 +30,7 @@ from frostline.recipe.recipe import Recipe
 from frostline.train import baseline
 from frostline.train.audit import snapshot
 from frostline.train.depthwise import fast_gradients
-from frostline.train.feed import reader
+from frostline.train.feed import Given, reader, reads_inputs
 from frostline.train.loop import Job, make_optimiser
 from frostline.train.schedule import Length
 from frostline.train.solve import solve_path
@@ -135,13 +135,15 @@ class Gauge:
         with torch.random.fork_rng(devices=[study.compute.device] if study.compute.device.startswith("cuda") else []):
             return _usual(step)[0]
 
-    def _activation(self, recipe: Recipe, inputs: Tensor) -> Tensor:
+    def _activation(self, recipe: Recipe, inputs: Tensor) -> Tensor | Given:
         """What the moving part of a recipe reads."""
         if recipe.frozen_stages == 0:
             return inputs
         split = self.study.trunk.stages.split(self.study.trunk.model, recipe.frozen_stages)
         with torch.no_grad(), autocast(self.study.compute):
-            return canonical(split.prefix(inputs))
+            activation = canonical(split.prefix(inputs))
+        needed = reads_inputs(split.cut, cut_short=recipe.cut_short)
+        return Given(activation, inputs) if needed else activation
 
     def _solve(self) -> float:
         """Seconds a development row of a solved head, timed on noise, which takes longer than most features do."""

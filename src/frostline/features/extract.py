@@ -25,8 +25,9 @@ from frostline.data.decode import Pictures
 from frostline.data.preprocess import Preprocess, to_input
 from frostline.data.views import Policy, make_views
 from frostline.features.store import Array, Store, canonical
-from frostline.models.new_heads import pool
-from frostline.models.split import taps
+from frostline.models.inputs import call_of
+from frostline.models.pooling import read_features
+from frostline.models.split import run_to
 from frostline.models.stages import StageMap
 
 VIEW_CHUNK = 1024  # pictures of a view that are held in memory at a time
@@ -213,10 +214,12 @@ class Features:
         started = time.perf_counter()
         with contextlib.ExitStack() as stack:
             sinks = {item: self._sink(stack, *item, view) for item in missing}
-            for chunk, outputs in self._passes(rows, sorted({s for _, s in missing}), view):
+            for rows_done, raw, outputs in self._passes(rows, sorted({s for _, s in missing}), view):
                 for (kind, stage), sink in sinks.items():
-                    tensor = outputs[stage][: len(chunk)]
-                    sink(tensor.cpu() if kind == "raw" else self._pooled_rows(stage, tensor))
+                    if kind == "raw":
+                        sink(outputs[stage][:rows_done].cpu())
+                    else:
+                        sink(self._pooled_rows(stage, outputs[stage], raw)[:rows_done])
         self.prefix_seconds += time.perf_counter() - started
         self.prefix_pictures += len(rows)
 
@@ -228,18 +231,21 @@ class Features:
         stack.callback(lambda: self._save(key, parts))
         return parts.append
 
-    def _pooled_rows(self, stage: int, activation: Tensor) -> Tensor:
+    def _pooled_rows(self, stage: int, activation: Tensor, raw: Sequence[Tensor]) -> Tensor:
         cut = self.trunk.stages.cuts[stage - 1]
         assert cut is not None
-        return pool(activation.float(), channel_axis=cut.channel_axis).cpu()
+        return read_features(cut, activation, raw).cpu()
 
-    def _passes(self, rows: Tensor, stages: list[int], view: int) -> Iterator[tuple[Tensor, dict[int, Tensor]]]:
+    def _passes(
+        self, rows: Tensor, stages: list[int], view: int
+    ) -> Iterator[tuple[int, Sequence[Tensor], dict[int, Tensor]]]:
+        """Of each chunk how many rows count, the network's raw inputs, and the activations by stage."""
         cuts = [cut for stage in stages if (cut := self.trunk.stages.cuts[stage - 1]) is not None]
         for chunk in torch.split(rows, self.trunk.compute.chunk):
-            inputs = self.inputs(pad(chunk, self.trunk.compute.chunk), view)
+            call = call_of(self.inputs(pad(chunk, self.trunk.compute.chunk), view))
             with torch.no_grad(), autocast(self.trunk.compute):
-                outputs = taps(self.trunk.model, cuts, inputs)
-            yield chunk, dict(zip(stages, map(canonical, outputs), strict=True))
+                outputs = run_to(self.trunk.model, cuts, call)
+            yield len(chunk), call.tensors, dict(zip(stages, map(canonical, outputs), strict=True))
 
 
 def pad(rows: Tensor, size: int) -> Tensor:

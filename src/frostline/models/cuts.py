@@ -15,8 +15,10 @@ from typing import Literal
 import torch
 
 from frostline.models.channels import channel_axis
+from frostline.models.pooling import Pooling
 from frostline.models.recorder import PARAMETER, Boundary, Recording, TensorRecord, storage_key
 
+SHOWN = 4  # tensors named in a reason
 Layout = Literal["contiguous", "channels_last", "strided"]
 Place = tuple[Literal["in", "out"], str]
 
@@ -28,7 +30,7 @@ class Cut:
     where: Literal["in", "out"]
     module: str
     pick: int  # which tensor among the module's arguments or results
-    needs: tuple[int, ...]  # raw inputs that the suffix reads too
+    needs: tuple[int, ...]  # raw inputs that the suffix reads too, by number from 0
     real: tuple[str, ...]  # modules before the cut that the suffix runs for real
     shape: tuple[int, ...]  # with the example's batch axis
     dtype: torch.dtype
@@ -40,6 +42,9 @@ class Cut:
     clock: int  # operations before it
     prefix_parameters: tuple[str, ...]  # read before the cut
     straddling: tuple[str, ...]  # read before and after it: must stay frozen
+    decided: bool = False  # Python code before it looked at values, which may decide what runs after it
+    pooling: Pooling = "mean"  # how it becomes one vector a sample for a new head
+    mask: int | None = None  # raw input that tells words from padding, which the pooling reads
 
     @property
     def name(self) -> str:
@@ -68,12 +73,14 @@ def find_cuts(recording: Recording) -> dict[Place, Cut | str]:
 
 
 def _live(recording: Recording) -> list[list[int]]:
-    """For each boundary the tensors that are born before it and read after it."""
+    """For each boundary the tensors that are born before it and read after it; of those born before the run (buffers)
+    the ones that the run has written into."""
     clocks = [b.clock for b in recording.boundaries]
     live: list[list[int]] = [[] for _ in clocks]
     for key, record in recording.tensors.items():
-        if record.born >= 0 and record.reads:
-            for i in range(bisect_left(clocks, record.born), bisect_left(clocks, record.reads[-1])):
+        born = record.born if record.born >= 0 else record.filled
+        if born is not None and record.reads:
+            for i in range(bisect_left(clocks, born), bisect_left(clocks, record.reads[-1])):
                 live[i].append(key)
     return live
 
@@ -88,8 +95,7 @@ def _main(recording: Recording, boundary: Boundary, live: Iterable[int]) -> int 
     if not mains:
         return "nothing that depends on weights and inputs is needed after it"
     if len(mains) > 1:
-        makers = Counter(recording.tensors[key].maker or "the network itself" for key in mains)
-        return f"{len(mains)} tensors are needed after it (made in {', '.join(sorted(makers))})"
+        return f"{len(mains)} tensors are needed after it ({_listed(recording.tensors[key] for key in mains)})"
     record = recording.tensors[mains[0]]
     if mains[0] not in boundary.tensors:
         return f"what is needed after it is another tensor (made in {record.maker or 'the network itself'})"
@@ -102,6 +108,15 @@ def _main(recording: Recording, boundary: Boundary, live: Iterable[int]) -> int 
     return mains[0]
 
 
+def _listed(records: Iterable[TensorRecord]) -> str:
+    """Shape and maker of some tensors, in words."""
+    found = Counter((record.maker or "the network itself", tuple(record.tensor.shape[1:])) for record in records)
+    words = [f"{' x '.join(map(str, shape)) or 'one number'}{f' ({n} times)' if n > 1 else ''} made in {maker}"
+             for (maker, shape), n in found.items()]  # fmt: skip
+    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return ", ".join(words[:SHOWN]) + more
+
+
 def _cut(
     recording: Recording, boundary: Boundary, live: Iterable[int], main: int, reads: dict[str, tuple[int, ...]]
 ) -> Cut:
@@ -110,6 +125,12 @@ def _cut(
     taint = 0
     for key in others:
         taint |= recording.tensors[key].taint
+    decided = False
+    for t, decisive in recording.decisions:
+        if decisive & PARAMETER:
+            decided = decided or t <= clock
+        else:  # what the inputs alone decide (a mask without padding is dropped) is decided again by the suffix
+            taint |= decisive
     before = tuple(name for name, clocks in reads.items() if clocks[0] <= clock)
     return Cut(
         where=boundary.where,
@@ -127,6 +148,7 @@ def _cut(
         clock=clock,
         prefix_parameters=before,
         straddling=tuple(name for name in before if reads[name][-1] > clock),
+        decided=decided,
     )
 
 

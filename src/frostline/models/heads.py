@@ -9,10 +9,12 @@ from typing import Any, Literal, cast
 from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
+from frostline.models.inputs import Call
 from frostline.models.recorder import Recording, record, tensors_of
 
 HINT = "Give a network that ends in an nn.Linear (or a 1x1 nn.Conv2d) and returns its output as it is."
-RESHAPES = ("view", "reshape", "squeeze", "flatten", "clone", "alias", "detach", "select", "_to_copy", "slice")
+RESHAPES = ("view", "reshape", "squeeze", "flatten", "clone", "alias", "detach", "select", "_to_copy", "slice",
+            "index", "gather", "unbind", "split")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +22,21 @@ class HeadSite:
     """Where the classifier sits: its module path, and the features and classes it maps between."""
 
     path: str
-    kind: Literal["linear", "conv"]
+    kind: Literal["linear", "conv", "other"]  # other: no head that could be replaced, only the last layer with weights
     in_features: int
     out_features: int
 
     def owns(self, name: str) -> bool:
         """Whether a parameter or module of that name belongs to the head."""
         return name == self.path or name.startswith(self.path + ".")
+
+
+def find_end(recording: Recording) -> HeadSite:
+    """The network's head, or (kind `other`) the last layer with weights, for networks that are only to be cut."""
+    try:
+        return find_head(recording)
+    except ModelError:
+        return HeadSite(path=_last_with_weights(recording), kind="other", in_features=0, out_features=0)
 
 
 def find_head(recording: Recording) -> HeadSite:
@@ -101,6 +111,6 @@ def flat_logits(output: Any) -> Tensor:
     return scores.flatten(1) if scores.ndim > 2 else scores
 
 
-def head_of(model: nn.Module, *example_inputs: Tensor) -> HeadSite:
+def head_of(model: nn.Module, *example_inputs: Any, **keywords: Any) -> HeadSite:
     """:func:`find_head` with a run of its own."""
-    return find_head(record(model, example_inputs))
+    return find_head(record(model, Call.of(example_inputs, keywords)))

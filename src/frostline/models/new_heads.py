@@ -1,8 +1,8 @@
-"""Heads that are put in the place of the network's own, and what a probe reads from an activation."""
+"""Heads that are put in the place of the network's own, or at a cut."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from frostline.models.guard import forked_seed
 from frostline.models.heads import HeadSite
+from frostline.models.inputs import Call
+from frostline.models.pooling import read_features
 from frostline.models.split import Split
 from frostline.recipe.recipe import HeadKind, hidden_width
 
@@ -127,16 +129,6 @@ def _fresh(old: nn.Module, site: HeadSite, classes: int, form: HeadForm, seed: i
     return nn.Sequential(first, nn.ReLU(), layer(hidden, classes, zero=True))
 
 
-def pool(activation: Tensor, *, channel_axis: int) -> Tensor:
-    """Features (N, D) of an activation: the mean over every axis but the samples' and the channels'.
-
-    (N, D) comes as it is; (N, T, D) is averaged over tokens, (N, C, H, W) and (N, H, W, C) over places.
-    `channel_axis` is the one that the cut recorded.
-    """
-    axes = [axis for axis in range(1, activation.ndim) if axis != channel_axis % activation.ndim]
-    return activation.mean(axes) if axes else activation
-
-
 class CutNetwork(nn.Module):
     """A network that ends after a stage: a new head reads the pooled activation. Shares the base module."""
 
@@ -148,14 +140,14 @@ class CutNetwork(nn.Module):
         site = HeadSite(path="head", kind="linear", in_features=self.in_features, out_features=classes)
         self.head = _fresh(split.model, site, classes, form, seed)
 
-    def features(self, *inputs: Tensor) -> Tensor:
+    def features(self, *inputs: Any, **keywords: Any) -> Tensor:
         """Pooled features (N, D) at the cut."""
-        return self.pooled(self.split.prefix(*inputs))
+        return self.pooled(self.split.prefix(*inputs, **keywords), Call.of(inputs, keywords).tensors)
 
-    def pooled(self, activation: Tensor) -> Tensor:
-        """What the head reads of the activation at the cut."""
-        return pool(activation.float(), channel_axis=self.split.cut.channel_axis)
+    def pooled(self, activation: Tensor, raw: Sequence[Tensor] = ()) -> Tensor:
+        """What the head reads of the activation at the cut; `raw` inputs where its pooling needs a mask."""
+        return read_features(self.split.cut, activation, raw)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """Class scores (N, classes)."""
-        return cast(Tensor, self.head(self.features(*inputs)))
+        return cast(Tensor, self.head(self.features(*inputs, **keywords)))

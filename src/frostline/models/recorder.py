@@ -7,19 +7,23 @@ clock. For each tensor: when it was born, when it was read, what it depends on, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from frostline.models.guard import exact, untouched
+from frostline.models.inputs import Call, as_call
 
 PARAMETER = 1  # taint bit: depends on a parameter or buffer. Input i has the bit 2 << i.
 EXTERNAL = -1  # born before the run: parameters, buffers and tensors that the code holds
+READ_OUT = frozenset({Tensor.tolist, Tensor.numpy, Tensor.__array__})  # values that Python takes past the dispatcher
+DECIDING = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +37,8 @@ class TensorRecord:
     operation: str = ""  # what made it, then what wrote into it
     parents: tuple[int, ...] = ()
     reads: list[int] = field(default_factory=list)
+    filled: int | None = None  # when something that depends on the inputs was first written into it
+    picked: tuple[int, int] | None = None  # (axis, index) where it is one slice of its parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +62,14 @@ class Recording:
     boundaries: list[Boundary] = field(default_factory=list)
     calls: dict[str, int] = field(default_factory=dict)
     inputs: tuple[int, ...] = ()
+    input_names: tuple[str, ...] = ()
     output: Any = None
     clock: int = 0
     operations: list[tuple[int, float]] = field(default_factory=list)  # (clock, floating-point operations)
     parameter_names: dict[int, str] = field(default_factory=dict)
     buffer_names: dict[int, str] = field(default_factory=dict)
     writes: dict[int, list[int]] = field(default_factory=dict)  # storage -> clocks of in-place operations
+    decisions: list[tuple[int, int]] = field(default_factory=list)  # (clock, taint) of values that Python code read
 
     def first(self, where: Literal["in", "out"], module: str) -> Boundary:
         """The first entry into, or exit from, a module that was called."""
@@ -74,7 +82,7 @@ class Recording:
 
 
 def tensors_of(value: Any) -> Iterator[Tensor]:
-    """Tensors in nested lists, tuples and dictionaries, in order."""
+    """Tensors in nested lists, tuples, dictionaries and dataclasses, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
@@ -83,6 +91,9 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from tensors_of(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for part in fields(value):
+            yield from tensors_of(getattr(value, part.name, None))
 
 
 def boundary_tensors(value: Any) -> list[Tensor]:
@@ -129,6 +140,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             record.taint |= taint
             record.operation = f"{record.operation} {func}".strip()
             record.parents += tuple(parents)
+            if func._overloadpacket is torch.ops.aten.select:
+                record.picked = (int(args[1]), int(args[2]))
+        if any(tag in func.tags for tag in DECIDING):
+            self.recording.decisions.append((clock, taint))
         if func._schema.is_mutable:
             self._note_writes(func, args, kwargs, taint)
         count = flop_registry.get(func._overloadpacket)
@@ -146,16 +161,37 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 key = storage_key(tensor)
                 self.recording.writes.setdefault(key, []).append(self.recording.clock)
                 for other in self._sharing.get(key, ()):
-                    self.recording.tensors[other].taint |= taint
+                    record = self.recording.tensors[other]
+                    record.taint |= taint
+                    if record.filled is None and taint & ~PARAMETER:
+                        record.filled = self.recording.clock
+
+    def read_out(self, tensor: Tensor) -> None:
+        """Python code takes the values of a tensor past the dispatcher."""
+        self.recording.decisions.append((self.recording.clock, self.know(tensor).taint))
 
 
-def record(model: nn.Module, inputs: Sequence[Tensor]) -> Recording:
+class _Listener(TorchFunctionMode):  # type: ignore[no-untyped-call]
+    """Hears of values that leave torch without an operation, such as `tolist`."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in READ_OUT and args and isinstance(args[0], Tensor):
+            self.recorder.read_out(args[0])
+        return func(*args, **(kwargs or {}))
+
+
+def record(model: nn.Module, inputs: Call | Sequence[Tensor]) -> Recording:
     """Run `model` once on `inputs` (samples along the first axis) in inference mode and write down what it did.
 
     The module is left as it was. The in-place writes of its code can't reach `inputs`: copies are given to it.
     """
-    copies = [x.detach().clone() for x in inputs]
-    recording = Recording(model=model, batch=int(copies[0].shape[0]) if copies and copies[0].ndim else 1)
+    call = as_call(inputs)
+    copies = [x.detach().clone() for x in call.tensors]
+    recording = Recording(model=model, batch=call.batch, input_names=call.names)
     recorder = Recorder(recording)
     for names, named in (
         (recording.parameter_names, model.named_parameters()),
@@ -171,8 +207,8 @@ def record(model: nn.Module, inputs: Sequence[Tensor]) -> Recording:
         model.eval()
         handles = _watch_modules(model, recorder)
         try:
-            with recorder:
-                recording.output = model(*copies)
+            with _Listener(recorder), recorder:
+                recording.output = call.with_tensors(copies).run(model)
         finally:
             for handle in handles:
                 handle.remove()

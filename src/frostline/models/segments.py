@@ -60,12 +60,13 @@ class _Tree:
         return found
 
     def opened(self, name: str, clean: set[int]) -> list[str]:
-        """Weighty parts one level down (single ones are looked through); empty where no cut lies between them."""
+        """Weighty parts one level down (single ones are looked through); empty where most of them end without a cut,
+        such as embeddings that are added up, or the branches of a block."""
         parts = self.parts(self.children(name))
         if len(parts) == 1:
             return self.opened(parts[0], clean)
-        inner = (self.left[parts[0]], self.entered[parts[-1]]) if parts else (0, -1)
-        return parts if any(inner[0] <= index <= inner[1] for index in clean) else []
+        ends = [any(self.left[a] <= index <= self.entered[b] for index in clean) for a, b in pairwise(parts)]
+        return parts if 2 * sum(ends) > len(ends) else []
 
     def segment(self, name: str) -> Segment:
         below: nn.Module = self.model.get_submodule(name)
@@ -97,6 +98,14 @@ def find_segments(recording: Recording, cuts: dict[Place, Cut | str], head: Head
         if not segments or segment.entered > segments[-1].left:  # what runs within another one belongs to it
             segments.append(segment)
     return _merged(segments)
+
+
+def weighty_between(recording: Recording, head: HeadSite, index: int) -> list[str]:
+    """Modules with matrices or kernels that are entered after boundary `index` and before the head."""
+    tree = _Tree(recording, head)
+    at_head = tree.entered[head.path]
+    inside = [name for name, at in tree.entered.items() if index < at < at_head and tree.weighty(name)]
+    return [name for name in inside if not any(name.startswith(other + ".") for other in inside)]
 
 
 def _merged(segments: list[Segment]) -> list[Segment]:

@@ -16,6 +16,8 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from frostline.models.cuts import Cut
 from frostline.models.guard import exact, untouched
+from frostline.models.inputs import Call
+from frostline.models.recorder import tensors_of
 
 Signature = tuple[Any, ...]
 
@@ -37,11 +39,11 @@ class Hollow:
         """Memory that nobody has touched, so it costs nothing until somebody does."""
         return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
 
-    def make_poisoned(self) -> Tensor:
-        """Filled with NaN (whole numbers: 0), so that any leak into a result is seen at once."""
+    def make_filled(self, poison: float) -> Tensor:
+        """Filled with one value, such as NaN (whole numbers: 0), so that any leak into a result is seen at once."""
         extent = 1 + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
         size = (0,) if 0 in self.shape else (extent,)
-        value = float("nan") if self.dtype.is_floating_point else 0
+        value = poison if self.dtype.is_floating_point or self.dtype.is_complex else 0
         return torch.full(size, value, dtype=self.dtype, device=self.device).as_strided(self.shape, self.stride)
 
 
@@ -57,20 +59,36 @@ class Template:
         leaves, spec = tree_flatten(value)
         return cls(spec, tuple(Hollow.of(x) if isinstance(x, Tensor) else x for x in leaves))
 
-    def fill(self, poison: bool) -> Any:
+    @property
+    def opaque(self) -> bool:
+        """Tensors hide in it where they can't be replaced (a dataclass, a cache): only a real run can give it."""
+        return any(_hides_tensors(x) for x in self.leaves if not isinstance(x, Hollow))
+
+    def fill(self, poison: float | None) -> Any:
         return tree_unflatten([_made(x, poison) for x in self.leaves], self.spec)
 
-    def filled_with(self, pick: int, value: Tensor, poison: bool) -> Any:
+    def filled_with(self, pick: int, value: Tensor, poison: float | None) -> Any:
         """The result with `value` as its `pick`-th tensor."""
         where = [i for i, x in enumerate(self.leaves) if isinstance(x, Hollow)][pick]
         leaves = [value if i == where else _made(x, poison) for i, x in enumerate(self.leaves)]
         return tree_unflatten(leaves, self.spec)
 
 
-def _made(leaf: Any, poison: bool) -> Any:
+def _made(leaf: Any, poison: float | None) -> Any:
     if not isinstance(leaf, Hollow):
         return leaf
-    return leaf.make_poisoned() if poison else leaf.make()
+    return leaf.make() if poison is None else leaf.make_filled(poison)
+
+
+def _hides_tensors(leaf: Any) -> bool:
+    if isinstance(leaf, nn.Module) or not hasattr(leaf, "__dict__"):
+        return False
+    return next(tensors_of(list(vars(leaf).values())), None) is not None or any(
+        hasattr(x, "__dict__") and next(tensors_of(list(vars(x).values())), None) is not None
+        for value in vars(leaf).values()
+        if isinstance(value, list | tuple)
+        for x in value
+    )
 
 
 def replaced(value: Any, pick: int, tensor: Tensor) -> Any:
@@ -96,7 +114,7 @@ class Trace:
 
     def begun(self, cut: Cut) -> set[str]:
         """Modules that ran before the cut, whether they run again after it or not; those around it aren't counted."""
-        at, around = self._position(cut), _ancestors(cut.module)
+        at, around = self._position(cut), ancestors(cut.module)
         return {name for name, first in self.entered.items() if first < at and name not in around}
 
     def _position(self, cut: Cut) -> int:
@@ -104,9 +122,10 @@ class Trace:
 
     def stubs(self, cut: Cut) -> dict[str, list[Template]]:
         """The outermost modules that the suffix leaves out, and what they return call by call."""
-        kept = (cut.module, *cut.real)
+        opaque = (name for name, results in self.results.items() if any(result.opaque for result in results))
+        kept = (cut.module, *cut.real, *opaque)
         done = {name for name in self.finished(cut) if not any(_inside(name, other) for other in kept)}
-        outer = (name for name in done if not any(parent in done for parent in _ancestors(name)))
+        outer = (name for name in done if not any(parent in done for parent in ancestors(name)))
         return {name: self.results[name] for name in sorted(outer)}
 
 
@@ -114,16 +133,18 @@ def _inside(name: str, other: str) -> bool:
     return name == other or name.startswith(other + ".")
 
 
-def _ancestors(name: str) -> list[str]:
+def ancestors(name: str) -> list[str]:
+    """Paths of the modules around a module, the root left out."""
     parts = name.split(".")
     return [".".join(parts[:i]) for i in range(1, len(parts))]
 
 
-def signature(inputs: Sequence[Tensor]) -> Signature:
+def signature(call: Call) -> Signature:
     """What the shapes of all results depend on: shapes, strides, types and places of the inputs, and autocast."""
-    kinds = {x.device.type for x in inputs}
+    kinds = {x.device.type for x in call.tensors}
     casts = tuple((k, torch.get_autocast_dtype(k)) for k in sorted(kinds) if torch.is_autocast_enabled(k))
-    return (*((tuple(x.shape), x.stride(), x.dtype, x.device) for x in inputs), casts)
+    inputs = ((tuple(x.shape), x.stride(), x.dtype, x.device) for x in call.tensors)
+    return (*inputs, call.spec, call.constants, casts)
 
 
 class SkeletonStore:
@@ -133,21 +154,21 @@ class SkeletonStore:
         self._traces: dict[Signature, Trace] = {}
         self._stubs: dict[tuple[Signature, tuple[str, str, int]], dict[str, list[Template]]] = {}
 
-    def trace(self, model: nn.Module, inputs: Sequence[Tensor], key: Signature | None = None) -> Trace:
+    def trace(self, model: nn.Module, call: Call, key: Signature | None = None) -> Trace:
         """The trace for these inputs; learnt by one run in inference mode where the signature is new."""
-        key = signature(inputs) if key is None else key
+        key = signature(call) if key is None else key
         if key not in self._traces:
-            self._traces[key], _ = learn(model, inputs)
+            self._traces[key], _ = learn(model, call)
         return self._traces[key]
 
-    def learn(self, model: nn.Module, inputs: Sequence[Tensor]) -> Any:
+    def learn(self, model: nn.Module, call: Call) -> Any:
         """Learn the trace for these inputs and return the network's output of that run."""
-        self._traces[signature(inputs)], output = learn(model, inputs)
+        self._traces[signature(call)], output = learn(model, call)
         return output
 
-    def stubs(self, model: nn.Module, cut: Cut, inputs: Sequence[Tensor], key: Signature) -> dict[str, list[Template]]:
+    def stubs(self, model: nn.Module, cut: Cut, call: Call, key: Signature) -> dict[str, list[Template]]:
         if (key, cut.key) not in self._stubs:
-            self._stubs[key, cut.key] = self.trace(model, inputs, key).stubs(cut)
+            self._stubs[key, cut.key] = self.trace(model, call, key).stubs(cut)
         return self._stubs[key, cut.key]
 
     def result(self, cut: Cut, key: Signature) -> Template:
@@ -161,7 +182,7 @@ class SkeletonStore:
         return len(self._traces)
 
 
-def learn(model: nn.Module, inputs: Sequence[Tensor]) -> tuple[Trace, Any]:
+def learn(model: nn.Module, call: Call) -> tuple[Trace, Any]:
     """Run the network once, note every module's results, and give the output too. The module is left as it was."""
     trace, clock, handles = Trace(), itertools.count(), []
     names = {m: n for n, m in model.named_modules() if n}
@@ -179,14 +200,14 @@ def learn(model: nn.Module, inputs: Sequence[Tensor]) -> tuple[Trace, Any]:
             for module in names:
                 handles.append(module.register_forward_pre_hook(enter))
                 handles.append(module.register_forward_hook(leave))
-            output = model(*(x.detach().clone() for x in inputs))
+            output = call.with_tensors([x.detach().clone() for x in call.tensors]).run(model)
         finally:
             for handle in handles:
                 handle.remove()
     return trace, output
 
 
-def stub(results: Sequence[Template], poison: bool) -> Callable[..., Any]:
+def stub(results: Sequence[Template], poison: float | None) -> Callable[..., Any]:
     """A forward that does nothing and returns hollow results, call by call."""
     if len(results) > 1:
         turn = itertools.cycle(results)
@@ -194,6 +215,7 @@ def stub(results: Sequence[Template], poison: bool) -> Callable[..., Any]:
     (only,) = results
     if len(only.leaves) == 1 and isinstance(only.leaves[0], Hollow) and only.spec.is_leaf():
         hollow = only.leaves[0]
-        make = hollow.make_poisoned if poison else hollow.make
-        return lambda *_args, **_kwargs: make()
+        if poison is None:
+            return lambda *_args, **_kwargs: hollow.make()
+        return lambda *_args, **_kwargs: hollow.make_filled(poison)
     return lambda *_args, **_kwargs: only.fill(poison)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from frostline.base.errors import ModelError
 from frostline.models.cuts import Cut
 from frostline.models.guard import exact
+from frostline.models.inputs import Call, CallForm
 from frostline.models.recorder import boundary_tensors
 from frostline.models.skeleton import SkeletonStore, Template, replaced, signature, stub
 
@@ -25,23 +25,10 @@ class _Stop(BaseException):
     """Leaves a forward pass; not an Exception, so that a network's own `except Exception` can't swallow it."""
 
 
-@dataclass(frozen=True, slots=True)
-class InputSpec:
-    """Shape (with the example's batch axis), type and place of one raw input."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    device: torch.device
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> InputSpec:
-        return cls(tuple(tensor.shape), tensor.dtype, tensor.device)
-
-
 class Split:
     """`prefix(*inputs)` gives the activation at the cut, `suffix(activation, *inputs)` the network's output from it.
 
-    Works in train and eval mode, under autocast and with gradients; the two parts' modes are the caller's business
+    Both take the arguments that the network itself takes, by position or keyword as it was mapped. Works in train and eval mode, under autocast and with gradients; the two parts' modes are the caller's business
     (a stored activation means something only where the prefix ran in inference mode). Not safe in two threads at
     once on one module, since the suffix swaps `forward` on modules while it runs; activation checkpointing across
     the cut isn't supported. `skeletons` may be shared by splits of networks that are built alike.
@@ -52,30 +39,43 @@ class Split:
         model: nn.Module,
         cut: Cut,
         *,
-        input_specs: Sequence[InputSpec],
+        form: CallForm | None = None,
         skeletons: SkeletonStore | None = None,
-        poison: bool = False,
+        poison: float | None = None,
     ) -> None:
         self.model = model
         self.cut = cut
-        self.input_specs = tuple(input_specs)
+        self.form = form  # how the network is called; without it only the prefix can be run
         self.skeletons = skeletons if skeletons is not None else SkeletonStore()
-        self.poison = poison  # fill what is left out with NaN, to see any leak
+        self.poison = poison  # fill what is left out with this value, to see any leak
 
-    def prefix(self, *inputs: Tensor) -> Tensor:
+    def prefix(self, *inputs: Any, **keywords: Any) -> Tensor:
         """The activation at the cut. Raises ModelError if the run doesn't come by there."""
-        return _run_to(self.model, [self.cut], inputs)[0]
+        return run_to(self.model, [self.cut], Call.of(inputs, keywords))[0]
 
-    def suffix(self, activation: Tensor, *inputs: Tensor) -> Any:
-        """The network's output, computed from the activation alone.
+    def suffix(self, activation: Tensor, *inputs: Any, **keywords: Any) -> Any:
+        """The network's output, computed from the activation and from the raw inputs that `cut.needs` names.
 
-        `inputs` are the raw inputs; only those that `cut.needs` names have to hold real values. Left out altogether
-        (allowed where it names none), hollow ones stand in.
+        Give the network's own arguments; raw inputs that aren't needed may hold anything of the right shape. Left out
+        altogether (allowed where none is needed), hollow ones stand in. Raises ModelError for needed inputs left out,
+        or for other arguments than those that the network was mapped with.
         """
-        given = inputs or self._stand_ins(activation)
+        hollow = not (inputs or keywords)
+        given = self._stand_ins(activation) if hollow else Call.of(inputs, keywords)
+        if not hollow and self.form is not None and given.names != self.form.names:
+            raise ModelError(
+                f"The network was mapped with {', '.join(self.form.names)}, but the suffix is called with "
+                f"{', '.join(given.names)}.",
+                "Call it with the same arguments, by position or by keyword as there.",
+            )
+        return self.rest(activation, given, hollow=hollow)
+
+    def rest(self, activation: Tensor, given: Call, *, hollow: bool = False) -> Any:
+        """The suffix for arguments in one piece; `hollow`: none of their values are real."""
         key = signature(given)
-        if not inputs and key not in self.skeletons:  # what stands in holds no values that a run could rely on
-            self.skeletons.trace(self.model, [torch.zeros_like(x) for x in given], key)
+        if hollow and key not in self.skeletons:  # what stands in holds no values that a run could rely on
+            zeros = given.with_tensors([torch.zeros_like(x) for x in given.tensors])
+            self.skeletons.trace(self.model, zeros, key)
         stubs = self.skeletons.stubs(self.model, self.cut, given, key)
         target = self.model.get_submodule(self.cut.module)
         value = activation.clone() if self.cut.mutated else activation
@@ -87,31 +87,32 @@ class Split:
             else:
                 stack.enter_context(_swapped_argument(target, self.cut.pick, value))
             stack.enter_context(_patched(patches))
-            return self.model(*given)
+            return given.run(self.model)
 
-    def _stand_ins(self, activation: Tensor) -> tuple[Tensor, ...]:
+    def _stand_ins(self, activation: Tensor) -> Call:
         """Inputs of the right shape for the activation's number of samples."""
+        if self.form is None:
+            raise ModelError("This network was only cut for its prefix.", "Map it with frostline.split.")
         if self.cut.needs:
+            names = " and ".join(self.form.names[i] for i in self.cut.needs)
             raise ModelError(
-                f"The part of the network after {self.cut.module} reads raw input {self.cut.needs[0] + 1} as well.",
+                f"The part of the network after {self.cut.module} reads {names} as well.",
                 "Call suffix(activation, *inputs) with the raw inputs.",
             )
         rows = activation.shape[0] * self.cut.batch // self.cut.shape[0]
-        return tuple(
-            torch.empty((rows, *spec.shape[1:]) if spec.shape else (), dtype=spec.dtype, device=activation.device)
-            for spec in self.input_specs
-        )
+        return self.form.stand_in(rows, activation.device)
 
 
-def taps(model: nn.Module, cuts: Sequence[Cut], *inputs: Tensor) -> list[Tensor]:
+def taps(model: nn.Module, cuts: Sequence[Cut], *inputs: Any, **keywords: Any) -> list[Tensor]:
     """The activation at each of several cuts from one forward pass, which stops at the deepest.
 
     Bitwise what each cut's own prefix gives. Raises ModelError if the run doesn't come by one of them.
     """
-    return _run_to(model, cuts, inputs)
+    return run_to(model, cuts, Call.of(inputs, keywords))
 
 
-def _run_to(model: nn.Module, cuts: Sequence[Cut], inputs: Sequence[Tensor]) -> list[Tensor]:
+def run_to(model: nn.Module, cuts: Sequence[Cut], call: Call) -> list[Tensor]:
+    """:func:`taps` for arguments in one piece."""
     found: dict[int, Tensor] = {}
     if not cuts:
         return []
@@ -129,7 +130,7 @@ def _run_to(model: nn.Module, cuts: Sequence[Cut], inputs: Sequence[Tensor]) -> 
         for position, cut in enumerate(cuts):
             stack.enter_context(_hooked(model.get_submodule(cut.module), cut, position, grab))
         with contextlib.suppress(_Stop):
-            model(*inputs)
+            call.run(model)
     for position, cut in enumerate(cuts):
         if position not in found:
             raise ModelError(
@@ -185,6 +186,6 @@ def _patched(patches: Sequence[tuple[nn.Module, Callable[..., Any]]]) -> Iterato
                 attributes["forward"] = forward
 
 
-def _constant(result: Template, pick: int, value: Tensor, poison: bool) -> Callable[..., Any]:
+def _constant(result: Template, pick: int, value: Tensor, poison: float | None) -> Callable[..., Any]:
     filled = result.filled_with(pick, value, poison)
     return lambda *_args, **_kwargs: filled

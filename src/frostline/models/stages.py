@@ -6,20 +6,21 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from frostline.base.errors import ModelError, nearest
 from frostline.base.records import StageInfo
-from frostline.models.cuts import Cut, Place, find_cuts
-from frostline.models.heads import HeadSite, find_head
+from frostline.models.cuts import Cut, find_cuts
+from frostline.models.ends import End, find_ends
+from frostline.models.heads import HeadSite, find_end, find_head
+from frostline.models.inputs import Call, CallForm
+from frostline.models.named import NamedStage
 from frostline.models.recorder import Recording, record
-from frostline.models.segments import Segment, find_segments
 from frostline.models.skeleton import SkeletonStore
-from frostline.models.split import InputSpec, Split
-from frostline.models.verify import verify_cuts
+from frostline.models.split import Split
+from frostline.models.verify import Verified, verify_cuts
 
 FP32_BYTES = 4
 
@@ -39,8 +40,9 @@ class StageMap:
     buffer_stages: Mapping[str, tuple[int, ...]]
     module_stages: Mapping[str, tuple[int, ...]]  # modules that ran, containers too; from first to last stage
     repeated: frozenset[str]  # modules called more than once
-    input_specs: tuple[InputSpec, ...]
+    form: CallForm  # how the network is called
     skeletons: SkeletonStore
+    quiet: frozenset[int] = frozenset()  # stages K: with ..K frozen, what runs around the cut stays in inference mode
 
     @cached_property
     def parameter_stage(self) -> Mapping[str, int]:
@@ -62,7 +64,7 @@ class StageMap:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the first input, without the batch axis."""
-        return self.input_specs[0].shape[1:]
+        return self.form.inputs[0].shape[1:]
 
     @property
     def operations(self) -> float:
@@ -79,7 +81,7 @@ class StageMap:
 
     def split(self, model: nn.Module, stage: int) -> Split:
         """`model`, a network built like the mapped one, cut after a stage; what was learnt about it is shared."""
-        return Split(model, self.cut_after(stage), input_specs=self.input_specs, skeletons=self.skeletons)
+        return Split(model, self.cut_after(stage), form=self.form, skeletons=self.skeletons)
 
 
 CUT_HINT = "See the stage map: frostline stages SPEC."
@@ -89,90 +91,41 @@ def _first(stages: tuple[int, ...]) -> int:
     return stages[0] if stages else 0
 
 
-def stage_map(model: nn.Module, *example_inputs: Tensor, verify: Iterable[int] | Literal["all"] = ()) -> StageMap:
-    """Run the network once in inference mode and map it; `example_inputs` hold 2 samples or more along the first axis.
+def stage_map(
+    model: nn.Module,
+    *example_inputs: Any,
+    keywords: Mapping[str, Any] | None = None,
+    named: Sequence[NamedStage] = (),
+    verify: Iterable[int] | Literal["all"] = (),
+    headless: bool = False,
+) -> StageMap:
+    """Run the network once in inference mode and map it; its arguments hold 2 samples or more along the first axis.
+
+    Args:
+        model: any module with a linear head.
+        example_inputs: its positional arguments; `keywords`: its keyword arguments.
+        named: stages by hand, instead of those that the module tree suggests.
+        verify: stages whose cuts are to be proven.
+        headless: map a network too whose head can't be replaced.
 
     The cuts after the stages that `verify` names are proven (see :mod:`verify`); one that fails is withdrawn with the
     reason. The module is left as it was. Raises ModelError where no head or no stage is found.
     """
-    recording = record(model, example_inputs)
-    head = find_head(recording)
-    places = find_cuts(recording)
-    segments = find_segments(recording, places, head)
-    if not segments:
-        raise ModelError(
-            f"The network has no weights before its head {head.path}, so there is nothing to freeze.",
-            "Give a network with at least one layer before the last.",
-        )
-    ends = [_end(recording, places, s, after) for s, after in pairwise(segments)]
-    ends.append(_last_end(recording, places, segments[-1], head))
-    result = _assemble(recording, head, segments, ends, [InputSpec.of(x) for x in example_inputs])
-    wanted = range(1, len(segments) + 1) if verify == "all" else verify
+    call = Call.of(example_inputs, keywords)
+    recording = record(model, call)
+    head = find_end(recording) if headless else find_head(recording)
+    ends = find_ends(recording, find_cuts(recording), head, named)
+    result = _assemble(recording, head, ends, CallForm.of(call))
+    wanted = range(1, len(ends) + 1) if verify == "all" else verify
     cuts = {k: cut for k in wanted if (cut := result.cuts[k - 1]) is not None}
-    return withdraw(result, verify_cuts(model, cuts, example_inputs, skeletons=result.skeletons))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _End:
-    """Where a stage ends: at a clean cut, or (cut None) before the next stage begins."""
-
-    index: int
-    clock: int
-    shape: tuple[int, ...]
-    cut: Cut | None
-    why_not: str | None = None
-
-
-def _end(recording: Recording, places: Mapping[Place, Cut | str], segment: Segment, after: Segment) -> _End:
-    """The last clean boundary from a segment's exit to the next one's entry; ties go to exits, then outer modules."""
-    clean = [c for c in places.values() if isinstance(c, Cut) and segment.left <= c.index <= after.entered]
-    if clean:
-        cut = max(clean, key=lambda c: (c.clock, c.where == "out", *_outermost(c)))
-        return _end_at(recording, cut)
-    reason = places[_last_place(places, segment.name)]
-    at = recording.boundaries[after.entered]
-    tensors = recording.first("out", segment.name).tensors
-    shape = tuple(recording.tensors[tensors[0]].tensor.shape) if tensors else ()
-    return _End(index=at.index, clock=at.clock, shape=shape, cut=None, why_not=str(reason))
-
-
-def _outermost(cut: Cut) -> tuple[int, int]:
-    return -cut.module.count("."), cut.index
-
-
-def _last_place(places: Mapping[Place, Cut | str], module: str) -> Place:
-    return ("out", module) if ("out", module) in places else ("in", module)
-
-
-def _end_at(recording: Recording, cut: Cut) -> _End:
-    if cut.shape[0] != recording.batch:
-        reason = f"its output has {cut.shape[0]} rows for {recording.batch} samples"
-        return _End(index=cut.index, clock=cut.clock, shape=cut.shape, cut=None, why_not=reason)
-    return _End(index=cut.index, clock=cut.clock, shape=cut.shape, cut=cut)
-
-
-def _last_end(recording: Recording, places: Mapping[Place, Cut | str], segment: Segment, head: HeadSite) -> _End:
-    """The last stage ends with the tensor that the head reads, after the network's own pooling.
-
-    The exit of the module that made it comes before the head's entry: a dropout between the two, which is nothing in
-    inference, then belongs to what trains.
-    """
-    place = places["in", head.path]
-    if isinstance(place, Cut):
-        same = [c for c in places.values() if isinstance(c, Cut) and segment.left <= c.index <= place.index]
-        cut = max((c for c in same if c.clock == place.clock and c.where == "out"), key=_outermost, default=place)
-        return _end_at(recording, cut)
-    at = recording.first("in", head.path)
-    shape = tuple(recording.tensors[at.tensors[0]].tensor.shape)
-    return _End(index=at.index, clock=at.clock, shape=shape, cut=None, why_not=place)
+    return _proven(result, verify_cuts(model, cuts, call, skeletons=result.skeletons))
 
 
 def _assemble(
     recording: Recording,
     head: HeadSite,
-    segments: Sequence[Segment],
-    ends: Sequence[_End],
-    input_specs: Sequence[InputSpec],
+    ends: Sequence[End],
+    form: CallForm,
 ) -> StageMap:
     clocks = [end.clock for end in ends]
 
@@ -185,14 +138,14 @@ def _assemble(
     for name, found in buffers.items():  # counters aren't read in inference: they go with the module that owns them
         buffers[name] = found or modules.get(name.rpartition(".")[0], ())
     return StageMap(
-        stages=tuple(_stage_infos(recording, segments, ends, parameters)),
+        stages=tuple(_stage_infos(recording, ends, parameters)),
         cuts=tuple(end.cut for end in ends),
         head=head,
         parameter_stages=parameters,
         buffer_stages=buffers,
         module_stages=modules,
         repeated=frozenset(name for name, count in recording.calls.items() if count > 1),
-        input_specs=tuple(input_specs),
+        form=form,
         skeletons=SkeletonStore(),
     )
 
@@ -213,19 +166,17 @@ def _module_stages(recording: Recording, ends: Sequence[int]) -> dict[str, tuple
 
 def _stage_infos(
     recording: Recording,
-    segments: Sequence[Segment],
-    ends: Sequence[_End],
+    ends: Sequence[End],
     parameters: Mapping[str, tuple[int, ...]],
 ) -> Iterable[StageInfo]:
     sizes = {recording.parameter_names[key]: recording.tensors[key].tensor.numel() for key in recording.parameter_names}
     clocks = [0, *(end.clock for end in ends)]
-    for k, (segment, end) in enumerate(zip(segments, ends, strict=True), 1):
+    for k, end in enumerate(ends, 1):
         work = sum(n for t, n in recording.operations if clocks[k - 1] < t <= clocks[k])
         shape = end.shape[1:]
-        extra = {} if end.cut is None else {"straddling": list(end.cut.straddling), "needs": list(end.cut.needs)}
         yield StageInfo(
             index=k,
-            name=segment.name,
+            name=end.name,
             parameters=sum(sizes[name] for name, stages in parameters.items() if _first(stages) == k),
             output_shape=shape,
             stored_bytes=FP32_BYTES * _product(end.shape) // recording.batch,
@@ -233,8 +184,21 @@ def _stage_infos(
             cuttable=end.cut is not None,
             why_not=end.why_not,
             cut=end.cut.name if end.cut is not None else None,
-            extra={key: value for key, value in extra.items() if value},
+            extra={key: value for key, value in _extra(recording, end).items() if value},
         )
+
+
+def _extra(recording: Recording, end: End) -> dict[str, Any]:
+    """What else there is to say about the end of a stage."""
+    cut = end.cut
+    if cut is None:
+        return {"boundaries": list(end.boundaries)}
+    mask = "" if cut.mask is None else f" where {recording.input_names[cut.mask]} is 1"
+    return {
+        "straddling": list(cut.straddling),
+        "needs": [recording.input_names[i] for i in cut.needs],
+        "pooling": "" if cut.pooling == "none" else f"{cut.pooling}{mask}",
+    }
 
 
 def _product(shape: Sequence[int]) -> int:
@@ -253,23 +217,28 @@ def withdraw(result: StageMap, failed: Mapping[int, str]) -> StageMap:
     return replace(result, stages=tuple(infos), cuts=tuple(cuts))
 
 
-def stages(model: nn.Module, *example_inputs: Tensor) -> tuple[StageInfo, ...]:
+def _proven(result: StageMap, verified: Verified) -> StageMap:
+    return withdraw(replace(result, quiet=result.quiet | verified.quiet), verified.failed)
+
+
+def stages(model: nn.Module, *example_inputs: Any, **keywords: Any) -> tuple[StageInfo, ...]:
     """The network's stages from input to head, each with its verified cut or the reason why there is none.
 
-    Raises ModelError where the network has no linear head or nothing before it.
+    The network is called with the arguments given. Raises ModelError where there is nothing before its last layer.
     """
-    return stage_map(model, *example_inputs, verify="all").stages
+    return stage_map(model, *example_inputs, keywords=keywords, verify="all", headless=True).stages
 
 
-def split(model: nn.Module, *example_inputs: Tensor, at: int | str) -> Split:
+def split(model: nn.Module, *example_inputs: Any, at: int | str, **keywords: Any) -> Split:
     """The network cut after stage `at` (a name, or a number from 1; a name wins): see :class:`Split`.
 
     Raises ModelError for a stage that doesn't exist or can't be cut.
     """
-    mapped = stage_map(model, *example_inputs)
+    mapped = stage_map(model, *example_inputs, keywords=keywords, headless=True)
     stage = _find(mapped, at)
-    failed = verify_cuts(model, {stage: mapped.cut_after(stage)}, example_inputs, skeletons=mapped.skeletons)
-    return withdraw(mapped, failed).split(model, stage)
+    cuts = {stage: mapped.cut_after(stage)}
+    verified = verify_cuts(model, cuts, Call.of(example_inputs, keywords), skeletons=mapped.skeletons)
+    return _proven(mapped, verified).split(model, stage)
 
 
 def _find(mapped: StageMap, at: int | str) -> int:

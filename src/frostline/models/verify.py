@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,38 +14,56 @@ from frostline.base.errors import ModelError
 from frostline.models.cuts import Cut
 from frostline.models.guard import device_of, exact, forked_seed, restore, snapshot, untouched
 from frostline.models.heads import logits
+from frostline.models.inputs import Call, as_call
 from frostline.models.recorder import tensors_of
-from frostline.models.skeleton import SkeletonStore
-from frostline.models.split import InputSpec, Split, taps
+from frostline.models.skeleton import SkeletonStore, ancestors
+from frostline.models.split import Split, run_to
 
 ROWS_INFERENCE = 3  # another batch size than the recorded one
 SEED = 1
+# What stands in for values that are left out. Where Python code before the cut read values, numbers of both signs too:
+# a comparison with NaN is always false, so it can't show which way the code goes.
+FILLS = (float("nan"), 1e4, -1e4)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What proving some cuts gave, by the stages they follow."""
+
+    failed: Mapping[int, str]  # those that aren't exact, each with the reason
+    quiet: frozenset[int]  # exact in training only while the modules around the cut are in inference mode
 
 
 def verify_cut(
-    model: nn.Module, cut: Cut, inputs: Sequence[Tensor], *, skeletons: SkeletonStore | None = None
+    model: nn.Module, cut: Cut, inputs: Call | Sequence[Tensor], *, skeletons: SkeletonStore | None = None
 ) -> str | None:
     """Why the two parts aren't the whole, or None where they are: see :func:`verify_cuts`."""
-    return verify_cuts(model, {1: cut}, inputs, skeletons=skeletons).get(1)
+    return verify_cuts(model, {1: cut}, inputs, skeletons=skeletons).failed.get(1)
 
 
 def verify_cuts(
-    model: nn.Module, cuts: Mapping[int, Cut], inputs: Sequence[Tensor], *, skeletons: SkeletonStore | None = None
-) -> dict[int, str]:
-    """The cuts that aren't exact, each with the reason.
+    model: nn.Module,
+    cuts: Mapping[int, Cut],
+    inputs: Call | Sequence[Tensor],
+    *,
+    skeletons: SkeletonStore | None = None,
+) -> Verified:
+    """Prove cuts, bit for bit.
 
-    In inference mode, on another batch size: outputs equal, bit for bit. With the suffix in training mode (prefix in
-    inference mode), same seed: outputs, gradients of what is read after the cut only, and buffers equal. All modules
-    left out and all raw inputs that aren't needed are filled with NaN. The module is left as it was.
+    In inference mode, on another batch size: outputs equal. With the suffix in training mode (prefix in inference
+    mode), same seed: outputs, gradients of what is read after the cut only, and buffers equal. All modules left out
+    and all raw inputs that aren't needed are filled with NaN. Before the suffix runs the network has run on other
+    samples, so that nothing that a module remembers of these ones can help. The module is left as it was.
     """
-    store = skeletons if skeletons is not None else SkeletonStore()
+    store, call = skeletons if skeletons is not None else SkeletonStore(), as_call(inputs)
     if not cuts:
-        return {}
+        return Verified({}, frozenset())
     with untouched(model), exact():
         model.eval()
-        failed = _in_inference(model, cuts, _varied(inputs, ROWS_INFERENCE), store)
+        failed = _in_inference(model, cuts, call, store)
         left = {k: cut for k, cut in cuts.items() if k not in failed}
-        return failed | _in_training(model, left, _varied(inputs, _rows_training(model)), store)
+        more, quiet = _in_training(model, left, _varied(call, _rows_training(model)), store)
+        return Verified(failed | more, frozenset(quiet))
 
 
 def _rows_training(model: nn.Module) -> int:
@@ -52,86 +71,117 @@ def _rows_training(model: nn.Module) -> int:
     return 2 if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()) else 1
 
 
-def _varied(inputs: Sequence[Tensor], rows: int) -> list[Tensor]:
-    """The example's samples repeated to `rows`, floating-point ones scaled so that no two are alike."""
-    result = []
-    for x in inputs:
-        if x.ndim == 0:
-            result.append(x)
-            continue
-        y = x.detach()[torch.arange(rows, device=x.device) % x.shape[0]]
-        if y.is_floating_point():
-            scale = torch.linspace(1.4, 0.6, rows, dtype=y.dtype, device=y.device)
-            y = y * scale.view(-1, *[1] * (y.ndim - 1))
-        result.append(y.contiguous())
-    return result
+def _varied(call: Call, rows: int, *, other: bool = False) -> Call:
+    """The example's samples repeated to `rows`, floating-point ones scaled so that no two are alike; `other`: in
+    another order and otherwise scaled. What isn't one entry for each sample stays as it is."""
+    return call.with_tensors([_varied_input(x, call.batch, rows, other) for x in call.tensors])
 
 
-def _poisoned(inputs: Sequence[Tensor], needs: Sequence[int]) -> list[Tensor]:
-    return [
-        x if i in needs else torch.full_like(x, float("nan") if x.is_floating_point() else 0)
-        for i, x in enumerate(inputs)
-    ]
+def _varied_input(x: Tensor, batch: int, rows: int, other: bool) -> Tensor:
+    if x.ndim == 0 or x.shape[0] != batch:
+        return x
+    y = x.detach()[(torch.arange(rows, device=x.device) + other) % batch]
+    if y.is_floating_point():
+        low, high = (0.7, 1.3) if other else (1.4, 0.6)
+        scale = torch.linspace(low, high, rows, dtype=y.dtype, device=y.device)
+        y = y * scale.view(-1, *[1] * (y.ndim - 1))
+    return y.contiguous()
 
 
-def _split(model: nn.Module, cut: Cut, inputs: Sequence[Tensor], store: SkeletonStore) -> Split:
-    specs = [InputSpec.of(x) for x in inputs]
-    return Split(model, cut, input_specs=specs, skeletons=store, poison=True)
+def _poisoned(call: Call, needs: Sequence[int], fill: float) -> Call:
+    return call.with_tensors([
+        x if i in needs else torch.full_like(x, fill if x.is_floating_point() else 0)
+        for i, x in enumerate(call.tensors)
+    ])  # fmt: skip
 
 
-def _in_inference(
-    model: nn.Module, cuts: Mapping[int, Cut], inputs: Sequence[Tensor], store: SkeletonStore
-) -> dict[int, str]:
-    failed = {}
+def _suffix(
+    model: nn.Module, cut: Cut, activation: Tensor, call: Call, store: SkeletonStore, fill: float = FILLS[0]
+) -> Any:
+    split = Split(model, cut, skeletons=store, poison=fill)
+    return split.rest(activation, _poisoned(call, cut.needs, fill))
+
+
+def _in_inference(model: nn.Module, cuts: Mapping[int, Cut], call: Call, store: SkeletonStore) -> dict[int, str]:
+    failed: dict[int, str] = {}
+    these, others = _varied(call, ROWS_INFERENCE), _varied(call, ROWS_INFERENCE, other=True)
     with torch.no_grad():
-        whole = store.learn(model, inputs)
-        activations = dict(zip(cuts, taps(model, list(cuts.values()), *inputs), strict=True))
+        try:
+            whole = these.run(model)
+            activations = dict(zip(cuts, run_to(model, list(cuts.values()), these), strict=True))
+        except Exception as error:
+            return dict.fromkeys(cuts, f"the network doesn't run on {ROWS_INFERENCE} samples ({_words(error)})")
+        store.learn(model, others)
         for k, cut in cuts.items():
             if activations[k].shape[0] * cut.batch != cut.shape[0] * ROWS_INFERENCE:
                 failed[k] = "the first axis of its output doesn't grow with the number of samples"
                 continue
-            parts = _split(model, cut, inputs, store).suffix(activations[k], *_poisoned(inputs, cut.needs))
-            if not _same(whole, parts):
-                failed[k] = "prefix and suffix don't give the whole network's output"
+            for fill in FILLS if cut.decided else FILLS[:1]:
+                try:
+                    same = _same(whole, _suffix(model, cut, activations[k], these, store, fill))
+                except Exception as error:
+                    failed[k] = f"the suffix doesn't run by itself ({_words(error)})"
+                    break
+                if not same:
+                    failed[k] = "prefix and suffix don't give the whole network's output"
+                    break
     return failed
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"
 
 
 def _in_training(
-    model: nn.Module, cuts: Mapping[int, Cut], inputs: Sequence[Tensor], store: SkeletonStore
-) -> dict[int, str]:
-    if not cuts:
-        return {}
+    model: nn.Module, cuts: Mapping[int, Cut], call: Call, store: SkeletonStore
+) -> tuple[dict[int, str], set[int]]:
     failed: dict[int, str] = {}
-    buffers = snapshot(model)
+    quiet: set[int] = set()
+    if not cuts:
+        return failed, quiet
     with torch.no_grad():
-        trace = store.trace(model, inputs)
-        activations = dict(zip(cuts, taps(model, list(cuts.values()), *inputs), strict=True))
+        trace = store.trace(model, call)
+        activations = dict(zip(cuts, run_to(model, list(cuts.values()), call), strict=True))
     for k, cut in cuts.items():
-        with _suffix_trains(model, cut, set(trace.entered) - trace.begun(cut)):
-            try:
-                whole = _step(model, model, inputs)
-            except Exception as error:
-                failed[k] = f"the network doesn't run in training mode ({error})"
-                continue
-            finally:
-                restore(buffers)
-            split = _split(model, cut, inputs, store)
-            parts = _step(model, split.suffix, [activations[k], *_poisoned(inputs, cut.needs)])
+        later = set(trace.entered) - trace.begun(cut)
+        reason = _step_differs(model, cut, activations[k], call, store, later | {""})
+        if reason:  # a container around the cut may draw at random before it, by its own training flag
+            around = {"", *ancestors(cut.module)}
+            if _step_differs(model, cut, activations[k], call, store, later - around) is None:
+                quiet.add(k)
+            else:
+                failed[k] = reason
+    return failed, quiet
+
+
+def _step_differs(
+    model: nn.Module, cut: Cut, activation: Tensor, call: Call, store: SkeletonStore, training: set[str]
+) -> str | None:
+    buffers = snapshot(model)
+    with _suffix_trains(model, cut, training):
+        try:
+            whole = _step(model, lambda: call.run(model))
+        except Exception as error:
+            return f"the network doesn't run in training mode ({_words(error)})"
+        finally:
             restore(buffers)
-        reason = _difference(whole, parts)
-        if reason:
-            failed[k] = reason
-    return failed
+        try:
+            parts = _step(model, lambda: _suffix(model, cut, activation, call, store))
+        except Exception as error:
+            return f"in training mode, the suffix doesn't run by itself ({_words(error)})"
+        finally:
+            restore(buffers)
+    return _difference(whole, parts)
 
 
 Step = tuple[list[Tensor], dict[str, Tensor | None], dict[str, Tensor]]
 
 
-def _step(model: nn.Module, forward: Any, arguments: Sequence[Tensor]) -> Step:
+def _step(model: nn.Module, forward: Callable[[], Any]) -> Step:
     """Outputs, gradients and buffers after one forward and backward pass under a fixed seed."""
     model.zero_grad(set_to_none=True)
     with forked_seed(SEED, device_of(model)), torch.enable_grad():
-        outputs = _scores(forward(*arguments))
+        outputs = _scores(forward())
         loss = sum(((y.float() ** 2).sum() + y.float().sum() for y in outputs if y.requires_grad), torch.zeros(()))
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
@@ -170,11 +220,11 @@ def _same(a: Any, b: Any) -> bool:
 
 
 @contextmanager
-def _suffix_trains(model: nn.Module, cut: Cut, later: set[str]) -> Iterator[None]:
-    """Modules that run after the cut in training mode, all others in inference mode; prefix parameters fixed."""
+def _suffix_trains(model: nn.Module, cut: Cut, training: set[str]) -> Iterator[None]:
+    """Modules of these names in training mode, all others in inference mode; prefix parameters fixed."""
     before = set(cut.prefix_parameters)
     for name, module in model.named_modules():
-        module.training = not name or name in later
+        module.training = name in training
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(parameter.is_floating_point() and name not in before)
     try:

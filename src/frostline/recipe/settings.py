@@ -32,6 +32,7 @@ class Settings:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     size: int | None = None
+    stages: Path | None = None  # stages by hand (models.named)
     source_classes: Path | None = None
     label_map: Path | None = None
     out: Path | None = None
@@ -154,7 +155,7 @@ def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
 
 _CONVERT: dict[str, Callable[[Any], Any]] = {
     "budget": budget_seconds,
-    "out": Path, "source_classes": Path, "label_map": Path,
+    "out": Path, "stages": Path, "source_classes": Path, "label_map": Path,
     "weights": str, "store": str, "strategies": _names, "mean": _numbers, "std": _numbers
 }  # fmt: skip
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,36 +16,58 @@ from frostline.base.errors import TrialError
 from frostline.base.records import FloatArray
 from frostline.features.extract import pad
 from frostline.features.store import canonical
+from frostline.models.cuts import Cut
 from frostline.models.guard import exact
 from frostline.models.heads import flat_logits
+from frostline.models.inputs import call_of
 from frostline.models.new_heads import CutNetwork
-from frostline.models.split import Split
+from frostline.models.split import Split, run_to
 from frostline.train.study import Study
 
 EVALUATION_VIEW = 0
 
 
 @dataclass(frozen=True)
+class Given:
+    """An activation with the network's raw inputs of the same samples, of which the rest of it reads some again."""
+
+    activation: Tensor
+    inputs: Any  # as `Features.inputs` gives them
+
+
+@dataclass(frozen=True)
 class Reader:
     """`feed(positions, view)` gives what the moving part reads; `forward` maps that to logits."""
 
-    feed: Callable[[Tensor, int], Tensor]
-    forward: Callable[[Tensor], Tensor]
+    feed: Callable[[Tensor, int], Any]
+    forward: Callable[[Any], Tensor]
 
 
 def reader(study: Study, model: nn.Module, frozen: int) -> Reader:
     """A reader of `model` whose first `frozen` stages don't move."""
     if frozen == 0:
-        return Reader(study.features.inputs, lambda inputs: flat_logits(model(inputs)))
+        return Reader(study.features.inputs, lambda inputs: flat_logits(call_of(inputs).run(model)))
     cut = model if isinstance(model, CutNetwork) else None
     split = cut.split if cut else study.trunk.stages.split(model, frozen)
-
-    def forward(activation: Tensor) -> Tensor:
-        return flat_logits(cut.head(cut.pooled(activation)) if cut else split.suffix(activation))
-
+    feed = _recomputed(study, split)
     if study.features.stored(frozen):
-        return Reader(lambda rows, view: study.features.activations(frozen, rows, view), forward)
-    return Reader(_recomputed(study, split), forward)
+        feed = partial(study.features.activations, frozen)
+    if not reads_inputs(split.cut, cut_short=cut is not None):
+        return Reader(feed, lambda activation: flat_logits(cut.head(cut.pooled(activation)) if cut
+                                                           else split.suffix(activation)))  # fmt: skip
+
+    def forward(given: Given) -> Tensor:
+        call = call_of(given.inputs)
+        if cut:
+            return flat_logits(cut.head(cut.pooled(given.activation, call.tensors)))
+        return flat_logits(split.rest(given.activation, call))
+
+    return Reader(lambda rows, view: Given(feed(rows, view), study.features.inputs(rows, view)), forward)
+
+
+def reads_inputs(cut: Cut, *, cut_short: bool) -> bool:
+    """Whether what follows a cut reads raw inputs too: the network's own rest, or a new head that pools by a mask."""
+    return cut.mask is not None if cut_short else bool(cut.needs)
 
 
 def _recomputed(study: Study, split: Split) -> Callable[[Tensor, int], Tensor]:
@@ -52,7 +76,7 @@ def _recomputed(study: Study, split: Split) -> Callable[[Tensor, int], Tensor]:
         for chunk in torch.split(rows, study.compute.chunk):
             inputs = study.features.inputs(pad(chunk, study.compute.chunk), view)
             with torch.no_grad(), autocast(study.compute):
-                parts.append(canonical(split.prefix(inputs))[: len(chunk)])
+                parts.append(canonical(run_to(split.model, [split.cut], call_of(inputs))[0])[: len(chunk)])
         return parts[0] if len(parts) == 1 else canonical(torch.cat(parts))
 
     return feed

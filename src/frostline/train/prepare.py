@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import nn
 
@@ -13,8 +14,9 @@ from frostline.data.decode import Pictures
 from frostline.data.views import augment_policy
 from frostline.features.extract import Features, Trunk, ViewSource
 from frostline.features.store import Store
+from frostline.models.named import read_named
 from frostline.models.network import Network, example_input, pretrained
-from frostline.models.stages import StageMap, stage_map, withdraw
+from frostline.models.stages import StageMap, stage_map
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings
 from frostline.train.audit import snapshot
@@ -28,13 +30,14 @@ def batch_size(settings: Settings, rows: int) -> int:
     return settings.batch_size or (SMALL_BATCH if rows < SMALL_DATA else BATCH)
 
 
-def map_network(network: Network) -> tuple[nn.Module, StageMap]:
-    """The pre-trained network and its stage map, every cut that is offered verified."""
+def map_network(
+    network: Network, named: Path | None = None, *, headless: bool = False
+) -> tuple[nn.Module, StageMap]:
+    """The pre-trained network and its stage map, every cut that is offered verified; `named`: stages by hand."""
     model = pretrained(network)
-    stages = stage_map(model, example_input(network.preprocess), verify="all")
-    # what is kept of a picture is its activation alone, so a suffix that reads the picture too has nothing to read
-    two_inputs = {k: "later stages read the raw input too" for k, cut in enumerate(stages.cuts, 1) if cut and cut.needs}
-    return model, withdraw(stages, two_inputs)
+    stages = read_named(named) if named else ()
+    return model, stage_map(model, example_input(network.preprocess), named=stages, verify="all",
+                            headless=headless)  # fmt: skip
 
 
 def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: StageMap, rows: int) -> Trunk:

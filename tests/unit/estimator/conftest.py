@@ -23,9 +23,9 @@ def one_map(monkeypatch: pytest.MonkeyPatch, maps: dict[str, Any]) -> None:
     module = sys.modules["frostline.fit"]
     real = module.map_network
 
-    def once(network: Any) -> Any:
+    def once(network: Any, stages: Any = None) -> Any:
         if network.fingerprint not in maps:
-            maps[network.fingerprint] = real(network)
+            maps[network.fingerprint] = real(network, stages)
         return copy.deepcopy(maps[network.fingerprint])
 
     monkeypatch.setattr(module, "map_network", once)

@@ -168,3 +168,6 @@ class Plain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.pool(self.s3(self.s2(self.s1(x))))).flatten(1)
+
+
+EVERY = (Residual, UNet, Shared, Mixed, InPlace, Plain, RandomRoot)

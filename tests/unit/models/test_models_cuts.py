@@ -9,16 +9,19 @@ import pytest
 import torch
 from models_awkward import InPlace, Masked, Mixed, Plain, RandomRoot, Residual, Shared, Tied, UNet
 from torch import Tensor, nn
+from torch.nn import functional
 
 from frostline.base.errors import ModelError
 from frostline.models.cuts import Cut, find_cuts
 from frostline.models.guard import forked_seed, untouched
+from frostline.models.norm import set_training
 from frostline.models.recorder import record
 from frostline.models.skeleton import SkeletonStore
 from frostline.models.sources.torch_file import run_file
 from frostline.models.split import Split, taps
 from frostline.models.stages import StageMap, split, stage_map
 from frostline.models.verify import verify_cut
+from frostline.recipe.recipe import Part
 
 PICTURES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 DATA = Path(__file__).parents[3] / "../shared/data"
@@ -111,7 +114,7 @@ def test_skip_connection_makes_the_middle_uncuttable_and_says_why() -> None:
     mapped = stage_map(network(UNet), PICTURES, verify="all")
     assert [s.cuttable for s in mapped.stages] == [True, False, True, True]
     assert mapped.stages[2].cut == "before dec"  # the concatenation is one tensor again
-    assert "2 tensors are needed after it (made in" in str(mapped.stages[1].why_not)
+    assert "2 tensors are needed after it (" in str(mapped.stages[1].why_not)
     with pytest.raises(ModelError, match="can't be cut after stage 2"):
         mapped.cut_after(2)
 
@@ -145,10 +148,24 @@ def test_mask_from_the_raw_inputs_is_made_again_by_the_suffix() -> None:
     assert mapped.cut_after(4).needs == ()
 
 
-def test_randomness_that_no_module_controls_withdraws_the_cut() -> None:
+def test_a_root_that_draws_at_random_before_the_cut_stays_quiet_while_the_prefix_is_frozen() -> None:
     model = network(RandomRoot)
-    assert stage_map(model, PICTURES).stages[0].cuttable
     proven = stage_map(model, PICTURES, verify="all")
+    assert [s.cuttable for s in proven.stages] == [True, True]
+    assert proven.quiet == {1, 2}
+    frozen, trained = Part(trained=False), Part(trained=True, batchnorm="all")
+    set_training(model, proven, [frozen, trained], trained)
+    assert (model.training, model.stem.training, model.body.training) == (False, False, True)
+    set_training(model, proven, [trained, trained], trained)
+    assert model.training
+
+
+def test_randomness_that_no_flag_controls_withdraws_the_cut() -> None:
+    class Reckless(RandomRoot):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(functional.dropout(x, 0.5, self.body.training))
+
+    proven = stage_map(network(Reckless), PICTURES, verify="all")
     assert not proven.stages[0].cuttable
     assert "in training mode" in str(proven.stages[0].why_not)
 
@@ -331,7 +348,7 @@ def test_a_copied_stage_map_serves_as_well() -> None:
 def test_stale_cut_is_refused() -> None:
     model = network(Plain).eval()
     mapped = stage_map(model, PICTURES)
-    parts = Split(model, mapped.cut_after(1), input_specs=mapped.input_specs, skeletons=SkeletonStore())
+    parts = Split(model, mapped.cut_after(1), form=mapped.form, skeletons=SkeletonStore())
     model.forward = lambda x: x  # type: ignore[method-assign]
     with pytest.raises(ModelError, match="didn't come by the cut after s1"):
         parts.prefix(PICTURES)

@@ -14,8 +14,9 @@ from frostline.base.errors import ModelError
 from frostline.models.cuts import Cut, find_cuts
 from frostline.models.guard import forked_seed
 from frostline.models.heads import find_head, flat_logits, head_of
-from frostline.models.new_heads import CutNetwork, new_head, pool
+from frostline.models.new_heads import CutNetwork, new_head
 from frostline.models.norm import moving_buffers, set_training, trained_parameters
+from frostline.models.pooling import pool
 from frostline.models.recorder import record
 from frostline.models.stages import StageMap, stage_map
 from frostline.recipe.recipe import BatchNorm, Part
