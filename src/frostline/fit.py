@@ -27,7 +27,7 @@ from frostline.bundle.record import RunResult
 from frostline.bundle.runfolder import RunFolder, check_out, finished_run, next_out, open_run
 from frostline.bundle.spec import PREFIX, resolve_network
 from frostline.conclude.verdict import conclude, open_seal, save_checked
-from frostline.data.decode import Pictures
+from frostline.data.contract import Samples
 from frostline.data.given import list_given
 from frostline.data.read import read_data
 from frostline.data.scan import Listing
@@ -103,13 +103,13 @@ def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None,
 
 @dataclass(frozen=True)
 class Ready:
-    """All that is known before anything is written: the study, its plan, and the sealed pictures (unopened)."""
+    """All that is known before anything is written: the study, its plan, and the sealed samples (unopened)."""
 
     study: Study
     plan: Plan
     chosen: Chosen
     limits: Affordable | None
-    sealed: Pictures
+    sealed: Samples
 
 
 def prepare(settings: Settings, listing: Listing | None, clock: Clock, journal: Journal) -> Ready:
@@ -117,20 +117,21 @@ def prepare(settings: Settings, listing: Listing | None, clock: Clock, journal: 
     with journal.phase("read the network"):
         listing = listing or find(settings.data)
         network = read_network(settings)
-    with journal.phase("read the pictures"):
-        dataset, pictures = read_data(settings, listing, network.preprocess, journal.emit)
+    with journal.phase(f"read the {listing.noun}"):
+        read = read_data(settings, listing, network.preprocess, journal.emit)
+        dataset, network = read.dataset, replace(network, preprocess=read.contract)
         blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed)
     with journal.phase("map the network"):
         model, stages = map_network(network, settings.stages)
         chosen = choose_recipes(settings, network, stages, dataset.classes)
         check_applicable(settings, chosen.recipes, model)
         trunk = make_trunk(settings, network, model, stages, len(dataset.development))
-    study = make_study(settings, dataset, pictures, network, trunk, open_store(settings.store))
+    study = make_study(settings, dataset, read.samples, network, trunk, open_store(settings.store))
     study = replace(study, class_map=chosen.class_map)
     plan = plan_race(settings, study, blocks, chosen)
     with journal.phase("measure the speed") if settings.budget else nullcontext():
         study, plan, limits = limit(settings, study, plan, clock)
-    return Ready(study, plan, chosen, limits, pictures.select(dataset.sealed))
+    return Ready(study, plan, chosen, limits, read.samples.select(dataset.sealed))
 
 
 def check_resumed(settings: Settings, out: Path) -> RunResult | None:

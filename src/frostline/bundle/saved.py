@@ -16,12 +16,13 @@ from frostline.base.errors import BundleError
 from frostline.base.files import write_atomic, write_json
 from frostline.base.version import VERSION
 from frostline.bundle import trust
+from frostline.data.contract import Contract, contract_files, read_contract
 from frostline.data.preprocess import Preprocess
 from frostline.models.cuts import Cut
 from frostline.models.heads import HeadSite
 from frostline.models.network import Network, NetworkOptions
 from frostline.models.new_heads import CutNetwork, HeadForm, new_head
-from frostline.models.sources import load_network
+from frostline.models.sources import FOLDER_SPECS, load_network
 from frostline.models.split import Split
 from frostline.recipe.recipe import Recipe
 
@@ -54,7 +55,7 @@ class Loaded:
     """A network that has been read back."""
 
     model: nn.Module
-    preprocess: Preprocess
+    preprocess: Contract
     classes: tuple[str, ...]
     compute: Compute
     recipe: Mapping[str, Any]
@@ -71,6 +72,8 @@ def save_model(folder: Path, finished: Finished) -> None:
     write_atomic(folder / "model.safetensors", save(state))
     write_json(folder / "preprocess.json", finished.network.preprocess.to_json())
     write_json(folder / "classes.json", list(finished.classes))
+    for name, content in {**contract_files(finished.network.preprocess), **finished.network.files}.items():
+        write_atomic(folder / name, content)
     if finished.network.code:
         write_atomic(folder / CODE, finished.network.code.text.encode())
     write_json(folder / "recipe.json", {**_recipe_note(finished), "tensors": sorted(state)})
@@ -86,7 +89,7 @@ def _recipe_note(finished: Finished) -> dict[str, Any]:
         "recipe": asdict(finished.recipe),
         "rate": finished.rate,
         "source": {
-            "spec": network.spec if not network.code else f"torch:{CODE}:{network.spec.rpartition(':')[2]}",
+            "spec": _lasting_spec(network),
             "model_args": dict(network.model_args),
             "weights_sha256": network.weights_sha256,
             "code_sha256": network.code.sha256 if network.code else None,
@@ -101,6 +104,13 @@ def _recipe_note(finished: Finished) -> dict[str, Any]:
             "chunk": finished.compute.chunk,
         },
     }
+
+
+def _lasting_spec(network: Network) -> str:
+    """The spec as it holds in another place: what lies beside the note is found there."""
+    if network.code:
+        return f"torch:{CODE}:{network.spec.rpartition(':')[2]}"
+    return f"{network.source}:." if network.files else network.spec
 
 
 _RUN_ONLY = ("prefix_parameters", "straddling", "index", "clock")  # facts of one recording; a prefix doesn't need them
@@ -143,12 +153,12 @@ def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") 
     )
 
 
-def read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Preprocess]:
+def read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Contract]:
     """recipe.json, classes and preprocessing of a saved model; BundleError where one is missing or damaged."""
     try:
         note = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
         classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
-        preprocess = Preprocess.from_json(json.loads((folder / "preprocess.json").read_text(encoding="utf-8")))
+        preprocess = read_contract(folder)
     except FileNotFoundError as error:
         raise BundleError(f"{folder} is not a saved model: {Path(error.filename).name} is missing.",
                           "Give the RUN folder that frostline fit wrote.") from error  # fmt: skip
@@ -167,7 +177,7 @@ def read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Preprocess]:
     return note, classes, preprocess
 
 
-def rebuild(folder: Path, note: Mapping[str, Any], preprocess: Preprocess, *, trust_code: bool) -> Network:
+def rebuild(folder: Path, note: Mapping[str, Any], preprocess: Contract, *, trust_code: bool) -> Network:
     """The network that a saved model was made from, without its weights. Raises BundleError for untrusted code."""
     source = note["source"]
     spec = str(source["spec"])
@@ -177,6 +187,10 @@ def rebuild(folder: Path, note: Mapping[str, Any], preprocess: Preprocess, *, tr
         trust.require(folder / CODE, trust_code=trust_code)
         spec = f"torch:{folder / CODE}:{spec.rpartition(':')[2]}"
     weights = None if source["self_loading"] else "random"
+    if spec in FOLDER_SPECS:
+        return load_network(f"{spec.removesuffix('.')}{folder}",
+                            NetworkOptions(weights=weights, model_args=source["model_args"]))  # fmt: skip
+    assert isinstance(preprocess, Preprocess)
     options = NetworkOptions(weights=weights, model_args=source["model_args"], mean=preprocess.mean,
                              std=preprocess.std, size=preprocess.size[0])  # fmt: skip
     return load_network(spec, options)

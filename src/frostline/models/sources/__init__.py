@@ -7,15 +7,17 @@ from dataclasses import replace
 
 from frostline.base.errors import ModelError, nearest
 from frostline.models.network import Network, NetworkOptions
-from frostline.models.sources import glyphs_source, timm_source, torch_file, torchvision_source
+from frostline.models.sources import glyphs_source, hf_source, timm_source, torch_file, torchvision_source
 
-FORMS = "Forms: timm:NAME, torchvision:NAME, torch:FILE.py:factory, glyphs, run:RUN."
+FORMS = "Forms: timm:NAME, torchvision:NAME, hf:NAME-or-FOLDER, torch:FILE.py:factory, glyphs, run:RUN."
 
 SOURCES: dict[str, Callable[[str, NetworkOptions], Network]] = {
     "torch": torch_file.load,
     "timm": timm_source.load,
     "torchvision": torchvision_source.load,
+    "hf": hf_source.load,
 }
+FOLDER_SPECS = ("hf:.",)  # in a saved model: the network is built from what lies beside it
 OWN: dict[str, Callable[[NetworkOptions], Network]] = {"glyphs": glyphs_source.load}  # specs without a colon
 
 
