@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXTRAS ?= dev
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: setup demo test lint type bench bench-peers lock
+.PHONY: setup demo test lint type bench bench-peers sweep-cuts lock
 
 setup: $(STAMP)
 
@@ -41,6 +41,10 @@ type: setup
 
 bench: setup
 	$(BIN)/python benchmarks/compare.py $(BENCH)
+
+# Cuts of about 130 networks, one process; SWEEP="--only hf,resnet" takes some of them.
+sweep-cuts: setup
+	nice $(BIN)/python benchmarks/sweep_cuts.py --log benchmarks/.sweep-cuts.jsonl --out docs/cuts.md $(SWEEP)
 
 # The tools that `make bench` compares with, in environments of their own (about 8 GB); without them it skips these.
 # After a change of a *.in file: uv pip compile, as in `lock`, once for each.

@@ -14,7 +14,6 @@ import json
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,10 @@ from frostline.base.device import prepare_process
 
 prepare_process(1)
 
-from sweep_proof import Row, examine  # noqa: E402  (the allocator has to be set before torch is imported)
-from sweep_zoo import Entry, entries  # noqa: E402
-
 from frostline.base.errors import FrostlineError  # noqa: E402
 from frostline.models.guard import forked_seed  # noqa: E402
+from sweep_proof import Row, examine  # noqa: E402  (the allocator has to be set before torch is imported)
+from sweep_zoo import Entry, entries  # noqa: E402
 
 BEGIN, END = "<!-- sweep: begin -->", "<!-- sweep: end -->"
 FEW = 4
@@ -43,12 +41,16 @@ def main() -> None:
     parser.add_argument("--only", default="", help="words with commas: groups or parts of names")
     parser.add_argument("--out", type=Path, help="page to write the table into")
     parser.add_argument("--log", type=Path, help="file of JSON lines that findings are added to")
+    parser.add_argument("--missing", action="store_true", help="only networks that the log doesn't hold")
     parser.add_argument("--limit", type=int, default=120, help="seconds of processor time for one network")
     args = parser.parse_args()
     wanted = [word for word in args.only.split(",") if word]
     warnings.filterwarnings("ignore")
-    found: dict[tuple[str, str], Row | str] = {}
+    found: Found = {}
+    known = read(args.log) if args.log and args.log.exists() and args.missing else {}
     for entry in entries():
+        if (entry.group, entry.name) in known:
+            continue
         if not wanted or any(word == entry.group or word in entry.name for word in wanted):
             row = found[entry.group, entry.name] = tried(entry, args.limit)
             print(line(entry.group, entry.name, row), flush=True)
@@ -116,8 +118,11 @@ def summary(found: Found) -> str:
     rows = [row for row in found.values() if isinstance(row, Row)]
     offered, exact = sum(r.offered for r in rows), sum(r.exact for r in rows)
     few = sum(r.offered < FEW for r in rows)
-    return (f"{len(rows)} of {len(found)} networks mapped; {offered} cuts offered, {exact} of them exact; "
-            f"{few} networks with fewer than {FEW} cuts; {sum(r.withdrawn for r in rows)} cuts withdrawn by the proof")  # fmt: skip
+    withdrawn = sum(r.withdrawn for r in rows)
+    return (
+        f"{len(rows)} of {len(found)} networks mapped; {offered} cuts offered, {exact} of them exact; "
+        f"{few} networks with fewer than {FEW} cuts; {withdrawn} cuts withdrawn by the proof"
+    )
 
 
 def page(found: Found) -> str:

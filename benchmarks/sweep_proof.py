@@ -1,4 +1,4 @@
-"""Examine one network: its stage map, and each cut that is offered checked once more, apart from frostline's own proof."""
+"""Examine one network: its stage map, and each cut that is offered checked apart from frostline's own proof."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frostline.models.guard import exact, forked_seed, restore, snapshot
+from frostline.models.guard import exact, forked_seed, may_have_gradients, restore, snapshot
 from frostline.models.heads import logits
 from frostline.models.inputs import Call
 from frostline.models.norm import set_training
 from frostline.models.recorder import tensors_of
 from frostline.models.split import Split, run_to
 from frostline.models.stages import StageMap, stage_map
+from frostline.models.verify import whole_run
 from frostline.recipe.recipe import Part
 
 FROZEN, TRAINED = Part(trained=False), Part(trained=True, batchnorm="all")
@@ -51,7 +52,9 @@ def examine(model: nn.Module, args: Sequence[Any], keywords: Mapping[str, Any], 
     trained = {cuttable[0], cuttable[len(cuttable) // 2], cuttable[-1]} if cuttable else set()
     with exact():
         for k in cuttable:
-            reason = problem(model, mapped, k, call) or (problem_in_training(model, mapped, k, call) if k in trained else "")
+            reason = problem(model, mapped, k, call) or (
+                problem_in_training(model, mapped, k, call) if k in trained else ""
+            )
             if reason:
                 wrong.append(f"{mapped.stages[k - 1].name}: {reason}")
     offered = len(cuttable)
@@ -105,13 +108,13 @@ def problem_in_training(model: nn.Module, mapped: StageMap, stage: int, call: Ca
     cut = mapped.cut_after(stage)
     split = Split(model, cut, form=mapped.form)
     empty = call.with_tensors([x if i in cut.needs else torch.zeros_like(x) for i, x in enumerate(call.tensors)])
-    with torch.no_grad():
+    with torch.no_grad(), may_have_gradients(model):
         activation = taken(split, call)
     set_training(model, mapped, [FROZEN] * stage + [TRAINED] * (len(mapped.stages) - stage), TRAINED)
     try:
-        steps = [step(model, lambda: call.run(model)), step(model, lambda: split.rest(activation, empty))]
+        steps = [step(model, lambda: whole_run(model, cut, call)), step(model, lambda: split.rest(activation, empty))]
     finally:
-        model.eval()
+        model.eval().requires_grad_(True)
     return next((f"in training, {what} differ" for what in steps[0] if not same(steps[0][what], steps[1][what])), "")
 
 

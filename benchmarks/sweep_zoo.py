@@ -37,21 +37,100 @@ class Entry:
 
 
 # The smallest model of each family of timm that has at most 100 million weights (found by building all of them).
-TIMM = """
-beit_base_patch16_224 halonet_h1 test_byobnet cait_xxs24_224 coat_tiny convit_tiny test_convnext
-cpubone_nano crossvit_tiny_240 cs3darknet_focus_s cspnext_tiny davit_tiny deit_tiny_patch16_224 densenet121 dla46x_c
-dpn48b edgenext_xx_small efficientformer_l1 efficientformerv2_s0 test_efficientnet efficientvim_m1 efficientvit_b0
-efficientvit_m0 eva02_tiny_patch14_224 fasternet_t0 fastvit_t8 focalnet_tiny_srf gcvit_xxtiny ghostnet_050
-hardcorenas_b hgnetv2_b0 hiera_tiny_224 hrnet_w18_small iformer_t inception_next_atto inception_v3 lcnetv2_small
-levit_128s lowformer_b0 test_mambaout test_coatnet poolformerv2_s12 gmlp_ti16_224 mobilenetv3_small_050 mobilevit_xxs
-mvitv2_tiny nest_tiny nextvit_small test_nfnet pit_ti_224 pvt_v2_b0 rdnet_tiny regnetx_002 repghostnet_050 repvit_m1
-res2next50 resnest14d test_resnet resnetv2_18 rexnet_100 selecsls42 legacy_seresnet18 sequencer2d_s shvit_s1
-skresnet18 starnet_s050 swiftformer_xs swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 tiny_vit_5m_224
-tnt_s_legacy_patch16_224 tresnet_m twins_svt_small visformer_tiny vit_tiny_patch16_224 vit_tiny_r_s16_p8_224
-test_vit_relpos volo_d1_224 ese_vovnet19b_slim_dw legacy_xception xception41p xcit_nano_12_p8_224
-csatv2 inception_v4 mobilenetv5_base naflexvit_base_patch16_parfac_gap vitamin_base_224 samvit_base_patch16_224
-swinv2_cr_base_224 nasnetalarge pnasnet5large inception_resnet_v2 vgg11
-""".split()
+TIMM = [
+    "beit_base_patch16_224",
+    "test_byobnet",
+    "cait_xxs24_224",
+    "coat_tiny",
+    "convit_tiny",
+    "test_convnext",
+    "cpubone_nano",
+    "crossvit_tiny_240",
+    "cs3darknet_focus_s",
+    "cspnext_tiny",
+    "davit_tiny",
+    "deit_tiny_patch16_224",
+    "densenet121",
+    "dla46x_c",
+    "dpn48b",
+    "edgenext_xx_small",
+    "efficientformer_l1",
+    "efficientformerv2_s0",
+    "test_efficientnet",
+    "efficientvim_m1",
+    "efficientvit_b0",
+    "efficientvit_m0",
+    "eva02_tiny_patch14_224",
+    "fasternet_t0",
+    "fastvit_t8",
+    "focalnet_tiny_srf",
+    "gcvit_xxtiny",
+    "ghostnet_050",
+    "hardcorenas_b",
+    "hgnetv2_b0",
+    "hiera_tiny_224",
+    "hrnet_w18_small",
+    "iformer_t",
+    "inception_next_atto",
+    "inception_v3",
+    "lcnetv2_small",
+    "levit_128s",
+    "lowformer_b0",
+    "test_mambaout",
+    "test_coatnet",
+    "poolformerv2_s12",
+    "gmlp_ti16_224",
+    "mobilenetv3_small_050",
+    "mobilevit_xxs",
+    "mvitv2_tiny",
+    "nest_tiny",
+    "nextvit_small",
+    "test_nfnet",
+    "pit_ti_224",
+    "pvt_v2_b0",
+    "rdnet_tiny",
+    "regnetx_002",
+    "repghostnet_050",
+    "repvit_m1",
+    "res2next50",
+    "resnest14d",
+    "test_resnet",
+    "resnetv2_18",
+    "rexnet_100",
+    "selecsls42",
+    "legacy_seresnet18",
+    "sequencer2d_s",
+    "shvit_s1",
+    "skresnet18",
+    "starnet_s050",
+    "swiftformer_xs",
+    "swin_tiny_patch4_window7_224",
+    "swinv2_tiny_window8_256",
+    "tiny_vit_5m_224",
+    "tnt_s_legacy_patch16_224",
+    "tresnet_m",
+    "twins_svt_small",
+    "visformer_tiny",
+    "vit_tiny_patch16_224",
+    "vit_tiny_r_s16_p8_224",
+    "test_vit_relpos",
+    "volo_d1_224",
+    "ese_vovnet19b_slim_dw",
+    "legacy_xception",
+    "xception41p",
+    "xcit_nano_12_p8_224",
+    "csatv2",
+    "inception_v4",
+    "mobilenetv5_base",
+    "naflexvit_base_patch16_parfac_gap",
+    "vitamin_base_224",
+    "samvit_base_patch16_224",
+    "swinv2_cr_base_224",
+    "nasnetalarge",
+    "pnasnet5large",
+    "inception_resnet_v2",
+    "vgg11",
+]
 # Those whose size is fixed when they are built, or which need fewer blocks to be quick.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "beit_base_patch16_224": {"img_size": 64, "depth": 4, "embed_dim": 96, "num_heads": 4},

@@ -13,7 +13,12 @@ from frostline.cli.screen import operations, print_json, print_table, print_text
 if TYPE_CHECKING:
     from frostline.base.records import StageInfo
 
-Why = Annotated[bool, typer.Option("--why", help="Say why a stage can't be cut, boundary by boundary, and what a cut asks for.", show_default=False)]
+Why = Annotated[
+    bool,
+    typer.Option(
+        "--why", help="Say why a stage can't be cut, boundary by boundary, and what a cut asks for.", show_default=False
+    ),
+]
 
 
 def stages(

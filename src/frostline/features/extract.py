@@ -24,6 +24,7 @@ from frostline.base.records import IntArray
 from frostline.data.contract import Contract, Samples, most_stored, to_inputs, view_form, views_of
 from frostline.data.views import Policy
 from frostline.features.store import Array, Store, canonical
+from frostline.models.guard import may_have_gradients
 from frostline.models.inputs import call_of
 from frostline.models.pooling import read_features
 from frostline.models.split import run_to
@@ -240,7 +241,7 @@ class Features:
         cuts = [cut for stage in stages if (cut := self.trunk.stages.cuts[stage - 1]) is not None]
         for chunk in torch.split(rows, self.trunk.compute.chunk):
             call = call_of(self.inputs(pad(chunk, self.trunk.compute.chunk), view))
-            with torch.no_grad(), autocast(self.trunk.compute):
+            with torch.no_grad(), may_have_gradients(self.trunk.model), autocast(self.trunk.compute):
                 outputs = run_to(self.trunk.model, cuts, call)
             yield len(chunk), call.tensors, dict(zip(stages, map(canonical, outputs), strict=True))
 

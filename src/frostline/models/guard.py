@@ -68,6 +68,23 @@ def exact() -> Iterator[None]:
 
 
 @contextmanager
+def may_have_gradients(model: nn.Module) -> Iterator[None]:
+    """Every parameter is marked as one that may have gradients, whether any are kept or not.
+
+    Kernels are chosen by that mark even under `no_grad` and round differently, so a frozen prefix would else give
+    other last bits than the same layers before they were frozen.
+    """
+    frozen = [p for p in model.parameters() if p.is_floating_point() and not p.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+@contextmanager
 def forked_seed(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Draw from torch's generators as if freshly seeded, and give them back in the state they had.
 

@@ -56,7 +56,9 @@ class Call:
             if isinstance(leaf, Tensor):
                 deeper = keystr(path[2:])
                 number = getattr(path[1], "idx", None)
-                found.append(f"{getattr(path[1], 'key', None) if number is None else f'raw input {number + 1}'}{deeper}")
+                found.append(
+                    f"{getattr(path[1], 'key', None) if number is None else f'raw input {number + 1}'}{deeper}"
+                )
         return tuple(found)
 
     @property

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from frostline.models.cuts import Cut
-from frostline.models.guard import exact, untouched
+from frostline.models.guard import device_of, exact, forked_seed, untouched
 from frostline.models.inputs import Call
 from frostline.models.recorder import tensors_of
 
@@ -183,7 +183,11 @@ class SkeletonStore:
 
 
 def learn(model: nn.Module, call: Call) -> tuple[Trace, Any]:
-    """Run the network once, note every module's results, and give the output too. The module is left as it was."""
+    """Run the network once, note every module's results, and give the output too.
+
+    The module is left as it was, and so are torch's generators: this may happen in the middle of a training step, and
+    attention draws from them in inference too.
+    """
     trace, clock, handles = Trace(), itertools.count(), []
     names = {m: n for n, m in model.named_modules() if n}
 
@@ -194,7 +198,7 @@ def learn(model: nn.Module, call: Call) -> tuple[Trace, Any]:
         trace.left[names[module]] = next(clock)
         trace.results.setdefault(names[module], []).append(Template.of(result))
 
-    with untouched(model), exact(), torch.no_grad():
+    with untouched(model), exact(), forked_seed(0, device_of(model)), torch.no_grad():
         model.eval()
         try:
             for module in names:

@@ -28,10 +28,11 @@ class _Stop(BaseException):
 class Split:
     """`prefix(*inputs)` gives the activation at the cut, `suffix(activation, *inputs)` the network's output from it.
 
-    Both take the arguments that the network itself takes, by position or keyword as it was mapped. Works in train and eval mode, under autocast and with gradients; the two parts' modes are the caller's business
-    (a stored activation means something only where the prefix ran in inference mode). Not safe in two threads at
-    once on one module, since the suffix swaps `forward` on modules while it runs; activation checkpointing across
-    the cut isn't supported. `skeletons` may be shared by splits of networks that are built alike.
+    Both take the arguments that the network itself takes, by position or keyword as it was mapped. Works in train and
+    eval mode, under autocast and with gradients; the two parts' modes are the caller's business (a stored activation
+    means something only where the prefix ran in inference mode). Not safe in two threads at once on one module, since
+    the suffix swaps `forward` on modules while it runs; activation checkpointing across the cut isn't supported.
+    `skeletons` may be shared by splits of networks that are built alike.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
 from frostline.models.cuts import Cut
-from frostline.models.guard import device_of, exact, forked_seed, restore, snapshot, untouched
+from frostline.models.guard import device_of, exact, forked_seed, may_have_gradients, restore, snapshot, untouched
 from frostline.models.heads import logits
 from frostline.models.inputs import Call, as_call
 from frostline.models.recorder import tensors_of
@@ -139,7 +140,7 @@ def _in_training(
     quiet: set[int] = set()
     if not cuts:
         return failed, quiet
-    with torch.no_grad():
+    with torch.no_grad(), may_have_gradients(model):
         trace = store.trace(model, call)
         activations = dict(zip(cuts, run_to(model, list(cuts.values()), call), strict=True))
     for k, cut in cuts.items():
@@ -160,7 +161,7 @@ def _step_differs(
     buffers = snapshot(model)
     with _suffix_trains(model, cut, training):
         try:
-            whole = _step(model, lambda: call.run(model))
+            whole = _step(model, lambda: whole_run(model, cut, call))
         except Exception as error:
             return f"the network doesn't run in training mode ({_words(error)})"
         finally:
@@ -172,6 +173,26 @@ def _step_differs(
         finally:
             restore(buffers)
     return _difference(whole, parts)
+
+
+def whole_run(model: nn.Module, cut: Cut, call: Call) -> Any:
+    """The whole network's output, gradients being kept from the cut on only: attention chooses other kernels, which
+    round otherwise, where it may have to go back. A frozen prefix never has to."""
+    target = model.get_submodule(cut.module)
+
+    def begin(*_: Any) -> None:
+        marks.close()
+        torch.set_grad_enabled(True)
+
+    marks = contextlib.ExitStack()
+    hook = target.register_forward_pre_hook if cut.where == "in" else target.register_forward_hook
+    handle = hook(begin)
+    try:
+        with torch.no_grad(), marks:
+            marks.enter_context(may_have_gradients(model))
+            return call.run(model)
+    finally:
+        handle.remove()
 
 
 Step = tuple[list[Tensor], dict[str, Tensor | None], dict[str, Tensor]]

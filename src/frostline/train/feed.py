@@ -17,7 +17,7 @@ from frostline.base.records import FloatArray
 from frostline.features.extract import pad
 from frostline.features.store import canonical
 from frostline.models.cuts import Cut
-from frostline.models.guard import exact
+from frostline.models.guard import exact, may_have_gradients
 from frostline.models.heads import flat_logits
 from frostline.models.inputs import call_of
 from frostline.models.new_heads import CutNetwork
@@ -75,7 +75,7 @@ def _recomputed(study: Study, split: Split) -> Callable[[Tensor, int], Tensor]:
         parts = []
         for chunk in torch.split(rows, study.compute.chunk):
             inputs = study.features.inputs(pad(chunk, study.compute.chunk), view)
-            with torch.no_grad(), autocast(study.compute):
+            with torch.no_grad(), may_have_gradients(split.model), autocast(study.compute):
                 parts.append(canonical(run_to(split.model, [split.cut], call_of(inputs))[0])[: len(chunk)])
         return parts[0] if len(parts) == 1 else canonical(torch.cat(parts))
 

@@ -29,9 +29,7 @@ def batch_size(settings: Settings, rows: int) -> int:
     return settings.batch_size or (SMALL_BATCH if rows < SMALL_DATA else BATCH)
 
 
-def map_network(
-    network: Network, named: Path | None = None, *, headless: bool = False
-) -> tuple[nn.Module, StageMap]:
+def map_network(network: Network, named: Path | None = None, *, headless: bool = False) -> tuple[nn.Module, StageMap]:
     """The pre-trained network and its stage map, every cut that is offered verified; `named`: stages by hand."""
     model = pretrained(network)
     stages = read_named(named) if named else ()

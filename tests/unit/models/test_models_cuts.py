@@ -7,19 +7,39 @@ from pathlib import Path
 
 import pytest
 import torch
-from models_awkward import InPlace, Masked, Mixed, Plain, RandomRoot, Residual, Shared, Tied, UNet
+from models_awkward import (
+    Dropping,
+    EncoderDecoder,
+    Gated,
+    InPlace,
+    Keyworded,
+    Masked,
+    Mixed,
+    Noting,
+    Plain,
+    RandomRoot,
+    Recurrent,
+    Remembering,
+    Residual,
+    Shared,
+    Tied,
+    UNet,
+)  # fmt: skip
 from torch import Tensor, nn
 from torch.nn import functional
 
 from frostline.base.errors import ModelError
 from frostline.models.cuts import Cut, find_cuts
-from frostline.models.guard import forked_seed, untouched
+from frostline.models.guard import exact, forked_seed, untouched
+from frostline.models.heads import logits
+from frostline.models.named import read_named
 from frostline.models.norm import set_training
+from frostline.models.pooling import read_features
 from frostline.models.recorder import record
 from frostline.models.skeleton import SkeletonStore
 from frostline.models.sources.torch_file import run_file
 from frostline.models.split import Split, taps
-from frostline.models.stages import StageMap, split, stage_map
+from frostline.models.stages import StageMap, split, stage_map, stages
 from frostline.models.verify import verify_cut
 from frostline.recipe.recipe import Part
 
@@ -91,7 +111,7 @@ def test_usual_networks_have_the_expected_stages_and_every_cut_is_exact(name: st
             assert torch.isnan(parts.suffix(activation * float("nan"), y)).all()
 
 
-AWKWARD = [Residual, UNet, Shared, Mixed, InPlace, Plain]
+AWKWARD = [Residual, UNet, Shared, Mixed, InPlace, Plain, Recurrent]
 
 
 @pytest.mark.parametrize("kind", AWKWARD)
@@ -361,3 +381,176 @@ def test_untouched_undoes_what_batch_norm_writes() -> None:
         assert int(model.s1[1].num_batches_tracked) == 1
     assert int(model.s1[1].num_batches_tracked) == 0
     assert torch.equal(model.s1[1].running_mean, torch.zeros(4))
+
+
+@pytest.mark.parametrize("kind", [Keyworded, Dropping, EncoderDecoder])
+def test_networks_called_by_keyword_are_cut_exactly_on_other_sentences(kind: type[Keyworded]) -> None:
+    model = network(kind).eval()
+    _, given, other = kind.example()
+    found = [s for s in stages(model, **given) if s.cuttable]
+    assert len(found) >= 4
+    with torch.no_grad(), exact():
+        whole = logits(other.run(model))
+        for stage in found:
+            parts = split(model, at=stage.index, **given)
+            arguments = dict(zip(parts.form.names, other.tensors, strict=True))
+            activation = parts.prefix(**arguments)
+            assert torch.equal(logits(parts.suffix(activation, **arguments)), whole), stage.name
+            with pytest.raises(ModelError, match="was mapped with attention_mask, input_ids"):
+                parts.suffix(activation, arguments["input_ids"], arguments["attention_mask"])
+
+
+def test_an_input_that_python_code_looks_at_is_needed_by_every_cut() -> None:
+    model = network(Dropping)
+    _, padded, _ = Dropping.example()
+    whole = {name: torch.ones_like(x) for name, x in padded.items()}  # no padding: the mask is dropped
+    for given in (padded, whole):
+        mapped = stage_map(model, keywords=given, verify="all")
+        assert [mapped.form.names[i] for i in mapped.cut_after(2).needs] == ["attention_mask"]
+
+
+def test_what_a_module_remembers_of_the_same_samples_proves_nothing() -> None:
+    _, given, _ = Remembering.example()
+    mapped = stage_map(network(Remembering), keywords=given, verify="all")
+    assert mapped.stages[0].why_not == "prefix and suffix don't give the whole network's output"
+    assert [s.cuttable for s in mapped.stages[1:]] == [True, True]
+
+
+def test_a_buffer_that_the_run_writes_is_live() -> None:
+    mapped = stage_map(network(Noting), PICTURES, verify="all")
+    assert "2 tensors are needed after it" in str(mapped.stages[1].why_not)
+
+
+def test_values_that_python_code_read_before_the_cut_are_not_guessed_after_it() -> None:
+    mapped = stage_map(network(Gated), PICTURES, verify="all")
+    assert [s.cuttable for s in mapped.stages] == [False, False, True]
+    assert mapped.stages[0].why_not == "prefix and suffix don't give the whole network's output"
+
+
+def test_a_module_that_returns_tensors_in_an_object_of_its_own_runs_for_real() -> None:
+    class Held:
+        def __init__(self, mask: Tensor) -> None:
+            self.mask = mask
+
+    class Holder(nn.Module):
+        def forward(self, ids: Tensor) -> Held:
+            return Held((ids != 0).float()[..., None])
+
+    class Holding(Masked):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mask = Holder()
+
+        def forward(self, ids: Tensor) -> Tensor:
+            held, x = self.mask(ids), self.embed(ids)
+            for layer in self.layers:
+                x = layer(x, weight=held.mask)
+            return self.head(x.mean(1))
+
+    model, ids = network(Holding).eval(), torch.tensor([[3, 4, 0, 0], [5, 0, 7, 1]])
+    mapped = stage_map(model, ids, verify="all")
+    assert all(s.cuttable for s in mapped.stages)
+    parts, other = mapped.split(model, 2), torch.tensor([[1, 0, 0, 0], [2, 3, 4, 5]])
+    parts.suffix(parts.prefix(ids), ids)
+    assert torch.equal(parts.suffix(parts.prefix(other), other), model(other))
+
+
+def test_embeddings_that_are_added_up_are_one_stage() -> None:
+    class Embeddings(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.places, self.kinds = nn.Embedding(10, 8), nn.Embedding(4, 8), nn.Embedding(2, 8)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            x = self.words(ids) + self.kinds(ids % 2)
+            return x + self.places(torch.arange(ids.shape[1]))
+
+    model = nn.Sequential(Embeddings(), nn.Linear(8, 8), nn.Flatten(), nn.Linear(32, 5))
+    mapped = stage_map(model, torch.tensor([[3, 4, 0, 0], [5, 0, 7, 1]]), verify="all")
+    assert [s.name for s in mapped.stages] == ["0", "1"]
+
+
+def test_network_without_a_replaceable_head_can_still_be_cut() -> None:
+    class TwoHeads(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.other = nn.Conv2d(4, 5, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.pool(self.s3(self.s2(self.s1(x))))
+            return (self.head(x) + self.other(x)).flatten(1) / 2
+
+    model = network(TwoHeads).eval()
+    assert sum(s.cuttable for s in stages(model, PICTURES)) >= 3
+    with pytest.raises(ModelError, match="isn't the output of its last layer"):
+        stage_map(model, PICTURES)
+
+
+def test_last_features_are_pooled_as_the_network_pools_them() -> None:
+    class LastWord(Masked):
+        def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+            x = self.embed(ids)
+            for layer in self.layers:
+                x = layer(x, weight=mask[..., None])
+            return self.head(x)[torch.arange(len(ids)), mask.sum(1) - 1]
+
+    model = network(LastWord).eval()
+    ids = torch.tensor([[3, 4, 0, 0], [5, 2, 7, 1]])
+    mask = (ids != 0).long()
+    mapped = stage_map(model, ids, mask, verify="all")
+    assert [(c.pooling, c.mask) for c in mapped.cuts if c] == [("mean", 1)] * 3 + [("last", 1)]
+    with torch.no_grad():
+        features = read_features(mapped.cut_after(4), mapped.split(model, 4).prefix(ids, mask), (ids, mask))
+        assert torch.equal(model.head(features), model(ids, mask))
+        mean = read_features(mapped.cut_after(2), torch.ones(2, 4, 8).cumsum(1), (ids, mask))
+    assert torch.equal(mean[:, 0], torch.tensor([1.5, 2.5]))
+
+
+def test_a_head_on_features_that_no_pooling_gives_is_not_offered_to_a_probe() -> None:
+    class Widest(Masked):
+        def forward(self, ids: Tensor) -> Tensor:
+            x = self.embed(ids)
+            for layer in self.layers:
+                x = layer(x, weight=torch.ones(()))
+            return self.head(x)[:, 1]
+
+    mapped = stage_map(network(Widest), torch.tensor([[3, 4, 6, 8], [5, 2, 7, 1]]), verify="all")
+    assert [s.cuttable for s in mapped.stages] == [True, True, True, False]
+    assert "another way than a mean" in str(mapped.stages[3].why_not)
+
+
+def test_stages_named_by_hand_are_those_of_the_map(tmp_path: Path) -> None:
+    file = tmp_path / "stages"
+    model = network(UNet)
+    file.write_text('{"first": "enc1", "middle": "before mid", "last": "dec"}')
+    mapped = stage_map(model, PICTURES, named=read_named(file), verify="all")
+    assert [(s.name, s.cuttable) for s in mapped.stages] == [("first", True), ("middle", False), ("last", True)]
+    assert "2 tensors are needed after it" in str(mapped.stages[1].why_not)
+    assert mapped.parameter_stage["dec.0.weight"] == 3
+    file.write_text("enc1  # the first\nlast after dec\n")
+    assert [s.name for s in stage_map(model, PICTURES, named=read_named(file)).stages] == ["enc1", "last"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "hint"),
+    [
+        ("a enc22\nb dec", "'enc22', which doesn't exist", "enc2"),
+        ("a mid\nb enc1", "runs before the end of the stage above it", "from the input"),
+        ("a enc1\nb mid", "dec runs between it and the head", "one more stage"),
+        ("a enc1\na dec", "names the stage 'a' twice", "a name of its own"),
+        ('{"a": "enc1", "a": "dec"}', "names the stage 'a' twice", "a name of its own"),
+        ("a enc1\nb head", "runs after the head head", "before it"),
+        ("1 dec", "numbers count stages", "a word"),
+        ("a after before dec", "isn't a stage", "NAME MODULE"),
+        ("{", "isn't JSON", "NAME MODULE"),
+        ('{"a": 3}', "isn't a JSON object of names and modules", "NAME MODULE"),
+        ("# nothing", "names no stage", "NAME MODULE"),
+    ],
+)
+def test_stages_by_hand_that_don_t_fit_are_refused(tmp_path: Path, text: str, problem: str, hint: str) -> None:
+    file = tmp_path / "stages"
+    file.write_text(text)
+    with pytest.raises(ModelError) as caught:
+        stage_map(network(UNet), PICTURES, named=read_named(file))
+    assert problem in caught.value.message
+    assert hint in caught.value.hint
