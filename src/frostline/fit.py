@@ -183,8 +183,8 @@ def fit(data: Any, model: str, *, emit: Emit = silent, **options: Any) -> Run:
 
     Args:
         data: a folder of class folders, or of train/ val/ test/ folders of them; a table of them
-            (:func:`frostline.data.tables.read_table`); or, in memory, a pair (X, y) or a mapping with `image`, `label`
-            and optionally `split` and `group` (:func:`frostline.data.given.list_given`).
+            (:func:`frostline.data.tables.read_table`); or, in memory, a pair (X, y) or a mapping with `image` or
+            `text`, with `label` and optionally `split` and `group` (:func:`frostline.data.given.list_given`).
         model: a spec such as `timm:resnet18` or `torch:FILE.py:factory`.
         emit: called with every event (base.events).
         options: the fields of :class:`frostline.recipe.settings.Settings`; paths and numbers may be given plainly.

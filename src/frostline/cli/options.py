@@ -25,11 +25,17 @@ def _flag(panel: str, name: str, help_text: str) -> Any:
 
 
 Data = Annotated[
-    Path, typer.Argument(metavar="DATA", help="Folder (DATA/CLASS/*, or train/ val/ test/ below) or table of pictures or texts.")
+    Path,
+    typer.Argument(
+        metavar="DATA", help="Folder (DATA/CLASS/*, or train/ val/ test/ below) or table of pictures or texts."
+    ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `frostline fit` wrote.")]
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help=f"The network: {SPECS}.")]
-Files = Annotated[list[Path], typer.Argument(metavar="FILES...", help="Pictures or folders of them; tables with a column text, or .txt files.")]
+Files = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILES...", help="Pictures or folders of them; tables with a column text, or .txt files."),
+]
 
 Model = Annotated[str, _option(NETWORK, "--model", f"The network: {SPECS}.", "SPEC")]
 Weights = Annotated[
@@ -41,7 +47,10 @@ ModelArgs = Annotated[
 ]
 Mean = Annotated[str | None, _option(NETWORK, "--mean", "Mean of pixels (0 to 1): one number or one a channel.", "M")]
 Std = Annotated[str | None, _option(NETWORK, "--std", "Deviation of pixels: one number or one a channel.", "S")]
-Size = Annotated[int | None, _option(NETWORK, "--size", "Side of the pictures that the network reads, in pixels; of texts the places for tokens.", "N")]
+Size = Annotated[
+    int | None,
+    _option(NETWORK, "--size", "Side of the pictures that the network reads, in pixels; for texts, places.", "N"),
+]
 
 Stages = Annotated[
     Path | None,

@@ -28,7 +28,8 @@ def list_given(data: Any) -> Listing:
         data: a pair (X, y), or a mapping (or frame) with `image` or `text`, and `label`, and optionally `split`
             (train, val or test) and `group` (rows of one group stay together);
             :func:`frostline.data.raw.raw_pictures` says which pictures. Strings in X are texts to a network that
-            reads texts, and paths of picture files to one that reads pictures. Or a data set of the library `datasets` (:func:`frostline.data.hub.list_dataset`).
+            reads texts, and paths of picture files to one that reads pictures. Or a data set of the library
+            `datasets` (:func:`frostline.data.hub.list_dataset`).
 
     Raises:
         DataError: what is missing, has another length, or can't be read as what it should be.

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from frostline.base.device import autocast
 from frostline.base.seeds import numpy_generator
 from frostline.data.contract import to_inputs
+from frostline.data.texts import Texts
 from frostline.features.extract import pad
 from frostline.features.store import canonical
-from frostline.data.texts import Texts
 from frostline.models.heads import flat_logits
 from frostline.models.inputs import call_of
 from frostline.models.norm import set_training, trained_parameters

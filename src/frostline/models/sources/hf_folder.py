@@ -47,8 +47,9 @@ def library() -> Any:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Nothing but errors from the library, no progress bar; as it was afterwards."""
-    from transformers.utils import logging
+    from transformers.utils import logging as shared
 
+    logging: Any = shared
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -111,7 +112,9 @@ def read_pooling(folder: Path, config: Any, arguments: Mapping[str, Any]) -> Poo
     return Pooled(pooling=cast(TokenPooling, pooling), normalise=normalise)
 
 
-ARGUMENTS = """As in --model-args '{"pooling": "mean", "normalise": true}'; poolings: mean, sqrt-mean, cls, max, last."""
+ARGUMENTS = (
+    """As in --model-args '{"pooling": "mean", "normalise": true}'; poolings: mean, sqrt-mean, cls, max, last."""
+)
 
 
 def _mode(folder: Path, module: Mapping[str, Any]) -> TokenPooling:

@@ -107,7 +107,8 @@ def load(name: str, options: NetworkOptions) -> Network:
 
 
 def _plan(spec: str, folder: Path, options: NetworkOptions) -> Plan:
-    config = _read_config(spec, folder, {k: v for k, v in options.model_args.items() if k not in OWN})
+    config = _read_config(spec, folder, {k: v for k, v in options.model_args.items() if k not in OWN},
+                          options.size)  # fmt: skip
     kind = _kind(spec, folder, config)
     pooled = read_pooling(folder, config, options.model_args) if kind == "text-encoder" else Pooled()
     if kind != "text-encoder" and any(k in options.model_args for k in OWN):
@@ -125,7 +126,7 @@ def _saved_plan(spec: str, folder: Path) -> Plan:
     return Plan(spec=spec, folder=folder, config=_read_config(spec, folder, {}), kind=kind, pooled=pooled)
 
 
-def _read_config(spec: str, folder: Path, arguments: Mapping[str, Any]) -> Any:
+def _read_config(spec: str, folder: Path, arguments: Mapping[str, Any], size: int | None = None) -> Any:
     """The configuration with the user's arguments; those that it doesn't have are refused."""
     with quiet():
         try:
@@ -139,6 +140,8 @@ def _read_config(spec: str, folder: Path, arguments: Mapping[str, Any]) -> Any:
         known = [*config.to_dict(), *OWN]
         raise ModelError(f"--model-args: {spec} has no argument {unknown[0]!r}.", nearest(unknown[0], known))
     config.dtype = torch.float32
+    if "image_size" in config.to_dict() and size:
+        config.image_size = size
     for flag in ("use_cache", "output_hidden_states", "output_attentions"):
         if getattr(config, flag, False):
             setattr(config, flag, False)
