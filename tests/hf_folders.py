@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-WORDS = "the a cat dog bird runs sits sings red blue green house tree who what where is was in on of how many".split()
+WORDS = """the a cat dog bird runs sits sings red blue green house tree
+    who what where is was in on of how many""".split()  # noqa: SIM905
 MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 POSITIONS = 24
 

@@ -89,7 +89,7 @@ def _recipe_note(finished: Finished) -> dict[str, Any]:
         "recipe": asdict(finished.recipe),
         "rate": finished.rate,
         "source": {
-            "spec": _lasting_spec(network),
+            "spec": lasting_spec(network),
             "model_args": dict(network.model_args),
             "weights_sha256": network.weights_sha256,
             "code_sha256": network.code.sha256 if network.code else None,
@@ -106,7 +106,7 @@ def _recipe_note(finished: Finished) -> dict[str, Any]:
     }
 
 
-def _lasting_spec(network: Network) -> str:
+def lasting_spec(network: Network) -> str:
     """The spec as it holds in another place: what lies beside the note is found there."""
     if network.code:
         return f"torch:{CODE}:{network.spec.rpartition(':')[2]}"

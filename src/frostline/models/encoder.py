@@ -21,7 +21,8 @@ class TextEncoder(nn.Module):
 
     `pooling` over the tokens whose mask is 1: their mean (`mean`), their sum over the square root of their number
     (`sqrt-mean`), the first (`cls`), the largest value of each feature (`max`), or the last (`last`). `normalise`
-    divides by the Euclidean norm.
+    brings each text's features to the Euclidean norm sqrt(width), not to 1 as sentence-transformers does: features of
+    about 1 in size are what the rates of a new head are meant for, and a solved head doesn't see the factor.
     """
 
     def __init__(self, encoder: nn.Module, width: int, pooling: TokenPooling, *, normalise: bool = False) -> None:
@@ -32,6 +33,7 @@ class TextEncoder(nn.Module):
         self.encoder = encoder
         self.pooling = pooling
         self.normalise = normalise
+        self.head_width = width
         self.head = nn.Linear(width, CLASSES)
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -39,7 +41,7 @@ class TextEncoder(nn.Module):
         found: Any = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
         tokens = found["last_hidden_state"] if isinstance(found, Mapping) else found[0]
         features = self._pooled(tokens, attention_mask)
-        return F.normalize(features, dim=1) if self.normalise else features
+        return F.normalize(features, dim=1) * self.head_width**0.5 if self.normalise else features
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Class scores (N, classes) from ids and mask (N, L)."""

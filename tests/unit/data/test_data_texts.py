@@ -18,7 +18,14 @@ from frostline.data.preprocess import Preprocess
 from frostline.data.read import read_data
 from frostline.data.tables import find, read_lines
 from frostline.data.texts import (
-    PADDING, TextPreprocess, encode, find_equal_texts, fitting_length, folded, ids_and_mask, read_texts,
+    PADDING,
+    TextPreprocess,
+    encode,
+    find_equal_texts,
+    fitting_length,
+    folded,
+    ids_and_mask,
+    read_texts,
 )  # fmt: skip
 from frostline.recipe.settings import Settings
 
