@@ -36,7 +36,7 @@ OPTIONS: dict[str, Any] = {
 
 
 class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Compares strategies on the pictures it is given, refits the best, and predicts with it.
+    """Compares strategies on the pictures or texts it is given, refits the best, and predicts with it.
 
     Args:
         model: the pre-trained network, as `--model` names it.
@@ -67,7 +67,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """Run the comparison.
 
         Args:
-            X: pictures, as :func:`frostline.fit` takes them: (N, H, W), (N, H, W, C), (N, C, H, W) or a list.
+            X: pictures, as :func:`frostline.fit` takes them: (N, H, W), (N, H, W, C), (N, C, H, W) or a list; or a
+                list of texts, where the network reads texts.
             y: one label a picture: text or whole numbers.
             groups: one name or number a picture; pictures of one group never straddle a split.
 
@@ -80,7 +81,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         labels = column_or_1d(as_numpy(y) if is_array(y) else np.asarray(y), warn=True)
         check_classification_targets(labels)
         classes = np.unique(labels)
-        data = {"image": X, "label": [str(label) for label in labels.tolist()], "group": groups}
+        data = {"X": X, "label": [str(label) for label in labels.tolist()], "group": groups}
         options = {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
         folder = Path(options.pop("out", None) or _temporary(self) / "run")
         finished = fit(data, self.model, out=folder, **options)
@@ -97,7 +98,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return self._fitted().predict_proba(X)[:, self._columns]
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The most probable label of each picture."""
+        """The most probable label of each picture or text."""
         best = self.predict_proba(X).argmax(axis=1)
         found: NDArray[Any] = self.classes_[best]
         return found

@@ -31,7 +31,7 @@ from frostline.conclude.calibrate import calibrate
 from frostline.conclude.doubts import find_doubts
 from frostline.conclude.learning import learning_curve
 from frostline.conclude.verdict import conclude, open_seal, save_checked
-from frostline.data.decode import Pictures
+from frostline.data.contract import Samples
 from frostline.data.given import list_given
 from frostline.data.read import read_data
 from frostline.data.scan import Listing
@@ -114,13 +114,13 @@ def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None,
 
 @dataclass(frozen=True)
 class Ready:
-    """All that is known before anything is written: the study, its plan, and the sealed pictures (unopened)."""
+    """All that is known before anything is written: the study, its plan, and the sealed samples (unopened)."""
 
     study: Study
     plan: Plan
     chosen: Chosen
     limits: Affordable | None
-    sealed: Pictures
+    sealed: Samples
 
 
 Check = Callable[[Study], None]
@@ -132,8 +132,9 @@ def prepare(settings: Settings, listing: Listing | None, clock: Clock, journal: 
     with journal.phase("read the network"):
         listing = listing or find(settings.data)
         network = read_network(settings)
-    with journal.phase("read the pictures"):
-        dataset, pictures = read_data(settings, listing, network.preprocess, journal.emit)
+    with journal.phase(f"read the {listing.noun}"):
+        read = read_data(settings, listing, network.preprocess, journal.emit)
+        dataset, network = read.dataset, replace(network, preprocess=read.contract)
     with journal.phase("map the network"):
         model, stages = map_network(network, settings.stages)
         chosen = choose_recipes(settings, network, stages, dataset.classes)
@@ -141,14 +142,14 @@ def prepare(settings: Settings, listing: Listing | None, clock: Clock, journal: 
         blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
         check_applicable(settings, chosen.recipes, model, stages)
         trunk = make_trunk(settings, network, model, stages, len(dataset.development))
-    study = make_study(settings, dataset, pictures, network, trunk, open_store(settings.store))
+    study = make_study(settings, dataset, read.samples, network, trunk, open_store(settings.store))
     study = replace(study, class_map=chosen.class_map)
     if check:
         check(study)
     plan = plan_race(settings, study, blocks, chosen)
     with journal.phase("measure the speed") if settings.budget else nullcontext():
         study, plan, limits = limit(settings, study, plan, clock)
-    return Ready(study, plan, chosen, limits, pictures.select(dataset.sealed))
+    return Ready(study, plan, chosen, limits, read.samples.select(dataset.sealed))
 
 
 def check_resumed(settings: Settings, out: Path) -> RunResult | None:
@@ -203,8 +204,8 @@ def fit(data: Any, model: str, *, emit: Emit = silent, **options: Any) -> Run:
 
     Args:
         data: a folder of class folders, or of train/ val/ test/ folders of them; a table of them
-            (:func:`frostline.data.tables.read_table`); or, in memory, a pair (X, y) or a mapping with `image`, `label`
-            and optionally `split` and `group` (:func:`frostline.data.given.list_given`).
+            (:func:`frostline.data.tables.read_table`); or, in memory, a pair (X, y) or a mapping with `image` or
+            `text`, with `label` and optionally `split` and `group` (:func:`frostline.data.given.list_given`).
         model: a spec such as `timm:resnet18` or `torch:FILE.py:factory`.
         emit: called with every event (base.events).
         options: the fields of :class:`frostline.recipe.settings.Settings`; paths and numbers may be given plainly.

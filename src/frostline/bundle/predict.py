@@ -1,4 +1,4 @@
-"""From files to class probabilities: the one path that training's sealed test, `predict` and Python share."""
+"""From files and texts to class probabilities: the one path that training's sealed test, `predict` and Python share."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ from frostline.base.device import apply_threads, autocast
 from frostline.base.errors import BundleError, DataError
 from frostline.base.records import FloatArray
 from frostline.bundle.saved import Loaded, load_model
-from frostline.data.decode import Pictures, decode_all
-from frostline.data.preprocess import to_input
-from frostline.data.raw import arrange, raw_pictures
+from frostline.data.contract import Samples, evaluation_views, to_inputs
+from frostline.data.decode import decode_all
+from frostline.data.preprocess import Preprocess
+from frostline.data.raw import arrange, as_numpy, is_array, raw_pictures
 from frostline.data.scan import is_picture
-from frostline.data.views import augment_policy, make_views
+from frostline.data.tables import read_lines
+from frostline.data.texts import TextPreprocess, Texts, check_texts, read_texts
 from frostline.models.guard import exact
 from frostline.models.heads import flat_logits
+from frostline.models.inputs import call_of
 
 BadFile = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One file's answer. `sure` is None where the model has no threshold."""
+    """One file's answer, or that of a row of texts: `FILE:ROW`, rows counted from 1.
+
+    `sure` is None where the model has no threshold.
+    """
 
     file: str
     predicted: str
@@ -66,17 +72,19 @@ class Bundle:
         return found
 
     def predict_proba(self, pictures: Any) -> FloatArray:
-        """Class probabilities (N, C) of pictures, calibrated.
+        """Class probabilities (N, C) of pictures or texts, whichever the network reads, calibrated.
 
         Args:
             pictures: picture files (paths), or arrays as `frostline.fit` takes them: (N, H, W), (N, H, W, C),
-                (N, C, H, W) or a list of pictures; converted as there.
+                (N, C, H, W) or a list of pictures; converted as there. Or a list of texts.
 
         Raises:
-            DataError: a file that can't be read, by its name; arrays that don't fit the network.
+            DataError: a file that can't be read, by its name; arrays that don't fit the network; an empty text.
         """
         if isinstance(pictures, Sequence) and not len(pictures):
             return np.zeros((0, len(self.classes)))
+        if isinstance(self.loaded.preprocess, TextPreprocess):
+            return predict_samples(self.loaded, _given_texts(pictures, self.loaded.preprocess))
         sources = arrange(raw_pictures(pictures, "pictures"), self.loaded.preprocess, "pictures")
         decoded, bad = decode_all(
             sources, self.loaded.preprocess, threads=self.loaded.compute.threads, spill_dir=None, progress=None
@@ -84,10 +92,10 @@ class Bundle:
         if bad:
             index, reason = next(iter(bad.items()))
             raise DataError(f"{sources[index]} can't be read: {reason}.", "Leave it out.")
-        return predict_pictures(self.loaded, decoded)
+        return predict_samples(self.loaded, decoded)
 
     def predict(self, pictures: Any) -> list[str]:
-        """The most probable class of each picture, unsure or not; `pictures` as for :meth:`predict_proba`."""
+        """The most probable class of each picture or text, unsure or not; `pictures` as for :meth:`predict_proba`."""
         return [self.classes[i] for i in self.predict_proba(pictures).argmax(axis=1)]
 
 
@@ -111,46 +119,68 @@ def load(path: str | Path, *, trust_code: bool = False, device: str = "auto") ->
     return Bundle(loaded)
 
 
-def predict_pictures(loaded: Loaded, pictures: Pictures) -> FloatArray:
-    """Probabilities (N, C) of decoded pictures, in chunks of the recorded size; partial chunks are padded.
+def _given_texts(given: Any, preprocess: TextPreprocess) -> Texts:
+    if isinstance(given, (str, bytes)) or not (is_array(given) or isinstance(given, Sequence)):
+        raise DataError(f"The network reads texts, but a {type(given).__name__} was given.", "Give a list of texts.")
+    words = as_numpy(given).tolist() if is_array(given) else list(given)
+    bad = check_texts(words)
+    if bad:
+        index, reason = next(iter(bad.items()))
+        raise DataError(f"Text {index} can't be read: {reason}.", "Leave it out.")
+    return read_texts(words, preprocess)[0]
+
+
+def predict_samples(loaded: Loaded, samples: Samples) -> FloatArray:
+    """Probabilities (N, C) of decoded pictures or tokenised texts, in chunks of the recorded size; partial chunks are
+    padded.
 
     softmax(logits / temperature) in float64: in float32 a high temperature could make two classes equal.
     """
-    policy = augment_policy("none", loaded.preprocess)
     compute, parts = loaded.compute, []
-    for start in range(0, len(pictures), compute.chunk):
-        rows = np.arange(start, min(start + compute.chunk, len(pictures)))
+    for start in range(0, len(samples), compute.chunk):
+        rows = np.arange(start, min(start + compute.chunk, len(samples)))
         padded = np.concatenate([rows, np.repeat(rows[-1:], compute.chunk - len(rows))])
-        views = make_views(pictures.select(padded), [""] * compute.chunk, loaded.preprocess, policy, seed=0, view=0,
-                           threads=compute.threads)  # fmt: skip
-        inputs = to_input(torch.from_numpy(views), loaded.preprocess, device=compute.device,
-                          channels_last=compute.channels_last)  # fmt: skip
+        views = evaluation_views(samples.select(padded), loaded.preprocess, compute.threads)
+        inputs = to_inputs(views, loaded.preprocess, device=compute.device, channels_last=compute.channels_last)
         with torch.inference_mode(), autocast(compute), exact():
-            logits = flat_logits(loaded.model(inputs))
+            logits = flat_logits(call_of(inputs).run(loaded.model))
         parts.append((logits.cpu().double() / loaded.temperature).softmax(1).numpy()[: len(rows)])
     return np.concatenate(parts) if parts else np.zeros((0, len(loaded.classes)))
 
 
 def predict_paths(run: Path, paths: Sequence[Path], *, trust_code: bool = False, device: str = "auto",
                   on_bad: BadFile = lambda _file, _reason: None) -> list[Prediction]:  # fmt: skip
-    """Predict files and whole folders. Unreadable ones are told to `on_bad` and left out; DataError if none is left."""
-    files = _expand(paths)
+    """Predict files and whole folders, or the rows of text files: tables with a column `text`, .txt with one text a
+    line. What can't be read is told to `on_bad` and left out; DataError if nothing is left."""
     bundle = load(run, trust_code=trust_code, device=device)
-    pictures, bad = decode_all(
-        files, bundle.loaded.preprocess, threads=bundle.loaded.compute.threads, spill_dir=None, progress=None
-    )
+    names, samples, bad = _read_files(paths, bundle.loaded)
     for index, reason in bad.items():
-        on_bad(str(files[index]), reason)
-    good = [i for i in range(len(files)) if i not in bad]
+        on_bad(names[index], reason)
+    good = [i for i in range(len(names)) if i not in bad]
+    if not good and isinstance(samples, Texts):
+        raise DataError(f"None of {len(names)} texts can be read.", "Give tables with a column text, or .txt files.")
     if not good:
-        raise DataError(f"None of {len(files)} files can be read as a picture.", "Give JPEG, PNG or similar files.")
-    probabilities = predict_pictures(bundle.loaded, pictures.select(np.array(good)))
+        raise DataError(f"None of {len(names)} files can be read as a picture.", "Give JPEG, PNG or similar files.")
+    probabilities = predict_samples(bundle.loaded, samples.select(np.array(good)))
     sure = [None] * len(good) if bundle.threshold is None else bundle.sure(probabilities).tolist()
     return [
-        Prediction(file=str(files[i]), predicted=bundle.classes[int(row.argmax())], sure=known,
+        Prediction(file=names[i], predicted=bundle.classes[int(row.argmax())], sure=known,
                    probabilities=dict(zip(bundle.classes, map(float, row), strict=True)))
         for i, row, known in zip(good, probabilities, sure, strict=True)
     ]  # fmt: skip
+
+
+def _read_files(paths: Sequence[Path], loaded: Loaded) -> tuple[list[str], Samples, dict[int, str]]:
+    """What each sample is called, the samples, and those that can't be read, with the reason."""
+    if isinstance(loaded.preprocess, Preprocess):
+        files = _expand(paths)
+        pictures, bad = decode_all(
+            files, loaded.preprocess, threads=loaded.compute.threads, spill_dir=None, progress=None
+        )
+        return [str(file) for file in files], pictures, bad
+    rows = [(f"{path}:{k}", text) for path in paths for k, text in enumerate(read_lines(path), 1)]
+    words = [text for _, text in rows]
+    return [name for name, _ in rows], read_texts(words, loaded.preprocess)[0], check_texts(words)
 
 
 def _expand(paths: Sequence[Path]) -> list[Path]:

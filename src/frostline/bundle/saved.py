@@ -17,12 +17,13 @@ from frostline.base.errors import BundleError
 from frostline.base.files import write_atomic, write_json
 from frostline.base.version import VERSION
 from frostline.bundle import trust
+from frostline.data.contract import Contract, contract_files, read_contract
 from frostline.data.preprocess import Preprocess
 from frostline.models.cuts import Cut
 from frostline.models.heads import HeadSite
 from frostline.models.network import Network, NetworkOptions
 from frostline.models.new_heads import CutNetwork, HeadForm, new_head
-from frostline.models.sources import load_network
+from frostline.models.sources import FOLDER_SPECS, load_network
 from frostline.models.split import Split
 from frostline.recipe.recipe import Recipe
 
@@ -73,7 +74,7 @@ class Loaded:
     """A network that has been read back; `temperature` divides its logits."""
 
     model: nn.Module
-    preprocess: Preprocess
+    preprocess: Contract
     classes: tuple[str, ...]
     compute: Compute
     recipe: Mapping[str, Any]
@@ -92,6 +93,8 @@ def save_model(folder: Path, finished: Finished) -> None:
     write_atomic(folder / "model.safetensors", save(state))
     write_json(folder / "preprocess.json", finished.network.preprocess.to_json())
     write_json(folder / "classes.json", list(finished.classes))
+    for name, content in {**contract_files(finished.network.preprocess), **finished.network.files}.items():
+        write_atomic(folder / name, content)
     if finished.network.code:
         write_atomic(folder / CODE, finished.network.code.text.encode())
     if finished.network.architecture:
@@ -109,7 +112,7 @@ def _recipe_note(finished: Finished) -> dict[str, Any]:
         "recipe": asdict(finished.recipe),
         "rate": finished.rate,
         "source": {
-            "spec": _lasting_spec(network),
+            "spec": lasting_spec(network),
             "model_args": dict(network.model_args),
             "weights_sha256": network.weights_sha256,
             "code_sha256": network.code.sha256 if network.code else None,
@@ -128,11 +131,13 @@ def _recipe_note(finished: Finished) -> dict[str, Any]:
     }
 
 
-def _lasting_spec(network: Network) -> str:
-    """The spec as it holds within the saved model's folder."""
+def lasting_spec(network: Network) -> str:
+    """The spec as it holds in another place: what lies beside the note is found there."""
     if network.code:
         return f"torch:{CODE}:{network.spec.rpartition(':')[2]}"
-    return f"{network.source}:{ARCHITECTURE}" if network.architecture else network.spec
+    if network.architecture:
+        return f"{network.source}:{ARCHITECTURE}"
+    return f"{network.source}:." if network.files else network.spec
 
 
 _RUN_ONLY = ("prefix_parameters", "straddling", "index", "clock")  # facts of one recording; a prefix doesn't need them
@@ -177,12 +182,12 @@ def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") 
     )  # fmt: skip
 
 
-def read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Preprocess]:
+def read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Contract]:
     """recipe.json, classes and preprocessing of a saved model; BundleError where one is missing or damaged."""
     try:
         note = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
         classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
-        preprocess = Preprocess.from_json(json.loads((folder / "preprocess.json").read_text(encoding="utf-8")))
+        preprocess = read_contract(folder)
     except FileNotFoundError as error:
         raise BundleError(f"{folder} is not a saved model: {Path(error.filename).name} is missing.",
                           "Give the RUN folder that frostline fit wrote.") from error  # fmt: skip
@@ -216,7 +221,7 @@ def _unusable(note: Mapping[str, Any]) -> list[str]:
     return wrong
 
 
-def rebuild(folder: Path, note: Mapping[str, Any], preprocess: Preprocess, *, trust_code: bool) -> Network:
+def rebuild(folder: Path, note: Mapping[str, Any], preprocess: Contract, *, trust_code: bool) -> Network:
     """The network that a saved model was made from, without its weights. Raises BundleError for untrusted code."""
     source = note["source"]
     spec = str(source["spec"])
@@ -228,6 +233,10 @@ def rebuild(folder: Path, note: Mapping[str, Any], preprocess: Preprocess, *, tr
     if spec.endswith(f":{ARCHITECTURE}"):
         spec = f"{spec.partition(':')[0]}:{folder / ARCHITECTURE}"
     weights = None if source["self_loading"] else "random"
+    if spec in FOLDER_SPECS:
+        return load_network(f"{spec.removesuffix('.')}{folder}",
+                            NetworkOptions(weights=weights, model_args=source["model_args"]))  # fmt: skip
+    assert isinstance(preprocess, Preprocess)
     options = NetworkOptions(weights=weights, model_args=source["model_args"], mean=preprocess.mean,
                              std=preprocess.std, size=preprocess.size[0])  # fmt: skip
     return load_network(spec, options)

@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from frostline.base.errors import BundleError, ModelError
-from frostline.bundle.saved import read_notes, rebuild
+from frostline.base.hashing import hash_bytes
+from frostline.bundle.saved import lasting_spec, read_notes, rebuild
 from frostline.models.heads import HeadSite
 from frostline.models.network import Network, NetworkOptions, read_weights, tried
 from frostline.models.new_heads import HeadForm, new_head
@@ -57,9 +58,12 @@ def _from_run(folder: Path, *, random: bool, trust_code: bool) -> Network:
         preprocess=preprocess,
         classes=None if random else tuple(classes),
         self_loading=base.self_loading,
+        headless=base.headless if random else None,
     )
-    identity: dict[str, Any] = {"spec": base.spec.rpartition(":")[2] if base.code else base.spec,
-                                "args": dict(base.model_args), "classes": len(classes)}  # fmt: skip
+    lasting = base.spec.rpartition(":")[2] if base.code else lasting_spec(base)
+    files = {name: hash_bytes(content) for name, content in base.files.items()}
+    identity: dict[str, Any] = {"spec": lasting, "args": dict(base.model_args), "classes": len(classes)}
+    identity |= {"files": files} if files else {}
     return tried(network, identity=identity)
 
 

@@ -13,7 +13,10 @@ COMPARISON = "What is compared"
 TRAINING = "How it is trained"
 MACHINE = "Machine and output"
 
-SPECS = "torch:FILE.py:factory, timm:NAME, torchvision:NAME, keras:NAME, keras:FILE.keras, run:RUN or glyphs"
+SPECS = (
+    "torch:FILE.py:factory, timm:NAME, torchvision:NAME, hf:NAME-or-FOLDER, keras:NAME, keras:FILE.keras, run:RUN or "
+    "glyphs"
+)
 
 
 def _option(panel: str, name: str, help_text: str, metavar: str | None = None) -> Any:
@@ -25,11 +28,17 @@ def _flag(panel: str, name: str, help_text: str) -> Any:
 
 
 Data = Annotated[
-    Path, typer.Argument(metavar="DATA", help="Folder (DATA/CLASS/*, or train/ val/ test/ below) or table of pictures.")
+    Path,
+    typer.Argument(
+        metavar="DATA", help="Folder (DATA/CLASS/*, or train/ val/ test/ below) or table of pictures or texts."
+    ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `frostline fit` wrote.")]
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help=f"The network: {SPECS}.")]
-Files = Annotated[list[Path], typer.Argument(metavar="FILES...", help="Pictures, or folders of pictures.")]
+Files = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILES...", help="Pictures or folders of them; tables with a column text, or .txt files."),
+]
 
 Model = Annotated[str, _option(NETWORK, "--model", f"The network: {SPECS}.", "SPEC")]
 Weights = Annotated[
@@ -41,7 +50,10 @@ ModelArgs = Annotated[
 ]
 Mean = Annotated[str | None, _option(NETWORK, "--mean", "Mean of pixels (0 to 1): one number or one a channel.", "M")]
 Std = Annotated[str | None, _option(NETWORK, "--std", "Deviation of pixels: one number or one a channel.", "S")]
-Size = Annotated[int | None, _option(NETWORK, "--size", "Side of the pictures that the network reads, in pixels.", "N")]
+Size = Annotated[
+    int | None,
+    _option(NETWORK, "--size", "Side of the pictures that the network reads, in pixels; for texts, places.", "N"),
+]
 
 Stages = Annotated[
     Path | None,

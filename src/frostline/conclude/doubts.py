@@ -17,6 +17,7 @@ import numpy as np
 from frostline.base.records import Dataset, FloatArray, IntArray, Outcome
 from frostline.conclude.out_of_fold import OutOfFold, out_of_fold
 from frostline.data.duplicates import find_duplicates
+from frostline.data.texts import Texts, find_equal_texts
 from frostline.stats.intervals import wilson
 from frostline.train.study import Study
 
@@ -113,14 +114,19 @@ def _labels(dataset: Dataset, predicted: OutOfFold | None) -> tuple[list[Doubt],
 
 
 def copy_sets(study: Study) -> list[tuple[int, ...]]:
-    """Sets of dataset rows, two or more of the development part each, that show the same picture.
+    """Sets of dataset rows, two or more of the development part each, that show the same picture or say the
+    same text.
 
-    Copies share a group. Where the user gave groups too, which join more than copies, the pictures are compared anew.
+    Copies share a group. Where the user gave groups too, which join more than copies, they are compared anew.
     """
     samples, rows = study.dataset.samples, study.development
     if any(samples[i].group.startswith("group:") for i in rows):
-        hashes = [samples[i].sha256 for i in rows]
-        found = find_duplicates(study.features.source.pictures, hashes, threads=study.compute.threads).all
+        given = study.features.source.pictures
+        if isinstance(given, Texts):
+            found = find_equal_texts(given.words).all
+        else:
+            hashes = [samples[i].sha256 for i in rows]
+            found = find_duplicates(given, hashes, threads=study.compute.threads).all
         return [tuple(int(rows[k]) for k in group) for group in found]
     groups: dict[str, list[int]] = {}
     for i in rows:
@@ -136,10 +142,10 @@ def _copies(dataset: Dataset, copies: Sequence[tuple[int, ...]]) -> Iterator[Dou
             sample = dataset.samples[row]
             label, other = dataset.classes[sample.label], dataset.classes[first.label]
             if label == other:
-                detail = f"{sample.id} shows the same picture as {first.id}."
+                detail = f"{sample.id} is a copy of {first.id}."
                 yield Doubt(kind="copy", id=sample.id, label=label, detail=detail)
             else:
-                detail = f"{sample.id} is labelled {label}, but shows the same picture as {first.id}, labelled {other}."
+                detail = f"{sample.id} is labelled {label}, but is a copy of {first.id}, labelled {other}."
                 yield Doubt(kind="conflicting-copy", id=sample.id, label=label, suggestion=other, detail=detail)
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from frostline.base.errors import TrialError
 from frostline.base.events import Emit, Event
 from frostline.base.records import Dataset, FloatArray, Verdict
-from frostline.bundle.predict import predict_pictures
+from frostline.bundle.predict import predict_samples
 from frostline.bundle.runfolder import RunFolder
 from frostline.bundle.saved import Loaded, load_model, save_model
 from frostline.conclude.calibrate import Calibration
-from frostline.data.decode import Pictures
+from frostline.data.contract import Samples
 from frostline.race.plan import Plan
 from frostline.race.race import RaceResult, block_sizes, standings
 from frostline.race.verdict import decide
@@ -77,16 +77,16 @@ def save_checked(folder: RunFolder, study: Study, fitted: Fitted, calibration: C
 
 
 def open_seal(
-    settings: Settings, study: Study, plan: Plan, fitted: dict[str, Fitted], loaded: Loaded, sealed: Pictures
+    settings: Settings, study: Study, plan: Plan, fitted: dict[str, Fitted], loaded: Loaded, sealed: Samples
 ) -> dict[str, FloatArray]:
     """Probabilities on the sealed part: of the saved model, calibrated, and (--evaluate-all) of all others, baseline
     too, as they give them."""
     verdict = loaded.recipe["strategy"]
-    tests = {verdict: predict_pictures(loaded, sealed)}
+    tests = {verdict: predict_samples(loaded, sealed)}
     for name in fitted:
         if name != verdict:
             other = replace(loaded, model=fitted[name].finished.model, temperature=1.0)
-            tests[name] = predict_pictures(other, sealed)
+            tests[name] = predict_samples(other, sealed)
     if settings.evaluate_all and any(row.recipe.solver == "baseline" for row in plan.rows):
         tests["baseline"] = predict_baseline(study, sealed)
     return tests

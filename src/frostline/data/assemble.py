@@ -23,10 +23,11 @@ from frostline.data.checks import (
     leave_out_unreadable,
     report_sizes,
 )
-from frostline.data.decode import Pictures
+from frostline.data.contract import Samples
 from frostline.data.duplicates import Duplicates, find_duplicates, merge_groups
 from frostline.data.scan import Listing
 from frostline.data.split import draw_fraction
+from frostline.data.texts import Texts, find_equal_texts
 
 __all__ = ["AssembleOptions", "assemble"]
 
@@ -35,7 +36,7 @@ SEALED_FRACTION = 0.2
 
 def assemble(
     listing: Listing,
-    pictures: Pictures,
+    pictures: Samples,
     bad: Mapping[int, str],
     file_hashes: Sequence[str],
     *,
@@ -111,10 +112,14 @@ def _assign_parts(work: Work) -> str | None:
     return sealed and work.part_name(sealed)
 
 
-def _find_duplicates(work: Work, pictures: Pictures, file_hashes: Sequence[str]) -> Duplicates:
+def _find_duplicates(work: Work, pictures: Samples, file_hashes: Sequence[str]) -> Duplicates:
     """Sets of copies as listing rows; copies and given groups become the groups that no split tears apart."""
     rows = work.rows
-    found = find_duplicates(pictures.select(rows), [file_hashes[i] for i in rows], threads=max(1, work.options.threads))
+    chosen = pictures.select(rows)
+    if isinstance(chosen, Texts):
+        found = find_equal_texts(chosen.words)
+    else:
+        found = find_duplicates(chosen, [file_hashes[i] for i in rows], threads=max(1, work.options.threads))
     named: dict[str, list[int]] = {}
     for k, i in enumerate(rows):
         group = work.row(i).group
@@ -129,7 +134,7 @@ def _find_duplicates(work: Work, pictures: Pictures, file_hashes: Sequence[str])
         all=tuple(tuple(rows[k] for k in group) for group in found.all),
     )
     conflicts = [g for g in duplicates.exact if len({work.row(i).class_name for i in g}) > 1]
-    work.warn("conflicting-labels", _equations(work, conflicts), "kept: equal pictures with different classes")
+    work.warn("conflicting-labels", _equations(work, conflicts), f"kept: equal {work.noun} with different classes")
     return duplicates
 
 
@@ -141,9 +146,9 @@ def _draw_sealed(work: Work) -> str:
     drawn = draw_fraction(labels, groups, SEALED_FRACTION, keep=2, generator=numpy_generator(work.options.seed, "seal"))
     if not drawn.any():
         raise DataError(
-            f"{work.listing.root} holds too few different pictures to seal a test part ({len(rows)} in "
+            f"{work.listing.root} holds too few different {work.noun} to seal a test part ({len(rows)} in "
             f"{len(set(groups))} groups), and at least one class needs three.",
-            f"Add pictures, or {'a test/ folder' if work.folders else 'a column split that says test'}.",
+            f"Add {work.noun}, or {'a test/ folder' if work.folders else 'a column split that says test'}.",
         )
     work.parts.update((i, "sealed") for i, taken in zip(rows, drawn.tolist(), strict=True) if taken)
     return f"{SEALED_FRACTION:.0%} drawn at random".replace("%", " %")
@@ -175,8 +180,8 @@ def _check_left(work: Work, classes: set[str]) -> None:
     for name in sorted(classes):
         if counts[name] < 2:
             raise DataError(
-                f"Class {name!r} has {counts[name]} pictures left to learn from in {work.listing.root}, because the "
-                "others are copies of pictures in its sealed or validation part.",
+                f"Class {name!r} has {counts[name]} {work.noun} left to learn from in {work.listing.root}, because "
+                f"the others are copies of {work.noun} in its sealed or validation part.",
                 "Remove the copies from one side, or leave the class out with --min-per-class.",
             )
 
@@ -193,7 +198,7 @@ def _draw_labels(work: Work) -> None:
     for name in sorted(rows):
         if len(rows[name]) < wanted:
             raise RecipeError(
-                f"--labels-per-class {wanted}: class {name!r} has {len(rows[name])} pictures to learn from in "
+                f"--labels-per-class {wanted}: class {name!r} has {len(rows[name])} {work.noun} to learn from in "
                 f"{work.listing.root}.",
                 f"Use at most {min(map(len, rows.values()))}, or --min-per-class {wanted}.",
             )

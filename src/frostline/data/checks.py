@@ -13,6 +13,7 @@ from frostline.data.scan import Listing, Row
 TINY = 5  # pictures; below, a class can't fill five folds
 IMBALANCE = 10.0  # largest class over smallest
 EXAMPLES = 3
+FILL = "Fill the column text."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,11 @@ class Work:
     def folders(self) -> bool:
         return self.listing.kind.endswith("folders")
 
+    @property
+    def noun(self) -> str:
+        """What the rows are: pictures or texts."""
+        return self.listing.noun
+
     def part_name(self, part: str) -> str:
         """What the user calls a part: a folder's name, or a word in the column `split`."""
         return f"{part}/" if self.folders else f"split {part!r}"
@@ -68,8 +74,8 @@ def leave_out_unreadable(work: Work, bad: Mapping[int, str]) -> None:
     examples = [f"{work.row(i).id}: {bad[i]}" for i in sorted(bad)]
     if len(bad) == len(work.listing.rows):
         raise DataError(
-            f"None of the {len(bad)} pictures in {work.listing.root} can be read; the first is {examples[0]}.",
-            "Give whole pictures (JPEG, PNG, BMP, GIF, WebP, TIFF, PPM).",
+            f"None of the {len(bad)} {work.noun} in {work.listing.root} can be read; the first is {examples[0]}.",
+            "Give whole pictures (JPEG, PNG, BMP, GIF, WebP, TIFF, PPM)." if work.noun == "pictures" else FILL,
         )
     work.warn("unreadable", examples, "left out")
     work.leave_out(bad)
@@ -86,7 +92,7 @@ def leave_out_small_classes(work: Work) -> None:
     if len(small) == len(names):
         largest = max(names, key=lambda name: counts[name])
         raise DataError(
-            f"No class has {least} pictures to learn from (--min-per-class); the largest, {largest!r}, has "
+            f"No class has {least} {work.noun} to learn from (--min-per-class); the largest, {largest!r}, has "
             f"{counts[largest]}.",
             "Lower --min-per-class.",
         )
@@ -120,14 +126,14 @@ def check_classes(work: Work) -> None:
     if len(counts) < 2:
         raise DataError(
             f"{work.listing.root} holds one class ({next(iter(counts))!r}), and a comparison needs two.",
-            f"Add {'a folder' if work.folders else 'pictures'} of anything else.",
+            f"Add {'a folder' if work.folders else work.noun} of anything else.",
         )
     single = sorted(name for name, n in counts.items() if n == 1)
     if single:
         classes = f"Class {single[0]!r} has" if len(single) == 1 else f"Classes {some_of(single)} have"
         raise DataError(
-            f"{classes} a single picture to learn from in {work.listing.root}, and at least two are needed.",
-            "Add pictures, or leave such classes out with --min-per-class 2.",
+            f"{classes} a single {work.noun[:-1]} to learn from in {work.listing.root}, and at least two are needed.",
+            f"Add {work.noun}, or leave such classes out with --min-per-class 2.",
         )
 
 
@@ -135,7 +141,7 @@ def report_sizes(work: Work) -> None:
     """Warn of tiny classes and of strong imbalance; nothing is changed."""
     counts = work.per_class("development")
     tiny = [f"{name} ({n})" for name, n in sorted(counts.items()) if n < TINY]
-    work.warn("tiny-classes", tiny, f"kept; with fewer than {TINY} pictures a class allows fewer folds")
+    work.warn("tiny-classes", tiny, f"kept; with fewer than {TINY} {work.noun} a class allows fewer folds")
     most, least = max(counts, key=lambda c: (counts[c], c)), min(counts, key=lambda c: (counts[c], c))
     if counts[most] >= IMBALANCE * counts[least]:
         examples = [f"{most} ({counts[most]})", f"{least} ({counts[least]})"]

@@ -227,8 +227,11 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _shrink(image: Image.Image, preprocess: Preprocess) -> Image.Image:
-    """Short side to `resize` pixels, up or down; the long side is rounded down, as torchvision does."""
+    """Short side to `resize` pixels, up or down; the long side is rounded down, as torchvision does. Or all to a
+    square."""
     short, (width, height) = preprocess.resize, image.size
+    if preprocess.fit == "squash":
+        return image.resize((short, short), FILTERS[preprocess.interpolation])
     side = min(width, height)
     used_width, used_height = min(width, side * MAX_ASPECT), min(height, side * MAX_ASPECT)
     left, top = (width - used_width) // 2, (height - used_height) // 2

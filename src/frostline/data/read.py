@@ -1,33 +1,90 @@
-"""From a listing to the data set and its decoded pictures."""
+"""From a listing to the data set and its contents: decoded pictures, or texts as token ids."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
+import numpy as np
+
 from frostline.base.device import default_threads
+from frostline.base.errors import DataError
 from frostline.base.events import Emit, Event
-from frostline.base.records import Dataset
+from frostline.base.hashing import hash_bytes
+from frostline.base.records import Dataset, DataWarning
 from frostline.data.assemble import assemble
-from frostline.data.checks import AssembleOptions
+from frostline.data.checks import EXAMPLES, AssembleOptions
+from frostline.data.contract import Contract, Samples
 from frostline.data.decode import Pictures, decode_all, hash_files
 from frostline.data.preprocess import Preprocess
 from frostline.data.scan import Listing
+from frostline.data.texts import TextPreprocess, Texts, check_texts, encode, fill, fitting_length
 from frostline.recipe.settings import Settings
 
 
-def read_data(settings: Settings, listing: Listing, preprocess: Preprocess, emit: Emit) -> tuple[Dataset, Pictures]:
-    """Decode every picture once; what can't be read is named, counted, left out and recorded."""
-    sources = listing.sources(preprocess)
-    threads = settings.threads or default_threads()
-    pictures, bad = decode_all(sources, preprocess, threads=threads, spill_dir=None, progress=None)
-    hashes = hash_files(sources, threads)
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The data set, what its samples hold, in their order, and the contract (of texts with the length found)."""
+
+    dataset: Dataset
+    samples: Samples
+    contract: Contract
+
+
+def read_data(settings: Settings, listing: Listing, contract: Contract, emit: Emit) -> Read:
+    """Decode or tokenise everything once; what can't be read is named, counted, left out and recorded.
+
+    Raises DataError for texts where the network reads pictures, and the other way round, and as `assemble` says.
+    """
     options = AssembleOptions(
         min_per_class=settings.min_per_class,
         labels_per_class=settings.labels_per_class,
         pool_validation=settings.pool_validation,
         seed=settings.seed,
-        threads=threads,
+        threads=settings.threads or default_threads(),
     )
-    dataset, rows = assemble(listing, pictures, bad, hashes, options=options)
-    for warning in dataset.warnings:
-        examples = ", ".join(warning.examples[:3])
+    if isinstance(contract, TextPreprocess):
+        found = _read_texts(listing, contract, options, chosen_length=settings.size is not None)
+    else:
+        found = _read_pictures(listing, contract, options)
+    for warning in found.dataset.warnings:
+        examples = ", ".join(warning.examples[:EXAMPLES])
         emit(Event(kind="warning", text=f"{warning.count} {warning.kind} ({examples}): {warning.handled}"))
-    return dataset, pictures.select(rows)
+    return found
+
+
+def _read_pictures(listing: Listing, preprocess: Preprocess, options: AssembleOptions) -> Read:
+    if listing.noun == "texts":
+        raise DataError(f"{listing.root} holds texts, but the network reads pictures.",
+                        "Give pictures, or a network for texts: --model hf:FOLDER.")  # fmt: skip
+    sources = listing.sources(preprocess)
+    pictures, bad = decode_all(sources, preprocess, threads=options.threads, spill_dir=None, progress=None)
+    hashes = hash_files(sources, options.threads)
+    dataset, rows = assemble(replace(listing, texts=None), pictures, bad, hashes, options=options)
+    chosen: Pictures = pictures.select(rows)
+    return Read(dataset, chosen, preprocess)
+
+
+def _read_texts(listing: Listing, preprocess: TextPreprocess, options: AssembleOptions, *, chosen_length: bool) -> Read:
+    """The length is that of the longest text to learn from, unless --size says it: the sealed part decides nothing."""
+    if listing.texts is None:
+        raise DataError(f"{listing.root} holds pictures, but the network reads texts.",
+                        "Give a table with the columns text and label, or a network for pictures.")  # fmt: skip
+    words: tuple[str, ...] = listing.texts
+    listing = replace(listing, arrays=None)
+    bad = check_texts(words)
+    hashes = [hash_bytes(text.encode(errors="surrogatepass")) for text in words]
+    whole = Texts(words, np.zeros((len(words), 0), dtype=np.int32))
+    dataset, rows = assemble(listing, whole, bad, hashes, options=options)
+    kept = [words[i] for i in rows.tolist()]
+    encoded = encode(kept, preprocess)
+    if not chosen_length:
+        counts = [len(encoded[i]) for i in dataset.development.tolist()]
+        preprocess = replace(preprocess, length=fitting_length(counts, preprocess.limit))
+    texts, cut = fill(kept, encoded, preprocess)
+    if cut:
+        ids = tuple(dataset.samples[i].id for i in cut[:EXAMPLES])
+        end = "first" if preprocess.cut == "right" else "last"
+        handled = f"only the {end} {preprocess.length - 1} tokens are read (--size N; at most {preprocess.limit})"
+        warning = DataWarning(kind="truncated", count=len(cut), examples=ids, handled=handled)
+        dataset = replace(dataset, warnings=(*dataset.warnings, warning))
+    return Read(dataset, texts, preprocess)

@@ -51,7 +51,8 @@ class Listing:
     """What the data holds; `ignored` names files and folders that don't take part (a folder ends with `/`).
 
     `warnings` are what was noticed while it was listed. `arrays` are the rows' pictures where they came as arrays: the
-    sources of rows are then not set.
+    sources of rows are then not set. `texts` are the rows' texts; where both are set, Python handed over strings that
+    are paths of pictures to a network for pictures and texts to one for texts.
     """
 
     root: Path
@@ -60,6 +61,12 @@ class Listing:
     ignored: tuple[str, ...] = ()
     warnings: tuple[DataWarning, ...] = ()
     arrays: RawPictures | None = None
+    texts: tuple[str, ...] | None = None
+
+    @property
+    def noun(self) -> str:
+        """What the rows are."""
+        return "texts" if self.texts is not None and self.arrays is None else "pictures"
 
     def sources(self, preprocess: Preprocess) -> list[Source]:
         """Where the picture of each row comes from. Raises DataError for arrays that don't fit the network."""

@@ -1,4 +1,5 @@
-"""Tables of pictures: CSV, TSV, JSON lines and Parquet with the columns image and label, optionally split and group."""
+"""Tables of pictures or texts: CSV, TSV, JSON lines and Parquet with the columns image or text, and label, optionally
+split and group."""
 
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ from frostline.data.decode import Lazy, Source
 from frostline.data.labels import is_missing, read_rows
 from frostline.data.scan import Listing, scan
 
-COLUMNS = ("image", "label", "split", "group")
-FORM = "A table has the columns image (a path) and label, and optionally split and group."
+COLUMNS = ("image", "text", "label", "split", "group")
+FORM = "A table has the columns image (a path) or text, and label, and optionally split and group."
+
+TEXT_FILES = "Give a table (.csv, .tsv, .jsonl, .parquet) with a column text, or a .txt file with one text a line."
 
 Columns = dict[str, Sequence[Any]]
 
@@ -31,29 +34,72 @@ class _Place:
 
 
 def find(path: Path) -> Listing:
-    """The listing of a folder of pictures, or of a table of them. Raises DataError as `scan` and `read_table` say."""
+    """The listing of a folder of pictures, or of a table of pictures or texts. Raises DataError as `scan` and
+    `read_table` say."""
     return read_table(path) if path.suffix.lower() in READERS and path.is_file() else scan(path)
 
 
 def read_table(path: Path) -> Listing:
     """The rows of a table; ids are their numbers, counted from 1 (a header isn't counted).
 
-    A picture is a path, relative to the table's folder or absolute; in Parquet also the bytes of a picture file, alone
-    or in a struct of `bytes` and `path`, as the library `datasets` writes them. Files that are missing count as
-    unreadable. Raises DataError for a missing column, an empty cell, an unknown part, a relative path that leads out
-    of the table's folder, or a file that isn't such a table; each names row and column.
+    A table with a column `text` has one text a row. A picture is a path, relative to the table's folder or absolute;
+    in Parquet also the bytes of a picture file, alone or in a struct of `bytes` and `path`, as the library `datasets`
+    writes them. Files that are missing count as unreadable. Raises DataError for a missing column, an empty cell, an
+    unknown part, a relative path that leads out of the table's folder, or a file that isn't such a table; each names
+    row and column.
     """
-    columns = READERS[path.suffix.lower()](path)
-    for name in ("image", "label"):
-        if name not in columns:
-            known = ", ".join(map(repr, columns)) or "none"
-            raise DataError(f"{path} has no column {name!r}; its columns are {known}.", FORM)
-    if not columns["label"]:
-        raise DataError(f"{path} holds no rows.", FORM)
+    columns = read_columns(path)
+    _check_columns(path, columns)
     folder, where = path.parent.resolve(), _Place(path.name)
+    if "text" in columns:
+        rows = read_rows(columns, [None] * len(columns["label"]), where, first=1)
+        return Listing(root=path, kind="table", rows=rows, texts=as_texts(columns["text"], where))
     images = columns["image"]
     sources = [_source(images, i, folder, where) for i in range(len(images))]
     return Listing(root=path, kind="table", rows=read_rows(columns, sources, where, first=1))
+
+
+def read_columns(path: Path) -> Columns:
+    """A table's columns by name; raises DataError for a file that isn't such a table."""
+    return READERS[path.suffix.lower()](path)
+
+
+def read_lines(path: Path) -> tuple[str, ...]:
+    """The texts of a table with a column `text`, or the lines of a .txt file. Raises DataError for anything else."""
+    if not path.is_file():
+        raise DataError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}.", TEXT_FILES)
+    if path.suffix.lower() in READERS:
+        columns = read_columns(path)
+        if "text" not in columns:
+            known = ", ".join(map(repr, columns)) or "none"
+            raise DataError(f"{path} has no column 'text'; its columns are {known}.", TEXT_FILES)
+        return as_texts(columns["text"], _Place(path.name))
+    if path.suffix.lower() != ".txt":
+        raise DataError(f"{path} is no file of texts, which the model reads.", TEXT_FILES)
+    try:
+        return tuple(path.read_text(encoding="utf-8-sig").splitlines())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8.", "Save it as UTF-8.") from error
+
+
+def _check_columns(path: Path, columns: Columns) -> None:
+    known = ", ".join(map(repr, columns)) or "none"
+    if "image" in columns and "text" in columns:
+        raise DataError(f"{path} has both a column 'image' and a column 'text'.", "Leave one of them out.")
+    if "image" not in columns and "text" not in columns:
+        raise DataError(f"{path} has no column 'image' and none 'text'; its columns are {known}.", FORM)
+    if "label" not in columns:
+        raise DataError(f"{path} has no column 'label'; its columns are {known}.", FORM)
+    if not columns["label"]:
+        raise DataError(f"{path} holds no rows.", FORM)
+
+
+def as_texts(values: Sequence[Any], where: Callable[[int], str]) -> tuple[str, ...]:
+    """Texts as they are, empty where there is none; raises DataError for anything else, by its row."""
+    wrong = next((i for i, v in enumerate(values) if not (is_missing(v) or isinstance(v, str))), None)
+    if wrong is not None:
+        raise DataError(f"text is {values[wrong]!r} in {where(wrong)}, but text was expected.", FORM)
+    return tuple("" if is_missing(v) else v for v in values)
 
 
 def _source(images: Sequence[Any], row: int, folder: Path, where: _Place) -> Source:

@@ -18,11 +18,14 @@ from torch.nn import functional as F
 
 from frostline.base.device import autocast
 from frostline.base.seeds import numpy_generator
-from frostline.data.preprocess import to_input
+from frostline.data.contract import to_inputs
+from frostline.data.texts import Texts
 from frostline.features.extract import pad
 from frostline.features.store import canonical
 from frostline.models.heads import flat_logits
+from frostline.models.inputs import call_of
 from frostline.models.norm import set_training, trained_parameters
+from frostline.models.split import run_to
 from frostline.race.cost import TRAINING, forward, step_operations
 from frostline.race.forecast import Speeds
 from frostline.race.plan import Plan
@@ -43,6 +46,7 @@ GOES, ENOUGH = 3, 1.0  # an operation is timed so often, or until it has taken s
 WRITING = 3.0  # seconds for intervals, tables and files, and for Python to end
 
 T = TypeVar("T")
+Inputs = Tensor | dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Gauge:
         study, stages = self.study, self.plan.scale.stages
         rows = np.resize(np.arange(len(study.development)), study.batch_size).astype(np.int64)
         picture, pictures = _usual(lambda: study.features.source.make(1, rows))
-        inputs = self._inputs(pictures)
-        chunk = inputs[pad(torch.arange(min(len(inputs), study.compute.chunk)), study.compute.chunk)]
+        chunk_rows = pad(torch.arange(min(len(pictures), study.compute.chunk)), study.compute.chunk)
+        inputs, chunk = self._inputs(pictures), self._inputs(pictures[chunk_rows])
         passed, _ = _usual(lambda: self._pass(chunk))
         fixed, train, setup = self._steps(inputs)
         solve, simple = self._solve(), self._baseline()
@@ -66,7 +70,7 @@ class Gauge:
         each = picture / study.batch_size
         return Speeds(
             picture=each,
-            forward=passed / len(chunk) / max(1.0, forward(stages, 0, len(stages))),
+            forward=passed / len(chunk_rows) / max(1.0, forward(stages, 0, len(stages))),
             step=fixed,
             train=train,
             setup=setup,
@@ -77,16 +81,16 @@ class Gauge:
             spent=clock(),
         )
 
-    def _inputs(self, pictures: Tensor) -> Tensor:
+    def _inputs(self, views: Tensor) -> Inputs:
         compute = self.study.compute
-        return to_input(pictures, self.study.features.source.preprocess, device=compute.device,
+        return to_inputs(views, self.study.features.source.preprocess, device=compute.device,
                         channels_last=compute.channels_last)  # fmt: skip
 
-    def _pass(self, inputs: Tensor) -> Tensor:
+    def _pass(self, inputs: Inputs) -> Tensor:
         with torch.no_grad(), autocast(self.study.compute):
-            return flat_logits(self.study.trunk.model(inputs)).float().cpu()
+            return flat_logits(call_of(inputs).run(self.study.trunk.model)).float().cpu()
 
-    def _steps(self, inputs: Tensor) -> tuple[float, float, float]:
+    def _steps(self, inputs: Inputs) -> tuple[float, float, float]:
         """(fixed seconds of a step, seconds per operation, seconds to set a trial up).
 
         The first two are the line through the step that trains most and the one that trains least.
@@ -112,7 +116,7 @@ class Gauge:
 
         return 2 * _timed(start)[0]
 
-    def _step(self, recipe: Recipe, inputs: Tensor) -> float:
+    def _step(self, recipe: Recipe, inputs: Inputs) -> float:
         """Seconds of a training step, from the activation that the recipe's frozen stages give."""
         study, phase = self.study, recipe.phases[-1]
         model = start_network(study, recipe, 0)
@@ -125,7 +129,7 @@ class Gauge:
         optimiser = make_optimiser(study, model, names, job)
         plain, given = reader(study, model, recipe.frozen_stages).forward, self._activation(recipe, inputs)
         run = adapters.around(plain) if adapters else plain
-        targets = torch.zeros(len(inputs), dtype=torch.int64, device=study.compute.device)
+        targets = torch.zeros(call_of(inputs).batch, dtype=torch.int64, device=study.compute.device)
 
         def step() -> float:
             with autocast(study.compute), fast_gradients(study.compute):
@@ -139,13 +143,13 @@ class Gauge:
         with torch.random.fork_rng(devices=[study.compute.device] if study.compute.device.startswith("cuda") else []):
             return _usual(step)[0]
 
-    def _activation(self, recipe: Recipe, inputs: Tensor) -> Tensor | Given:
+    def _activation(self, recipe: Recipe, inputs: Inputs) -> Inputs | Given:
         """What the moving part of a recipe reads."""
         if recipe.frozen_stages == 0:
             return inputs
         split = self.study.trunk.stages.split(self.study.trunk.model, recipe.frozen_stages)
         with torch.no_grad(), autocast(self.study.compute):
-            activation = canonical(split.prefix(inputs))
+            activation = canonical(run_to(split.model, [split.cut], call_of(inputs))[0])
         needed = reads_inputs(split.cut, cut_short=recipe.cut_short)
         return Given(activation, inputs) if needed else activation
 
@@ -166,10 +170,12 @@ class Gauge:
         """Seconds a squared row."""
         if all(row.recipe.solver != "baseline" for row in self.plan.rows):
             return 0.0
-        rows = min(SVM_ROWS, self.plan.development)
+        rows, contents = min(SVM_ROWS, self.plan.development), self.study.features.source.pictures
         labels = np.arange(rows, dtype=np.int64) % self.plan.scale.classes
-        noise = numpy_generator(1, "gauge").random(size=(rows, baseline.SIDE**2))
-        seconds, _ = _usual(lambda: baseline.fit_predict(noise, labels, noise[:1], self.plan.scale.classes))
+        made: baseline.Plain = numpy_generator(1, "gauge").random(size=(rows, baseline.SIDE**2))
+        if isinstance(contents, Texts):
+            made = contents.words[:rows]
+        seconds, _ = _usual(lambda: baseline.fit_predict(made, labels, made[:1], self.plan.scale.classes))
         return seconds / rows**2
 
 

@@ -21,9 +21,8 @@ from frostline.base import version
 from frostline.base.device import Compute, autocast
 from frostline.base.hashing import hash_values
 from frostline.base.records import IntArray
-from frostline.data.decode import Pictures
-from frostline.data.preprocess import Preprocess, to_input
-from frostline.data.views import Policy, make_views
+from frostline.data.contract import Contract, Samples, most_stored, to_inputs, view_form, views_of
+from frostline.data.views import Policy
 from frostline.features.store import Array, Store, canonical
 from frostline.models.guard import may_have_gradients
 from frostline.models.inputs import call_of
@@ -32,17 +31,17 @@ from frostline.models.split import run_to
 from frostline.models.stages import StageMap
 
 VIEW_CHUNK = 1024  # pictures of a view that are held in memory at a time
-RAW_VIEWS = 4  # an activation larger than this many uint8 views of its picture is recomputed rather than stored
 RAW_CAP = 4 << 30  # bytes of raw activations that one study may store
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSource:
-    """Pictures, and the pure function (seed, sample, view) -> uint8 picture of the network's input size."""
+    """Pictures (or texts), and the pure function (seed, sample, view) -> what is stored of a view: a uint8 picture of
+    the network's input size, or a row of token ids."""
 
-    pictures: Pictures
+    pictures: Samples
     samples: Sequence[str]  # content hash of each picture
-    preprocess: Preprocess
+    preprocess: Contract
     policy: Policy
     seed: int
     threads: int
@@ -51,18 +50,16 @@ class ViewSource:
         return len(self.samples)
 
     def make(self, view: int, rows: IntArray | None = None) -> Tensor:
-        """uint8 (N,C,H,W) of one view, for the given rows or all."""
+        """One view, uint8 (N,C,H,W) or int32 (N,L), for the given rows or all."""
         pictures = self.pictures if rows is None else self.pictures.select(rows)
         samples = self.samples if rows is None else [self.samples[i] for i in rows]
-        made = make_views(
-            pictures, samples, self.preprocess, self.policy, seed=self.seed, view=view, threads=self.threads
-        )
-        return torch.from_numpy(made)
+        return views_of(pictures, samples, self.preprocess, self.policy, seed=self.seed, view=view,
+                        threads=self.threads)  # fmt: skip
 
     def key(self, view: int) -> str:
         seed = self.seed if view else 0  # view 0 is the same for every seed
         policy = repr(self.policy) if view else ""
-        form = {k: v for k, v in self.preprocess.to_json().items() if k not in ("mean", "std")}  # applied later
+        form = view_form(self.preprocess)
         return hash_values("view", version.VERSION, PIL.__version__, list(self.samples), form, policy, seed, view)
 
 
@@ -111,13 +108,13 @@ class Features:
         self.raw = frozenset(self._storable(raw, views)) if self.store else frozenset()
 
     def _storable(self, stages: Sequence[int], views: int) -> list[int]:
-        picture = self.source.preprocess.channels * self.source.preprocess.size[0] * self.source.preprocess.size[1]
+        most = most_stored(self.source.preprocess)
         width = 2 if self.trunk.compute.precision == "bf16" else 4
         chosen, total = [], 0
         for stage in sorted(set(stages), reverse=True):
             one = self.trunk.stages.stages[stage - 1].stored_bytes // 4 * width
             size = one * len(self.source) * (views + 1)
-            if one <= RAW_VIEWS * picture and total + size <= RAW_CAP:
+            if one <= most and total + size <= RAW_CAP:
                 chosen.append(stage)
                 total += size
         return chosen
@@ -132,13 +129,13 @@ class Features:
         return stage in self.raw
 
     def pictures(self, rows: Tensor, view: int) -> Tensor:
-        """uint8 (N,C,H,W) of these rows in a view."""
+        """uint8 (N,C,H,W) of these rows in a view, or int32 (N,L)."""
         return self._view(view).rows(rows) if self.store else self.source.make(view, rows.numpy())
 
-    def inputs(self, rows: Tensor, view: int) -> Tensor:
-        """The network's float input for these rows, on the device."""
+    def inputs(self, rows: Tensor, view: int) -> Tensor | dict[str, Tensor]:
+        """The network's inputs for these rows, on the device."""
         pictures, compute = self.pictures(rows, view), self.trunk.compute
-        return to_input(pictures, self.source.preprocess, device=compute.device, channels_last=compute.channels_last)
+        return to_inputs(pictures, self.source.preprocess, device=compute.device, channels_last=compute.channels_last)
 
     def activations(self, stage: int, rows: Tensor, view: int) -> Tensor:
         """Stored activation after `stage` for these rows, on the device, in its original memory format."""

@@ -27,7 +27,8 @@ from frostline.base.files import cache_folder, write_json
 
 DEFAULT_CAP = 10 << 30  # bytes; the least recently used entries go first
 _DTYPES = {
-    str(d).removeprefix("torch."): d for d in (torch.uint8, torch.float32, torch.float64, torch.bfloat16, torch.float16)
+    str(d).removeprefix("torch."): d
+    for d in (torch.uint8, torch.int32, torch.float32, torch.float64, torch.bfloat16, torch.float16)
 }
 
 

@@ -10,14 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from frostline.base.hashing import hash_tensors, hash_values
+from frostline.data.contract import Contract
 from frostline.data.preprocess import Preprocess
+from frostline.data.texts import PADDING, TextPreprocess, ids_and_mask
 from frostline.models.guard import forked_seed
-from frostline.models.heads import head_of
+from frostline.models.heads import find_head
+from frostline.models.inputs import Call, call_of
+from frostline.models.recorder import record
 from frostline.models.weights import LoadReport, compare_weights, load_weights, read_weights
 
 __all__ = [
-    "CodeFile", "LoadReport", "Network", "NetworkOptions", "example_input", "load_weights", "pretrained",
-    "read_weights", "seeded", "tried",
+    "CodeFile", "LoadReport", "Network", "NetworkOptions", "example_call", "example_input", "load_weights",
+    "pretrained", "read_weights", "seeded", "tried",
 ]  # fmt: skip
 
 
@@ -57,7 +61,7 @@ class Network:
     weights: Mapping[str, Tensor] | None
     weights_name: str
     self_loading: bool
-    preprocess: Preprocess
+    preprocess: Contract
     classes: tuple[str, ...] | None
     code: CodeFile | None
     fingerprint: str = ""
@@ -65,6 +69,8 @@ class Network:
     loaded_head: str | None = None  # the head's path, where it had to be looked at to load the weights
     model_args: Mapping[str, Any] = field(default_factory=dict)  # for the factory, as the user gave them
     architecture: str | None = None  # JSON that builds it, where it came from a file: saved with the model
+    files: Mapping[str, bytes] = field(default_factory=dict)  # what `build` reads, kept with a saved model
+    headless: str | None = None  # why the network has no classes of its own, where that is so
 
     @property
     def weights_sha256(self) -> str | None:
@@ -88,6 +94,23 @@ def example_input(preprocess: Preprocess, rows: int = 2) -> Tensor:
     return torch.randn((rows, preprocess.channels, *preprocess.size), generator=generator)
 
 
+def example_call(contract: Contract, rows: int = 2) -> Call:
+    """What a network is called with to record a run; texts of several lengths, so that there is padding."""
+    if isinstance(contract, Preprocess):
+        return call_of(example_input(contract, rows))
+    return call_of(ids_and_mask(_example_ids(contract, rows), contract.pad, "cpu"))
+
+
+def _example_ids(contract: TextPreprocess, rows: int) -> Tensor:
+    """int32 (rows, L): ids at random, none of them the padding's, row i shorter than the one before."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(contract.vocabulary, (rows, contract.length), generator=generator, dtype=torch.int32)
+    ids[ids == contract.pad] = (contract.pad + 1) % contract.vocabulary
+    for i in range(rows):
+        ids[i, max(1, (contract.length - 1) * (rows - i) // rows) :] = PADDING
+    return ids
+
+
 def pretrained(network: Network) -> nn.Module:
     """The network with its weights loaded, in inference mode. Raises ModelError where they don't fit."""
     module = network.build(0)
@@ -106,7 +129,7 @@ def tried(network: Network, *, identity: Mapping[str, Any]) -> Network:
     module = network.build(0)
     if network.weights is not None:
         if not compare_weights(module, network.weights).clean:
-            head = head_of(module, example_input(network.preprocess)).path
+            head = find_head(record(module, example_call(network.preprocess))).path
         report = load_weights(module, network.weights, head=head)
     code = network.code.sha256 if network.code else None
     contents = "random" if network.weights_name == "random" else hash_tensors(module.state_dict())

@@ -95,6 +95,7 @@ def stage_map(
     model: nn.Module,
     *example_inputs: Any,
     keywords: Mapping[str, Any] | None = None,
+    call: Call | None = None,
     named: Sequence[NamedStage] = (),
     verify: Iterable[int] | Literal["all"] = (),
     headless: bool = False,
@@ -103,7 +104,7 @@ def stage_map(
 
     Args:
         model: any module with a linear head.
-        example_inputs: its positional arguments; `keywords`: its keyword arguments.
+        example_inputs: its positional arguments; `keywords`: its keyword arguments; or `call`: all of them.
         named: stages by hand, instead of those that the module tree suggests.
         verify: stages whose cuts are to be proven.
         headless: map a network too whose head can't be replaced.
@@ -111,7 +112,7 @@ def stage_map(
     The cuts after the stages that `verify` names are proven (see :mod:`verify`); one that fails is withdrawn with the
     reason. The module is left as it was. Raises ModelError where no head or no stage is found.
     """
-    call = Call.of(example_inputs, keywords)
+    call = call or Call.of(example_inputs, keywords)
     recording = record(model, call)
     head = find_end(recording) if headless else find_head(recording)
     ends = find_ends(recording, find_cuts(recording), head, named)

@@ -11,6 +11,8 @@ from torch import nn
 
 from frostline.bundle import parts as p
 from frostline.bundle.record import RunResult
+from frostline.data.contract import Contract
+from frostline.data.texts import TextPreprocess
 from frostline.data.views import Policy
 from frostline.recipe.recipe import Recipe, hidden_width
 from frostline.recipe.terms import Named, literature
@@ -32,7 +34,7 @@ class Facts:
     random: bool  # no pre-trained weights at all
     self_loading: bool  # the network's own code loads its weights
     batchnorm: bool  # the network has any
-    size: tuple[int, int]  # of the input, in pixels
+    reads: str  # what it is given, such as "224 x 224 pixels" (width first)
     hidden: int  # units in the hidden layer of an MLP head
     batch_size: int
     policy: Policy
@@ -51,13 +53,19 @@ def facts_of(study: Study, fitted: Fitted) -> Facts:
         random=network.weights_name == "random",
         self_loading=network.self_loading,
         batchnorm=any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in study.trunk.model.modules()),
-        size=network.preprocess.size,
+        reads=_reads(network.preprocess),
         hidden=hidden_width(width),
         batch_size=study.batch_size,
         policy=study.features.source.policy,
         views=len(study.solved_views() if solved else study.stepped_views()),
         given_validation=len(study.dataset.rows("validation")) > 0,
     )
+
+
+def _reads(contract: Contract) -> str:
+    if isinstance(contract, TextPreprocess):
+        return f"{contract.length} tokens"
+    return f"{contract.size[1]} x {contract.size[0]} pixels"
 
 
 def with_methods(result: RunResult, facts: Facts) -> RunResult:
@@ -119,7 +127,7 @@ def _network(result: RunResult, facts: Facts) -> str:
     else:
         weights = "the weights that its own code loads"
     return (f"The network was {network_name(model.spec)} ({size} parameters, {len(model.stages)} stages, "
-            f"{facts.size[1]} x {facts.size[0]} pixels), with {weights}.")  # fmt: skip
+            f"{facts.reads}), with {weights}.")  # fmt: skip
 
 
 def _stages(result: RunResult, facts: Facts) -> str:

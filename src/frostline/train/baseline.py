@@ -1,6 +1,11 @@
-"""The baseline: no network at all, 32 x 32 grey pixels with an RBF-SVM. It answers "do I need a network?"."""
+"""The baseline: no network at all. Pictures: 32 x 32 grey pixels with an RBF-SVM; texts: TF-IDF of words and pairs of
+words with logistic regression. It answers "do I need a network?".
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,12 +13,30 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from frostline.base.records import FloatArray, IntArray
+from frostline.data.contract import Contract, Samples, evaluation_views
+from frostline.data.texts import Texts
+from frostline.features.extract import Features
 from frostline.recipe.recipe import BASELINE_ROWS
 from frostline.train.solve import softmax
 
 SIDE = 32
 PENALTY = 10.0  # SVC's C; gamma is scikit-learn's 'scale'
 _LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R 601, as Pillow's mode L
+
+Plain = FloatArray | Sequence[str]  # what the baseline reads: grey pixels (N, 1024), or texts
+
+
+def read_plain(features: Features, positions: Tensor) -> Plain:
+    """What it reads of development rows at these places."""
+    contents = features.source.pictures
+    if isinstance(contents, Texts):
+        return contents.select(positions.numpy()).words
+    return grey_pixels(features.pictures(positions, 0))
+
+
+def plain(samples: Samples, contract: Contract, threads: int) -> Plain:
+    """The same of other samples."""
+    return samples.words if isinstance(samples, Texts) else grey_pixels(evaluation_views(samples, contract, threads))
 
 
 def thinned(labels: IntArray) -> IntArray:
@@ -36,31 +59,54 @@ def grey_pixels(pictures: Tensor) -> FloatArray:
     return np.concatenate(parts)
 
 
-def fit_predict(train: FloatArray, labels: IntArray, rows: FloatArray, classes: int, *,
-                weigh: bool = False) -> FloatArray:  # fmt: skip
-    """Probabilities (N, classes) of `rows`: a softmax of the decision values at the temperature that cross-validated
-    ones ask for (which class comes first isn't changed by it); at 1 where some class has a single sample."""
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.model_selection import StratifiedKFold
-    from sklearn.svm import SVC
+def fit_predict(train: Plain, labels: IntArray, rows: Plain, classes: int, *, weigh: bool = False) -> FloatArray:
+    """Probabilities (N, classes) of `rows`.
 
+    Of pictures a softmax of the decision values at the temperature that cross-validated ones ask for (which class
+    comes first isn't changed by it); at 1 where some class has a single sample.
+    """
     kept = thinned(labels)
-    train, labels = train[kept], labels[kept]
+    labels = labels[kept]
     present, counts = np.unique(labels, return_counts=True)
     result = np.zeros((len(rows), classes))
     if len(present) == 1:
         result[:, present[0]] = 1.0
-        return result
+    elif isinstance(train, np.ndarray):
+        result[:, present] = _fit_pixels(train[kept], labels, rows, int(counts.min()), weigh=weigh)
+    else:
+        result[:, present] = _fit_words([train[i] for i in kept.tolist()], labels, rows, weigh=weigh)
+    return result
+
+
+def _fit_words(train: Sequence[str], labels: IntArray, rows: Any, *, weigh: bool) -> FloatArray:
+    """TF-IDF of words and pairs of words, counts on a log scale; L2 penalty as scikit-learn's own, weaker by 10."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    try:
+        known = words.fit_transform(train)
+    except ValueError:  # no text holds a word: punctuation is all there is
+        words.set_params(analyzer="char")
+        known = words.fit_transform(train)
+    machine = LogisticRegression(C=PENALTY, max_iter=1000, class_weight="balanced" if weigh else None)
+    found: FloatArray = machine.fit(known, labels).predict_proba(words.transform(rows))
+    return found
+
+
+def _fit_pixels(train: FloatArray, labels: IntArray, rows: Any, smallest: int, *, weigh: bool) -> FloatArray:
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.svm import SVC
+
     machine = SVC(C=PENALTY, gamma="scale", decision_function_shape="ovr",
                   class_weight="balanced" if weigh else None)  # fmt: skip
-    folds = int(min(3, counts.min()))
+    folds = min(3, smallest)
     if folds >= 2:
         fitted = CalibratedClassifierCV(machine, method="temperature", ensemble=False, cv=StratifiedKFold(folds)).fit(
             train, labels
         )
-        result[:, present] = fitted.predict_proba(rows)
-        return result
+        found: FloatArray = fitted.predict_proba(rows)
+        return found
     scores = machine.fit(train, labels).decision_function(rows)
-    scores = np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
-    result[:, present] = softmax(scores)
-    return result
+    return softmax(np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores)

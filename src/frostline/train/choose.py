@@ -82,6 +82,8 @@ def find_class_map(
     given = read_label_map(settings.label_map) if settings.label_map else {}
     file, outputs = settings.source_classes, stages.head.out_features
     names = read_source_classes(file) if file else network.classes
+    if network.headless is not None:
+        return None, network.headless
     if names is None:
         if given:
             raise RecipeError("--label-map doesn't apply: the network doesn't say what its classes are called.",

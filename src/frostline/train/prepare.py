@@ -10,13 +10,12 @@ from torch import nn
 from frostline.base.device import apply_threads, choose_compute, place
 from frostline.base.hashing import hash_values
 from frostline.base.records import Dataset
-from frostline.data.decode import Pictures
-from frostline.data.views import augment_policy
+from frostline.data.contract import Samples, policy_for
 from frostline.features.extract import Features, Trunk, ViewSource
 from frostline.features.store import Store
 from frostline.models.adapters import adapter_size
 from frostline.models.named import read_named
-from frostline.models.network import Network, example_input, pretrained
+from frostline.models.network import Network, example_call, pretrained
 from frostline.models.norm import adapted_parameters, trained_parameters
 from frostline.models.stages import StageMap, stage_map
 from frostline.recipe.recipe import Recipe
@@ -36,8 +35,8 @@ def map_network(network: Network, named: Path | None = None, *, headless: bool =
     """The pre-trained network and its stage map, every cut that is offered verified; `named`: stages by hand."""
     model = pretrained(network)
     stages = read_named(named) if named else ()
-    return model, stage_map(model, example_input(network.preprocess), named=stages, verify="all",
-                            headless=headless)  # fmt: skip
+    call = example_call(network.preprocess)
+    return model, stage_map(model, call=call, named=stages, verify="all", headless=headless)
 
 
 def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: StageMap, rows: int) -> Trunk:
@@ -57,13 +56,13 @@ def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: S
                  hashes=hashes)  # fmt: skip
 
 
-def make_study(settings: Settings, dataset: Dataset, pictures: Pictures, network: Network, trunk: Trunk,
+def make_study(settings: Settings, dataset: Dataset, samples: Samples, network: Network, trunk: Trunk,
                store: Store | None) -> Study:  # fmt: skip
-    """Everything trials share. `pictures` are those of all samples, in their order."""
-    policy = augment_policy(settings.augment, network.preprocess)
+    """Everything trials share. `samples` are what all samples of the data set hold, in their order."""
+    policy = policy_for(settings.augment, network.preprocess)
     rows = dataset.development
     source = ViewSource(
-        pictures=pictures.select(rows),
+        pictures=samples.select(rows),
         samples=[dataset.samples[i].sha256 for i in rows],
         preprocess=network.preprocess,
         policy=policy,

@@ -85,10 +85,8 @@ def run_trial(study: Study, trial: Trial) -> Outcome:
 
 
 def _run_baseline(study: Study, trial: Trial) -> Result:
-    train, rows = (
-        baseline.grey_pixels(study.features.pictures(study.positions(part), EVALUATION_VIEW))
-        for part in (trial.train, trial.validation)
-    )
+    train = baseline.read_plain(study.features, study.positions(trial.train))
+    rows = baseline.read_plain(study.features, study.positions(trial.validation))
     labels = study.dataset.labels[np.asarray(trial.train, dtype=np.int64)]
     return Result(probabilities=baseline.fit_predict(train, labels, rows, study.classes, weigh=study.weigh_classes))
 

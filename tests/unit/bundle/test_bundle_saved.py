@@ -20,7 +20,7 @@ from frostline.base.device import Compute
 from frostline.base.errors import BundleError, FrostlineError
 from frostline.bundle import saved as saved_module
 from frostline.bundle import trust
-from frostline.bundle.predict import Bundle, predict_paths, predict_pictures
+from frostline.bundle.predict import Bundle, predict_paths, predict_samples
 from frostline.bundle.saved import Abstain, Finished, cut_from, cut_note, load_model, named_tensors, save_model
 from frostline.data.decode import Pictures
 from frostline.models.network import Network, NetworkOptions, example_input, pretrained
@@ -100,7 +100,7 @@ def saved(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def answers(folder: Path) -> np.ndarray:
-    return predict_pictures(load_model(folder, trust_code=True, device="cpu"), PICTURES)
+    return predict_samples(load_model(folder, trust_code=True, device="cpu"), PICTURES)
 
 
 @pytest.mark.parametrize("strategy", ["finetune", "probe@1"])
@@ -110,7 +110,7 @@ def test_a_model_reloads_with_the_same_answers(strategy: str, source: Path, tmp_
     before = answers(tmp_path / "model")
     model = made.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loaded = load_model(tmp_path / "model", trust_code=True, device="cpu")
-    assert np.array_equal(predict_pictures(replace(loaded, model=model), PICTURES), before)
+    assert np.array_equal(predict_samples(replace(loaded, model=model), PICTURES), before)
     assert loaded.classes == ("ant", "bee")
     assert before.sum(axis=1) == pytest.approx(np.ones(5))
 
@@ -128,10 +128,10 @@ def test_equal_models_are_equal_bytes_without_what_was_thrown_away(source: Path,
 
 def test_a_file_does_not_depend_on_its_company(saved: Path) -> None:
     loaded = load_model(saved, trust_code=True, device="cpu")
-    whole = predict_pictures(loaded, PICTURES)
+    whole = predict_samples(loaded, PICTURES)
     for i in range(5):
-        assert np.array_equal(predict_pictures(loaded, PICTURES.select([i])), whole[i : i + 1])
-    assert predict_pictures(loaded, PICTURES.select([])).shape == (0, 2)
+        assert np.array_equal(predict_samples(loaded, PICTURES.select([i])), whole[i : i + 1])
+    assert predict_samples(loaded, PICTURES.select([])).shape == (0, 2)
     assert Bundle(loaded).classes == ("ant", "bee")
 
 

@@ -7,16 +7,21 @@ from dataclasses import replace
 
 from frostline.base.errors import ModelError, nearest
 from frostline.models.network import Network, NetworkOptions
-from frostline.models.sources import glyphs_source, keras_source, timm_source, torch_file, torchvision_source
+from frostline.models.sources import glyphs_source, hf_source, keras_source, timm_source, torch_file, torchvision_source
 
-FORMS = "Forms: timm:NAME, torchvision:NAME, keras:NAME, keras:FILE.keras, torch:FILE.py:factory, glyphs, run:RUN."
+FORMS = (
+    "Forms: timm:NAME, torchvision:NAME, hf:NAME-or-FOLDER, keras:NAME, keras:FILE.keras, torch:FILE.py:factory, "
+    "glyphs, run:RUN."
+)
 
 SOURCES: dict[str, Callable[[str, NetworkOptions], Network]] = {
     "torch": torch_file.load,
     "timm": timm_source.load,
     "torchvision": torchvision_source.load,
     "keras": keras_source.load,
+    "hf": hf_source.load,
 }
+FOLDER_SPECS = ("hf:.",)  # in a saved model: the network is built from what lies beside it
 OWN: dict[str, Callable[[NetworkOptions], Network]] = {"glyphs": glyphs_source.load}  # specs without a colon
 
 

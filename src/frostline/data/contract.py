@@ -1,0 +1,84 @@
+"""Pictures and texts under one roof: the one module that asks which of the two a network reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frostline.base.errors import DataError, RecipeError
+from frostline.data.pictures import Pictures
+from frostline.data.preprocess import Preprocess, to_input
+from frostline.data.texts import KIND, TOKENIZER, TextPreprocess, Texts, ids_and_mask
+from frostline.data.views import Policy, augment_policy, make_views
+from frostline.recipe.settings import Augment
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Contract = Preprocess | TextPreprocess
+Samples = Pictures | Texts
+
+FILE = "preprocess.json"
+RAW_VIEWS = 4  # an activation larger than this many uint8 views of its picture is recomputed rather than stored
+
+
+def policy_for(setting: Augment | None, contract: Contract) -> Policy:
+    """The policy of `--augment`; texts have none. Raises RecipeError where one is asked for."""
+    if isinstance(contract, Preprocess):
+        return augment_policy(setting, contract)
+    if setting not in (None, "none"):
+        raise RecipeError(f"--augment {setting} doesn't apply: texts aren't varied.", "Leave it out.")
+    return Policy(name="none")
+
+
+def views_of(samples: Samples, names: Sequence[str], contract: Contract, policy: Policy, *, seed: int, view: int,
+             threads: int) -> Tensor:  # fmt: skip
+    """What is stored of a view: uint8 (N, C, H, W) of pictures, int32 (N, L) of texts (the same in every view)."""
+    import torch
+
+    if isinstance(samples, Texts):
+        return torch.from_numpy(samples.ids)
+    assert isinstance(contract, Preprocess)
+    return torch.from_numpy(make_views(samples, names, contract, policy, seed=seed, view=view, threads=threads))
+
+
+def evaluation_views(samples: Samples, contract: Contract, threads: int) -> Tensor:
+    """View 0 of every sample."""
+    return views_of(samples, [""] * len(samples), contract, policy_for("none", contract), seed=0, view=0,
+                    threads=threads)  # fmt: skip
+
+
+def to_inputs(views: Tensor, contract: Contract, *, device: Any, channels_last: bool) -> Tensor | dict[str, Tensor]:
+    """The network's inputs on `device`: floats (N, C, H, W), or `input_ids` and `attention_mask` (N, L)."""
+    if isinstance(contract, Preprocess):
+        return to_input(views, contract, device=device, channels_last=channels_last)
+    return ids_and_mask(views, contract.pad, device)
+
+
+def most_stored(contract: Contract) -> float:
+    """Bytes of one sample's activation up to which it is stored; texts have a single view, so any is worth it."""
+    if isinstance(contract, Preprocess):
+        return float(RAW_VIEWS * contract.channels * contract.size[0] * contract.size[1])
+    return float("inf")
+
+
+def view_form(contract: Contract) -> dict[str, Any]:
+    """What a stored view depends on; mean and std are applied later."""
+    return {k: v for k, v in contract.to_json().items() if k not in ("mean", "std")}
+
+
+def contract_files(contract: Contract) -> dict[str, bytes]:
+    """The files beside preprocess.json that belong to it."""
+    return {TOKENIZER: contract.tokenizer.encode()} if isinstance(contract, TextPreprocess) else {}
+
+
+def read_contract(folder: Path) -> Contract:
+    """The contract that a saved model's folder holds. Raises FileNotFoundError, ValueError (no JSON), DataError."""
+    record = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    if not isinstance(record, Mapping):
+        raise DataError(f"{folder / FILE} is no JSON object.", "Write it anew with frostline fit.")
+    if record.get("kind") == KIND:
+        return TextPreprocess.from_json(record, (folder / TOKENIZER).read_text(encoding="utf-8"))
+    return Preprocess.from_json(record)

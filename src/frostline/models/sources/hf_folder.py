@@ -1,0 +1,132 @@
+"""What the parts of the `hf:` source share: the library, kept quiet; the folder; the pooling that it states."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from frostline.base.errors import ModelError
+from frostline.models.encoder import TokenPooling
+
+MODES: dict[str, TokenPooling] = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_sqrt_len_tokens": "sqrt-mean",
+    "pooling_mode_lasttoken": "last",
+}
+NAMED: dict[str, TokenPooling] = {
+    "cls": "cls", "mean": "mean", "max": "max", "mean_sqrt_len_tokens": "sqrt-mean", "lasttoken": "last",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled:
+    """How token features become features of a text."""
+
+    pooling: TokenPooling = "mean"
+    normalise: bool = False
+
+
+def library() -> Any:
+    """The package transformers. Raises ModelError with the command that installs it."""
+    for name, value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("TOKENIZERS_PARALLELISM", "false")):
+        os.environ.setdefault(name, value)
+    try:
+        import transformers
+    except ImportError as error:
+        raise ModelError("hf: needs the package transformers.", "pip install 'frostline[text]'") from error
+    return transformers
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing but errors from the library, no progress bar; as it was afterwards."""
+    from transformers.utils import logging as shared
+
+    logging: Any = shared
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def find_folder(name: str) -> Path:
+    """The folder of that path, or of that name in the hub's local cache. Nothing is downloaded."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"{folder} holds no config.json, so it is no folder of a network.", LOCAL)
+        return folder
+    with contextlib.suppress(Exception):  # a name that the hub's client refuses, or that isn't in the cache
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(name, local_files_only=True))
+    raise ModelError(f"hf:{name} is no folder, and the hub's cache on this machine has no copy of it.", LOCAL)
+
+
+LOCAL = "Nothing is downloaded: give a local folder with config.json and model.safetensors, as in --model hf:FOLDER."
+
+
+def read_json(file: Path) -> Any:
+    """A JSON file of the folder; raises ModelError where it is damaged."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} can't be read ({first_line(error)}).", "Is the folder complete?") from error
+
+
+def read_pooling(folder: Path, config: Any, arguments: Mapping[str, Any]) -> Pooled:
+    """What sentence-transformers' modules.json says; else the mean, or the last token of a decoder. The user's
+    --model-args win. Raises ModelError for modules that can't be expressed."""
+    decoder = getattr(config, "is_decoder", False) or "CausalLM" in str(getattr(config, "architectures", ""))
+    found = Pooled(pooling="last" if decoder else "mean")
+    modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
+    for module in modules[1:]:
+        kind = str(module.get("type", "")).rpartition(".")[2]
+        if kind == "Pooling":
+            found = Pooled(pooling=_mode(folder, module), normalise=found.normalise)
+        elif kind == "Normalize":
+            found = Pooled(pooling=found.pooling, normalise=True)
+        elif kind != "Dropout":
+            raise ModelError(f"{folder} has a module {kind} after its transformer, which isn't known.", ARGUMENTS)
+    pooling = arguments.get("pooling", found.pooling)
+    normalise = arguments.get("normalise", found.normalise)
+    if pooling not in MODES.values() or not isinstance(normalise, bool):
+        raise ModelError(f"--model-args: pooling {pooling!r}, normalise {normalise!r} can't be used.", ARGUMENTS)
+    return Pooled(pooling=cast(TokenPooling, pooling), normalise=normalise)
+
+
+ARGUMENTS = (
+    """As in --model-args '{"pooling": "mean", "normalise": true}'; poolings: mean, sqrt-mean, cls, max, last."""
+)
+
+
+def _mode(folder: Path, module: Mapping[str, Any]) -> TokenPooling:
+    path = (folder / str(module.get("path", ""))).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ModelError(f"modules.json of {folder} leads out of it ({module.get('path')}).", "Take it out.")
+    record = read_json(path / "config.json")
+    chosen = [mode for key, mode in MODES.items() if record.get(key)]
+    named = record.get("pooling_mode")
+    if isinstance(named, str):
+        chosen = [NAMED[named]] if named in NAMED else []
+    if len(chosen) != 1:
+        found = " and ".join(chosen) or str(named or "none of the known ones")
+        raise ModelError(f"The pooling of {folder} is {found}, but one of the known ones was expected.", ARGUMENTS)
+    return chosen[0]

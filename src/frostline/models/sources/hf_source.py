@@ -1,0 +1,245 @@
+"""`hf:NAME-or-folder`: networks of the library transformers that classify pictures or texts, and text encoders.
+
+The folder's configuration says which; its image processor or tokenizer is the preprocessing. Weights come from
+safetensors files alone, code from the library alone (never from the folder), and nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from frostline.base.errors import ModelError, nearest
+from frostline.base.hashing import hash_values
+from frostline.data.contract import FILE, Contract, read_contract
+from frostline.models.encoder import TextEncoder
+from frostline.models.guard import forked_seed
+from frostline.models.network import Network, NetworkOptions, read_weights, seeded, tried
+from frostline.models.sources.hf_folder import Pooled, find_folder, first_line, library, quiet, read_pooling
+from frostline.models.sources.hf_picture import picture_contract
+from frostline.models.sources.hf_text import text_contract
+
+Kind = Literal["picture-classifier", "text-classifier", "text-encoder"]
+BUILT = "hf.json"  # in a saved model's folder: what was found out about the original one
+OWN = ("pooling", "normalise")  # --model-args that aren't the configuration's
+NO_HEAD = "the network is an encoder without classes of its own"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is built: the library's configuration, and what frostline puts around it."""
+
+    spec: str
+    folder: Path
+    config: Any
+    kind: Kind
+    pooled: Pooled
+
+    def files(self) -> dict[str, bytes]:
+        """What building it again needs, under names of its own; no path or time in it."""
+        config = json.loads(self.config.to_json_string(use_diff=False))
+        config.pop("_name_or_path", None)
+        note = {"kind": self.kind, "pooling": self.pooled.pooling, "normalise": self.pooled.normalise}
+        return {name: json.dumps(found, indent=1, sort_keys=True).encode() + b"\n"
+                for name, found in (("config.json", config), (BUILT, note))}  # fmt: skip
+
+    def automatic(self) -> Any:
+        """The library's class that builds it."""
+        t = library()
+        return {"picture-classifier": t.AutoModelForImageClassification, "text-encoder": t.AutoModel,
+                "text-classifier": t.AutoModelForSequenceClassification}[self.kind]  # fmt: skip
+
+    def arguments(self) -> dict[str, Any]:
+        """Encoders are built without the extra layer that only the library's own pooling reads."""
+        if self.kind != "text-encoder":
+            return {}
+        kind = library().MODEL_MAPPING[type(self.config)]
+        kind = kind[0] if isinstance(kind, list | tuple) else kind
+        known = inspect.signature(kind.__init__).parameters
+        return {"add_pooling_layer": False} if "add_pooling_layer" in known else {}
+
+    def wrapped(self, model: nn.Module) -> nn.Module:
+        """The network that frostline sees: it ends in a linear layer."""
+        if self.kind != "text-encoder":
+            return model
+        width = getattr(self.config, "hidden_size", None) or getattr(self.config, "d_model", None)
+        if not isinstance(width, int):
+            raise ModelError(f"The configuration of {self.spec} doesn't say how wide its features are.", KINDS_HINT)
+        return TextEncoder(model, width, self.pooled.pooling, normalise=self.pooled.normalise)
+
+
+KINDS_HINT = "frostline reads networks that classify pictures or texts, and text encoders."
+
+
+def load(name: str, options: NetworkOptions) -> Network:
+    """The network in a folder (or in the hub's local cache); raises ModelError as `load_network` says."""
+    library()
+    spec, folder = f"hf:{name}", find_folder(name)
+    saved = (folder / BUILT).is_file()
+    plan = _saved_plan(spec, folder) if saved else _plan(spec, folder, options)
+    contract = _contract(plan, options, saved=saved)
+    weights, weights_name, missing = _weights(plan, options, saved=saved)
+    no_head = plan.kind == "text-encoder" or bool(missing)
+    network = Network(
+        spec=spec,
+        source="hf",
+        build=_build(plan),
+        weights=weights,
+        weights_name=weights_name,
+        preprocess=contract,
+        self_loading=False,
+        classes=None if no_head or weights is None else _classes(plan.config),
+        code=None,
+        files=plan.files(),
+        headless=NO_HEAD if no_head else None,
+    )
+    identity = {"hf": hash_values(network.files["config.json"].decode(), network.files[BUILT].decode()),
+                "transformers": library().__version__}  # fmt: skip
+    return tried(network, identity=identity)
+
+
+def _plan(spec: str, folder: Path, options: NetworkOptions) -> Plan:
+    config = _read_config(spec, folder, {k: v for k, v in options.model_args.items() if k not in OWN},
+                          options.size)  # fmt: skip
+    kind = _kind(spec, folder, config)
+    pooled = read_pooling(folder, config, options.model_args) if kind == "text-encoder" else Pooled()
+    if kind != "text-encoder" and any(k in options.model_args for k in OWN):
+        raise ModelError(f"--model-args: {spec} has a head of its own, so pooling doesn't apply.", "Leave it out.")
+    return Plan(spec=spec, folder=folder, config=config, kind=kind, pooled=pooled)
+
+
+def _saved_plan(spec: str, folder: Path) -> Plan:
+    try:
+        note = json.loads((folder / BUILT).read_text(encoding="utf-8"))
+        pooled = Pooled(pooling=note["pooling"], normalise=bool(note["normalise"]))
+        kind: Kind = note["kind"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / BUILT} can't be read ({error}).", "Run frostline fit again.") from error
+    return Plan(spec=spec, folder=folder, config=_read_config(spec, folder, {}), kind=kind, pooled=pooled)
+
+
+def _read_config(spec: str, folder: Path, arguments: Mapping[str, Any], size: int | None = None) -> Any:
+    """The configuration with the user's arguments; those that it doesn't have are refused."""
+    with quiet():
+        try:
+            config, unknown = library().AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, return_unused_kwargs=True, **arguments
+            )
+        except Exception as error:  # the library raises dozens of kinds
+            raise ModelError(f"The configuration of {spec} can't be used ({first_line(error)}).", KINDS_HINT) from error
+    unknown = [k for k in unknown if k in arguments]
+    if unknown:
+        known = [*config.to_dict(), *OWN]
+        raise ModelError(f"--model-args: {spec} has no argument {unknown[0]!r}.", nearest(unknown[0], known))
+    config.dtype = torch.float32
+    if "image_size" in config.to_dict() and size:
+        config.image_size = size
+    for flag in ("use_cache", "output_hidden_states", "output_attentions"):
+        if getattr(config, flag, False):
+            setattr(config, flag, False)
+    return config
+
+
+def _kind(spec: str, folder: Path, config: Any) -> Kind:
+    """What its architectures say; where they name another task, what the folder holds decides."""
+    t = library()
+    named = (getattr(config, "architectures", None) or [""])[0]
+    if named.endswith("ForImageClassification"):
+        return "picture-classifier"
+    if named.endswith("ForSequenceClassification"):
+        return "text-classifier"
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(f"{spec} is an encoder-decoder ({named or config.model_type}) without a classifier.",
+                         "Take one that was saved as ...ForSequenceClassification.")  # fmt: skip
+    tokens = (folder / "tokenizer_config.json").is_file() or (folder / "tokenizer.json").is_file()
+    if type(config) in t.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING and not tokens:
+        return "picture-classifier"
+    if type(config) in t.MODEL_MAPPING and tokens:
+        return "text-encoder"
+    raise ModelError(f"{spec} is a {named or config.model_type}, which classifies neither pictures nor texts.",
+                     KINDS_HINT)  # fmt: skip
+
+
+def _contract(plan: Plan, options: NetworkOptions, *, saved: bool) -> Contract:
+    if saved:
+        try:
+            return read_contract(plan.folder)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{plan.folder / FILE} can't be read ({error}).", "Run frostline fit again.") from error
+    if plan.kind == "picture-classifier":
+        return picture_contract(plan.spec, plan.folder, plan.config, options)
+    contract = text_contract(plan.spec, plan.folder, plan.config, options)
+    if plan.config.pad_token_id is None:  # decoders look for the last token that isn't this one
+        plan.config.pad_token_id = contract.pad
+    return contract
+
+
+def _build(plan: Plan) -> Callable[[int], nn.Module]:
+    automatic, arguments = plan.automatic(), plan.arguments()
+
+    def make() -> nn.Module:
+        with quiet():
+            try:
+                return plan.wrapped(automatic.from_config(copy.deepcopy(plan.config), **arguments))
+            except ModelError:
+                raise
+            except Exception as error:
+                raise ModelError(f"{plan.spec} can't be built ({type(error).__name__}: {first_line(error)}).",
+                                 KINDS_HINT) from error  # fmt: skip
+
+    return seeded(make)
+
+
+def _weights(
+    plan: Plan, options: NetworkOptions, *, saved: bool
+) -> tuple[Mapping[str, Tensor] | None, str, tuple[str, ...]]:
+    """Weights under the network's own names, what they are called, and which of its tensors they lack."""
+    if options.weights == "random":
+        return None, "random", ()
+    if options.weights is not None:
+        return read_weights(options.weights), Path(options.weights).name, ()
+    if saved:
+        raise ModelError(f"{plan.spec} is the model of a frostline run.", "Give --model run:RUN, the folder above it.")
+    if not list(plan.folder.glob("*.safetensors")):
+        held = next((f.name for f in sorted(plan.folder.glob("*.bin"))), None)
+        found = f"holds its weights as {held}, which is pickled" if held else "holds no weights"
+        raise ModelError(f"{plan.spec} {found}, and only safetensors are read.",
+                         "Save it anew: model.save_pretrained(FOLDER), or give --weights random.")  # fmt: skip
+    state, missing = _pretrained_state(plan)
+    return state, f"hf:{plan.folder.name}/model.safetensors", missing
+
+
+def _pretrained_state(plan: Plan) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The library's own loading, which knows how tensors were called in older files."""
+    with quiet(), forked_seed(0):
+        try:
+            model, info = plan.automatic().from_pretrained(
+                plan.folder, config=copy.deepcopy(plan.config), local_files_only=True, use_safetensors=True,
+                dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **plan.arguments(),
+            )  # fmt: skip
+        except Exception as error:
+            raise ModelError(f"The weights of {plan.spec} can't be read ({first_line(error)}).",
+                             "Is the folder complete? --weights random goes without.") from error  # fmt: skip
+    lacking = {*info["missing_keys"], *(m[0] for m in info["mismatched_keys"])}
+    if plan.kind == "text-encoder" and lacking:
+        raise ModelError(f"The weights of {plan.spec} lack {sorted(lacking)[0]} and {len(lacking) - 1} more tensors.",
+                         "Is the folder complete? --weights random goes without.")  # fmt: skip
+    prefix = "encoder." if plan.kind == "text-encoder" else ""
+    state = {prefix + k: v.detach() for k, v in model.state_dict().items() if k not in lacking}
+    return state, tuple(sorted(lacking))
+
+
+def _classes(config: Any) -> tuple[str, ...] | None:
+    """Names of its own classes; the library's stand-ins (LABEL_0) and scores of a regression tell nothing."""
+    names = [str(name) for _, name in sorted((int(k), v) for k, v in (config.id2label or {}).items())]
+    if len(names) < 2 or config.problem_type == "regression" or all(n == f"LABEL_{i}" for i, n in enumerate(names)):
+        return None
+    return tuple(names)

@@ -1,0 +1,102 @@
+"""Folders of tiny random networks as the library transformers saves them: built in a moment, read like real ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+WORDS = """the a cat dog bird runs sits sings red blue green house tree
+    who what where is was in on of how many""".split()  # noqa: SIM905
+MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+POSITIONS = 24
+
+
+def write_tokenizer(folder: Path) -> int:
+    """A tokenizer of whole lower-case words; returns its size."""
+    import transformers as t
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    vocabulary = {word: i for i, word in enumerate([*MARKS, *WORDS, "?"])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    t.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(folder)
+    return len(vocabulary)
+
+
+def write_text_network(
+    folder: Path, *, labels: tuple[str, ...] = (), pooling: str | None = "mean_tokens", normalise: bool = True
+) -> Path:
+    """A BERT of two blocks: a classifier where `labels` are given, else an encoder with sentence-transformers'
+    description of its pooling."""
+    import torch
+    import transformers as t
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    folder.mkdir(parents=True, exist_ok=True)
+    config = t.BertConfig(
+        vocab_size=write_tokenizer(folder), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=POSITIONS,
+    )  # fmt: skip
+    if labels:
+        config.id2label = dict(enumerate(labels))
+    kind: Any = t.BertForSequenceClassification if labels else t.BertModel
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = kind(config)
+        for name, tensor in model.named_parameters():  # a fresh one's features are all alike
+            if "word_embeddings" in name:
+                torch.nn.init.normal_(tensor, std=1.0)
+        model.save_pretrained(folder)
+    if pooling and not labels:
+        modules = [{"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"},
+                   {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]  # fmt: skip
+        if normalise:
+            modules.append({"idx": 2, "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"})
+        (folder / "modules.json").write_text(json.dumps(modules))
+        (folder / "1_Pooling").mkdir(exist_ok=True)
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps({f"pooling_mode_{pooling}": True}))
+    return folder
+
+
+def write_picture_network(folder: Path, **processor: Any) -> Path:
+    """A ViT of two blocks on 32 pixels with classes cat and dog, and its image processor."""
+    import torch
+    import transformers as t
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    folder.mkdir(parents=True, exist_ok=True)
+    config = t.ViTConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+                         image_size=32, patch_size=8)  # fmt: skip
+    config.id2label = {0: "cat", 1: "dog"}
+    config.architectures = ["ViTForImageClassification"]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        t.ViTForImageClassification(config).save_pretrained(folder)
+    settings = {"size": {"height": 32, "width": 32}, **processor}
+    t.ViTImageProcessor(**settings).save_pretrained(folder)
+    return folder
+
+
+def write_sentences(file: Path, rows: int = 48) -> Path:
+    """A table of short sentences of two classes that words tell apart: what is asked, and what is said."""
+    with file.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["text", "label"])
+        for i in range(rows):
+            asked = i % 2 == 0
+            start = ("who is", "where was", "what is", "how many")[i // 2 % 4] if asked else ("a", "the")[i // 2 % 2]
+            middle, end = WORDS[2 + i % 6], WORDS[8 + i // 6 % 5]
+            extra = " the tree" * (i % 3)
+            writer.writerow([f"{start} {middle} {end}{extra}{' ?' if asked else ''} {WORDS[i % len(WORDS)]}",
+                             "question" if asked else "statement"])  # fmt: skip
+    return file
