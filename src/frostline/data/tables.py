@@ -44,8 +44,9 @@ def read_table(path: Path) -> Listing:
 
     A table with a column `text` has one text a row. A picture is a path, relative to the table's folder or absolute;
     in Parquet also the bytes of a picture file, alone or in a struct of `bytes` and `path`, as the library `datasets`
-    writes them. Files that are missing count as unreadable. Raises DataError for a missing column, an empty cell, an unknown part, a relative path that leads out
-    of the table's folder, or a file that isn't such a table; each names row and column.
+    writes them. Files that are missing count as unreadable. Raises DataError for a missing column, an empty cell, an
+    unknown part, a relative path that leads out of the table's folder, or a file that isn't such a table; each names
+    row and column.
     """
     columns = read_columns(path)
     _check_columns(path, columns)
