@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ Contract = Preprocess | TextPreprocess
 Samples = Pictures | Texts
 
 FILE = "preprocess.json"
-RAW_VIEWS = 4  # an activation larger than this many uint8 views of its picture is recomputed rather than stored
 
 
 def policy_for(setting: Augment | None, contract: Contract) -> Policy:
@@ -33,21 +33,32 @@ def policy_for(setting: Augment | None, contract: Contract) -> Policy:
     return Policy(name="none")
 
 
-def views_of(samples: Samples, names: Sequence[str], contract: Contract, policy: Policy, *, seed: int, view: int,
-             threads: int) -> Tensor:  # fmt: skip
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewOf:
+    """Which view is made (0: the evaluation view), under which policy and seed, by how many threads."""
+
+    view: int
+    policy: Policy
+    seed: int
+    threads: int
+
+
+def views_of(samples: Samples, names: Sequence[str], contract: Contract, how: ViewOf) -> Tensor:
     """What is stored of a view: uint8 (N, C, H, W) of pictures, int32 (N, L) of texts (the same in every view)."""
     import torch
 
     if isinstance(samples, Texts):
         return torch.from_numpy(samples.ids)
     assert isinstance(contract, Preprocess)
-    return torch.from_numpy(make_views(samples, names, contract, policy, seed=seed, view=view, threads=threads))
+    return torch.from_numpy(
+        make_views(samples, names, contract, how.policy, seed=how.seed, view=how.view, threads=how.threads)
+    )
 
 
 def evaluation_views(samples: Samples, contract: Contract, threads: int) -> Tensor:
     """View 0 of every sample."""
-    return views_of(samples, [""] * len(samples), contract, policy_for("none", contract), seed=0, view=0,
-                    threads=threads)  # fmt: skip
+    how = ViewOf(view=0, policy=policy_for("none", contract), seed=0, threads=threads)
+    return views_of(samples, [""] * len(samples), contract, how)
 
 
 def to_inputs(views: Tensor, contract: Contract, *, device: Any, channels_last: bool) -> Tensor | dict[str, Tensor]:
@@ -57,10 +68,11 @@ def to_inputs(views: Tensor, contract: Contract, *, device: Any, channels_last: 
     return ids_and_mask(views, contract.pad, device)
 
 
-def most_stored(contract: Contract) -> float:
-    """Bytes of one sample's activation up to which it is stored; texts have a single view, so any is worth it."""
+def view_bytes(contract: Contract) -> float:
+    """Bytes of a sample's view, beside which its activations are weighed; texts have a single view, so that storing
+    any activation is worth it: without limit."""
     if isinstance(contract, Preprocess):
-        return float(RAW_VIEWS * contract.channels * contract.size[0] * contract.size[1])
+        return float(contract.channels * contract.size[0] * contract.size[1])
     return float("inf")
 
 

@@ -21,7 +21,7 @@ from frostline.base import version
 from frostline.base.device import Compute, autocast
 from frostline.base.hashing import hash_values
 from frostline.base.records import IntArray
-from frostline.data.contract import Contract, Samples, most_stored, to_inputs, view_form, views_of
+from frostline.data.contract import Contract, Samples, ViewOf, to_inputs, view_bytes, view_form, views_of
 from frostline.data.views import Policy
 from frostline.features.store import Array, Store, canonical
 from frostline.models.guard import may_have_gradients
@@ -31,6 +31,7 @@ from frostline.models.split import run_to
 from frostline.models.stages import StageMap
 
 VIEW_CHUNK = 1024  # pictures of a view that are held in memory at a time
+RAW_VIEWS = 4  # an activation larger than this many uint8 views of its picture is recomputed rather than stored
 RAW_CAP = 4 << 30  # bytes of raw activations that one study may store
 
 
@@ -53,8 +54,8 @@ class ViewSource:
         """One view, uint8 (N,C,H,W) or int32 (N,L), for the given rows or all."""
         pictures = self.pictures if rows is None else self.pictures.select(rows)
         samples = self.samples if rows is None else [self.samples[i] for i in rows]
-        return views_of(pictures, samples, self.preprocess, self.policy, seed=self.seed, view=view,
-                        threads=self.threads)  # fmt: skip
+        how = ViewOf(view=view, policy=self.policy, seed=self.seed, threads=self.threads)
+        return views_of(pictures, samples, self.preprocess, how)
 
     def key(self, view: int) -> str:
         seed = self.seed if view else 0  # view 0 is the same for every seed
@@ -108,7 +109,7 @@ class Features:
         self.raw = frozenset(self._storable(raw, views)) if self.store else frozenset()
 
     def _storable(self, stages: Sequence[int], views: int) -> list[int]:
-        most = most_stored(self.source.preprocess)
+        most = RAW_VIEWS * view_bytes(self.source.preprocess)
         width = 2 if self.trunk.compute.precision == "bf16" else 4
         chosen, total = [], 0
         for stage in sorted(set(stages), reverse=True):

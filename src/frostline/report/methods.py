@@ -11,13 +11,11 @@ from torch import nn
 
 from frostline.bundle import parts as p
 from frostline.bundle.record import RunResult
-from frostline.data.contract import Contract
-from frostline.data.texts import TextPreprocess
 from frostline.data.views import Policy
 from frostline.recipe.recipe import Recipe, hidden_width
 from frostline.recipe.terms import Named, literature
 from frostline.report.method_sources import sources_of
-from frostline.report.training_words import spoken, training_words
+from frostline.report.training_words import reads, spoken, training_words
 from frostline.train.refit import Fitted
 from frostline.train.study import Study
 
@@ -53,19 +51,13 @@ def facts_of(study: Study, fitted: Fitted) -> Facts:
         random=network.weights_name == "random",
         self_loading=network.self_loading,
         batchnorm=any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in study.trunk.model.modules()),
-        reads=_reads(network.preprocess),
+        reads=reads(network.preprocess),
         hidden=hidden_width(width),
         batch_size=study.batch_size,
         policy=study.features.source.policy,
         views=len(study.solved_views() if solved else study.stepped_views()),
         given_validation=len(study.dataset.rows("validation")) > 0,
     )
-
-
-def _reads(contract: Contract) -> str:
-    if isinstance(contract, TextPreprocess):
-        return f"{contract.length} tokens"
-    return f"{contract.size[1]} x {contract.size[0]} pixels"
 
 
 def with_methods(result: RunResult, facts: Facts) -> RunResult:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from frostline.bundle import parts as p
 from frostline.bundle.record import RunResult
+from frostline.data.contract import Contract
+from frostline.data.texts import TextPreprocess
 from frostline.recipe.recipe import Phase, Recipe
 from frostline.train.solve import L2_PATH
 
@@ -14,6 +16,13 @@ if TYPE_CHECKING:
     from frostline.report.methods import Facts
 
 OPTIMISERS = {"adamw": "AdamW", "sgd": "SGD with momentum 0.9"}
+
+
+def reads(contract: Contract) -> str:
+    """What a network is given: `224 x 224 pixels` (width first), or `32 tokens`."""
+    if isinstance(contract, TextPreprocess):
+        return f"{contract.length} tokens"
+    return f"{contract.size[1]} x {contract.size[0]} pixels"
 
 
 def spoken(parts: Sequence[str]) -> str:

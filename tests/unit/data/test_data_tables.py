@@ -149,9 +149,12 @@ def test_a_table_makes_the_data_set_of_the_folder(tmp_path: Path) -> None:
 
 
 TABLES = {
-    "no image": ("picture,label\na.png,x\n", "has no column 'image'; its columns are 'picture', 'label'"),
+    "no image": (
+        "picture,label\na.png,x\n",
+        "has no column 'image' and none 'text'; its columns are 'picture', 'label'",
+    ),
     "no label": ("image\na.png\n", "has no column 'label'"),
-    "empty": ("", "has no column 'image'; its columns are none"),
+    "empty": ("", "has no column 'image' and none 'text'; its columns are none"),
     "no rows": ("image,label\n", "holds no rows"),
     "no path": ("image,label\na.png,x\n,y\n", "image is empty in row 2 of t.csv"),
     "empty label": ("image,label\na.png,x\nb.png, \n", "label is empty in row 2 of t.csv"),

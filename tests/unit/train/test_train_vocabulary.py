@@ -17,7 +17,7 @@ from train_studies import SETTINGS, dataset
 from frostline.base.errors import RecipeError
 from frostline.base.records import ClassMap
 from frostline.base.seeds import derive_seed
-from frostline.bundle.predict import predict_pictures
+from frostline.bundle.predict import predict_samples
 from frostline.bundle.saved import Loaded, save_model
 from frostline.data.decode import Pictures
 from frostline.models.kinds import NORMS
@@ -47,7 +47,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from frostline.bundle.predict import predict_pictures
+from frostline.bundle.predict import predict_samples
 from frostline.bundle.saved import load_model
 from frostline.data.decode import Pictures
 
@@ -55,7 +55,7 @@ torch.set_num_threads(1)
 root = Path(sys.argv[1])
 pictures = Pictures.from_arrays(list(np.load(root / "pictures.npy")))
 for folder in sorted(root.glob("*@*")):
-    found = predict_pictures(load_model(folder, device="cpu"), pictures)
+    found = predict_samples(load_model(folder, device="cpu"), pictures)
     print(folder.name, np.array_equal(found, np.load(folder / "expected.npy")))
 """
 
@@ -141,7 +141,7 @@ def save(folder: Path, fitted: Fitted, pictures: Pictures) -> None:
     save_model(folder, done)
     loaded = Loaded(model=done.model, preprocess=done.network.preprocess, classes=tuple(done.classes),
                     compute=done.compute, recipe={})  # fmt: skip
-    np.save(folder / "expected.npy", predict_pictures(loaded, pictures))
+    np.save(folder / "expected.npy", predict_samples(loaded, pictures))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
