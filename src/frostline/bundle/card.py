@@ -19,7 +19,7 @@ def model_card(result: RunResult) -> str:
         ("Intended use and limits", _limits(result)),
         ("How it was trained", _training(result)),
         ("Evaluation", _evaluation(result)),
-        ("How to use it", [_USE]),
+        ("How to use it", [_use(result)]),
         ("How to reproduce it", [_REPRODUCE]),
         ("Licence", [_LICENCE]),
         ("Sources", [_sources(result)]),
@@ -31,19 +31,25 @@ def model_card(result: RunResult) -> str:
 
 
 _USE = """```
-frostline predict RUN PICTURES
+frostline predict RUN {files}
 ```
 
 ```python
 import frostline
 
 bundle = frostline.load("RUN")  # the folder that holds model/
-bundle.predict(["picture.jpg"])
-bundle.predict_proba(["picture.jpg"])
+bundle.predict([{sample}])
+bundle.predict_proba([{sample}])
 ```
 
 `model.safetensors` holds the weights, `preprocess.json` says how a file becomes a tensor, `recipe.json` how the network
 is built."""
+
+
+def _use(result: RunResult) -> str:
+    text = result.data.modality == "text"
+    return _USE.format(files="texts.csv" if text else "PICTURES", sample='"a text"' if text else '"picture.jpg"')
+
 
 _REPRODUCE = """```
 frostline replay RUN

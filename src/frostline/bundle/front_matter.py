@@ -9,7 +9,8 @@ from typing import Any
 
 from frostline.bundle.record import RunResult
 
-FOLDERS = ("folders", "split-folders")
+FOLDERS = ("class-folders", "split-folders")
+TASKS = {"image": "image-classification", "text": "text-classification"}
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _MARKED = re.compile(r"([\\`*_{}\[\]<>#|~$&@^])")
 
@@ -20,10 +21,10 @@ def front_matter(result: RunResult) -> str:
     base = base_model(result)
     block: dict[str, Any] = {
         "library_name": "frostline",
-        "pipeline_tag": "image-classification",
+        "pipeline_tag": TASKS[result.data.modality],
         "license": "other",
         "license_name": "to-be-chosen",
-        "tags": ["frostline", "image-classification", "transfer-learning", chosen.partition("@")[0]],
+        "tags": ["frostline", TASKS[result.data.modality], "transfer-learning", chosen.partition("@")[0]],
         **({"base_model": base} if base else {}),
         "metrics": ["accuracy", "f1"],
         "model-index": [{"name": title(result), "results": [_results(result)]}],
@@ -59,7 +60,7 @@ def _results(result: RunResult) -> dict[str, Any]:
     ]
     kind = "imagefolder" if result.data.kind in FOLDERS else "custom"
     return {
-        "task": {"type": "image-classification", "name": "Image classification"},
+        "task": {"type": TASKS[result.data.modality], "name": f"{result.data.modality.capitalize()} classification"},
         "dataset": {"name": data_name(result), "type": kind, "split": "test"},
         "metrics": [{"type": t, "name": name, "value": round(v, 6), "verified": False} for t, name, v in values],
     }

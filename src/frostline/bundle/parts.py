@@ -36,6 +36,7 @@ class DataRecord(Record):
     n_test: int
     sealed: str
     groups: int
+    modality: Literal["image", "text"] = "image"
     sha256: str  # of every sample's id, class, part, group and bytes, in order
     warnings: list[WarningRecord]
 

@@ -12,6 +12,8 @@ import numpy as np
 from frostline.base.hashing import hash_values
 from frostline.base.records import AuditCount, Dataset, FloatArray, IntArray, Verdict
 from frostline.bundle import parts as p
+from frostline.data.contract import Samples
+from frostline.data.texts import Texts
 from frostline.engines.afford import Affordable
 from frostline.models.network import Network
 from frostline.race.plan import Plan
@@ -26,8 +28,8 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "p
 OPTIONAL_PACKAGES = ("cleanlab", "keras")  # those that change what a run finds
 
 
-def data_record(dataset: Dataset) -> p.DataRecord:
-    """What the data set was."""
+def data_record(dataset: Dataset, samples: Samples) -> p.DataRecord:
+    """What the data set was; `samples` tells whether pictures or texts."""
     groups = {s.group for s in dataset.samples}
     return p.DataRecord(
         path=dataset.path,
@@ -37,6 +39,7 @@ def data_record(dataset: Dataset) -> p.DataRecord:
         n_test=len(dataset.sealed),
         sealed=dataset.sealed_from,
         groups=len(groups),
+        modality="text" if isinstance(samples, Texts) else "image",
         sha256=dataset_hash(dataset),
         warnings=[
             p.WarningRecord(kind=w.kind, count=w.count, examples=list(w.examples), handled=w.handled)

@@ -128,7 +128,7 @@ class RunWriter:
             machine={**machine(), **asdict(study.compute)},
             packages=compose.package_versions(),
             settings=self.settings.identity(),
-            data=compose.data_record(study.dataset),
+            data=compose.data_record(study.dataset, study.features.source.pictures),
             model=compose.model_record(study.network, evidence.plan, study),
             blocks=compose.block_records(evidence.plan),
             strategies=strategy_records(evidence, labels),

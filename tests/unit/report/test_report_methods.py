@@ -31,7 +31,8 @@ HASH = "0123456789abcdef" * 4
 
 def facts(recipe: Recipe, **changed: Any) -> Facts:
     values: dict[str, Any] = {
-        "recipe": recipe, "random": False, "self_loading": False, "batchnorm": True, "reads": "224 x 160 pixels", "hidden": 64,
+        "recipe": recipe, "random": False, "self_loading": False, "batchnorm": True, "hidden": 64,
+        "reads": "224 x 160 pixels",
         "batch_size": 16, "policy": Policy(name="standard", area=(0.35, 1.0), flip=True, light=0.2, saturation=0.2),
         "views": 6, "given_validation": False,
     }  # fmt: skip
