@@ -33,7 +33,8 @@ def made(**changed: Any) -> RunResult:
     values = {
         "version": "0.1.0", "created": "2026-01-01", "command": "frostline fit /home/me/secret", "seed": 0,
         "machine": {}, "packages": {}, "settings": {"metric": "accuracy", "weights": None},
-        "data": {"path": "/home/me/secret/my data", "kind": "class-folders", "classes": ["ant", "bee"], "n_development": 20,
+        "data": {"path": "/home/me/secret/my data", "kind": "class-folders",
+                 "classes": ["ant", "bee"], "n_development": 20,
                  "n_test": 10, "sealed": "val/", "groups": 30, "sha256": "00",
                  "warnings": [{"kind": "duplicates", "count": 2, "examples": ["a.jpg"], "handled": "kept together"}]},
         "model": {"spec": "timm:resnet18", "weights_sha256": None, "parameters": 10, "class_map": None, "stages": []},
