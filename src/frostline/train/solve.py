@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frostline.base.records import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 L2_PATH: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4)  # strong to weak
 FloatMatrix = NDArray[np.float32]
@@ -47,6 +52,15 @@ class _Scale:
         return np.ascontiguousarray((features - self.mean) / self.deviation, dtype=np.float32)
 
 
+@cache
+def _libraries() -> ThreadpoolController:
+    """Looked for once: finding them takes a fifth of the time of a small path."""
+    import scipy.optimize  # noqa: F401  (brings a BLAS of its own, which has to be there to be found)
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 def softmax(logits: FloatArray) -> FloatArray:
     """Probabilities (N, C) of logits (N, C)."""
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -63,15 +77,13 @@ def solve_path(features: FloatMatrix, labels: IntArray, classes: int, path: Sequ
         path: penalties, best from strong to weak.
         class_weights: (C,), by which the loss of each class's samples is multiplied; their mean over samples is 1.
     """
-    from threadpoolctl import threadpool_limits
-
     scale = _Scale.of(features)
     x = scale.apply(features)
     theta = np.zeros((classes, x.shape[1] + 1))
     weights = None if class_weights is None else class_weights[labels]
     heads = []
     # one BLAS thread: on these small products more threads cost up to ninety times the time where cores are shared
-    with threadpool_limits(1, user_api="blas"):
+    with _libraries().limit(limits=1, user_api="blas"):
         for l2 in path:
             theta = _minimise(x, labels, theta, l2, weights)
             weight = theta[:, :-1] / scale.deviation
