@@ -10,24 +10,9 @@ import numpy as np
 from frostline.base.records import FloatArray, IntArray, Outcome
 from frostline.bundle import parts as p
 from frostline.bundle.saved import Abstain, Finished
+from frostline.conclude.out_of_fold import HeldOut, held_out
 from frostline.stats import calibration as stats
 from frostline.stats.metrics import ece, log_loss
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class HeldOut:
-    """Every out-of-fold prediction of a strategy, (M, C) as the networks gave them, with its label and dataset row.
-
-    Repeats are not averaged: the saved model is one network, and a mean of several is less sure than each.
-    """
-
-    probabilities: FloatArray
-    labels: IntArray
-    rows: IntArray
-
-    @property
-    def repeats(self) -> float:
-        return len(self.rows) / len(np.unique(self.rows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,40 +35,32 @@ class Calibration:
 
 def calibrate(outcomes: Sequence[Outcome], strategy: str, labels: IntArray, wanted: float | None = None) -> Calibration:
     """From the blocks of `strategy`; `labels` (N,) are the whole dataset's, `wanted` is the accuracy of `--abstain`."""
-    held_out = _held_out(outcomes, strategy, labels)
-    if held_out is None:
+    found = held_out(outcomes, strategy, labels)
+    if found is None:
         reason = f"{strategy} was not judged on held-out folds, so there is nothing to tell a temperature from"
         told = None if wanted is None else stats.Threshold(
             value=None, reason=f"{strategy} was not judged on held-out folds: no threshold can be told.")  # fmt: skip
         return Calibration(temperature=None, reason=reason, wanted=wanted, threshold=told)
-    first = np.unique(held_out.rows, return_index=True)[1]
-    why_not = stats.why_not(held_out.labels[first])
+    # repeats are not averaged: the saved model is one network, and a mean of several is less sure than each
+    first = np.unique(found.rows, return_index=True)[1]
+    why_not = stats.why_not(found.labels[first])
     temperature = None
     if why_not is None:
-        temperature = stats.fit_temperature(held_out.probabilities, held_out.labels, repeats=held_out.repeats)
+        temperature = stats.fit_temperature(found.probabilities, found.labels, repeats=found.repeats)
     threshold = None
     if wanted is not None:
-        sure = stats.tempered(held_out.probabilities, temperature or 1.0)
-        threshold = stats.abstain_threshold(sure, held_out.labels, wanted, repeats=held_out.repeats)
-    return Calibration(temperature=temperature, reason=why_not or _told_by(held_out), held_out=held_out, wanted=wanted,
+        sure = stats.tempered(found.probabilities, temperature or 1.0)
+        threshold = stats.abstain_threshold(sure, found.labels, wanted, repeats=found.repeats)
+    return Calibration(temperature=temperature, reason=why_not or _told_by(found), held_out=found, wanted=wanted,
                        threshold=threshold)  # fmt: skip
 
 
-def _held_out(outcomes: Sequence[Outcome], strategy: str, labels: IntArray) -> HeldOut | None:
-    done = [o for o in outcomes if o.strategy == strategy and o.purpose == "block" and o.ok and o.rows]
-    if not done:
-        return None
-    rows = np.concatenate([np.asarray(o.rows, dtype=np.int64) for o in done])
-    values = np.concatenate([np.asarray(o.probabilities, dtype=np.float64) for o in done])
-    return HeldOut(probabilities=values, labels=np.asarray(labels)[rows], rows=rows)
-
-
-def _told_by(held_out: HeldOut) -> str:
-    wrong = int((held_out.probabilities.argmax(axis=1) != held_out.labels).sum())
-    samples = len(np.unique(held_out.rows))
-    of = f" of {samples} samples" if samples < len(held_out.rows) else ""
+def _told_by(found: HeldOut) -> str:
+    wrong = int((found.probabilities.argmax(axis=1) != found.labels).sum())
+    samples = len(np.unique(found.rows))
+    of = f" of {samples} samples" if samples < len(found.rows) else ""
     weak = "; with so few errors it stays near 1" if wrong < 3 else ""
-    return f"least log loss of {len(held_out.rows)} out-of-fold predictions{of}, {wrong} of them wrong{weak}"
+    return f"least log loss of {len(found.rows)} out-of-fold predictions{of}, {wrong} of them wrong{weak}"
 
 
 def calibration_record(found: Calibration | None, sealed: FloatArray, labels: IntArray) -> p.CalibrationRecord | None:

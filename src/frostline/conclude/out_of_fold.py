@@ -1,4 +1,4 @@
-"""What a strategy predicted out of fold: one row a development sample, averaged over the repeats."""
+"""What a strategy predicted out of fold: every prediction, or one row a sample, averaged over the repeats."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ from frostline.base.records import FloatArray, IntArray, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeldOut:
+    """Every out-of-fold prediction of a strategy, (M, C) as the networks gave them, with its label and dataset row."""
+
+    probabilities: FloatArray
+    labels: IntArray
+    rows: IntArray
+
+    @property
+    def repeats(self) -> float:
+        return len(self.rows) / len(np.unique(self.rows))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OutOfFold:
     """Probabilities (M, C) of `strategy` for the dataset rows (M,), ascending, with their labels (M,)."""
 
@@ -20,18 +33,23 @@ class OutOfFold:
     probabilities: FloatArray
 
 
-def out_of_fold(outcomes: Sequence[Outcome], strategy: str, labels: IntArray) -> OutOfFold | None:
-    """From the blocks' outcomes of one strategy; `labels` (N,) are those of the whole dataset. None where it has none.
-
-    A row that several repeats predicted gets the mean of its probabilities.
-    """
-    done = [o for o in outcomes if o.strategy == strategy and o.purpose == "block" and o.ok]
+def held_out(outcomes: Sequence[Outcome], strategy: str, labels: IntArray) -> HeldOut | None:
+    """From the blocks' outcomes of one strategy; `labels` (N,) are the dataset's. None where it has none."""
+    done = [o for o in outcomes if o.strategy == strategy and o.purpose == "block" and o.ok and o.rows]
     if not done:
         return None
-    every = np.concatenate([np.asarray(o.rows, dtype=np.int64) for o in done])
+    rows = np.concatenate([np.asarray(o.rows, dtype=np.int64) for o in done])
     values = np.concatenate([np.asarray(o.probabilities, dtype=np.float64) for o in done])
-    rows, place = np.unique(every, return_inverse=True)
-    total = np.zeros((len(rows), values.shape[1]))
-    np.add.at(total, place, values)
+    return HeldOut(probabilities=values, labels=np.asarray(labels)[rows], rows=rows)
+
+
+def out_of_fold(outcomes: Sequence[Outcome], strategy: str, labels: IntArray) -> OutOfFold | None:
+    """:func:`held_out`, where a row that several repeats predicted gets the mean of its probabilities."""
+    every = held_out(outcomes, strategy, labels)
+    if every is None:
+        return None
+    rows, place = np.unique(every.rows, return_inverse=True)
+    total = np.zeros((len(rows), every.probabilities.shape[1]))
+    np.add.at(total, place, every.probabilities)
     mean = total / np.bincount(place)[:, None]
     return OutOfFold(strategy=strategy, rows=rows, labels=np.asarray(labels)[rows], probabilities=mean)
