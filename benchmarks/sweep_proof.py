@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from frostline.models.guard import exact, forked_seed, may_have_gradients, restore, snapshot
-from frostline.models.heads import logits
 from frostline.models.inputs import Call
 from frostline.models.norm import set_training
 from frostline.models.recorder import tensors_of
+from frostline.models.reference import whole_run
 from frostline.models.split import Split, run_to
 from frostline.models.stages import StageMap, stage_map
-from frostline.models.verify import whole_run
 from frostline.recipe.recipe import Part
 
 FROZEN, TRAINED = Part(trained=False), Part(trained=True, batchnorm="all")
@@ -42,9 +41,9 @@ class Row:
 
 def examine(model: nn.Module, args: Sequence[Any], keywords: Mapping[str, Any], *, other: Call | None = None) -> Row:
     """Map a network and check its cuts on `other` inputs (by default as many as given and one more, drawn anew)."""
-    begun = time.perf_counter()
+    begun = time.process_time()
     mapped = stage_map(model, *args, keywords=keywords, verify="all", headless=True)
-    seconds = time.perf_counter() - begun
+    seconds = time.process_time() - begun
     call = other or renewed(Call.of(args, keywords))
     wrong = []
     model.eval()
@@ -97,8 +96,8 @@ def problem(model: nn.Module, mapped: StageMap, stage: int, call: Call) -> str:
             return "outputs differ"
         if not cut.needs and not same(whole, list(tensors_of(split.suffix(activation)))):
             return "outputs differ without the inputs"
-        poisoned = logits(split.rest(activation * NAN, empty))
-        if not torch.isnan(poisoned).any():
+        poisoned = tensors_of(split.rest(activation * NAN, empty))
+        if not any(torch.isnan(x).any() for x in poisoned):
             return "the output doesn't come from the activation"
     return ""
 
@@ -128,13 +127,13 @@ def step(model: nn.Module, forward: Any) -> dict[str, list[Tensor]]:
     buffers = snapshot(model)
     model.zero_grad(set_to_none=True)
     with forked_seed(5), torch.enable_grad():
-        scores = logits(forward())
-        (scores.float().square().sum() + scores.float().sum()).backward()
+        scores = list(tensors_of(forward()))
+        sum((x.float().square().sum() + x.float().sum() for x in scores), torch.zeros(())).backward()
     gradients = [p.grad.clone() if p.grad is not None else torch.tensor(NAN) for p in model.parameters()]
     values = [b.detach().clone() for b in model.buffers()]
     model.zero_grad(set_to_none=True)
     restore(buffers)
-    return {"outputs": [scores.detach()], "gradients": gradients, "buffers": values}
+    return {"outputs": [x.detach() for x in scores], "gradients": gradients, "buffers": values}
 
 
 def same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:

@@ -86,7 +86,11 @@ def _live(recording: Recording) -> list[list[int]]:
 
 
 def _is_main(record: TensorRecord) -> bool:
-    return bool(record.taint & PARAMETER) and bool(record.taint & ~PARAMETER)
+    return _both(record.taint)
+
+
+def _both(taint: int) -> bool:
+    return bool(taint & PARAMETER) and bool(taint & ~PARAMETER)
 
 
 def _main(recording: Recording, boundary: Boundary, live: Iterable[int]) -> int | str:
@@ -105,7 +109,17 @@ def _main(recording: Recording, boundary: Boundary, live: Iterable[int]) -> int 
         return "it hands on its own input, which others may hold too"
     if boundary.where == "in" and record.reads[-1] > recording.first("out", boundary.module).clock:
         return "its input is read again later (a residual or skip connection)"
-    return mains[0]
+    return _shaped(recording, boundary) or mains[0]
+
+
+def _shaped(recording: Recording, boundary: Boundary) -> str:
+    """Whether code around the boundary, which the suffix runs again, made tensors before it that are as large as values
+    say (rows picked by a gate): without these values it may go any way."""
+    for decision in recording.decisions:
+        around = not decision.module or boundary.module.startswith(decision.module + ".")
+        if decision.shapes and around and decision.clock <= boundary.clock and _both(decision.taint):
+            return f"values before it decide how large tensors are in the code of {decision.module or 'the network itself'}"
+    return ""
 
 
 def _listed(records: Iterable[TensorRecord]) -> str:
@@ -126,11 +140,11 @@ def _cut(
     for key in others:
         taint |= recording.tensors[key].taint
     decided = False
-    for t, decisive in recording.decisions:
-        if decisive & PARAMETER:
-            decided = decided or t <= clock
+    for decision in recording.decisions:
+        if decision.taint & PARAMETER:
+            decided = decided or decision.clock <= clock
         else:  # what the inputs alone decide (a mask without padding is dropped) is decided again by the suffix
-            taint |= decisive
+            taint |= decision.taint
     before = tuple(name for name, clocks in reads.items() if clocks[0] <= clock)
     return Cut(
         where=boundary.where,

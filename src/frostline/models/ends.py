@@ -47,13 +47,19 @@ def find_ends(
     else:
         segments = find_segments(recording, places, head)
         if not segments:
-            raise ModelError(
-                f"The network has no weights before its head {head.path}, so there is nothing to freeze.",
-                "Give a network with at least one layer before the last.",
-            )
+            raise _nothing_before(recording, head)
         ends = [_end(recording, places, s, after) for s, after in pairwise(segments)]
         ends.append(_last_end(recording, places, segments[-1].name, segments[-1].left, head))
     return _pooled(recording, ends, head)
+
+
+def _nothing_before(recording: Recording, head: HeadSite) -> ModelError:
+    start = f"The network has no module with weights before its head {head.path}"
+    if all(head.owns(name) for name in recording.parameter_names.values()):
+        return ModelError(f"{start}, so there is nothing to freeze.",
+                          "Give a network with at least one layer before the last.")  # fmt: skip
+    return ModelError(f"{start}: its weights are read outside of modules, where it can't be cut.",
+                      "Put the layers into modules of their own (nn.Module), which the network calls.")  # fmt: skip
 
 
 def _named_ends(recording: Recording, places: Places, head: HeadSite, named: Sequence[NamedStage]) -> list[End]:
@@ -75,8 +81,13 @@ def _end_at_boundary(recording: Recording, places: Places, name: str, boundary: 
 
 
 def _end(recording: Recording, places: Places, segment: Segment, after: Segment) -> End:
-    """The last clean boundary from a segment's exit to the next one's entry; ties go to exits, then outer modules."""
-    clean = [c for c in places.values() if isinstance(c, Cut) and segment.left <= c.index <= after.entered]
+    """The last clean boundary from a segment's exit to the next one's entry; ties go to exits, then outer modules.
+
+    A module within it that ends with the segment's last operation will do as well: the segment itself may return the
+    tensor in an object of its own.
+    """
+    over = recording.boundaries[segment.left].clock
+    clean = [c for c in places.values() if isinstance(c, Cut) and over <= c.clock and c.index <= after.entered]
     if clean:
         cut = max(clean, key=lambda c: (c.clock, c.where == "out", *_outermost(c)))
         return _end_at(recording, segment.name, cut)

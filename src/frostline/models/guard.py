@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -88,15 +90,33 @@ def may_have_gradients(model: nn.Module) -> Iterator[None]:
 def forked_seed(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Draw from torch's generators as if freshly seeded, and give them back in the state they had.
 
-    Only the CPU generator and, where `device` is an accelerator, that one's are touched.
+    Of torch's only the CPU generator and, where `device` is an accelerator, that one's are touched; Python's own and
+    NumPy's as well, since some networks drop layers by these.
     """
     kind = torch.device(device)
     devices = [kind] if kind.type != "cpu" else []
-    with torch.random.fork_rng(devices=devices, device_type=kind.type if devices else "cuda"):
+    with _forked_others(seed), torch.random.fork_rng(
+        devices=devices, device_type=kind.type if devices else "cuda"
+    ):
         torch.default_generator.manual_seed(seed)
         if devices:
             torch.get_device_module(kind.type).manual_seed(seed)
         yield
+
+
+@contextmanager
+def _forked_others(seed: int) -> Iterator[None]:
+    before, numpy = random.getstate(), sys.modules.get("numpy")
+    arrays = numpy.random.get_state() if numpy else None
+    random.seed(seed)
+    if numpy:
+        numpy.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        if numpy:
+            numpy.random.set_state(arrays)
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -19,10 +19,12 @@ from torch.utils.flop_counter import flop_registry
 
 from frostline.models.guard import exact, untouched
 from frostline.models.inputs import Call, as_call
+from frostline.models.refuse import refuse_unwatchable, scripted
 
 PARAMETER = 1  # taint bit: depends on a parameter or buffer. Input i has the bit 2 << i.
 EXTERNAL = -1  # born before the run: parameters, buffers and tensors that the code holds
 READ_OUT = frozenset({Tensor.tolist, Tensor.numpy, Tensor.__array__})  # values that Python takes past the dispatcher
+MASKED = (torch.ops.aten.index, torch.ops.aten.masked_select)
 DECIDING = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
@@ -52,6 +54,16 @@ class Boundary:
     tensors: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Values that Python code read, or (`shapes`) that say how large a tensor is."""
+
+    clock: int
+    taint: int
+    module: str  # innermost module that was running
+    shapes: bool = False
+
+
 @dataclass(slots=True, kw_only=True)
 class Recording:
     """What one forward pass did. Holds all its tensors: keep it only while analysing."""
@@ -69,7 +81,7 @@ class Recording:
     parameter_names: dict[int, str] = field(default_factory=dict)
     buffer_names: dict[int, str] = field(default_factory=dict)
     writes: dict[int, list[int]] = field(default_factory=dict)  # storage -> clocks of in-place operations
-    decisions: list[tuple[int, int]] = field(default_factory=list)  # (clock, taint) of values that Python code read
+    decisions: list[Decision] = field(default_factory=list)
 
     def first(self, where: Literal["in", "out"], module: str) -> Boundary:
         """The first entry into, or exit from, a module that was called."""
@@ -143,7 +155,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if func._overloadpacket is torch.ops.aten.select:
                 record.picked = (int(args[1]), int(args[2]))
         if any(tag in func.tags for tag in DECIDING):
-            self.recording.decisions.append((clock, taint))
+            self._note_decision(func, args)
         if func._schema.is_mutable:
             self._note_writes(func, args, kwargs, taint)
         count = flop_registry.get(func._overloadpacket)
@@ -166,9 +178,24 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     if record.filled is None and taint & ~PARAMETER:
                         record.filled = self.recording.clock
 
+    def _note_decision(self, func: Any, args: tuple[Any, ...]) -> None:
+        """Whole numbers as an index decide nothing; a mask does, whatever it is laid on."""
+        deciding: Any = args
+        if func._overloadpacket in MASKED:
+            deciding = [x for x in tensors_of(args[1]) if x.dtype in (torch.bool, torch.uint8)]
+        taint = 0
+        for tensor in tensors_of(deciding):
+            taint |= self.know(tensor).taint
+        if taint:
+            self._decide(taint, shapes=DECIDING[1] in func.tags)
+
+    def _decide(self, taint: int, *, shapes: bool = False) -> None:
+        module = self.running[-1] if self.running else ""
+        self.recording.decisions.append(Decision(self.recording.clock, taint, module, shapes))
+
     def read_out(self, tensor: Tensor) -> None:
         """Python code takes the values of a tensor past the dispatcher."""
-        self.recording.decisions.append((self.recording.clock, self.know(tensor).taint))
+        self._decide(self.know(tensor).taint)
 
 
 class _Listener(TorchFunctionMode):
@@ -188,7 +215,9 @@ def record(model: nn.Module, inputs: Call | Sequence[Tensor]) -> Recording:
     """Run `model` once on `inputs` (samples along the first axis) in inference mode and write down what it did.
 
     The module is left as it was. The in-place writes of its code can't reach `inputs`: copies are given to it.
+    Raises ModelError for a network that can't be watched (see :func:`refuse_unwatchable`).
     """
+    refuse_unwatchable(model)
     call = as_call(inputs)
     copies = [x.detach().clone() for x in call.tensors]
     recording = Recording(model=model, batch=call.batch, input_names=call.names)
@@ -245,7 +274,8 @@ def _watch_modules(model: nn.Module, recorder: Recorder) -> list[Any]:
         note("out", names[module], result)
 
     handles: list[Any] = []
-    for module in names:
-        handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
-        handles.append(module.register_forward_hook(leave, with_kwargs=True))
+    for module in names:  # before the user's own hooks, which belong to what runs from the boundary on
+        if not scripted(module):
+            handles.append(module.register_forward_pre_hook(enter, with_kwargs=True, prepend=True))
+            handles.append(module.register_forward_hook(leave, with_kwargs=True, prepend=True))
     return handles

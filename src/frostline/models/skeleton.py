@@ -18,8 +18,10 @@ from frostline.models.cuts import Cut
 from frostline.models.guard import device_of, exact, forked_seed, untouched
 from frostline.models.inputs import Call
 from frostline.models.recorder import tensors_of
+from frostline.models.refuse import scripted
 
 Signature = tuple[Any, ...]
+ALTERNATING = float("inf")  # as a fill: 1e4 and -1e4 in turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,18 @@ class Hollow:
         """Filled with one value, such as NaN (whole numbers: 0), so that any leak into a result is seen at once."""
         extent = 1 + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
         size = (0,) if 0 in self.shape else (extent,)
-        value = poison if self.dtype.is_floating_point or self.dtype.is_complex else 0
-        return torch.full(size, value, dtype=self.dtype, device=self.device).as_strided(self.shape, self.stride)
+        memory = torch.empty(size, dtype=self.dtype, device=self.device)
+        return filled(memory, poison).as_strided(self.shape, self.stride)
+
+
+def filled(tensor: Tensor, fill: float) -> Tensor:
+    """The tensor with one value everywhere (or two, see `ALTERNATING`); whole numbers are 0."""
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return tensor.zero_()
+    if fill != ALTERNATING:
+        return tensor.fill_(fill)
+    signs = 1 - 2 * (torch.arange(tensor.numel(), device=tensor.device) % 2)
+    return tensor.copy_((1e4 * signs).view(tensor.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +201,7 @@ def learn(model: nn.Module, call: Call) -> tuple[Trace, Any]:
     attention draws from them in inference too.
     """
     trace, clock, handles = Trace(), itertools.count(), []
-    names = {m: n for n, m in model.named_modules() if n}
+    names = {m: n for n, m in model.named_modules() if n and not scripted(m)}
 
     def enter(module: nn.Module, _args: Any) -> None:
         trace.entered.setdefault(names[module], next(clock))
@@ -202,8 +214,8 @@ def learn(model: nn.Module, call: Call) -> tuple[Trace, Any]:
         model.eval()
         try:
             for module in names:
-                handles.append(module.register_forward_pre_hook(enter))
-                handles.append(module.register_forward_hook(leave))
+                handles.append(module.register_forward_pre_hook(enter, prepend=True))
+                handles.append(module.register_forward_hook(leave, prepend=True))
             output = call.with_tensors([x.detach().clone() for x in call.tensors]).run(model)
         finally:
             for handle in handles:

@@ -149,7 +149,7 @@ def _hooked(target: nn.Module, cut: Cut, position: int, grab: Callable[[int, Any
         grab(position, result)
 
     if cut.where == "in":
-        handle = target.register_forward_pre_hook(before, with_kwargs=True)
+        handle = target.register_forward_pre_hook(before, with_kwargs=True, prepend=True)
     else:
         handle = target.register_forward_hook(after, prepend=True)
     try:
@@ -163,7 +163,7 @@ def _swapped_argument(target: nn.Module, pick: int, value: Tensor) -> Iterator[N
     def swap(_module: nn.Module, args: Any, kwargs: Any) -> Any:
         return tuple(replaced((args, kwargs), pick, value))
 
-    handle = target.register_forward_pre_hook(swap, with_kwargs=True)
+    handle = target.register_forward_pre_hook(swap, with_kwargs=True, prepend=True)
     try:
         yield
     finally:
@@ -176,8 +176,7 @@ def _patched(patches: Sequence[tuple[nn.Module, Callable[..., Any]]]) -> Iterato
     before = [(m.__dict__, m.__dict__.get("forward", _MISSING)) for m, _ in patches]
     try:
         for module, forward in patches:
-            if not isinstance(module, torch.jit.ScriptModule):  # its forward can't be swapped: let it run
-                module.__dict__["forward"] = forward
+            module.__dict__["forward"] = forward
         yield
     finally:
         for attributes, forward in before:

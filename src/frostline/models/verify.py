@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from frostline.base.errors import ModelError
 from frostline.models.cuts import Cut
@@ -17,14 +17,22 @@ from frostline.models.guard import device_of, exact, forked_seed, may_have_gradi
 from frostline.models.heads import logits
 from frostline.models.inputs import Call, as_call
 from frostline.models.recorder import tensors_of
-from frostline.models.skeleton import SkeletonStore, ancestors
+from frostline.models.reference import whole_run
+from frostline.models.skeleton import ALTERNATING, SkeletonStore, ancestors, filled
 from frostline.models.split import Split, run_to
 
 ROWS_INFERENCE = 3  # another batch size than the recorded one
 SEED = 1
-# What stands in for values that are left out. Where Python code before the cut read values, numbers of both signs too:
-# a comparison with NaN is always false, so it can't show which way the code goes.
-FILLS = (float("nan"), 1e4, -1e4)
+# What stands in for values that are left out. Where Python code before the cut read values, numbers of both signs too,
+# small and large, alike and unlike: a comparison with NaN is always false, so it can't show which way the code goes.
+FILLS = (float("nan"), 1e4, -1e4, 0.0, ALTERNATING)
+OPERATIONS = 20_000  # what a suffix may do more than ten times the whole network, with values that stand in
+CHANGEABLE = (
+    "the network gives other outputs when it runs again on the same samples (it draws at random in inference mode, or "
+    "keeps something from one run to the next)"
+)
+UNSEEDED = "in training mode, the network gives other outputs when it runs again on the same samples with the same seed"
+LOOKED = ", for Python code before it looks at values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,7 @@ def _varied_input(x: Tensor, batch: int, rows: int, other: bool) -> Tensor:
 
 def _poisoned(call: Call, needs: Sequence[int], fill: float) -> Call:
     return call.with_tensors([
-        x if i in needs else torch.full_like(x, fill if x.is_floating_point() else 0)
+        x if i in needs else filled(torch.empty_like(x), fill)
         for i, x in enumerate(call.tensors)
     ])  # fmt: skip
 
@@ -99,8 +107,25 @@ def _poisoned(call: Call, needs: Sequence[int], fill: float) -> Call:
 def _suffix(
     model: nn.Module, cut: Cut, activation: Tensor, call: Call, store: SkeletonStore, fill: float = FILLS[0]
 ) -> Any:
-    split = Split(model, cut, skeletons=store, poison=fill)
-    return split.rest(activation, _poisoned(call, cut.needs, fill))
+    split, poisoned = Split(model, cut, skeletons=store, poison=fill), _poisoned(call, cut.needs, fill)
+    if not cut.decided:
+        return split.rest(activation, poisoned)
+    with _Bounded(OPERATIONS + 10 * cut.clock):  # a loop that runs until a value is reached may never reach it
+        return split.rest(activation, poisoned)
+
+
+class _Bounded(TorchFunctionMode):
+    """Raises RuntimeError after so many operations."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = left
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("a loop in Python code before the cut doesn't end without the values there")
+        return func(*args, **(kwargs or {}))
 
 
 def _in_inference(model: nn.Module, cuts: Mapping[int, Cut], call: Call, store: SkeletonStore) -> dict[int, str]:
@@ -124,8 +149,10 @@ def _in_inference(model: nn.Module, cuts: Mapping[int, Cut], call: Call, store: 
                     failed[k] = f"the suffix doesn't run by itself ({_words(error)})"
                     break
                 if not same:
-                    failed[k] = "prefix and suffix don't give the whole network's output"
+                    failed[k] = f"prefix and suffix don't give the whole network's output{LOOKED if cut.decided else ''}"
                     break
+        if failed and not _same(whole, these.run(model)):
+            return dict.fromkeys(cuts, CHANGEABLE)
     return failed
 
 
@@ -172,27 +199,14 @@ def _step_differs(
             return f"in training mode, the suffix doesn't run by itself ({_words(error)})"
         finally:
             restore(buffers)
-    return _difference(whole, parts)
-
-
-def whole_run(model: nn.Module, cut: Cut, call: Call) -> Any:
-    """The whole network's output, gradients being kept from the cut on only: attention chooses other kernels, which
-    round otherwise, where it may have to go back. A frozen prefix never has to."""
-    target = model.get_submodule(cut.module)
-
-    def begin(*_: Any) -> None:
-        marks.close()
-        torch.set_grad_enabled(True)
-
-    marks = contextlib.ExitStack()
-    hook = target.register_forward_pre_hook if cut.where == "in" else target.register_forward_hook
-    handle = hook(begin)
-    try:
-        with torch.no_grad(), marks:
-            marks.enter_context(may_have_gradients(model))
-            return call.run(model)
-    finally:
-        handle.remove()
+        reason = _difference(whole, parts)
+        if reason:
+            try:
+                again = _step(model, lambda: whole_run(model, cut, call))
+            finally:
+                restore(buffers)
+            return UNSEEDED if _difference(whole, again) else reason
+    return None
 
 
 Step = tuple[list[Tensor], dict[str, Tensor | None], dict[str, Tensor]]
