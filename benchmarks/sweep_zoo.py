@@ -140,7 +140,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "deit_tiny_patch16_224": {"img_size": 64},
     "xcit_nano_12_p8_224": {"img_size": 64},
     "tnt_s_legacy_patch16_224": {"img_size": 64, "depth": 6},
-    "gmlp_ti16_224": {"img_size": 64, "num_blocks": 8},
+    "gmlp_ti16_224": {"img_size": 64},
     "volo_d1_224": {"img_size": 64},
     "vitamin_base_224": {"img_size": 64, "depths": (1, 1, 2), "embed_dims": (32, 64, 96), "num_heads": 4},
     "samvit_base_patch16_224": {"img_size": 64, "depth": 6, "embed_dim": 96, "num_heads": 4},

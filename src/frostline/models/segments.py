@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +13,7 @@ from frostline.models.heads import HeadSite
 from frostline.models.recorder import Recording
 
 FEWEST, MOST = 5, 16
+CUTS = 4  # where fewer stages end with one, more modules are opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +29,10 @@ class Segment:
 class _Tree:
     """Which modules ran, when, and with which weights."""
 
-    def __init__(self, recording: Recording, head: HeadSite) -> None:
+    def __init__(self, recording: Recording, head: HeadSite, cuts: Iterable[Cut | str] = ()) -> None:
         self.model, self.head = recording.model, head
+        self.clean = [cut for cut in cuts if isinstance(cut, Cut)]
+        self.clocks = [boundary.clock for boundary in recording.boundaries]
         self.entered: dict[str, int] = {}
         self.left: dict[str, int] = {}
         for boundary in recording.boundaries:
@@ -59,14 +62,29 @@ class _Tree:
                 found.append(name)
         return found
 
-    def opened(self, name: str, clean: set[int]) -> list[str]:
-        """Weighty parts one level down (single ones are looked through); empty where most of them end without a cut,
-        such as embeddings that are added up, or the branches of a block."""
+    def ends_clean(self, left: int, entered: int) -> bool:
+        """Whether there is a cut from an exit (or with its operation) to the next entry."""
+        return any(self.clocks[left] <= cut.clock and cut.index <= entered for cut in self.clean)
+
+    def clean_ends(self, names: Sequence[str]) -> int:
+        """How many of these modules, in order of execution, end with a cut before the next begins."""
+        return sum(self.ends_clean(self.left[a], self.entered[b]) for a, b in pairwise(names))
+
+    def opened(self, name: str) -> list[str]:
+        """Weighty parts one level down (single ones are looked through), or two where those of one end without a cut;
+        empty where most of them do, such as embeddings that are added up, or the branches of a block."""
+        parts = self.below(name)
+        if self.mostly_clean(parts):
+            return parts
+        deeper = [below for part in parts for below in self.below(part) or [part]]
+        return deeper if self.mostly_clean(deeper) else []
+
+    def below(self, name: str) -> list[str]:
         parts = self.parts(self.children(name))
-        if len(parts) == 1:
-            return self.opened(parts[0], clean)
-        ends = [any(self.left[a] <= index <= self.entered[b] for index in clean) for a, b in pairwise(parts)]
-        return parts if 2 * sum(ends) > len(ends) else []
+        return self.below(parts[0]) if len(parts) == 1 else parts
+
+    def mostly_clean(self, parts: Sequence[str]) -> bool:
+        return 2 * self.clean_ends(parts) > len(parts) - 1
 
     def segment(self, name: str) -> Segment:
         below: nn.Module = self.model.get_submodule(name)
@@ -78,13 +96,21 @@ def find_segments(recording: Recording, cuts: dict[Place, Cut | str], head: Head
     """Segments in order of execution.
 
     The root's children; where fewer than 5 of them hold weights, containers are opened one level: all at once if at
-    most 16 result, else the largest first. More than 16 are merged: always the two smallest neighbours.
+    most 16 result, else the largest first. Where fewer than 4 end with a cut, what has cuts inside is opened too. More
+    than 16 are merged: the two smallest neighbours, those first between which there is no cut.
     """
-    tree = _Tree(recording, head)
-    clean = {cut.index for cut in cuts.values() if isinstance(cut, Cut)}
-    names = tree.parts(tree.children(""))
+    tree = _Tree(recording, head, cuts.values())
+    names = _opened_for_cuts(tree, _opened_to_fewest(tree, tree.parts(tree.children(""))))
+    segments: list[Segment] = []
+    for segment in sorted((tree.segment(name) for name in names), key=lambda s: s.entered):
+        if not segments or segment.entered > segments[-1].left:  # what runs within another one belongs to it
+            segments.append(segment)
+    return _merged(tree, segments)
+
+
+def _opened_to_fewest(tree: _Tree, names: list[str]) -> list[str]:
     while len(names) < FEWEST:
-        opened = {name: parts for name in names if (parts := tree.opened(name, clean))}
+        opened = {name: parts for name in names if (parts := tree.opened(name))}
         if not opened:
             break
         every = [part for name in names for part in opened.get(name, [name])]
@@ -93,11 +119,22 @@ def find_segments(recording: Recording, cuts: dict[Place, Cut | str], head: Head
         else:
             largest = max(opened, key=lambda name: tree.segment(name).size)
             names = [part for name in names for part in (opened[name] if name == largest else [name])]
-    segments: list[Segment] = []
-    for segment in sorted((tree.segment(name) for name in names), key=lambda s: s.entered):
-        if not segments or segment.entered > segments[-1].left:  # what runs within another one belongs to it
-            segments.append(segment)
-    return _merged(segments)
+    return names
+
+
+def _opened_for_cuts(tree: _Tree, names: list[str]) -> list[str]:
+    """Modules with cuts inside are opened until there are enough; the largest first."""
+    shut: set[str] = set()
+    while names and tree.clean_ends([*names, tree.head.path]) < CUTS:
+        closed = [name for name in names if name not in shut]
+        if not closed:
+            break
+        largest = max(closed, key=lambda name: tree.segment(name).size)
+        parts = tree.below(largest)
+        if tree.clean_ends(parts):
+            names = [part for name in names for part in (parts if name == largest else [name])]
+        shut.add(largest)
+    return names
 
 
 def weighty_between(recording: Recording, head: HeadSite, index: int) -> list[str]:
@@ -108,12 +145,13 @@ def weighty_between(recording: Recording, head: HeadSite, index: int) -> list[st
     return [name for name in inside if not any(name.startswith(other + ".") for other in inside)]
 
 
-def _merged(segments: list[Segment]) -> list[Segment]:
-    """At most 16: neighbours are joined, smallest sum of parameters first; the later one gives its name."""
+def _merged(tree: _Tree, segments: list[Segment]) -> list[Segment]:
+    """At most 16: neighbours are joined, those without a cut between them first, then by the smallest sum of parameters;
+    the later one gives its name."""
     while len(segments) > MOST:
-        sizes = [a.size + b.size for a, b in pairwise(segments)]
-        i = sizes.index(min(sizes))
+        costs = [(tree.ends_clean(a.left, b.entered), a.size + b.size) for a, b in pairwise(segments)]
+        i = costs.index(min(costs))
         first, second = segments[i : i + 2]
-        both = Segment(name=second.name, entered=first.entered, left=second.left, size=sizes[i])
+        both = Segment(name=second.name, entered=first.entered, left=second.left, size=costs[i][1])
         segments = [*segments[:i], both, *segments[i + 2 :]]
     return segments

@@ -61,15 +61,17 @@ def filled(tensor: Tensor, fill: float) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A module's result with hollow tensors in it; containers (named tuples, model outputs) keep their type."""
+    """A module's result with hollow tensors in it; containers (named tuples, model outputs) keep their type, and a
+    tensor that stands at several places is one there too."""
 
     spec: TreeSpec
     leaves: tuple[Any, ...]
+    first: tuple[int, ...]  # for each leaf where it (the same object) stands first
 
     @classmethod
     def of(cls, value: Any) -> Template:
         leaves, spec = tree_flatten(value)
-        return cls(spec, tuple(Hollow.of(x) if isinstance(x, Tensor) else x for x in leaves))
+        return cls(spec, tuple(Hollow.of(x) if isinstance(x, Tensor) else x for x in leaves), _first_places(leaves))
 
     @property
     def opaque(self) -> bool:
@@ -77,13 +79,23 @@ class Template:
         return any(_hides_tensors(x) for x in self.leaves if not isinstance(x, Hollow))
 
     def fill(self, poison: float | None) -> Any:
-        return tree_unflatten([_made(x, poison) for x in self.leaves], self.spec)
+        return self._unflatten({}, poison)
 
     def filled_with(self, pick: int, value: Tensor, poison: float | None) -> Any:
         """The result with `value` as its `pick`-th tensor."""
         where = [i for i, x in enumerate(self.leaves) if isinstance(x, Hollow)][pick]
-        leaves = [value if i == where else _made(x, poison) for i, x in enumerate(self.leaves)]
-        return tree_unflatten(leaves, self.spec)
+        return self._unflatten({self.first[where]: value}, poison)
+
+    def _unflatten(self, made: dict[int, Any], poison: float | None) -> Any:
+        for i, leaf in zip(self.first, self.leaves, strict=True):
+            if i not in made:
+                made[i] = _made(leaf, poison)
+        return tree_unflatten([made[i] for i in self.first], self.spec)
+
+
+def _first_places(leaves: Sequence[Any]) -> tuple[int, ...]:
+    places: dict[int, int] = {}
+    return tuple(places.setdefault(id(x), i) if isinstance(x, Tensor) else i for i, x in enumerate(leaves))
 
 
 def _made(leaf: Any, poison: float | None) -> Any:
@@ -104,11 +116,10 @@ def _hides_tensors(leaf: Any) -> bool:
 
 
 def replaced(value: Any, pick: int, tensor: Tensor) -> Any:
-    """The same nested value with its `pick`-th tensor put in place."""
+    """The same nested value with its `pick`-th tensor put in place, wherever that one stands (query, key and value)."""
     leaves, spec = tree_flatten(value)
-    where = [i for i, x in enumerate(leaves) if isinstance(x, Tensor)][pick]
-    leaves[where] = tensor
-    return tree_unflatten(leaves, spec)
+    old = [x for x in leaves if isinstance(x, Tensor)][pick]
+    return tree_unflatten([tensor if x is old else x for x in leaves], spec)
 
 
 @dataclass(slots=True)
