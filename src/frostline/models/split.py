@@ -82,11 +82,12 @@ class Split:
         value = activation.clone() if self.cut.mutated else activation
         patches = [(self.model.get_submodule(name), stub(results, self.poison)) for name, results in stubs.items()]
         with exact(), contextlib.ExitStack() as stack:
-            if self.cut.where == "out":
+            if self.cut.where == "in" or self.cut.module in self.cut.real:
+                swap = _swapped_argument if self.cut.where == "in" else _swapped_result
+                stack.enter_context(swap(target, self.cut.pick, value))
+            else:
                 result = self.skeletons.result(self.cut, key)
                 patches.append((target, _constant(result, self.cut.pick, value, self.poison)))
-            else:
-                stack.enter_context(_swapped_argument(target, self.cut.pick, value))
             stack.enter_context(_patched(patches))
             return given.run(self.model)
 
@@ -164,6 +165,16 @@ def _swapped_argument(target: nn.Module, pick: int, value: Tensor) -> Iterator[N
         return tuple(replaced((args, kwargs), pick, value))
 
     handle = target.register_forward_pre_hook(swap, with_kwargs=True, prepend=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def _swapped_result(target: nn.Module, pick: int, value: Tensor) -> Iterator[None]:
+    """The module runs, since it returns more that the rest needs (T5's position bias), and the activation is put in."""
+    handle = target.register_forward_hook(lambda _module, _args, result: replaced(result, pick, value), prepend=True)
     try:
         yield
     finally:

@@ -320,6 +320,34 @@ class EncoderDecoder(_OfWords):
         return self.head(x[:, -1])
 
 
+class Biased(_OfWords):
+    """As T5: the first layer makes a bias of its own weights, and every layer hands it on beside its result."""
+
+    class Layer(nn.Module):
+        def __init__(self, first: bool) -> None:
+            super().__init__()
+            self.table = nn.Embedding(4, 8) if first else None
+            self.linear = nn.Linear(8, 8)
+
+        def forward(self, x: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+            if self.table is not None:
+                bias = self.table(torch.arange(x.shape[1]))
+            assert bias is not None
+            return x + torch.tanh(self.linear(x) + bias), bias
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(10, 8)
+        self.layers = nn.ModuleList(Biased.Layer(first=i == 0) for i in range(3))
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        x, bias = self.embed(input_ids) * attention_mask[..., None], None
+        for layer in self.layers:
+            x, bias = layer(x, bias)
+        return self.head(x.mean(1))
+
+
 class Gated(nn.Module):
     """Which branch runs depends on values that the first stage gives, and what comes last asks them too."""
 
@@ -352,5 +380,5 @@ class Recurrent(nn.Module):
 
 EVERY = (
     Residual, UNet, Shared, Mixed, InPlace, Plain, RandomRoot, Keyworded, Dropping, Remembering, Noting,
-    EncoderDecoder, Gated, Recurrent,
+    EncoderDecoder, Biased, Gated, Recurrent,
 )  # fmt: skip

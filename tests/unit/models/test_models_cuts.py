@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from models_awkward import (
+    Biased,
     Dropping,
     EncoderDecoder,
     Gated,
@@ -383,7 +384,7 @@ def test_untouched_undoes_what_batch_norm_writes() -> None:
     assert torch.equal(model.s1[1].running_mean, torch.zeros(4))
 
 
-@pytest.mark.parametrize("kind", [Keyworded, Dropping, EncoderDecoder])
+@pytest.mark.parametrize("kind", [Keyworded, Dropping, EncoderDecoder, Biased])
 def test_networks_called_by_keyword_are_cut_exactly_on_other_sentences(kind: type[Keyworded]) -> None:
     model = network(kind).eval()
     _, given, other = kind.example()
@@ -554,3 +555,9 @@ def test_stages_by_hand_that_don_t_fit_are_refused(tmp_path: Path, text: str, pr
         stage_map(network(UNet), PICTURES, named=read_named(file))
     assert problem in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_a_module_that_returns_more_than_the_activation_runs_in_the_suffix_too() -> None:
+    args, keywords, _ = Biased.example()
+    mapped = stages(network(Biased), *args, **keywords)
+    assert [(s.name, s.cuttable) for s in mapped] == [("embed", True), *((f"layers.{i}", True) for i in range(3))]
