@@ -41,11 +41,6 @@ class Duplicates:
     all: tuple[tuple[int, ...], ...]
 
 
-def duplicate_groups(pictures: Pictures, file_hashes: Sequence[str], *, threads: int = 1) -> list[list[int]]:
-    """Sets of rows that show the same picture; see :func:`find_duplicates`."""
-    return [list(group) for group in find_duplicates(pictures, file_hashes, threads=threads).all]
-
-
 def find_duplicates(pictures: Pictures, file_hashes: Sequence[str], *, threads: int = 1) -> Duplicates:
     """Compares every picture with every other; pictures without pixels (unreadable ones) only by their bytes.
 

@@ -9,8 +9,7 @@ from typing import Any, Literal, cast
 from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
-from frostline.models.inputs import Call
-from frostline.models.recorder import Recording, record, tensors_of
+from frostline.models.recorder import Recording, tensors_of
 
 HINT = "Give a network that ends in an nn.Linear (or a 1x1 nn.Conv2d) and returns its output as it is."
 RESHAPES = ("view", "reshape", "squeeze", "flatten", "clone", "alias", "detach", "select", "_to_copy", "slice",
@@ -109,8 +108,3 @@ def flat_logits(output: Any) -> Tensor:
     """Class scores as (N, classes)."""
     scores = logits(output)
     return scores.flatten(1) if scores.ndim > 2 else scores
-
-
-def head_of(model: nn.Module, *example_inputs: Any, **keywords: Any) -> HeadSite:
-    """:func:`find_head` with a run of its own."""
-    return find_head(record(model, Call.of(example_inputs, keywords)))

@@ -30,13 +30,6 @@ def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
     return (0.0 if successes == 0 else max(centre - half, 0.0), 1.0 if successes == n else min(centre + half, 1.0))
 
 
-def t_interval(values: FloatArray, *, level: float = 0.95) -> Interval:
-    """Student's interval for the mean of independent `values` (J,). Raises ValueError on fewer than 2."""
-    values = _at_least_two(values)
-    half = t_quantile(level, len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return float(values.mean()) - half, float(values.mean()) + half
-
-
 def corrected_interval(block_means: FloatArray, *, n_train: float, n_test: float, level: float = 0.95,
                        floor: float | None = None, floor_df: float = 0.0) -> Interval:  # fmt: skip
     """Interval for the expected score of the procedure, from one mean score per resampled block (J,).

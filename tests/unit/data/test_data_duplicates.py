@@ -17,7 +17,6 @@ from frostline.data.duplicates import (
     MOST_RELATIVE,
     close_pairs,
     difference_hash,
-    duplicate_groups,
     find_duplicates,
     merge_groups,
 )
@@ -27,7 +26,8 @@ LARGE = Preprocess.default(224, (0.5,), (0.5,), 3)
 
 
 def groups(*arrays: np.ndarray, hashes: list[str] | None = None) -> list[list[int]]:
-    return duplicate_groups(Pictures.from_arrays(arrays), hashes or [str(i) for i in range(len(arrays))])
+    found = find_duplicates(Pictures.from_arrays(arrays), hashes or [str(i) for i in range(len(arrays))])
+    return [list(group) for group in found.all]
 
 
 def test_difference_hash_is_imagehashs_bit_for_bit() -> None:
@@ -83,7 +83,7 @@ def test_different_drawings_are_not_merged_although_their_hashes_collide() -> No
     hashes = np.array([difference_hash(p) for p in pictures], dtype=np.uint64)
     collisions = int((np.bitwise_count(hashes[:, None] ^ hashes[None]) <= 6).sum() - len(hashes)) // 2
     assert collisions > 20
-    assert duplicate_groups(pictures, hash_files(paths, 1)) == []
+    assert find_duplicates(pictures, hash_files(paths, 1)).all == ()
 
 
 def test_different_digits_are_not_merged() -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from frostline.base.errors import ModelError
 from frostline.models.cuts import Cut, find_cuts
 from frostline.models.guard import forked_seed
-from frostline.models.heads import find_head, flat_logits, head_of
+from frostline.models.heads import HeadSite, find_head, flat_logits
 from frostline.models.new_heads import CutNetwork, new_head
 from frostline.models.norm import moving_buffers, set_training, trained_parameters
 from frostline.models.pooling import pool
@@ -157,6 +157,10 @@ def test_new_head_is_zero_and_leaves_the_generator_alone() -> None:
     assert torch.equal(model(PICTURES), torch.zeros(4, 9))
     set_training(model, mapped, (FROZEN,) * 3, HEAD)
     assert {n for n, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
+
+
+def head_of(model: nn.Module, *inputs: Tensor) -> HeadSite:
+    return find_head(record(model, inputs))
 
 
 def test_head_inside_a_container_is_replaced_in_its_place() -> None:
