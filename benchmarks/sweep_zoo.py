@@ -272,9 +272,10 @@ def _keras(name: str) -> Case:
 
 def _awkward_kinds() -> tuple[Any, ...]:
     sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "unit" / "models"))
-    from models_awkward import EVERY
+    import models_awkward
+    import models_unusual
 
-    return tuple(EVERY)
+    return (*models_awkward.EVERY, *models_unusual.EVERY)
 
 
 def by_hand(kind: Any) -> Case:
