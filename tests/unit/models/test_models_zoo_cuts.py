@@ -18,7 +18,7 @@ from sweep_zoo import Entry, entries  # noqa: E402
 
 PACKAGES = {"timm": "timm", "torchvision": "torchvision", "hf": "transformers", "keras": "keras"}
 NAMES = {
-    "timm": ("test_resnet", "test_byobnet", "test_convnext", "test_mambaout", "test_vit_relpos", "fasternet_t0"),
+    "timm": ("test_resnet", "test_convnext", "test_mambaout", "test_vit_relpos", "cpubone_nano", "test_efficientnet"),
     "torchvision": ("squeezenet1_1", "shufflenet_v2_x0_5"),
     "hf": ("vit", "resnet", "bert", "gpt2", "bart"),
     "keras": ("MobileNet",),
