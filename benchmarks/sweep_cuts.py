@@ -14,6 +14,7 @@ import json
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from sweep_zoo import Entry, entries  # noqa: E402
 
 BEGIN, END = "<!-- sweep: begin -->", "<!-- sweep: end -->"
 FEW = 4
+SHOWN = 2  # reasons in a row of the table
 
 
 class TooLongError(BaseException):
@@ -127,16 +129,22 @@ def summary(found: Found) -> str:
 
 def page(found: Found) -> str:
     """The table as Markdown."""
-    lines = [summary(found) + ".", "", "| source | network | modules | stages | offered | exact | s | not offered |",
+    lines = [summary(found) + ".", "", "| source | network | modules | stages | offered | exact | CPU s | not offered |",
              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for (group, name), row in found.items():
         if isinstance(row, str):
             lines.append(f"| {group} | {name} | | | | | | {row} |")
         else:
-            why = "<br>".join(row.reasons)
+            why = "<br>".join(shortened(row.reasons))
             lines.append(f"| {group} | {name} | {row.modules} | {row.stages} | {row.offered} | {row.exact} "
                          f"| {row.seconds:.1f} | {why} |")  # fmt: skip
     return "\n".join(lines)
+
+
+def shortened(reasons: Sequence[str]) -> list[str]:
+    """The first reasons, and how many more there are; the screen and the log have all."""
+    more = len(reasons) - SHOWN
+    return [*reasons[:SHOWN], f"and {more} more"] if more > 1 else list(reasons)
 
 
 def write(path: Path, table: str) -> None:

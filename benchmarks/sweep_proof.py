@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from frostline.base.errors import ModelError
 from frostline.models.guard import exact, forked_seed, may_have_gradients, restore, snapshot
+from frostline.models.heads import logits
 from frostline.models.inputs import Call
 from frostline.models.norm import set_training
 from frostline.models.recorder import tensors_of
@@ -127,13 +129,21 @@ def step(model: nn.Module, forward: Any) -> dict[str, list[Tensor]]:
     buffers = snapshot(model)
     model.zero_grad(set_to_none=True)
     with forked_seed(5), torch.enable_grad():
-        scores = list(tensors_of(forward()))
+        scores = trained_on(forward())
         sum((x.float().square().sum() + x.float().sum() for x in scores), torch.zeros(())).backward()
     gradients = [p.grad.clone() if p.grad is not None else torch.tensor(NAN) for p in model.parameters()]
     values = [b.detach().clone() for b in model.buffers()]
     model.zero_grad(set_to_none=True)
     restore(buffers)
     return {"outputs": [x.detach() for x in scores], "gradients": gradients, "buffers": values}
+
+
+def trained_on(output: Any) -> list[Tensor]:
+    """The class scores, where they can be told from auxiliary outputs; else all that the network returns."""
+    try:
+        return [logits(output)]
+    except ModelError:
+        return list(tensors_of(output))
 
 
 def same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:

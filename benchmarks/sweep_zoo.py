@@ -123,36 +123,36 @@ TIMM = [
     "inception_v4",
     "mobilenetv5_base",
     "naflexvit_base_patch16_parfac_gap",
-    "vitamin_base_224",
+    "vitamin_small_224",
     "samvit_base_patch16_224",
     "swinv2_cr_base_224",
     "nasnetalarge",
     "pnasnet5large",
     "inception_resnet_v2",
-    "vgg11",
 ]
 # Those whose size is fixed when they are built, or which need fewer blocks to be quick.
+SMALLER = (
+    "nest_tiny", "gcvit_xxtiny", "convit_tiny", "coat_tiny", "hiera_tiny_224", "twins_svt_small", "pit_ti_224",
+    "visformer_tiny", "levit_128s", "mvitv2_tiny", "efficientformerv2_s0", "sequencer2d_s", "efficientvit_m0",
+    "gmlp_ti16_224", "vitamin_small_224", "vit_tiny_patch16_224", "deit_tiny_patch16_224", "xcit_nano_12_p8_224",
+    "volo_d1_224",
+)  # fmt: skip
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    **{name: {"img_size": 64} for name in SMALLER},
     "beit_base_patch16_224": {"img_size": 64, "depth": 4, "embed_dim": 96, "num_heads": 4},
     "cait_xxs24_224": {"img_size": 64, "depth": 6},
     "eva02_tiny_patch14_224": {"img_size": 56, "depth": 6},
-    "vit_tiny_patch16_224": {"img_size": 64},
-    "deit_tiny_patch16_224": {"img_size": 64},
-    "xcit_nano_12_p8_224": {"img_size": 64},
     "tnt_s_legacy_patch16_224": {"img_size": 64, "depth": 6},
-    "gmlp_ti16_224": {"img_size": 64},
-    "volo_d1_224": {"img_size": 64},
-    "vitamin_base_224": {"img_size": 64, "depths": (1, 1, 2), "embed_dims": (32, 64, 96), "num_heads": 4},
+    "crossvit_tiny_240": {"img_size": 120},
     "samvit_base_patch16_224": {"img_size": 64, "depth": 6, "embed_dim": 96, "num_heads": 4},
     "naflexvit_base_patch16_parfac_gap": {"depth": 6, "embed_dim": 96, "num_heads": 4},
     "swinv2_cr_base_224": {"img_size": 64, "embed_dim": 24, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8)},
     "swin_tiny_patch4_window7_224": {"img_size": 64, "window_size": 4},
     "swinv2_tiny_window8_256": {"img_size": 64, "window_size": 4},
-    "vgg11": {"head_hidden_size": 256},
 }
 TORCHVISION = (
     "resnet18", "mobilenet_v2", "mobilenet_v3_small", "densenet121", "efficientnet_b0", "shufflenet_v2_x0_5", "swin_t",
-    "vit_b_16", "convnext_tiny", "googlenet", "squeezenet1_1", "regnet_y_400mf", "mnasnet0_5", "alexnet", "maxvit_t",
+    "vit_b_16", "convnext_tiny", "googlenet", "squeezenet1_1", "regnet_y_400mf", "mnasnet0_5", "alexnet",
 )  # fmt: skip
 TINY = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 48}
 WORDS = {**TINY, "vocab_size": 50, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
@@ -233,9 +233,9 @@ def _smallest(model: nn.Module, sizes: list[int]) -> int:
 def _torchvision(name: str) -> Case:
     from torchvision import models
 
-    quiet = {"init_weights": False} if name == "googlenet" else {}
-    model = models.get_model(name, weights=None, num_classes=CLASSES, **quiet).eval()
-    return Case(model=model, args=(pictures(_smallest(model, [64, 96, 224])),))
+    more = {"googlenet": {"init_weights": False}, "vit_b_16": {"image_size": 64}}.get(name, {})
+    model = models.get_model(name, weights=None, num_classes=CLASSES, **more).eval()
+    return Case(model=model, args=(pictures(_smallest(model, [64] if "image_size" in more else [64, 96, 224])),))
 
 
 def words() -> tuple[Tensor, Tensor]:
@@ -272,9 +272,10 @@ def _keras(name: str) -> Case:
 
 def _awkward_kinds() -> tuple[Any, ...]:
     sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "unit" / "models"))
-    from models_awkward import EVERY
+    import models_awkward
+    import models_unusual
 
-    return tuple(EVERY)
+    return (*models_awkward.EVERY, *models_unusual.EVERY)
 
 
 def by_hand(kind: Any) -> Case:

@@ -425,7 +425,8 @@ def test_a_buffer_that_the_run_writes_is_live() -> None:
 def test_values_that_python_code_read_before_the_cut_are_not_guessed_after_it() -> None:
     mapped = stage_map(network(Gated), PICTURES, verify="all")
     assert [s.cuttable for s in mapped.stages] == [False, False, True]
-    assert mapped.stages[0].why_not == "prefix and suffix don't give the whole network's output, for Python code before it looks at values"
+    wrong = "prefix and suffix don't give the whole network's output"
+    assert mapped.stages[0].why_not == f"{wrong}, for Python code before it looks at values"
 
 
 def test_a_module_that_returns_tensors_in_an_object_of_its_own_runs_for_real() -> None:
