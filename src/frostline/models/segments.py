@@ -146,7 +146,7 @@ def weighty_between(recording: Recording, head: HeadSite, index: int) -> list[st
 
 
 def _merged(tree: _Tree, segments: list[Segment]) -> list[Segment]:
-    """At most 16: neighbours are joined, those without a cut between them first, then by the smallest sum of parameters;
+    """At most 16: neighbours are joined, those without a cut between them first, then the smallest sum of parameters;
     the later one gives its name."""
     while len(segments) > MOST:
         costs = [(tree.ends_clean(a.left, b.entered), a.size + b.size) for a, b in pairwise(segments)]

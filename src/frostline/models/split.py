@@ -79,7 +79,7 @@ class Split:
             self.skeletons.trace(self.model, zeros, key)
         stubs = self.skeletons.stubs(self.model, self.cut, given, key)
         target = self.model.get_submodule(self.cut.module)
-        value = activation.clone() if self.cut.mutated else activation
+        value = _as_in_network(activation.clone() if self.cut.mutated else activation, self.cut)
         patches = [(self.model.get_submodule(name), stub(results, self.poison)) for name, results in stubs.items()]
         with exact(), contextlib.ExitStack() as stack:
             if self.cut.where == "out":
@@ -102,6 +102,14 @@ class Split:
             )
         rows = activation.shape[0] * self.cut.batch // self.cut.shape[0]
         return self.form.stand_in(rows, activation.device)
+
+
+def _as_in_network(activation: Tensor, cut: Cut) -> Tensor:
+    """With its axes, and (kernels are chosen by strides) its memory, as the network has them."""
+    if not cut.batch_axis:
+        return activation
+    turned = activation.transpose(0, cut.batch_axis)
+    return turned if cut.layout == "contiguous" else turned.contiguous()
 
 
 def taps(model: nn.Module, cuts: Sequence[Cut], *inputs: Any, **keywords: Any) -> list[Tensor]:
@@ -137,7 +145,7 @@ def run_to(model: nn.Module, cuts: Sequence[Cut], call: Call) -> list[Tensor]:
             raise ModelError(
                 f"The network's run didn't come by the cut {cut.name}.", "Make the stage map again for this network."
             )
-    return [found[i] for i in range(len(cuts))]
+    return [found[i].transpose(0, cut.batch_axis) for i, cut in enumerate(cuts)]
 
 
 @contextlib.contextmanager
