@@ -130,8 +130,8 @@ def _opened_for_cuts(tree: _Tree, names: list[str]) -> list[str]:
         if not closed:
             break
         largest = max(closed, key=lambda name: tree.segment(name).size)
-        parts = tree.below(largest)
-        if tree.clean_ends(parts):
+        parts = tree.opened(largest)
+        if parts:
             names = [part for name in names for part in (parts if name == largest else [name])]
         shut.add(largest)
     return names
