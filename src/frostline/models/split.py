@@ -82,7 +82,9 @@ class Split:
         value = _as_in_network(activation.clone() if self.cut.mutated else activation, self.cut)
         patches = [(self.model.get_submodule(name), stub(results, self.poison)) for name, results in stubs.items()]
         with exact(), contextlib.ExitStack() as stack:
-            if self.cut.where == "out":
+            if self.cut.module in self.cut.real:  # what else it returns is needed, such as a bias of positions
+                stack.enter_context(_swapped_result(target, self.cut.pick, value))
+            elif self.cut.where == "out":
                 result = self.skeletons.result(self.cut, key)
                 patches.append((target, _constant(result, self.cut.pick, value, self.poison)))
             else:
@@ -172,6 +174,15 @@ def _swapped_argument(target: nn.Module, pick: int, value: Tensor) -> Iterator[N
         return tuple(replaced((args, kwargs), pick, value))
 
     handle = target.register_forward_pre_hook(swap, with_kwargs=True, prepend=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def _swapped_result(target: nn.Module, pick: int, value: Tensor) -> Iterator[None]:
+    handle = target.register_forward_hook(lambda _m, _a, result: replaced(result, pick, value), prepend=True)
     try:
         yield
     finally:

@@ -248,7 +248,31 @@ class Recalling(_OfWords):
         return self.head(torch.tanh(self.out(last[-1])))
 
 
+class Biased(_OfWords):
+    """The first layer makes a bias of positions from its weights and hands it on beside the tokens, as T5 does."""
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.table = nn.Linear(8, 8), nn.Embedding(16, 8)
+
+        def forward(self, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+            bias = self.table(torch.arange(x.shape[1])) if bias is None else bias
+            return torch.tanh(self.linear(x) + bias), bias
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.layers = nn.Embedding(10, 8), nn.ModuleList(Biased.Layer() for _ in range(3))
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x, bias = self.embed(ids), None
+        for layer in self.layers:
+            x, bias = layer(x, bias)
+        return self.head(x.mean(1))
+
+
 EVERY = (
-    TimeFirst, Recalling, Rested, Checkpointed, Hooked, Skipping, Routed, Restless, Boxed, Twice, Auxiliary, Listening,
-    Normed, Nested, PartScripted,
+    TimeFirst, Recalling, Biased, Rested, Checkpointed, Hooked, Skipping, Routed, Restless, Boxed, Twice, Auxiliary,
+    Listening, Normed, Nested, PartScripted,
 )  # fmt: skip

@@ -20,7 +20,7 @@ from sweep_proof import examine
 from sweep_zoo import by_hand
 
 PICTURES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-OFFERED = {"Routed": 1, "Restless": 0, "Twice": 3, "Listening": 2, "PartScripted": 3}  # the others: 4
+OFFERED = {"Routed": 1, "Restless": 0, "Twice": 3, "Listening": 2, "PartScripted": 3, "Biased": 5}  # the others: 4
 
 
 @pytest.mark.filterwarnings("ignore:.*(requires_grad=True|is deprecated)")
