@@ -129,8 +129,8 @@ def summary(found: Found) -> str:
 
 def page(found: Found) -> str:
     """The table as Markdown."""
-    lines = [summary(found) + ".", "", "| source | network | modules | stages | offered | exact | CPU s | not offered |",
-             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    header = "| source | network | modules | stages | offered | exact | CPU s | not offered |"
+    lines = [summary(found) + ".", "", header, "|---|---|---|---|---|---|---|---|"]
     for (group, name), row in found.items():
         if isinstance(row, str):
             lines.append(f"| {group} | {name} | | | | | | {row} |")

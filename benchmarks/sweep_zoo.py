@@ -166,6 +166,9 @@ HF_PICTURES: dict[str, dict[str, Any]] = {
     "swin": {"image_size": 32, "patch_size": 2, "embed_dim": 12, "depths": [2, 2], "num_heads": [2, 2],
              "window_size": 4},
     "mobilevit": {"image_size": 32},
+    "swinv2": {"image_size": 32, "patch_size": 2, "embed_dim": 12, "depths": [2, 2], "num_heads": [2, 2],
+               "window_size": 4},
+    "segformer": {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 2, 2]},
 }  # fmt: skip
 HF_TEXT: dict[str, dict[str, Any]] = {
     "bert": WORDS,
@@ -182,6 +185,13 @@ HF_TEXT: dict[str, dict[str, Any]] = {
     "bart": {"vocab_size": 50, "d_model": 32, "encoder_layers": 3, "decoder_layers": 2, "encoder_attention_heads": 2,
              "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "pad_token_id": 0,
              "eos_token_id": 2},
+    "t5": {"vocab_size": 50, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 3, "num_heads": 2, "pad_token_id": 0,
+           "eos_token_id": 2, "decoder_start_token_id": 0},
+    "xlnet": {"vocab_size": 50, "d_model": 32, "n_layer": 3, "n_head": 2, "d_inner": 48, "pad_token_id": 0,
+              "use_mems_eval": False},
+    "mixtral": {**WORDS, "num_key_value_heads": 2, "num_local_experts": 3},
+    "mobilebert": {**WORDS, "embedding_size": 16, "true_hidden_size": 16, "intra_bottleneck_size": 16},
+    "fnet": WORDS,
 }  # fmt: skip
 KERAS = ("MobileNet", "MobileNetV2", "ResNet50", "EfficientNetB0")
 

@@ -45,6 +45,7 @@ class Cut:
     decided: bool = False  # Python code before it looked at values, which may decide what runs after it
     pooling: Pooling = "mean"  # how it becomes one vector a sample for a new head
     mask: int | None = None  # raw input that tells words from padding, which the pooling reads
+    batch_axis: int = 0  # of the tensor in the network; activations have the samples first
 
     @property
     def name(self) -> str:
@@ -118,7 +119,8 @@ def _shaped(recording: Recording, boundary: Boundary) -> str:
     for decision in recording.decisions:
         around = not decision.module or boundary.module.startswith(decision.module + ".")
         if decision.shapes and around and decision.clock <= boundary.clock and _both(decision.taint):
-            return f"values before it decide how large tensors are in the code of {decision.module or 'the network itself'}"
+            code = decision.module or "the network itself"
+            return f"values before it decide how large tensors are in the code of {code}"
     return ""
 
 
@@ -146,16 +148,18 @@ def _cut(
         else:  # what the inputs alone decide (a mask without padding is dropped) is decided again by the suffix
             taint |= decision.taint
     before = tuple(name for name, clocks in reads.items() if clocks[0] <= clock)
+    axis = _batch_axis(tensor, recording.batch)
+    samples_first, channels = tensor.transpose(0, axis), channel_axis(recording, main)
     return Cut(
         where=boundary.where,
         module=boundary.module,
         pick=boundary.tensors.index(main),
         needs=tuple(i for i in range(len(recording.inputs)) if taint & (2 << i)),
         real=_real_modules(recording, boundary, others),
-        shape=tuple(tensor.shape),
+        shape=tuple(samples_first.shape),
         dtype=tensor.dtype,
-        layout=layout_of(tensor),
-        channel_axis=channel_axis(recording, main),
+        layout=layout_of(samples_first),
+        channel_axis=axis - channels if channels <= axis else channels,
         mutated=any(t > clock for t in recording.writes.get(storage_key(tensor), ())),
         batch=recording.batch,
         index=boundary.index,
@@ -163,7 +167,14 @@ def _cut(
         prefix_parameters=before,
         straddling=tuple(name for name in before if reads[name][-1] > clock),
         decided=decided,
+        batch_axis=axis,
     )
+
+
+def _batch_axis(tensor: torch.Tensor, batch: int) -> int:
+    """1 for (tokens, samples, channels), as torch's own transformers and recurrent layers have them by default."""
+    turned = tensor.ndim == 3 and tensor.shape[0] != batch and tensor.shape[1] == batch
+    return 1 if turned and (tensor.is_contiguous() or tensor.transpose(0, 1).is_contiguous()) else 0
 
 
 def _real_modules(recording: Recording, boundary: Boundary, others: Iterable[int]) -> tuple[str, ...]:

@@ -190,7 +190,7 @@ def _with_pooling(recording: Recording, end: End, pooling: Pooling) -> End:
 def _agrees(recording: Recording, cut: Cut, head: HeadSite) -> bool:
     """Whether the head on the pooled features gives what the network returned, up to rounding."""
     boundary = next(b for b in recording.boundaries if b.index == cut.index)
-    activation = recording.tensors[boundary.tensors[cut.pick]].tensor
+    activation = recording.tensors[boundary.tensors[cut.pick]].tensor.transpose(0, cut.batch_axis)
     raw = [recording.tensors[key].tensor for key in recording.inputs]
     wanted = flat_logits(recording.output).float()
     if cut.mutated or not torch.isfinite(wanted).all():  # overwritten since, or nothing to compare with

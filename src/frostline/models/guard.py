@@ -95,9 +95,7 @@ def forked_seed(seed: int, device: torch.device | str = "cpu") -> Iterator[None]
     """
     kind = torch.device(device)
     devices = [kind] if kind.type != "cpu" else []
-    with _forked_others(seed), torch.random.fork_rng(
-        devices=devices, device_type=kind.type if devices else "cuda"
-    ):
+    with _forked_others(seed), torch.random.fork_rng(devices=devices, device_type=kind.type if devices else "cuda"):
         torch.default_generator.manual_seed(seed)
         if devices:
             torch.get_device_module(kind.type).manual_seed(seed)

@@ -41,7 +41,7 @@ def whole_run(model: nn.Module, cut: Cut, call: Call) -> Any:
     try:
         with torch.enable_grad(), marks:
             marks.enter_context(may_have_gradients(model))
-            marks.enter_context(_NoHistory())  # type: ignore[no-untyped-call]
+            marks.enter_context(_NoHistory())
             return call.run(model)
     finally:
         handle.remove()

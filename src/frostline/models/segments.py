@@ -130,8 +130,8 @@ def _opened_for_cuts(tree: _Tree, names: list[str]) -> list[str]:
         if not closed:
             break
         largest = max(closed, key=lambda name: tree.segment(name).size)
-        parts = tree.below(largest)
-        if tree.clean_ends(parts):
+        parts = tree.opened(largest)
+        if parts:
             names = [part for name in names for part in (parts if name == largest else [name])]
         shut.add(largest)
     return names
@@ -146,7 +146,7 @@ def weighty_between(recording: Recording, head: HeadSite, index: int) -> list[st
 
 
 def _merged(tree: _Tree, segments: list[Segment]) -> list[Segment]:
-    """At most 16: neighbours are joined, those without a cut between them first, then by the smallest sum of parameters;
+    """At most 16: neighbours are joined, those without a cut between them first, then the smallest sum of parameters;
     the later one gives its name."""
     while len(segments) > MOST:
         costs = [(tree.ends_clean(a.left, b.entered), a.size + b.size) for a, b in pairwise(segments)]

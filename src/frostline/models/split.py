@@ -79,15 +79,16 @@ class Split:
             self.skeletons.trace(self.model, zeros, key)
         stubs = self.skeletons.stubs(self.model, self.cut, given, key)
         target = self.model.get_submodule(self.cut.module)
-        value = activation.clone() if self.cut.mutated else activation
+        value = _as_in_network(activation.clone() if self.cut.mutated else activation, self.cut)
         patches = [(self.model.get_submodule(name), stub(results, self.poison)) for name, results in stubs.items()]
         with exact(), contextlib.ExitStack() as stack:
-            if self.cut.where == "in" or self.cut.module in self.cut.real:
-                swap = _swapped_argument if self.cut.where == "in" else _swapped_result
-                stack.enter_context(swap(target, self.cut.pick, value))
-            else:
+            if self.cut.module in self.cut.real:  # what else it returns is needed, such as a bias of positions
+                stack.enter_context(_swapped_result(target, self.cut.pick, value))
+            elif self.cut.where == "out":
                 result = self.skeletons.result(self.cut, key)
                 patches.append((target, _constant(result, self.cut.pick, value, self.poison)))
+            else:
+                stack.enter_context(_swapped_argument(target, self.cut.pick, value))
             stack.enter_context(_patched(patches))
             return given.run(self.model)
 
@@ -103,6 +104,14 @@ class Split:
             )
         rows = activation.shape[0] * self.cut.batch // self.cut.shape[0]
         return self.form.stand_in(rows, activation.device)
+
+
+def _as_in_network(activation: Tensor, cut: Cut) -> Tensor:
+    """With its axes, and (kernels are chosen by strides) its memory, as the network has them."""
+    if not cut.batch_axis:
+        return activation
+    turned = activation.transpose(0, cut.batch_axis)
+    return turned if cut.layout == "contiguous" else turned.contiguous()
 
 
 def taps(model: nn.Module, cuts: Sequence[Cut], *inputs: Any, **keywords: Any) -> list[Tensor]:
@@ -138,7 +147,7 @@ def run_to(model: nn.Module, cuts: Sequence[Cut], call: Call) -> list[Tensor]:
             raise ModelError(
                 f"The network's run didn't come by the cut {cut.name}.", "Make the stage map again for this network."
             )
-    return [found[i] for i in range(len(cuts))]
+    return [found[i].transpose(0, cut.batch_axis) for i, cut in enumerate(cuts)]
 
 
 @contextlib.contextmanager
@@ -173,8 +182,7 @@ def _swapped_argument(target: nn.Module, pick: int, value: Tensor) -> Iterator[N
 
 @contextlib.contextmanager
 def _swapped_result(target: nn.Module, pick: int, value: Tensor) -> Iterator[None]:
-    """The module runs, since it returns more that the rest needs (T5's position bias), and the activation is put in."""
-    handle = target.register_forward_hook(lambda _module, _args, result: replaced(result, pick, value), prepend=True)
+    handle = target.register_forward_hook(lambda _m, _a, result: replaced(result, pick, value), prepend=True)
     try:
         yield
     finally:

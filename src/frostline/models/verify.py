@@ -32,6 +32,7 @@ CHANGEABLE = (
     "keeps something from one run to the next)"
 )
 UNSEEDED = "in training mode, the network gives other outputs when it runs again on the same samples with the same seed"
+UNEQUAL = "prefix and suffix don't give the whole network's output"
 LOOKED = ", for Python code before it looks at values"
 
 
@@ -149,7 +150,7 @@ def _in_inference(model: nn.Module, cuts: Mapping[int, Cut], call: Call, store: 
                     failed[k] = f"the suffix doesn't run by itself ({_words(error)})"
                     break
                 if not same:
-                    failed[k] = f"prefix and suffix don't give the whole network's output{LOOKED if cut.decided else ''}"
+                    failed[k] = UNEQUAL + (LOOKED if cut.decided else "")
                     break
         if failed and not _same(whole, these.run(model)):
             return dict.fromkeys(cuts, CHANGEABLE)

@@ -213,7 +213,66 @@ class PartScripted(Four):
         self.b = torch.jit.script(self.b)
 
 
+class _OfWords(nn.Module):
+    @staticmethod
+    def example() -> tuple[tuple[Tensor], dict[str, Any], Call]:
+        other = torch.tensor([[7, 2, 0, 0, 0], [1, 2, 3, 0, 0], [9, 8, 7, 6, 5]])
+        return (torch.tensor([[3, 4, 0, 0, 0], [5, 6, 7, 1, 2]]),), {}, Call.of((other,))
+
+
+class TimeFirst(_OfWords):
+    """torch's transformer as it is by default: (tokens, samples, channels)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.place = nn.Embedding(10, 8), nn.Parameter(torch.randn(16, 1, 8))
+        self.layers = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16), 3, enable_nested_tensor=False)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.embed(ids).transpose(0, 1) + self.place[: ids.shape[1]]
+        return self.head(self.layers(x, src_key_padding_mask=ids == 0).mean(0))
+
+
+class Recalling(_OfWords):
+    """Recurrent layers as they are by default, the last state of the last one read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.one, self.two = nn.Embedding(10, 16), nn.LSTM(16, 16), nn.GRU(16, 16)
+        self.out, self.head = nn.Linear(16, 16), nn.Linear(16, 5)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x, _ = self.one(self.embed(ids.T))
+        _, last = self.two(x)
+        return self.head(torch.tanh(self.out(last[-1])))
+
+
+class Biased(_OfWords):
+    """The first layer makes a bias of positions from its weights and hands it on beside the tokens, as T5 does."""
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.table = nn.Linear(8, 8), nn.Embedding(16, 8)
+
+        def forward(self, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+            bias = self.table(torch.arange(x.shape[1])) if bias is None else bias
+            return torch.tanh(self.linear(x) + bias), bias
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.layers = nn.Embedding(10, 8), nn.ModuleList(Biased.Layer() for _ in range(3))
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x, bias = self.embed(ids), None
+        for layer in self.layers:
+            x, bias = layer(x, bias)
+        return self.head(x.mean(1))
+
+
 EVERY = (
-    Rested, Checkpointed, Hooked, Skipping, Routed, Restless, Boxed, Twice, Auxiliary, Listening, Normed, Nested,
-    PartScripted,
+    TimeFirst, Recalling, Biased, Rested, Checkpointed, Hooked, Skipping, Routed, Restless, Boxed, Twice, Auxiliary,
+    Listening, Normed, Nested, PartScripted,
 )  # fmt: skip

@@ -13,8 +13,8 @@ from frostline.models.guard import forked_seed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 
-from sweep_proof import examine  # noqa: E402
-from sweep_zoo import Entry, entries  # noqa: E402
+from sweep_proof import examine
+from sweep_zoo import Entry, entries
 
 PACKAGES = {"timm": "timm", "torchvision": "torchvision", "hf": "transformers", "keras": "keras"}
 NAMES = {
