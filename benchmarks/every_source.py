@@ -20,7 +20,8 @@ from frostline.base.device import prepare_process
 prepare_process(None)
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests" / part) for part in ("", "e2e")]
-from every_source import LARGE, SOURCES, prepared, reloaded, run_all  # noqa: E402
+from every_source import prepared, reloaded, run_all  # noqa: E402
+from source_networks import LARGE, SOURCES  # noqa: E402
 
 
 def main() -> None:
@@ -50,9 +51,9 @@ def main() -> None:
         print(f"| {name} | {len(rows)} | {sum(r.frozen for r in rows)} | {sum(r.moved for r in rows)} | "
               f"{right} of {len(rows)} | {seconds:.1f} | {why} |", flush=True)  # fmt: skip
         for row in rows:
-            bad += bool(row.wrong) + (not same[row.folder])
-            if row.wrong or not same[row.folder]:
-                print(f"    {row.strategy}: {'' if same[row.folder] else 'reloads differently; '}"
+            bad += bool(row.wrong) + (not same.get(row.folder, False))
+            if row.wrong or not same.get(row.folder, False):
+                print(f"    {row.strategy}: {'' if same.get(row.folder, False) else 'reloads differently; '}"
                       f"{len(row.wrong)} tensors wrong: {', '.join(row.wrong[:6])}", flush=True)  # fmt: skip
     raise SystemExit(1 if bad else 0)
 

@@ -1,4 +1,4 @@
-"""A small network from each source with its weights in a file, every strategy run on it, and what came of the tensors.
+"""Every strategy run on a network, and what came of its tensors.
 
 What is expected is told from the file that the source read and from gradients through the prefix, not from the stage
 map, the promise or the audit that the run itself goes by.
@@ -6,25 +6,25 @@ map, the promise or the audit that the run itself goes by.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from e2e_world import write_network, write_pictures
-from hf_folders import write_picture_network, write_sentences, write_text_network
-from safetensors.torch import load_file, save_file
+from e2e_world import write_pictures
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from frostline.base.clock import Clock
 from frostline.base.device import apply_threads, default_threads
-from frostline.base.errors import RecipeError
+from frostline.base.errors import FrostlineError, RecipeError, TrialError
 from frostline.bundle.predict import Bundle
 from frostline.bundle.saved import Loaded, save_model
 from frostline.fit import prepare
@@ -39,35 +39,11 @@ from frostline.train.choose import check_applicable
 from frostline.train.prepare import want_features
 from frostline.train.refit import Fitted, Found, refit
 from frostline.train.study import Study
+from hf_folders import write_sentences
+from source_networks import PICTURE_CLASSES, TEXT_CLASSES, Given
 
 NO_HEAD = "the network has no classes of its own"
-PICTURE_CLASSES, TEXT_CLASSES = ("greenish", "reddish"), ("question", "statement")
 POLICIES = ("statistics", "affine", "all")  # BatchNorm policies besides the default
-RATE = 1e-3
-NETWORK = """
-from torch import nn
-
-MEAN, STD, INPUT_SIZE = 0.5, 0.25, (3, 16, 16)
-
-
-def block(cin, cout):
-    return nn.Sequential(nn.Conv2d(cin, cout, 3, 1, 1), nn.BatchNorm2d(cout), nn.ReLU())
-
-
-def net():
-    return nn.Sequential(block(3, 8), block(8, 8), block(8, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Given:
-    """What is typed for a network, and the tensors of its file under the network's own names."""
-
-    model: str
-    tensors: Callable[[], Mapping[str, Tensor]]
-    outputs: int  # classes of its own head
-    options: Mapping[str, Any] = field(default_factory=dict)
-    text: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,150 +55,7 @@ class Row:
     frozen: int
     moved: int
     wrong: tuple[str, ...]
-    folder: Path
-
-
-def by_torch_file(folder: Path) -> Given:
-    spec, weights = write_network(folder, NETWORK)
-    return Given(model=spec, options={"weights": weights}, tensors=lambda: load_file(weights), outputs=5)
-
-
-def from_library(spec: str, folder: Path, *, size: int, **arguments: Any) -> Given:
-    """A network of timm or torchvision with random weights, in which no BatchNorm is the identity, in a file."""
-    library, _, name = spec.partition(":")
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        model = _made(library, name, arguments)
-        _shake(model)
-    file = str(folder / "w.safetensors")
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, file)
-    options = {"weights": file, "size": size, "model_args": arguments}
-    outputs = list(model.parameters())[-1].shape[0]
-    return Given(model=spec, options=options, tensors=lambda: load_file(file), outputs=outputs)
-
-
-def _made(library: str, name: str, arguments: Mapping[str, Any]) -> nn.Module:
-    if library == "timm":
-        import timm
-
-        return timm.create_model(name, pretrained=False, **arguments)
-    from torchvision import models
-
-    quiet = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    return models.get_model(name, weights=None, **quiet, **arguments)
-
-
-def _shake(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, _BatchNorm) and module.running_mean is not None:
-            assert module.running_var is not None
-            nn.init.normal_(module.running_mean, std=0.1)
-            nn.init.uniform_(module.running_var, 0.8, 1.2)
-
-
-def hf_picture(folder: Path) -> Given:
-    write_picture_network(folder)
-    return Given(model=f"hf:{folder}", tensors=lambda: load_file(folder / "model.safetensors"), outputs=2)
-
-
-def hf_text(folder: Path) -> Given:
-    write_text_network(folder, labels=TEXT_CLASSES)
-    return Given(model=f"hf:{folder}", tensors=lambda: load_file(folder / "model.safetensors"), outputs=2, text=True)
-
-
-def hf_encoder(folder: Path) -> Given:
-    """An encoder: it has no classes of its own, so as-is and continue don't apply."""
-    write_text_network(folder)
-
-    def tensors() -> Mapping[str, Tensor]:
-        return {f"encoder.{k}": v for k, v in load_file(folder / "model.safetensors").items()}
-
-    return Given(model=f"hf:{folder}", tensors=tensors, outputs=0, text=True)
-
-
-def keras_name(folder: Path, name: str = "MobileNet", *, size: int = 32, **arguments: Any) -> Given:
-    from frostline.models.sources.keras_library import building, import_keras
-
-    keras = import_keras()
-    with building(keras):
-        model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), **arguments)
-        shake_keras(model)
-    file = folder / "w.weights.h5"
-    model.save_weights(file)
-    options = {"weights": str(file), "size": size, "model_args": arguments}
-    return Given(model=f"keras:{name}", options=options, tensors=lambda: KerasTensors(model),
-                 outputs=int(model.output_shape[-1]))  # fmt: skip
-
-
-def keras_file(folder: Path) -> Given:
-    from frostline.models.sources.keras_library import building, import_keras
-
-    keras = import_keras()
-    layers = keras.layers
-    with building(keras):
-        i = keras.Input((16, 16, 3))
-        x = layers.Rescaling(1 / 127.5, offset=-1)(i)
-        for k in range(1, 4):
-            y = layers.Conv2D(8, 3, padding="same", name=f"block{k}_conv")(x)
-            y = layers.ReLU(name=f"block{k}_relu")(layers.BatchNormalization(name=f"block{k}_bn")(y))
-            x = y if k == 1 else layers.Add(name=f"block{k}_add")([x, y])
-        x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
-        model = keras.Model(i, layers.Dense(4, activation="softmax", name="predictions")(x))
-        shake_keras(model)
-    model.save(folder / "own.keras")
-    return Given(model=f"keras:{folder / 'own.keras'}", tensors=lambda: KerasTensors(model), outputs=4)
-
-
-def shake_keras(model: Any) -> None:
-    """Moving statistics that tell something."""
-    generator = torch.Generator().manual_seed(0)
-    for v in model.weights:
-        if v.name == "moving_variance":
-            v.assign(torch.rand(v.shape, generator=generator) * 0.4 + 0.8)
-        elif v.name in ("moving_mean", "beta"):
-            v.assign(torch.randn(v.shape, generator=generator) * 0.1)
-
-
-class KerasTensors(dict[str, Tensor]):
-    """A Keras model's variables under the names and in the shapes that torch has for them: asked for by name."""
-
-    NAMES = {"weight": ("kernel", "gamma"), "bias": ("bias", "beta"), "running_mean": ("moving_mean",),
-             "running_var": ("moving_variance",)}  # fmt: skip
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.layers = {layer.name: {v.name: v.value for v in layer.weights} for layer in model.layers}
-
-    def __missing__(self, name: str) -> Tensor:
-        *_, layer, own = name.split(".")
-        found = self.layers[layer]
-        key = next(k for k in self.NAMES[own] if k in found)
-        value = found[key].detach().cpu()
-        if value.ndim == 2:
-            return value.t()
-        if value.ndim < 4:
-            return value
-        depthwise = value.shape[3] == 1 and value.shape[2] > 1 and ("_dw" in layer or "depthwise" in layer)
-        return value.permute(2, 3, 0, 1).reshape(-1, 1, *value.shape[:2]) if depthwise else value.permute(3, 2, 0, 1)
-
-
-SOURCES: dict[str, Callable[[Path], Given]] = {
-    "torch: a file": by_torch_file,
-    "timm: resnet": lambda f: from_library("timm:test_resnet", f, size=32, num_classes=6),
-    "timm: vit": lambda f: from_library("timm:test_vit", f, size=32, num_classes=6, img_size=32),
-    "torchvision: shufflenet": lambda f: from_library("torchvision:shufflenet_v2_x0_5", f, size=32, num_classes=6),
-    "hf: pictures": hf_picture,
-    "hf: texts": hf_text,
-    "hf: an encoder": hf_encoder,
-    "keras: a name": lambda f: keras_name(f, alpha=0.25, classes=6),
-    "keras: a file": keras_file,
-}
-
-
-LARGE: dict[str, Callable[[Path], Given]] = {  # by the benchmark only
-    "keras: ResNet50": lambda f: keras_name(f, "ResNet50", size=64),
-    "keras: MobileNetV2": lambda f: keras_name(f, "MobileNetV2", size=64, classes=6),
-}
+    folder: Path | None  # of the run; None where there is none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,7 +82,7 @@ def prepared(given: Given, folder: Path) -> Prepared:
     recipes, skipped = {}, {}
     for name in (n.replace("@K", f"@{k}") for n in CATALOGUE if n != "baseline"):
         recipes[name] = make_recipe(name, stages.stages)
-    if any(isinstance(m, _BatchNorm) for m in model.modules()):
+    if given.policies:
         more = {f"finetune, {p}": make_recipe("finetune", stages.stages, Choices(batchnorm=p)) for p in POLICIES}
         recipes |= more
     for name, recipe in list(recipes.items()):
@@ -272,7 +105,7 @@ def _options(given: Given, folder: Path) -> tuple[dict[str, Any], list[str]]:
     else:
         data = write_pictures(folder / "pictures", dict.fromkeys(classes, 10))
         inputs = [str(file) for file in sorted(data.rglob("*.png"))[::4]]
-    options = {"data": data, "model": given.model, "epochs": 2, "batch_size": 4, "precision": "fp32", "device": "cpu",
+    options = {"data": data, "model": given.model, "epochs": 3, "batch_size": 8, "precision": "fp32", "device": "cpu",
                "store": "off", **given.options}  # fmt: skip
     if given.outputs:
         options["source_classes"] = folder / "classes.txt"
@@ -287,7 +120,11 @@ def run_all(name: str, made: Prepared, folder: Path) -> list[Row]:
     want_features(study, list(made.recipes.values()))
     tensors = made.given.tensors()
     for strategy, recipe in made.recipes.items():
-        fitted = refit(study, recipe, Found(rate=RATE, mix=0.5))
+        try:
+            fitted = converged(study, recipe)
+        except FrostlineError as error:
+            rows.append(Row(source=name, strategy=strategy, frozen=0, moved=0, wrong=(error.message,), folder=None))
+            continue
         run = folder / strategy.replace("@", "-").replace(", ", "-")
         save_model(run / "model", fitted.finished)
         (run / "expected.json").write_text(json.dumps(answers(fitted, made.inputs)), encoding="utf-8")
@@ -297,6 +134,18 @@ def run_all(name: str, made: Prepared, folder: Path) -> list[Row]:
             wrong = [*wrong, f"audit: {audit}"]
         rows.append(Row(source=name, strategy=strategy, frozen=frozen, moved=moved, wrong=tuple(wrong), folder=run))
     return rows
+
+
+def converged(study: Study, recipe: Recipe) -> Fitted:
+    """With the recipe's lowest rate, or a tenth and a hundredth of it: 16 samples and six steps diverge easily."""
+    for tenths in range(2):
+        with contextlib.suppress(TrialError):
+            return refit(study, recipe, Found(rate=_rate(recipe, tenths), mix=0.5))
+    return refit(study, recipe, Found(rate=_rate(recipe, 2), mix=0.5))
+
+
+def _rate(recipe: Recipe, tenths: int) -> float | None:
+    return recipe.rates[0] / 10**tenths if recipe.rates else None
 
 
 def answers(fitted: Fitted, inputs: list[str]) -> list[list[float]]:
@@ -392,10 +241,11 @@ for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines():
 """
 
 
-def reloaded(rows: list[Row], inputs: Mapping[str, list[str]], folder: Path) -> dict[Path, bool]:
+def reloaded(rows: list[Row], inputs: Mapping[str, list[str]], folder: Path) -> dict[Path | None, bool]:
     """Whether each saved model gives the same probabilities in another process, to the last bit."""
     asked = folder / "asked.jsonl"
-    asked.write_text("\n".join(json.dumps([str(r.folder), inputs[r.source]]) for r in rows), encoding="utf-8")
+    lines = [json.dumps([str(row.folder), inputs[row.source]]) for row in rows if row.folder]
+    asked.write_text("\n".join(lines), encoding="utf-8")
     done = subprocess.run([sys.executable, "-c", RELOAD, str(asked)], capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
     words = (line.rpartition(" ") for line in done.stdout.splitlines())

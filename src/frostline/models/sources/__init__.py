@@ -21,7 +21,7 @@ SOURCES: dict[str, Callable[[str, NetworkOptions], Network]] = {
     "keras": keras_source.load,
     "hf": hf_source.load,
 }
-FOLDER_SPECS = ("hf:.",)  # in a saved model: the network is built from what lies beside it
+FOLDER_SPECS = ("hf:.", "timm:.")  # in a saved model: the network is built from what lies beside it
 OWN: dict[str, Callable[[NetworkOptions], Network]] = {"glyphs": glyphs_source.load}  # specs without a colon
 
 
