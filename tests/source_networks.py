@@ -111,7 +111,7 @@ def keras_name(folder: Path, name: str = "MobileNet", *, size: int = 32, **argum
     keras = import_keras()
     with building(keras):
         model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), **arguments)
-        shake_keras(model)
+        shake_keras(model, 60.0 if name.startswith(("ResNet", "VGG")) else 1.0)  # which read pixels less their mean
     file = folder / "w.weights.h5"
     model.save_weights(file)
     options = {"weights": str(file), "size": size, "model_args": arguments}
@@ -139,7 +139,7 @@ def keras_file(folder: Path) -> Given:
                  policies=True)  # fmt: skip
 
 
-def shake_keras(model: Any) -> None:
+def shake_keras(model: Any, scale: float = 1.0) -> None:
     """Moving statistics of pictures of noise: with those of a fresh model next to no gradient passes a deep one."""
     layers = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
     momenta = [layer.momentum for layer in layers]
@@ -148,7 +148,7 @@ def shake_keras(model: Any) -> None:
         layer.momentum = 0.3
     with torch.no_grad():
         for _ in range(6):
-            model(torch.randn((8, *model.inputs[0].shape[1:]), generator=generator), training=True)
+            model(torch.randn((8, *model.inputs[0].shape[1:]), generator=generator) * scale, training=True)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
 
@@ -177,11 +177,13 @@ class KerasTensors(dict[str, Tensor]):
         return value.permute(2, 3, 0, 1).reshape(-1, 1, *value.shape[:2]) if depthwise else value.permute(3, 2, 0, 1)
 
 
+THIN = {"num_classes": 6, "width_mult": 0.25, "dropout": 0.0,
+        "inverted_residual_setting": [[1, 16, 1, 1], [6, 24, 1, 2], [6, 32, 1, 2]]}  # fmt: skip
 SOURCES: dict[str, Callable[[Path], Given]] = {
     "torch: a file": by_torch_file,
     "timm: resnet": lambda f: from_library("timm:test_resnet", f, size=32, num_classes=6),
     "timm: vit": lambda f: from_library("timm:test_vit", f, size=32, num_classes=6, img_size=32),
-    "torchvision: shufflenet": lambda f: from_library("torchvision:shufflenet_v2_x0_5", f, size=32, num_classes=6),
+    "torchvision: mobilenet": lambda f: from_library("torchvision:mobilenet_v2", f, size=32, **THIN),
     "hf: pictures": hf_picture,
     "hf: texts": hf_text,
     "hf: an encoder": hf_encoder,
@@ -191,6 +193,7 @@ SOURCES: dict[str, Callable[[Path], Given]] = {
 
 
 LARGE: dict[str, Callable[[Path], Given]] = {  # by the benchmark only
+    "torchvision: shufflenet": lambda f: from_library("torchvision:shufflenet_v2_x0_5", f, size=32, num_classes=6),
     "timm: one channel": lambda f: from_library("timm:test_efficientnet", f, size=64, num_classes=6, in_chans=1),
     "torchvision: vit": lambda f: from_library("torchvision:vit_b_16", f, size=32, num_classes=6),
     "keras: ResNet50": lambda f: keras_name(f, "ResNet50", size=64),

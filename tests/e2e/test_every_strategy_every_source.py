@@ -14,7 +14,7 @@ from source_networks import SOURCES
 
 PACKAGES = {"hf": "transformers", "keras": "keras"}
 LACKING = {  # what a network has nothing to train for
-    "timm: resnet": {"bias"}, "keras: a name": {"bias"}, "torchvision: shufflenet": {"bias"},
+    "timm: resnet": {"bias"}, "keras: a name": {"bias"}, "torchvision: mobilenet": {"bias"},
     "hf: an encoder": {"as-is", "continue"},
 }  # fmt: skip
 

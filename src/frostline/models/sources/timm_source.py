@@ -19,7 +19,7 @@ from frostline.models.weights import COUNTER, compare_weights
 HUB = "https://huggingface.co"
 INTERPOLATIONS = {"bilinear": "bilinear", "bicubic": "bicubic", "nearest": "nearest", "lanczos": "lanczos"}
 PREFIXES = ("hf-hub", "hf_hub", "local-dir")
-CONFIG, FILE = "config.json", "model.safetensors"
+CONFIG, FILE, OLD_FILE = "config.json", "model.safetensors", "pytorch_model.bin"
 OURS = {
     "pretrained": "--weights says that",
     "pretrained_cfg": "--weights says that",
@@ -179,8 +179,9 @@ def _weights(
     if options.weights is not None:
         return read_weights(options.weights), Path(options.weights).name
     if named.folder is not None:
-        state = read_weights(named.folder / FILE)
-        return adapted(named, named.build()(0), state), f"timm:{named.folder.name}/{FILE}"
+        file = next((f for f in (FILE, OLD_FILE) if (named.folder / f).is_file()), FILE)
+        state = read_weights(named.folder / file)
+        return adapted(named, named.build()(0), state), f"timm:{named.folder.name}/{file}"
     hub_id = config.get("hf_hub_id")
     url = f"{HUB}/{hub_id}" if hub_id else config.get("url")
     if not url:
