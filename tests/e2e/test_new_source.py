@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,3 +77,9 @@ def test_refusals_name_the_new_source(squares: Path) -> None:
 
 def test_help_lists_the_forms_of_every_source() -> None:
     assert set(SPECS.replace(" or ", ", ").split(", ")) == set(spec_forms())
+
+
+def test_the_guide_shows_this_very_code() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert inspect.getsource(load_plain) in guide
+    assert 'SOURCES["plain"] = Source(load=load_plain, forms=("plain:NAME",))' in guide
