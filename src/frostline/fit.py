@@ -23,7 +23,7 @@ from frostline.base.files import write_atomic
 from frostline.base.hashing import hash_bytes, hash_values
 from frostline.base.version import VERSION
 from frostline.bundle import trust
-from frostline.bundle.origin import LABEL_MAP, SOURCE_CLASSES
+from frostline.bundle.origin import KEPT
 from frostline.bundle.record import RunResult
 from frostline.bundle.runfolder import RunFolder, check_out, finished_run, next_out, open_run
 from frostline.bundle.spec import PREFIX, resolve_network
@@ -162,11 +162,13 @@ def check_resumed(settings: Settings, out: Path) -> RunResult | None:
 
 def begin(settings: Settings, out: Path, study: Study, chosen: Chosen) -> RunFolder:
     """Make the folder, or take an interrupted one up; the user's own files are kept in it as they were read."""
-    folder = open_run(out, settings.identity(), inputs=input_hash(study, chosen.files), resume=settings.resume)
+    by_hand = {"stages": settings.stages.read_bytes()} if settings.stages else {}
+    inputs = input_hash(study, {**chosen.files, **by_hand})
+    folder = open_run(out, settings.identity(), inputs=inputs, resume=settings.resume)
     for name, content in chosen.files.items():
         write_atomic(folder.path / "recipes" / f"{name}.json", content)
-    for name, file in ((LABEL_MAP, settings.label_map), (SOURCE_CLASSES, settings.source_classes)):
-        if file is not None:
+    for setting, name in KEPT.items():
+        if (file := getattr(settings, setting)) is not None:
             write_atomic(folder.path / name, file.read_bytes())
     return folder
 

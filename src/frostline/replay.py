@@ -20,7 +20,7 @@ from frostline.base.files import cache_folder
 from frostline.base.hashing import hash_file
 from frostline.base.records import Dataset
 from frostline.bundle import trust
-from frostline.bundle.origin import SampleNote, code_hash, fit_command, read_samples, recorded_settings
+from frostline.bundle.origin import KEPT, SampleNote, code_hash, fit_command, read_samples, recorded_settings
 from frostline.bundle.record import RunResult
 from frostline.bundle.runfolder import check_out, next_out, read_result
 from frostline.data.given import list_given
@@ -232,7 +232,7 @@ def _some(ids: list[str]) -> str:
 
 def _on_purpose(result: RunResult, again: RunResult, where: ReplayOptions, data: Any) -> list[str]:
     """Keys of the record that differ because this replay set them: where things lie, and what a rule had decided."""
-    names = {"strategies", "label_map", "source_classes"} & {f.name for f in fields(Settings)}
+    names = {"strategies", *KEPT} & {f.name for f in fields(Settings)}
     names |= {name for name in COMPUTED if result.settings.get(name) != again.settings.get(name)}
     keys = ["data.path"] if data is not None else []
     names |= {"data"} if data is not None else set()

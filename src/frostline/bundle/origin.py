@@ -14,9 +14,11 @@ from frostline.base.errors import BundleError
 from frostline.bundle.record import RunResult
 from frostline.recipe.settings import Settings, option
 
-LABEL_MAP, SOURCE_CLASSES = "inputs/label_map.json", "inputs/source_classes.txt"  # as the user gave them
+KEPT = {  # files of the user's, kept as they were given
+    "label_map": "inputs/label_map.json", "source_classes": "inputs/source_classes.txt", "stages": "inputs/stages.txt",
+}  # fmt: skip
 RECIPES = "recipes"
-PATHS = {"data": Path, "label_map": Path, "source_classes": Path}
+PATHS = {"data": Path, **dict.fromkeys(KEPT, Path)}
 TUPLES = ("mean", "std", "strategies")
 
 
@@ -31,7 +33,8 @@ class SampleNote:
 
 
 def recorded_settings(run: Path, result: RunResult) -> Settings:
-    """The settings that a run was made with. Its own recipes, label map and source classes are the kept copies.
+    """The settings that a run was made with. Its own recipes, label map, source classes and stages by
+    hand are the kept copies.
 
     Raises BundleError for a record that this version can't read, or a copy that isn't there.
     """
@@ -48,7 +51,7 @@ def recorded_settings(run: Path, result: RunResult) -> Settings:
     given: dict[str, Any] = {k: v for k, v in values.items() if v is not None}
     given |= {name: convert(given[name]) for name, convert in PATHS.items() if name in given}
     given |= {name: tuple(given[name]) for name in TUPLES if name in given}
-    for name, file in (("label_map", LABEL_MAP), ("source_classes", SOURCE_CLASSES)):
+    for name, file in KEPT.items():
         if name in given:
             given[name] = _kept(run, file)
     given["strategies"] = _strategies(run, given["strategies"], [s.name for s in result.strategies])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from frostline.models.cuts import Cut
 from frostline.models.heads import HeadSite
 from frostline.models.network import Network, NetworkOptions
 from frostline.models.new_heads import CutNetwork, HeadForm, new_head
-from frostline.models.sources import FOLDER_SPECS, load_network
+from frostline.models.sources import is_folder_spec, load_network
 from frostline.models.split import Split
 from frostline.recipe.recipe import Recipe
 
@@ -233,12 +233,12 @@ def rebuild(folder: Path, note: Mapping[str, Any], preprocess: Contract, *, trus
     if spec.endswith(f":{ARCHITECTURE}"):
         spec = f"{spec.partition(':')[0]}:{folder / ARCHITECTURE}"
     weights = None if source["self_loading"] else "random"
-    if spec in FOLDER_SPECS:
-        return load_network(f"{spec.removesuffix('.')}{folder}",
-                            NetworkOptions(weights=weights, model_args=source["model_args"]))  # fmt: skip
-    assert isinstance(preprocess, Preprocess)
-    options = NetworkOptions(weights=weights, model_args=source["model_args"], mean=preprocess.mean,
-                             std=preprocess.std, size=preprocess.size[0])  # fmt: skip
+    if is_folder_spec(spec):
+        spec = f"{spec.removesuffix('.')}{folder}"
+    options = NetworkOptions(weights=weights, model_args=source["model_args"])
+    if isinstance(preprocess, Preprocess):
+        height, width = preprocess.size  # --size is for squares; others are the source's own
+        options = replace(options, mean=preprocess.mean, std=preprocess.std, size=height if height == width else None)
     return load_network(spec, options)
 
 

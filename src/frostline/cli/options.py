@@ -14,8 +14,8 @@ TRAINING = "How it is trained"
 MACHINE = "Machine and output"
 
 SPECS = (
-    "torch:FILE.py:factory, timm:NAME, torchvision:NAME, hf:NAME-or-FOLDER, keras:NAME, keras:FILE.keras, run:RUN or "
-    "glyphs"
+    "torch:FILE.py:factory, timm:NAME-or-FOLDER, torchvision:NAME, hf:NAME-or-FOLDER, keras:NAME, keras:FILE.keras, "
+    "run:RUN or glyphs"
 )
 
 

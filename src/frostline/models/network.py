@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from frostline.base.errors import ModelError
 from frostline.base.hashing import hash_tensors, hash_values
 from frostline.data.contract import Contract
 from frostline.data.preprocess import Preprocess
@@ -119,6 +120,21 @@ def pretrained(network: Network) -> nn.Module:
     return module.eval()
 
 
+def _check_runs(network: Network, module: nn.Module) -> None:
+    """Raise ModelError in one sentence where the network can't read its own inputs, such as those of another size."""
+    contract = network.preprocess
+    try:
+        with forked_seed(0), torch.no_grad():
+            example_call(contract).run(module.eval())
+    except Exception as error:  # whatever the network's code raises
+        first = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        height, width = contract.size if isinstance(contract, Preprocess) else (0, 0)
+        what = f"pictures of {height} x {width} pixels and {contract.channels} channel(s)" if isinstance(
+            contract, Preprocess) else f"texts of {contract.length} places"  # fmt: skip
+        raise ModelError(f"{network.spec} can't read {what} ({type(error).__name__}: {first}).",
+                         "Give another --size, or none for the network's own.") from error  # fmt: skip
+
+
 def tried(network: Network, *, identity: Mapping[str, Any]) -> Network:
     """The same network once its weights have been tried; raises ModelError at once where they don't fit.
 
@@ -133,5 +149,6 @@ def tried(network: Network, *, identity: Mapping[str, Any]) -> Network:
         report = load_weights(module, network.weights, head=head)
     code = network.code.sha256 if network.code else None
     contents = "random" if network.weights_name == "random" else hash_tensors(module.state_dict())
+    _check_runs(network, module)
     fingerprint = hash_values(identity, code, contents, torch.__version__)
     return replace(network, fingerprint=fingerprint, load_report=report, loaded_head=head)

@@ -177,7 +177,7 @@ def _stage_infos(
         shape = end.shape[1:]
         yield StageInfo(
             index=k,
-            name=end.name,
+            name=_spoken(end.name),
             parameters=sum(sizes[name] for name, stages in parameters.items() if _first(stages) == k),
             output_shape=shape,
             stored_bytes=FP32_BYTES * _product(end.shape) // recording.batch,
@@ -187,6 +187,11 @@ def _stage_infos(
             cut=end.cut.name if end.cut is not None else None,
             extra={key: value for key, value in _extra(recording, end).items() if value},
         )
+
+
+def _spoken(name: str) -> str:
+    """A name that can't be taken for a stage's number, as those of nn.Sequential would be."""
+    return f"layer{name}" if name.isdecimal() else name
 
 
 def _extra(recording: Recording, end: End) -> dict[str, Any]:

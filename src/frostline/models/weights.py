@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,9 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
 
 
 def _read_torch(file: Path) -> Any:
+    if _is_scripted(file):
+        raise ModelError(f"{file} holds a scripted network (TorchScript), not a state_dict, and reading it could run "
+                         "any code.", CONVERT)  # fmt: skip
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -76,6 +80,13 @@ def _read_torch(file: Path) -> Any:
     except Exception as error:  # torch raises RuntimeError, EOFError, KeyError ... for broken files
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{file} can't be read as a state_dict ({first}).", "Is the file complete?") from error
+
+
+def _is_scripted(file: Path) -> bool:
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _checked(value: Any, file: Path) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from frostline.base.errors import BundleError
-from frostline.bundle.origin import LABEL_MAP, code_hash, fit_command, read_samples, recorded_settings
+from frostline.bundle.origin import KEPT, code_hash, fit_command, read_samples, recorded_settings
 from frostline.bundle.record import RunResult
 from frostline.cli import parse
 from frostline.recipe.settings import Settings
@@ -48,7 +48,7 @@ def test_the_command_of_settings_gives_these_settings() -> None:
 
 
 def test_recipes_and_label_map_are_the_kept_copies(tmp_path: Path) -> None:
-    for name in ("recipes/one.json", "recipes/two.json", LABEL_MAP):
+    for name in ("recipes/one.json", "recipes/two.json", KEPT["label_map"]):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     given = Settings(data=Path("d"), model="glyphs", strategies=("/x/b.json", "probe", "a.json"),
@@ -56,7 +56,7 @@ def test_recipes_and_label_map_are_the_kept_copies(tmp_path: Path) -> None:
     found = recorded_settings(tmp_path, result_of(given.identity(), ("two", "probe", "one")))
     recipes = tmp_path / "recipes"
     assert found.strategies == (str(recipes / "two.json"), "probe", str(recipes / "one.json"))
-    assert found.label_map == tmp_path / LABEL_MAP
+    assert found.label_map == tmp_path / KEPT["label_map"]
     (recipes / "one.json").unlink()
     with pytest.raises(BundleError, match="keeps 1 of the 2 recipe files"):
         recorded_settings(tmp_path, result_of(given.identity(), ("two", "probe", "one")))

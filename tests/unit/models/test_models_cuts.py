@@ -191,10 +191,18 @@ def test_randomness_that_no_flag_controls_withdraws_the_cut() -> None:
     assert "in training mode" in str(proven.stages[0].why_not)
 
 
+def test_stages_of_nn_sequential_are_not_called_by_numbers_that_mean_other_stages() -> None:
+    model = nn.Sequential(*(nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(3)), nn.Linear(6, 5))
+    mapped = stage_map(model, torch.randn(2, 6))
+    assert [s.name for s in mapped.stages] == ["layer0", "layer1", "layer2"]
+    x = torch.randn(3, 6)
+    assert torch.equal(split(model, torch.randn(2, 6), at=2).prefix(x), model[1](model[0](x)))
+
+
 def test_dropout_before_the_head_trains_with_the_head() -> None:
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 5))
     mapped = stage_map(model, torch.randn(2, 6), verify="all")
-    assert [(s.name, s.cut, s.why_not) for s in mapped.stages] == [("0", "after 1", None)]
+    assert [(s.name, s.cut, s.why_not) for s in mapped.stages] == [("layer0", "after 1", None)]
     assert mapped.module_stage["2"] == 2
 
 
@@ -355,7 +363,7 @@ def test_deep_networks_are_merged_to_sixteen_stages() -> None:
     deep = nn.Sequential(*(nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(20)), nn.Linear(6, 5))
     mapped: StageMap = stage_map(deep, torch.randn(2, 6))
     assert len(mapped.stages) == 16
-    assert mapped.stages[-1].name == "19"
+    assert mapped.stages[-1].name == "layer19"
     assert sum(s.parameters for s in mapped.stages) == 20 * 42
 
 
@@ -469,7 +477,7 @@ def test_embeddings_that_are_added_up_are_one_stage() -> None:
 
     model = nn.Sequential(Embeddings(), nn.Linear(8, 8), nn.Flatten(), nn.Linear(32, 5))
     mapped = stage_map(model, torch.tensor([[3, 4, 0, 0], [5, 0, 7, 1]]), verify="all")
-    assert [s.name for s in mapped.stages] == ["0", "1"]
+    assert [s.name for s in mapped.stages] == ["layer0", "layer1"]
 
 
 def test_network_without_a_replaceable_head_can_still_be_cut() -> None:

@@ -262,3 +262,100 @@ def test_torchvision_states_its_preprocessing_and_classes_without_a_download(tmp
 def test_arguments_that_a_library_refuses_are_named() -> None:
     with pytest.raises(ModelError, match="num_clases"):
         load_network("timm:resnet18", NetworkOptions(weights="random", model_args={"num_clases": 2}))
+
+
+def test_names_of_timm_built_from_a_folder_keep_its_classes_and_weights(tmp_path: Path) -> None:
+    import timm
+
+    with torch.random.fork_rng():
+        model = timm.create_model("test_resnet", num_classes=3).eval()
+    timm.models.save_for_hf(model, tmp_path / "own", model_config={"label_names": ["a", "b", "c"]},
+                             safe_serialization=True)  # fmt: skip
+    network = load_network(f"timm:{tmp_path / 'own'}")
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(pretrained(network)(x), model(x))
+    assert network.classes == ("a", "b", "c")
+    assert network.files["config.json"] == (tmp_path / "own" / "config.json").read_bytes()
+    with pytest.raises(ModelError, match=r"holds no config\.json"):
+        load_network(f"timm:{tmp_path}")
+    with pytest.raises(ModelError, match="neither a folder nor in the hub's cache"):
+        load_network("timm:hf-hub:no-one/no-network")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "size"),
+    [("test_resnet", {"in_chans": 1}, 64), ("test_resnet", {"in_chans": 4, "num_classes": 5}, 64),
+     ("test_vit", {"in_chans": 2}, 32), ("test_efficientnet", {}, 64)],
+)  # fmt: skip
+def test_timm_weights_are_adapted_to_channels_and_size_as_timm_does(
+    name: str, arguments: dict[str, int], size: int, tmp_path: Path
+) -> None:
+    import timm
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        file = str(tmp_path / "w.safetensors")
+        save_file(timm.create_model(name).state_dict(), file)
+        sized = {"img_size": size} if name == "test_vit" else {}
+        theirs = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": file}, **arguments, **sized)
+    options = NetworkOptions(weights=file, model_args=arguments, size=size)
+    network = load_network(f"timm:{name}", options)
+    ours, channels = pretrained(network), arguments.get("in_chans", 3)
+    assert (network.preprocess.channels, network.preprocess.size) == (channels, (size, size))
+    assert network.preprocess.mean == pytest.approx((sum(theirs.pretrained_cfg["mean"]) / 3,) * channels, abs=0.05)
+    assert network.load_report is not None
+    assert network.load_report.head_differs == ("num_classes" in arguments)
+    x = torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found, expected = (m.eval().forward_head(m.forward_features(x), pre_logits=True) for m in (ours, theirs))
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("spec", "arguments", "words"),
+    [
+        ("timm:resnet18", {"pretrained": True}, "--weights says that"),
+        ("timm:resnet18", {"checkpoint_path": "x.pth"}, "--weights FILE says that"),
+        ("timm:resnet18", {"features_only": True}, "its own head"),
+        ("timm:resnet18", {"num_classes": 0}, "without a head"),
+        ("timm:test_vit", {"img_size": 64, "patch_size": 48}, "can't read pictures|can't be built"),
+        ("torchvision:resnet18", {"weights": "DEFAULT"}, "--weights says that"),
+        ("torchvision:fasterrcnn_resnet50_fpn", {}, "finds objects"),
+        ("torchvision:quantized_resnet18", {}, "computes in whole numbers"),
+    ],
+)
+def test_what_would_download_or_has_no_head_is_refused(spec: str, arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        load_network(spec, NetworkOptions(weights="random", model_args=arguments, size=64))
+
+
+def test_a_vision_transformer_of_torchvision_takes_weights_of_another_size(tmp_path: Path) -> None:
+    from torchvision.models import vision_transformer as v
+
+    made = v.VisionTransformer(32, 16, 2, 2, 24, 48)
+    state = v.interpolate_embeddings(48, 16, made.state_dict())
+    from frostline.models.sources.torchvision_source import _fitted
+
+    found = _fitted(lambda _seed: v.VisionTransformer(48, 16, 2, 2, 24, 48), made.state_dict())
+    assert found is not None
+    assert torch.equal(found["encoder.pos_embedding"], state["encoder.pos_embedding"])
+    assert found["encoder.pos_embedding"].shape == (1, 10, 24)
+
+
+def test_a_size_that_the_network_cannot_read_is_one_sentence() -> None:
+    with pytest.raises(ModelError, match="can't read pictures of 33 x 33 pixels") as caught:
+        load_network("timm:test_vit", NetworkOptions(weights="random", size=33))
+    assert "--size" in caught.value.hint
+
+
+def test_scripted_compiled_and_pickled_networks_are_refused_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "code.py").write_text(CODE + "\n\ndef scripted():\n    return torch.jit.load('s.pt')\n")
+    with pytest.warns(FutureWarning):
+        torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2))).save(tmp_path / "s.pt")
+    text = (tmp_path / "code.py").read_text().replace("'s.pt'", repr(str(tmp_path / "s.pt")))
+    (tmp_path / "code.py").write_text(f"import warnings\nwarnings.simplefilter('ignore')\n{text}")
+    assert "scripted or traced network" in refused(tmp_path / "code.py", "scripted").message
+    assert "holds a scripted network" in refused(tmp_path / "code.py", weights=str(tmp_path / "s.pt")).message
+    with pytest.raises(ModelError, match="file of stored objects"):
+        load_network(f"torch:{tmp_path / 's.pt'}")

@@ -42,6 +42,14 @@ def unknown(library: str, name: str, known: Iterable[str]) -> ModelError:
     return ModelError(f"{library} knows no classification network {name!r}.", hint)
 
 
+def refuse_arguments(spec: str, given: Mapping[str, Any], refused: Mapping[str, str]) -> None:
+    """Raise ModelError for arguments that frostline gives itself, or that would download or unpickle; `refused` says
+    why."""
+    for name in given:
+        if name in refused:
+            raise ModelError(f"--model-args: {name!r} doesn't apply to {spec}: {refused[name]}.", "Leave it out.")
+
+
 def offline(spec: str) -> ModelError:
     return ModelError(
         f"The weights of {spec} have to be downloaded and there is no connection.",

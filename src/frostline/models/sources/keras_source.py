@@ -122,8 +122,9 @@ def _from_name(keras: Any, name: str, options: NetworkOptions) -> _Made:
     except Exception as error:
         first = " ".join(str(error).split())[:200] or type(error).__name__
         given = {k: v for k, v in arguments.items() if v is not None}
+        backend = "not available with the torch backend" in first  # NASNet
         raise ModelError(f"keras:{name} can't be built with {given!r} ({first}).",
-                         "Mend --model-args or --size.") from error  # fmt: skip
+                         "Take another network." if backend else "Mend --model-args or --size.") from error  # fmt: skip
     shape = model.input_shape[1:]
     return _Made(model=model, scaling=scaling, renumber=True,
                  bare=lambda: build(include_top=False, input_shape=tuple(shape)))  # fmt: skip

@@ -22,11 +22,16 @@ from frostline.data.preprocess import Preprocess
 from frostline.models.network import CodeFile, Network, NetworkOptions, read_weights, seeded, tried
 
 FORM = "Write torch:FILE.py:factory, where factory is a function in FILE.py that returns the network."
+STORED = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".torchscript")
 
 
 def load(rest: str, options: NetworkOptions) -> Network:
     """The network that a function of the user's file returns; raises ModelError as `load_network` says."""
     path_text, _, name = rest.rpartition(":")
+    stored = next((text for text in (rest, path_text) if text.lower().endswith(STORED)), None)
+    if stored is not None:
+        raise ModelError(f"{stored} is a file of stored objects (pickled or scripted), and reading a network from it "
+                         "could run any code.", f"{FORM} The weights in it go into --weights.")  # fmt: skip
     if not path_text or not name.isidentifier():
         raise ModelError(f"--model torch:{rest} isn't of the form FILE.py:factory.", FORM)
     code, module = run_file(Path(path_text))
@@ -128,6 +133,11 @@ def _guarded(
             ) from error
         if not isinstance(built, nn.Module):
             raise ModelError(f"{name} in {code.path} returns a {type(built).__name__}, not an nn.Module.", FORM)
+        how = "scripted or traced" if isinstance(built, torch.jit.ScriptModule) else (
+            "compiled" if hasattr(built, "_orig_mod") else "")  # fmt: skip
+        if how:
+            raise ModelError(f"{name} in {code.path} returns a {how} network, whose layers can't be watched or frozen "
+                             "one by one.", "Return the nn.Module that it was made from.")  # fmt: skip
         return built
 
     return make

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from frostline.base.errors import ModelError
 from frostline.data.preprocess import Interpolation, Preprocess
 from frostline.models.network import Network, NetworkOptions, read_weights, seeded, tried
-from frostline.models.sources.hub import called, downloaded, unknown
+from frostline.models.sources.hub import called, downloaded, refuse_arguments, unknown
+
+OURS = {"weights": "--weights says that", "weights_backbone": "--weights says that", "progress": "nothing is drawn"}
+OTHERS = {  # torchvision's other networks, and what they do instead
+    "detection": "finds objects", "segmentation": "labels pixels", "quantization": "computes in whole numbers",
+    "video": "classifies films", "optical_flow": "measures movement",
+}  # fmt: skip
 
 
 def load(name: str, options: NetworkOptions) -> Network:
@@ -20,13 +28,13 @@ def load(name: str, options: NetworkOptions) -> Network:
     from torchvision import models
 
     spec = f"torchvision:{name}"
-    known = models.list_models(module=models)
-    if name not in known:
-        raise unknown("torchvision", name, known)
+    refuse_arguments(spec, options.model_args, OURS)
+    _check_known(name)
     meta = models.get_model_weights(name).DEFAULT
-    arguments = {"weights": None, **_quiet(name), **options.model_args}
+    arguments = {"weights": None, **_own(name), **_sized(name, options.size), **options.model_args}
     build = seeded(called(spec, lambda **kwargs: models.get_model(name, **kwargs), arguments))
     weights, weights_name = _weights(spec, meta, options)
+    weights = _fitted(build, weights)
     network = Network(
         spec=spec,
         source="torchvision",
@@ -50,9 +58,44 @@ def _classes(meta: Any, weights_name: str, options: NetworkOptions) -> tuple[str
     return tuple(meta.meta["categories"])
 
 
-def _quiet(name: str) -> dict[str, Any]:
-    """Their slow, warned-about initialisation of these two is answered explicitly."""
-    return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+def _check_known(name: str) -> None:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name in known:
+        return
+    for module, does in OTHERS.items():
+        if name in models.list_models(module=getattr(models, module)):
+            raise ModelError(f"torchvision:{name} {does}, and frostline reads networks that classify pictures.",
+                             unknown("torchvision", name.removeprefix("quantized_"), known).hint)  # fmt: skip
+    raise unknown("torchvision", name, known)
+
+
+def _own(name: str) -> dict[str, Any]:
+    """What torchvision itself says when it builds these two with its weights: inputs are scaled anew within (they were
+    trained so), and the slow initialisation, which it warns about, is answered."""
+    return {"init_weights": True, "transform_input": True} if name in ("googlenet", "inception_v3") else {}
+
+
+def _sized(name: str, size: int | None) -> dict[str, Any]:
+    """Networks that are built for one size are built for the user's."""
+    if size is None:
+        return {}
+    return {"image_size": size} if name.startswith("vit_") else (
+        {"input_size": (size, size)} if name.startswith("maxvit") else {})  # fmt: skip
+
+
+def _fitted(build: Callable[[int], nn.Module], weights: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
+    """A vision transformer's weights for another size, positions interpolated as torchvision does it."""
+    from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
+
+    model = build(0) if weights is not None else None
+    if weights is None or not isinstance(model, VisionTransformer):
+        return weights
+    found, own = weights.get("encoder.pos_embedding"), model.encoder.pos_embedding
+    if found is None or found.shape == own.shape or found.ndim != own.ndim:
+        return weights
+    return cast(Mapping[str, Tensor], interpolate_embeddings(model.image_size, model.patch_size, OrderedDict(weights)))
 
 
 def _preprocess(meta: Any, options: NetworkOptions) -> Preprocess:
