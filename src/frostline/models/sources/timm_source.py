@@ -35,7 +35,7 @@ def load(name: str, options: NetworkOptions) -> Network:
         build=build,
         weights=weights,
         weights_name=weights_name,
-        preprocess=_preprocess(config, options),
+        preprocess=read_preprocess(config, options),
         self_loading=False,
         classes=None,
         code=None,
@@ -43,7 +43,8 @@ def load(name: str, options: NetworkOptions) -> Network:
     return tried(network, identity={"spec": spec, "args": dict(options.model_args), "timm": timm.__version__})
 
 
-def _preprocess(config: Mapping[str, Any], options: NetworkOptions) -> Preprocess:
+def read_preprocess(config: Mapping[str, Any], options: NetworkOptions) -> Preprocess:
+    """What timm's record of a network says of its pictures."""
     channels, height, width = config["input_size"]
     size = (options.size, options.size) if options.size else (height, width)
     plain = Preprocess.default(size, options.mean or config["mean"], options.std or config["std"], channels)
