@@ -13,22 +13,61 @@ MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 POSITIONS = 24
 
 
-def write_tokenizer(folder: Path) -> int:
-    """A tokenizer of whole lower-case words; returns its size."""
+def write_tokenizer(folder: Path, marks: tuple[str, ...] = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")) -> int:
+    """A tokenizer of whole lower-case words; returns its size. `marks` are in the order of their ids; of a decoder the
+    last two are missing, and there is no padding."""
     import transformers as t
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    vocabulary = {word: i for i, word in enumerate([*MARKS, *WORDS, "?"])}
+    vocabulary = {word: i for i, word in enumerate([*marks, *WORDS, "?"])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    t.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    ).save_pretrained(folder)
+    known = {"eos_token": "[END]", "unk_token": "[UNK]"}
+    if "[CLS]" in marks:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[(mark, vocabulary[mark]) for mark in ("[CLS]", "[SEP]")]
+        )
+        known = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    t.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **known).save_pretrained(folder)
     return len(vocabulary)
+
+
+# Of each architecture its configuration (small ones by the names of their settings), and the order of the marks.
+SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+         "max_position_embeddings": 26}  # fmt: skip
+HALF = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 1,
+        "pad_token_id": 1, "eos_token_id": 2}  # fmt: skip
+FAIRSEQ, DECODER = ("[CLS]", "[PAD]", "[SEP]", "[UNK]"), ("[UNK]", "[END]")
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
+    "roberta": ("RobertaConfig", {**SMALL, "pad_token_id": 1}, FAIRSEQ),
+    "convbert": ("ConvBertConfig", {**SMALL, "embedding_size": 16}, tuple(MARKS)),  # its own padding is 1
+    "gpt2": ("GPT2Config", {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 24, "bos_token_id": 1,
+                            "eos_token_id": 1}, DECODER),
+    "t5": ("T5Config", HALF, FAIRSEQ),
+}  # fmt: skip
+
+
+def write_architecture(folder: Path, name: str, *, kind: str = "AutoModelForSequenceClassification") -> Path:
+    """A network of one of the ARCHITECTURES, with classes question, statement and other where it has any."""
+    import torch
+    import transformers as t
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    config_name, settings, marks = ARCHITECTURES[name]
+    config = getattr(t, config_name)(vocab_size=write_tokenizer(folder, marks), **settings)
+    if kind.endswith("Classification"):
+        config.id2label = {0: "question", 1: "statement", 2: "other"}
+    make = getattr(t, kind)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = make.from_config(config) if kind.startswith("Auto") else make(config)
+        for tensor in model.parameters():
+            if tensor.ndim > 1:
+                torch.nn.init.normal_(tensor, std=0.3)  # a fresh one's features are all alike
+        model.save_pretrained(folder)
+    return folder
 
 
 def write_text_network(
@@ -67,8 +106,8 @@ def write_text_network(
     return folder
 
 
-def write_picture_network(folder: Path, **processor: Any) -> Path:
-    """A ViT of two blocks on 32 pixels with classes cat and dog, and its image processor."""
+def write_picture_network(folder: Path, kind: str = "ViTImageProcessor", **processor: Any) -> Path:
+    """A ViT of two blocks on 32 pixels with classes cat and dog, and an image processor of that kind."""
     import torch
     import transformers as t
     from transformers.utils import logging
@@ -83,7 +122,7 @@ def write_picture_network(folder: Path, **processor: Any) -> Path:
         torch.manual_seed(0)
         t.ViTForImageClassification(config).save_pretrained(folder)
     settings = {"size": {"height": 32, "width": 32}, **processor}
-    t.ViTImageProcessor(**settings).save_pretrained(folder)
+    getattr(t, kind)(**settings).save_pretrained(folder)
     return folder
 
 

@@ -18,7 +18,7 @@ import frostline
 
 pytest.importorskip("transformers", reason="the extra `text` isn't installed")
 
-from hf_folders import write_sentences, write_text_network
+from hf_folders import write_architecture, write_sentences, write_text_network
 
 Fit = Callable[..., SimpleNamespace]
 FRESH = """
@@ -150,6 +150,33 @@ def test_a_run_is_a_model_for_the_next_one(fit: Fit, sentences: Path, deep: Path
     assert result.code == 0, result.err
     record = json.loads((tmp_path / "next" / "result.json").read_text())
     assert {s["name"] for s in record["strategies"] if s["status"] == "raced"} == {"as-is", "probe"}
+
+
+@pytest.mark.parametrize("name", ["gpt2", "t5"])
+def test_decoders_and_encoder_decoders_run_from_probe_to_the_saved_model(
+    fit: Fit, sentences: Path, tmp_path: Path, name: str
+) -> None:
+    """Their own head too, whose classes are mapped; the bundle answers as the fit did."""
+    out, network = tmp_path / "run", write_architecture(tmp_path / name, name)
+    result = fit(sentences, "--strategies", "probe,freeze@1,finetune,as-is", "--blocks", "1", "--epochs", "1", "--lr",
+                 "1e-3", "--out", out, model=f"hf:{network}", weights=None)  # fmt: skip
+    assert result.code == 0, result.err
+    sealed = rows_of(out / "predictions.csv")
+    words = [r["text"] for r in rows_of(sentences)]
+    names = [column for column in sealed[0] if column.startswith("p:")]
+    saved = np.array([[float(row[column]) for column in names] for row in sealed])
+    found = frostline.load(out).predict_proba([words[int(row["id"]) - 1] for row in sealed])
+    assert np.allclose(found, saved, rtol=0, atol=5e-8)
+
+
+@pytest.mark.parametrize("size", ["2", "3"])
+def test_length_without_room_for_a_word_is_refused(
+    fit: Fit, sentences: Path, folder: Path, tmp_path: Path, size: str
+) -> None:
+    result = fit(sentences, "--strategies", "probe", "--size", size, "--out", tmp_path / "run", model=f"hf:{folder}",
+                 weights=None)  # fmt: skip
+    assert result.code == 2
+    assert "leave no room for words" in result.err
 
 
 def test_sentence_encoder_learns_real_questions(fit: Fit, shared: Path, tmp_path: Path) -> None:

@@ -19,7 +19,12 @@ PACKAGES = (
     *("frostline", "torch", "torchvision", "timm", "numpy", "scipy"),
     *("scikit-learn", "pillow", "pyarrow", "pydantic", "safetensors"),
 )
-EXTRAS = (("cleanlab", "quality", "for labels that look wrong"), ("keras", "keras", "for keras: networks"))
+EXTRAS = (
+    ("cleanlab", "quality", "for labels that look wrong"),
+    ("keras", "keras", "for keras: networks"),
+    ("transformers", "text", "for texts and hf: networks"),
+    ("tokenizers", "text", "for texts"),
+)
 FREE_GB_NEEDED = 2.0  # decoded views and activations of a usual data set
 
 

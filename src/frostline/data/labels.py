@@ -44,7 +44,7 @@ def class_names(values: Sequence[Any], name: str, where: Where) -> list[str]:
 
 def _class_name(value: Any, name: str, where: str) -> str:
     if is_missing(value) or (isinstance(value, str) and not value.strip()):
-        raise DataError(f"{name} is empty in {where}.", "Give every picture a label, or leave it out.")
+        raise DataError(f"{name} is empty in {where}.", "Give every sample a label, or leave it out.")
     if not isinstance(value, (str, int)):
         raise DataError(f"{name} is {value!r} in {where}, but labels are text or whole numbers.",
                         "Give names, or class numbers as integers.")  # fmt: skip

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Mode = Literal["RGB", "L", "N"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Fit = Literal["crop", "squash"]
+Centre = Literal["round", "floor"]
 
 CHANNELS: dict[str, int] = {"RGB": 3, "L": 1}  # mode N, pictures that only arrays can hold, has any number
 CROP_FRACTION = 0.875  # of the resized short side, where a source doesn't say
@@ -31,7 +32,10 @@ class Preprocess:
 
     `size` is (H, W) of the network's input in pixels, `resize` the short side in pixels before the crop. `mean` and
     `std` are in units of [0, 1]; one number stands for every channel. `channels` follows from the modes RGB and L, and
-    is given for N. `fit` is `squash` where the whole picture is brought to `size`, whatever its shape.
+    is given for N. `fit` is `squash` where the whole picture is brought to a square of `resize`, whatever its shape.
+
+    `centre` says where a centre crop begins if it can't lie in the middle: half a pixel is rounded to the even number,
+    as torchvision does, or cut off, as transformers does.
 
     Raises DataError for values that can't be used.
     """
@@ -44,6 +48,7 @@ class Preprocess:
     std: tuple[float, ...]
     channels: int = 0
     fit: Fit = "crop"
+    centre: Centre = "round"
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -62,9 +67,13 @@ class Preprocess:
                 f"Input size {self.size} with short side {self.resize} is not a picture's size.",
                 "Give --size in pixels, such as 224.",
             )
-        if self.fit not in get_args(Fit) or (self.fit == "squash" and {*self.size} != {self.resize}):
+        if self.fit not in get_args(Fit) or (
+            self.fit == "squash" and (self.size[0] != self.size[1] or self.size[0] > self.resize)
+        ):
             raise DataError(f"Fitting {self.fit!r} doesn't go with size {self.size} and short side {self.resize}.",
-                            "squash is for square inputs, resized to just that size.")  # fmt: skip
+                            "squash is for square inputs, no larger than what they are cut from.")  # fmt: skip
+        if self.centre not in get_args(Centre):
+            raise DataError(f"Centre {self.centre!r} of a crop is not known.", "Known: round, floor.")
         for name, values in (("mean", self.mean), ("std", self.std)):
             object.__setattr__(self, name, _per_channel(name, values, self.channels))
 
@@ -97,9 +106,9 @@ class Preprocess:
     def from_json(cls, record: Mapping[str, Any]) -> Preprocess:
         """The record that :meth:`to_json` wrote; raises DataError for unknown or missing keys and for wrong values.
 
-        Records without `channels` are older, and those of RGB and grey pictures; so are those without `fit`.
+        Records without `channels` are older, and those of RGB and grey pictures; so are those without `fit`, `centre`.
         """
-        record = {"channels": 0, "fit": "crop", **record}
+        record = {"channels": 0, "fit": "crop", "centre": "round", **record}
         names = {f.name for f in fields(cls)}
         unknown, missing = sorted(set(record) - names - set(FIXED)), sorted(names - set(record))
         if unknown or missing:

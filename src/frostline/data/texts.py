@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -92,20 +93,26 @@ class Texts:
         return Texts(tuple(self.words[i] for i in rows.tolist()), self.ids[rows])
 
 
-def encode(words: Sequence[str], preprocess: TextPreprocess, *, most: int | None = None) -> list[list[int]]:
-    """Token ids of each text with the tokenizer's own marks, at most `most` of them (None: all)."""
+@lru_cache(maxsize=4)  # a large vocabulary takes a second to read
+def _read_tokenizer(contents: str, most: int | None, cut: Side) -> Any:
+    """The tokenizer without padding, cutting after `most` tokens."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_str(preprocess.tokenizer)
+    tokenizer = Tokenizer.from_str(contents)
     tokenizer.no_padding()
     if most is None:
         tokenizer.no_truncation()
+    elif most <= tokenizer.num_special_tokens_to_add(False):
+        raise DataError(f"{most + 1} places leave no room for words beside the tokenizer's marks.",
+                        "Give a larger --size.")  # fmt: skip
     else:
-        try:
-            tokenizer.enable_truncation(most, direction=preprocess.cut)
-        except BaseException as error:  # the package panics, which is no Exception
-            raise DataError(f"{most + 1} places leave no room for words beside the tokenizer's marks.",
-                            "Give a larger --size.") from error  # fmt: skip
+        tokenizer.enable_truncation(most, direction=cut)
+    return tokenizer
+
+
+def encode(words: Sequence[str], preprocess: TextPreprocess, *, most: int | None = None) -> list[list[int]]:
+    """Token ids of each text with the tokenizer's own marks, at most `most` of them (None: all)."""
+    tokenizer = _read_tokenizer(preprocess.tokenizer, most, preprocess.cut)
     return [list(e.ids) for e in tokenizer.encode_batch(list(words))]
 
 
@@ -131,6 +138,25 @@ def fill(words: Sequence[str], encoded: Sequence[Sequence[int]], preprocess: Tex
 def read_texts(words: Sequence[str], preprocess: TextPreprocess) -> tuple[Texts, list[int]]:
     """Tokenised texts, and the rows that were cut because they are too long."""
     return fill(words, encode(words, preprocess), preprocess)
+
+
+def example_ids(preprocess: TextPreprocess, rows: int) -> Ids:
+    """Views (rows, L), always the same: words at random between the tokenizer's own marks, without which some networks
+    don't run; row i is shorter than the one before."""
+    tokenizer = _read_tokenizer(preprocess.tokenizer, None, preprocess.cut)
+    word = tokenizer.encode("a")
+    plain = [i for i, mark in enumerate(word.special_tokens_mask) if not mark] or [len(word.ids)]
+    first, last = word.ids[: plain[0]], word.ids[plain[-1] + 1 :]
+    special = [i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special]
+    known = np.setdiff1d(np.arange(preprocess.vocabulary), [preprocess.pad, *special])
+    known = known if len(known) else np.arange(preprocess.vocabulary)
+    generator, most = np.random.default_rng(0), preprocess.length - 1
+    ids = np.full((rows, preprocess.length), PADDING, dtype=np.int32)
+    for i in range(rows):
+        count = max(1, most * (rows - i) // rows - len(first) - len(last))
+        row = [*first, *generator.choice(known, count), *last][:most]
+        ids[i, : len(row)] = row
+    return ids
 
 
 def ids_and_mask(views: torch.Tensor, pad: int, device: torch.device | str) -> dict[str, torch.Tensor]:

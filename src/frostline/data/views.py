@@ -141,7 +141,8 @@ def make_views(
 def _evaluation_view(picture: Picture, preprocess: Preprocess) -> Picture:
     (height, width), (rows, columns) = picture.shape[:2], preprocess.size
     if height >= rows and width >= columns:
-        top, left = round((height - rows) / 2), round((width - columns) / 2)
+        whole: Callable[[float], int] = math.floor if preprocess.centre == "floor" else round
+        top, left = whole((height - rows) / 2), whole((width - columns) / 2)
         return np.ascontiguousarray(picture[top : top + rows, left : left + columns])
     scale = min(height / rows, width / columns)
     top, left = (height - rows * scale) / 2, (width - columns * scale) / 2

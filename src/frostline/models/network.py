@@ -13,7 +13,7 @@ from frostline.base.errors import ModelError
 from frostline.base.hashing import hash_tensors, hash_values
 from frostline.data.contract import Contract
 from frostline.data.preprocess import Preprocess
-from frostline.data.texts import PADDING, TextPreprocess, ids_and_mask
+from frostline.data.texts import example_ids, ids_and_mask
 from frostline.models.guard import forked_seed
 from frostline.models.heads import find_head
 from frostline.models.inputs import Call, call_of
@@ -99,17 +99,7 @@ def example_call(contract: Contract, rows: int = 2) -> Call:
     """What a network is called with to record a run; texts of several lengths, so that there is padding."""
     if isinstance(contract, Preprocess):
         return call_of(example_input(contract, rows))
-    return call_of(ids_and_mask(_example_ids(contract, rows), contract.pad, "cpu"))
-
-
-def _example_ids(contract: TextPreprocess, rows: int) -> Tensor:
-    """int32 (rows, L): ids at random, none of them the padding's, row i shorter than the one before."""
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(contract.vocabulary, (rows, contract.length), generator=generator, dtype=torch.int32)
-    ids[ids == contract.pad] = (contract.pad + 1) % contract.vocabulary
-    for i in range(rows):
-        ids[i, max(1, (contract.length - 1) * (rows - i) // rows) :] = PADDING
-    return ids
+    return call_of(ids_and_mask(torch.from_numpy(example_ids(contract, rows)), contract.pad, "cpu"))
 
 
 def pretrained(network: Network) -> nn.Module:

@@ -53,27 +53,29 @@ class ExactConv2d(nn.Conv2d):
 
 
 class _Mapped:
-    """Adds the probabilities of the source classes that mean one class: log-sum-exp of their scores along axis 1."""
+    """Adds the probabilities of the source classes that mean one class: log-sum-exp of their scores along an axis."""
 
     class_groups: tuple[tuple[int, ...], ...] = ()
 
-    def merged(self, scores: Tensor) -> Tensor:
-        parts = [scores[:, list(g)].logsumexp(1) if len(g) > 1 else scores[:, g[0]] for g in self.class_groups]
-        return torch.stack(parts, dim=1)
+    def merged(self, scores: Tensor, axis: int) -> Tensor:
+        parts = scores.unbind(axis)
+        found = [torch.stack([parts[i] for i in g]).logsumexp(0) if len(g) > 1 else parts[g[0]]
+                 for g in self.class_groups]  # fmt: skip
+        return torch.stack(found, dim=axis)
 
 
 class MappedLinear(_Mapped, ExactLinear):
     """The network's own linear head with its classes mapped; its tensors keep their names."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.merged(super().forward(input))
+        return self.merged(super().forward(input), -1)  # decoders: (N, tokens, classes)
 
 
 class MappedConv2d(_Mapped, ExactConv2d):
     """The same for a head that is a 1x1 convolution."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.merged(super().forward(input))
+        return self.merged(super().forward(input), 1)
 
 
 def new_head(

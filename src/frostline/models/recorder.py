@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from frostline.base.errors import ModelError
 from frostline.models.guard import exact, untouched
 from frostline.models.inputs import Call, as_call
 from frostline.models.refuse import refuse_unwatchable, scripted
@@ -238,6 +239,11 @@ def record(model: nn.Module, inputs: Call | Sequence[Tensor]) -> Recording:
         try:
             with _Listener(recorder), recorder:
                 recording.output = call.with_tensors(copies).run(model)
+        except Exception as error:  # whatever the network's code raises
+            shapes = " and ".join(" x ".join(map(str, x.shape)) for x in copies)
+            first = (str(error).strip().splitlines() or [""])[0]
+            raise ModelError(f"The network doesn't run on an example of {shapes} ({type(error).__name__}: {first}).",
+                             "Do its arguments and --size belong together?") from error  # fmt: skip
         finally:
             for handle in handles:
                 handle.remove()

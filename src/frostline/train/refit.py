@@ -114,9 +114,14 @@ def check_converged(study: Study, recipe: Recipe, losses: Sequence[float]) -> No
     limit = guessing * 1.02
     if recipe.head_origin != "new":  # a head that isn't new may begin worse than guessing, and single losses scatter
         limit = max(limit, max(losses[:fifth]) * 1.5)
-    if not loss <= limit:
-        raise TrialError(f"{recipe.name} diverged in the refit: training loss {loss:.3f}, guessing gives "
-                         f"{guessing:.3f}.", "Give a lower --lr.")  # fmt: skip
+    if loss <= limit:
+        return
+    if recipe.solves_head and losses[0] > limit:  # the first loss is that of the solved head, before any step
+        raise TrialError(f"{recipe.name} can't go on from its solved head: dropout (or batch statistics) alone raised "
+                         f"the training loss to {losses[0]:.3f}, guessing gives {guessing:.3f}.",
+                         "Switch dropout off with --model-args, or leave the strategy out.")  # fmt: skip
+    raise TrialError(f"{recipe.name} diverged in the refit: training loss {loss:.3f}, guessing gives {guessing:.3f}.",
+                     "Give a lower --lr.")  # fmt: skip
 
 
 def _finished(

@@ -15,17 +15,28 @@ from PIL import Image
 from frostline.base.errors import ModelError
 from frostline.data.decode import read_picture
 from frostline.data.preprocess import Preprocess, to_input
-from frostline.data.texts import TextPreprocess
+from frostline.data.texts import TextPreprocess, encode, ids_and_mask, read_texts
 from frostline.data.views import augment_policy, make_view
 from frostline.models.encoder import TextEncoder
-from frostline.models.inputs import Call
+from frostline.models.heads import head_of
+from frostline.models.inputs import Call, call_of
 from frostline.models.network import NetworkOptions, example_call, pretrained
+from frostline.models.new_heads import HeadForm, new_head
 from frostline.models.sources import load_network
+from frostline.models.sources.hf_source import Reversed
 from frostline.models.stages import stage_map
 
 transformers = pytest.importorskip("transformers", reason="the extra `text` isn't installed")
 
-from hf_folders import POSITIONS, write_picture_network, write_text_network  # noqa: E402
+from hf_folders import (  # noqa: E402
+    ARCHITECTURES,
+    MARKS,
+    POSITIONS,
+    WORDS,
+    write_architecture,
+    write_picture_network,
+    write_text_network,
+)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +116,61 @@ def test_classifier_brings_its_classes_and_its_head(tmp_path: Path) -> None:
     assert torch.equal(run(pretrained(network), call)["logits"], run(theirs, call)["logits"])
 
 
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_texts_get_the_scores_of_the_librarys_own_pipeline(tmp_path: Path, name: str) -> None:
+    """Its tokenizer pads to the same length; every network is cut after its last stage, where a new head begins."""
+    folder = write_architecture(tmp_path, name)
+    network = load_network(f"hf:{folder}")
+    contract = network.preprocess
+    assert isinstance(contract, TextPreprocess)
+    words = ["who is the dog ?", "a cat", "the red house runs in the green tree of the bird"]
+    ids = torch.from_numpy(read_texts(words, contract)[0].ids)
+    found = run(pretrained(network), call_of(ids_and_mask(ids, contract.pad, "cpu")))["logits"]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+        theirs.config.pad_token_id = tokenizer.eos_token_id
+    batch = tokenizer(words, padding="max_length", max_length=contract.length, return_tensors="pt")
+    with torch.no_grad():
+        wanted = theirs(**batch).logits
+    assert torch.equal(found, wanted)
+    assert float(found.std(0).min()) > 1e-6  # or being equal would say nothing
+    mapped = stage_map(pretrained(network), call=example_call(contract), verify="all")
+    assert mapped.stages[-1].cuttable
+
+
+def test_own_head_of_a_decoder_has_its_classes_mapped_at_every_token(tmp_path: Path) -> None:
+    network = load_network(f"hf:{write_architecture(tmp_path, 'gpt2')}")
+    model, call = pretrained(network), example_call(network.preprocess)
+    before = run(model, call)["logits"]
+    site = head_of(model, **dict(zip(call.names, call.tensors, strict=True)))
+    new_head(model, site, 2, HeadForm(kind="mapped", groups=((0, 2), (1,))))
+    after = run(model, call)["logits"]
+    assert torch.allclose(after, torch.stack([before[:, [0, 2]].logsumexp(1), before[:, 1]], dim=1), atol=1e-6)
+
+
+def test_encoder_of_an_encoder_decoder_is_a_text_encoder(tmp_path: Path) -> None:
+    folder = write_architecture(tmp_path, "t5", kind="T5EncoderModel")
+    network = load_network(f"hf:{folder}")
+    model, call = pretrained(network), example_call(network.preprocess)
+    assert isinstance(model, TextEncoder)
+    mask, ids = call.tensors
+    theirs = transformers.T5EncoderModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        tokens = theirs(input_ids=ids, attention_mask=mask).last_hidden_state
+        found = model.features(ids, mask)
+    for i in range(len(ids)):
+        assert torch.allclose(found[i], tokens[i, : int(mask[i].sum())].mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["GPT2Model", "GPT2LMHeadModel"])
+def test_features_of_a_decoder_are_the_last_tokens(tmp_path: Path, kind: str) -> None:
+    model = load_network(f"hf:{write_architecture(tmp_path, 'gpt2', kind=kind)}").build(0)
+    assert isinstance(model, TextEncoder)
+    assert model.pooling == "last"
+
+
 def test_contract_of_texts_is_read_from_the_folder(encoder: Path) -> None:
     contract = load_network(f"hf:{encoder}", options(size=16)).preprocess
     assert isinstance(contract, TextPreprocess)
@@ -149,7 +215,7 @@ def test_code_in_the_folder_is_never_run(copy: Path) -> None:
     record |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Net"}}
     (copy / "config.json").write_text(json.dumps(record))
     (copy / "own.py").write_text("raise SystemExit('ran')\n")
-    with pytest.raises(ModelError, match="can't be used"):
+    with pytest.raises(ModelError, match="brings code of its own"):
         load_network(f"hf:{copy}")
 
 
@@ -163,6 +229,35 @@ def test_damaged_and_incomplete_weights_are_refused(copy: Path) -> None:
         load_network(f"hf:{copy}")
     (copy / "model.safetensors").write_bytes(b"no")
     with pytest.raises(ModelError, match="can't be read"):
+        load_network(f"hf:{copy}")
+
+
+def test_folder_of_links_sharded_weights_and_a_vocabulary_alone_are_read(encoder: Path, tmp_path: Path) -> None:
+    wanted = {name: tensor.clone() for name, tensor in pretrained(load_network(f"hf:{encoder}")).state_dict().items()}
+    linked, sharded = tmp_path / "linked", tmp_path / "sharded"
+    linked.mkdir()
+    for file in encoder.iterdir():
+        (linked / file.name).symlink_to(file)
+    shutil.copytree(encoder, sharded)
+    (sharded / "model.safetensors").unlink()
+    transformers.AutoModel.from_pretrained(encoder).save_pretrained(sharded, max_shard_size="4KB")
+    assert len(list(sharded.glob("*.safetensors"))) > 1
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (sharded / name).unlink()
+    (sharded / "vocab.txt").write_text("\n".join([*MARKS, *WORDS]))
+    for folder in (linked, sharded):
+        network = load_network(f"hf:{folder}")
+        found = pretrained(network).state_dict()
+        assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items() if not name.startswith("head."))
+        assert isinstance(network.preprocess, TextPreprocess)
+        ids = encode(["the cat"], network.preprocess)[0]
+        assert ids == [2, 4 + WORDS.index("the"), 4 + WORDS.index("cat"), 3]
+
+
+def test_folder_without_a_tokenizer_is_refused_as_such(copy: Path) -> None:
+    (copy / "tokenizer.json").unlink()
+    (copy / "tokenizer_config.json").unlink()
+    with pytest.raises(ModelError, match="holds no tokenizer"):
         load_network(f"hf:{copy}")
 
 
@@ -184,27 +279,59 @@ def ours(file: Path, contract: Preprocess) -> np.ndarray:
     return to_input(views, contract, device="cpu", channels_last=False)[0].numpy()
 
 
+CROP = {"height": 32, "width": 32}
+
+
 @pytest.mark.parametrize(
-    "settings",
+    ("kind", "settings"),
     [
-        {},
-        {"size": {"height": 40, "width": 40}, "image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4]},
-        {"do_normalize": False},
-        {"resample": 3},
+        ("ViTImageProcessor", {}),
+        ("ViTImageProcessor", {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4]}),
+        ("ViTImageProcessor", {"do_normalize": False}),
+        ("ViTImageProcessor", {"resample": 3}),
+        ("DeiTImageProcessor", {"size": {"height": 36, "width": 36}, "crop_size": CROP}),
+        ("BitImageProcessor", {"size": {"shortest_edge": 35}, "crop_size": CROP}),
+        ("ConvNextImageProcessor", {"size": {"shortest_edge": 32}, "crop_pct": 0.95}),
+        ("PoolFormerImageProcessor", {"size": {"shortest_edge": 32}, "crop_size": CROP}),
+        ("LevitImageProcessor", {"size": {"shortest_edge": 32}, "crop_size": CROP}),
+        ("EfficientNetImageProcessor", {}),
+        ("MobileViTImageProcessor", {"size": {"shortest_edge": 36}, "crop_size": CROP}),
     ],
 )
-def test_pictures_are_prepared_as_the_image_processor_does(tmp_path: Path, settings: dict[str, Any]) -> None:
-    folder = write_picture_network(tmp_path / "n", **settings)
-    contract = load_network(f"hf:{folder}", options(weights="random")).preprocess
+def test_pictures_are_prepared_as_the_image_processor_does(tmp_path: Path, kind: str, settings: dict[str, Any]) -> None:
+    folder = write_picture_network(tmp_path / "n", kind, **settings)
+    network = load_network(f"hf:{folder}", options(weights="random"))
+    contract = network.preprocess
     assert isinstance(contract, Preprocess)
     generator = np.random.default_rng(0)
     coarse = Image.fromarray(generator.integers(0, 256, (6, 9, 3), dtype=np.uint8))
     file = tmp_path / "p.png"
-    coarse.resize((90, 60), Image.Resampling.BICUBIC).save(file)
+    coarse.resize((91, 60), Image.Resampling.BICUBIC).save(file)
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
     theirs = np.asarray(processor(Image.open(file), return_tensors="np")["pixel_values"])[0]
+    if isinstance(network.build(0), Reversed):
+        theirs = theirs[::-1]
     grey_levels = np.abs(ours(file, contract) - theirs) * np.array(contract.std)[:, None, None] * 255
     assert grey_levels.max() <= 2.001  # two kinds of rounding in the resizing
+
+
+def test_network_of_pictures_in_bgr_is_given_bgr(tmp_path: Path) -> None:
+    crop = {"size": {"shortest_edge": 36}, "crop_size": CROP}
+    folder = write_picture_network(tmp_path / "n", "MobileViTImageProcessor", **crop)
+    network = load_network(f"hf:{folder}")
+    theirs = transformers.ViTForImageClassification.from_pretrained(folder).eval()
+    call = example_call(network.preprocess)
+    turned = call.with_tensors([call.tensors[0].flip(1)])
+    assert torch.equal(run(pretrained(network), call)["logits"], run(theirs, turned)["logits"])
+    assert json.loads(network.files["hf.json"])["reverse"] is True
+
+
+def test_processor_that_does_not_do_what_its_settings_say_is_refused(tmp_path: Path) -> None:
+    folder = write_picture_network(tmp_path / "n")
+    file = folder / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "do_flip_channel_order": True}))  # ViT's doesn't
+    with pytest.raises(ModelError, match="otherwise than its settings say"):
+        load_network(f"hf:{folder}")
 
 
 def test_picture_classifier_equals_the_librarys_own(tmp_path: Path) -> None:
@@ -222,8 +349,8 @@ def test_steps_of_an_image_processor_that_cannot_be_expressed_are_refused(tmp_pa
     folder = write_picture_network(tmp_path / "n")
     file = folder / "preprocessor_config.json"
     record = json.loads(file.read_text())
-    file.write_text(json.dumps({**record, "do_flip_channel_order": True}))
-    with pytest.raises(ModelError, match="do_flip_channel_order"):
+    file.write_text(json.dumps({**record, "do_color_quantize": True}))
+    with pytest.raises(ModelError, match="do_color_quantize"):
         load_network(f"hf:{folder}")
     file.write_text(json.dumps({**record, "size": {"height": 32, "width": 48}}))
     with pytest.raises(ModelError, match="can't express"):

@@ -94,7 +94,8 @@ def read_json(file: Path) -> Any:
 def read_pooling(folder: Path, config: Any, arguments: Mapping[str, Any]) -> Pooled:
     """What sentence-transformers' modules.json says; else the mean, or the last token of a decoder. The user's
     --model-args win. Raises ModelError for modules that can't be expressed."""
-    decoder = getattr(config, "is_decoder", False) or "CausalLM" in str(getattr(config, "architectures", ""))
+    t = library()
+    decoder = type(config) in t.MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in t.MODEL_FOR_MASKED_LM_MAPPING
     found = Pooled(pooling="last" if decoder else "mean")
     modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
     for module in modules[1:]:
@@ -118,8 +119,8 @@ ARGUMENTS = (
 
 
 def _mode(folder: Path, module: Mapping[str, Any]) -> TokenPooling:
-    path = (folder / str(module.get("path", ""))).resolve()
-    if not path.is_relative_to(folder.resolve()):
+    path = Path(os.path.normpath(folder / str(module.get("path", ""))))
+    if not path.is_relative_to(os.path.normpath(folder)):
         raise ModelError(f"modules.json of {folder} leads out of it ({module.get('path')}).", "Take it out.")
     record = read_json(path / "config.json")
     chosen = [mode for key, mode in MODES.items() if record.get(key)]

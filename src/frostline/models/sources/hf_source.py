@@ -10,7 +10,7 @@ import copy
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,13 +23,19 @@ from frostline.data.contract import FILE, Contract, read_contract
 from frostline.models.encoder import TextEncoder
 from frostline.models.guard import forked_seed
 from frostline.models.network import Network, NetworkOptions, read_weights, seeded, tried
-from frostline.models.sources.hf_folder import Pooled, find_folder, first_line, library, quiet, read_pooling
+from frostline.models.sources.hf_folder import Pooled, find_folder, first_line, library, quiet, read_json, read_pooling
 from frostline.models.sources.hf_picture import picture_contract
-from frostline.models.sources.hf_text import text_contract
+from frostline.models.sources.hf_text import TOKENIZER, counts_from_pad, text_contract
 
 Kind = Literal["picture-classifier", "text-classifier", "text-encoder"]
 BUILT = "hf.json"  # in a saved model's folder: what was found out about the original one
 OWN = ("pooling", "normalise")  # --model-args that aren't the configuration's
+READS: dict[Kind, str] = {
+    "picture-classifier": "pixel_values", "text-classifier": "input_ids", "text-encoder": "input_ids"
+}  # fmt: skip
+# what tells that a folder holds a tokenizer, older kinds among them
+TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model", "spm.model",
+              "sentencepiece.bpe.model", "tokenizer.model")  # fmt: skip
 NO_HEAD = "the network is an encoder without classes of its own"
 
 
@@ -42,24 +48,29 @@ class Plan:
     config: Any
     kind: Kind
     pooled: Pooled
+    reverse: bool = False  # the pictures' channels are handed on in the order BGR
 
     def files(self) -> dict[str, bytes]:
         """What building it again needs, under names of its own; no path or time in it."""
         config = json.loads(self.config.to_json_string(use_diff=False))
         config.pop("_name_or_path", None)
-        note = {"kind": self.kind, "pooling": self.pooled.pooling, "normalise": self.pooled.normalise}
+        note = {"kind": self.kind, "pooling": self.pooled.pooling, "normalise": self.pooled.normalise,
+                "reverse": self.reverse}
         return {name: json.dumps(found, indent=1, sort_keys=True).encode() + b"\n"
                 for name, found in (("config.json", config), (BUILT, note))}  # fmt: skip
 
     def automatic(self) -> Any:
         """The library's class that builds it."""
         t = library()
-        return {"picture-classifier": t.AutoModelForImageClassification, "text-encoder": t.AutoModel,
+        encoder = t.AutoModelForTextEncoding if _without_decoder(self.config) else t.AutoModel
+        return {"picture-classifier": t.AutoModelForImageClassification, "text-encoder": encoder,
                 "text-classifier": t.AutoModelForSequenceClassification}[self.kind]  # fmt: skip
 
     def arguments(self) -> dict[str, Any]:
         """Encoders are built without the extra layer that only the library's own pooling reads."""
         if self.kind != "text-encoder":
+            return {}
+        if _without_decoder(self.config):
             return {}
         kind = library().MODEL_MAPPING[type(self.config)]
         kind = kind[0] if isinstance(kind, list | tuple) else kind
@@ -68,12 +79,34 @@ class Plan:
 
     def wrapped(self, model: nn.Module) -> nn.Module:
         """The network that frostline sees: it ends in a linear layer."""
+        reads, wanted = inspect.signature(model.forward).parameters, READS[self.kind]
+        if wanted not in reads:
+            found = next(iter(reads), "nothing")
+            raise ModelError(f"{self.spec} is a {type(model).__name__}, which reads {found}, not {wanted}.", KINDS_HINT)
         if self.kind != "text-encoder":
-            return model
+            model.register_forward_hook(only_scores)
+            return Reversed(model) if self.reverse else model
         width = getattr(self.config, "hidden_size", None) or getattr(self.config, "d_model", None)
         if not isinstance(width, int):
             raise ModelError(f"The configuration of {self.spec} doesn't say how wide its features are.", KINDS_HINT)
         return TextEncoder(model, width, self.pooled.pooling, normalise=self.pooled.normalise)
+
+
+def only_scores(_module: nn.Module, _inputs: Any, found: Any) -> Any:
+    """A hook: of what a classifier returns the scores alone, since what else it hands out is held alive across cuts."""
+    return {"logits": found["logits"]} if isinstance(found, Mapping) and "logits" in found else found
+
+
+class Reversed(nn.Module):
+    """A network that reads BGR, given RGB."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixel_values: Tensor) -> Any:
+        """What the network returns of pictures (N, 3, H, W)."""
+        return self.network(pixel_values.flip(1))
 
 
 KINDS_HINT = "frostline reads networks that classify pictures or texts, and text encoders."
@@ -85,7 +118,7 @@ def load(name: str, options: NetworkOptions) -> Network:
     spec, folder = f"hf:{name}", find_folder(name)
     saved = (folder / BUILT).is_file()
     plan = _saved_plan(spec, folder) if saved else _plan(spec, folder, options)
-    contract = _contract(plan, options, saved=saved)
+    plan, contract = _with_contract(plan, options, saved=saved)
     weights, weights_name, missing = _weights(plan, options, saved=saved)
     no_head = plan.kind == "text-encoder" or bool(missing)
     network = Network(
@@ -120,14 +153,19 @@ def _saved_plan(spec: str, folder: Path) -> Plan:
     try:
         note = json.loads((folder / BUILT).read_text(encoding="utf-8"))
         pooled = Pooled(pooling=note["pooling"], normalise=bool(note["normalise"]))
-        kind: Kind = note["kind"]
+        kind, reverse = note["kind"], bool(note.get("reverse"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / BUILT} can't be read ({error}).", "Run frostline fit again.") from error
-    return Plan(spec=spec, folder=folder, config=_read_config(spec, folder, {}), kind=kind, pooled=pooled)
+    return Plan(spec=spec, folder=folder, config=_read_config(spec, folder, {}), kind=kind, pooled=pooled,
+                reverse=reverse)  # fmt: skip
 
 
 def _read_config(spec: str, folder: Path, arguments: Mapping[str, Any], size: int | None = None) -> Any:
     """The configuration with the user's arguments; those that it doesn't have are refused."""
+    code = read_json(folder / "config.json").get("auto_map") or {}
+    if any(name.startswith(("AutoConfig", "AutoModel")) for name in code):
+        raise ModelError(f"{spec} brings code of its own (auto_map in its config.json), which is never run.",
+                         "Take the entry out only if the library's own classes compute the same.")  # fmt: skip
     with quiet():
         try:
             config, unknown = library().AutoConfig.from_pretrained(
@@ -156,30 +194,42 @@ def _kind(spec: str, folder: Path, config: Any) -> Kind:
         return "picture-classifier"
     if named.endswith("ForSequenceClassification"):
         return "text-classifier"
+    if _without_decoder(config):
+        return "text-encoder"
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(f"{spec} is an encoder-decoder ({named or config.model_type}) without a classifier.",
                          "Take one that was saved as ...ForSequenceClassification.")  # fmt: skip
-    tokens = (folder / "tokenizer_config.json").is_file() or (folder / "tokenizer.json").is_file()
+    tokens = any((folder / file).is_file() for file in TOKENIZERS)
     if type(config) in t.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING and not tokens:
         return "picture-classifier"
     if type(config) in t.MODEL_MAPPING and tokens:
         return "text-encoder"
+    if type(config) in t.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise ModelError(f"{spec} is a {named or config.model_type}, but the folder holds no tokenizer.", TOKENIZER)
     raise ModelError(f"{spec} is a {named or config.model_type}, which classifies neither pictures nor texts.",
                      KINDS_HINT)  # fmt: skip
 
 
-def _contract(plan: Plan, options: NetworkOptions, *, saved: bool) -> Contract:
+def _without_decoder(config: Any) -> bool:
+    """Whether it is the encoder of an encoder-decoder, as T5EncoderModel."""
+    named = (getattr(config, "architectures", None) or [""])[0]
+    return named.endswith("EncoderModel") and type(config) in library().MODEL_FOR_TEXT_ENCODING_MAPPING
+
+
+def _with_contract(plan: Plan, options: NetworkOptions, *, saved: bool) -> tuple[Plan, Contract]:
+    """The contract, and the plan with what else it asks for."""
     if saved:
         try:
-            return read_contract(plan.folder)
+            return plan, read_contract(plan.folder)
         except (OSError, ValueError) as error:
             raise ModelError(f"{plan.folder / FILE} can't be read ({error}).", "Run frostline fit again.") from error
     if plan.kind == "picture-classifier":
-        return picture_contract(plan.spec, plan.folder, plan.config, options)
+        pictures, reverse = picture_contract(plan.spec, plan.folder, plan.config, options)
+        return replace(plan, reverse=reverse), pictures
     contract = text_contract(plan.spec, plan.folder, plan.config, options)
-    if plan.config.pad_token_id is None:  # decoders look for the last token that isn't this one
+    if not counts_from_pad(plan.config):  # decoders look for the last token that isn't this one
         plan.config.pad_token_id = contract.pad
-    return contract
+    return plan, contract
 
 
 def _build(plan: Plan) -> Callable[[int], nn.Module]:
@@ -232,7 +282,7 @@ def _pretrained_state(plan: Plan) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     if plan.kind == "text-encoder" and lacking:
         raise ModelError(f"The weights of {plan.spec} lack {sorted(lacking)[0]} and {len(lacking) - 1} more tensors.",
                          "Is the folder complete? --weights random goes without.")  # fmt: skip
-    prefix = "encoder." if plan.kind == "text-encoder" else ""
+    prefix = "encoder." if plan.kind == "text-encoder" else "network." if plan.reverse else ""
     state = {prefix + k: v.detach() for k, v in model.state_dict().items() if k not in lacking}
     return state, tuple(sorted(lacking))
 

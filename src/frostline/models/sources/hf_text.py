@@ -32,7 +32,7 @@ def text_contract(spec: str, folder: Path, config: Any, options: NetworkOptions)
     limit = _limit(folder, config, tokenizer)
     if options.size is not None and not 2 <= options.size <= limit:
         raise wrong_length(options.size, limit, spec)
-    pad = next((i for i in (config.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+    pad = _pad(config, tokenizer)
     vocabulary = int(config.vocab_size)
     if len(tokenizer) > vocabulary:
         raise ModelError(f"The tokenizer of {spec} has {len(tokenizer)} tokens, but its network knows {vocabulary}.",
@@ -43,7 +43,7 @@ def text_contract(spec: str, folder: Path, config: Any, options: NetworkOptions)
         tokenizer=backend.to_str(),
         length=options.size or min(LENGTH, limit),
         limit=limit,
-        pad=pad[0] if isinstance(pad, list) else int(pad),
+        pad=pad,
         vocabulary=vocabulary,
         cut="left" if tokenizer.truncation_side == "left" else "right",
     )
@@ -59,7 +59,7 @@ def _limit(folder: Path, config: Any, tokenizer: Any) -> int:
     positions = getattr(config, "max_position_embeddings", None)
     if isinstance(positions, int) and positions > 0:
         relative = getattr(config, "position_embedding_type", "absolute") not in ("absolute", None)
-        from_pad = str(config.model_type) in FROM_PAD and not relative
+        from_pad = counts_from_pad(config) and not relative
         limits.append(positions - (int(config.pad_token_id or 0) + 1 if from_pad else 0))
     if 0 < tokenizer.model_max_length < MOST:
         limits.append(int(tokenizer.model_max_length) + 1)
@@ -68,6 +68,20 @@ def _limit(folder: Path, config: Any, tokenizer: Any) -> int:
     if isinstance(recommended, int) and recommended > 0:
         limits.append(recommended + 1)
     return max(2, min(limits))
+
+
+def _pad(config: Any, tokenizer: Any) -> int:
+    """The id in empty places: the tokenizer's, as the library's own pipelines have it, unless the network counts its
+    positions from another one."""
+    own = getattr(config, "pad_token_id", None)
+    found = [own, tokenizer.pad_token_id] if counts_from_pad(config) else [tokenizer.pad_token_id, own]
+    pad = next((i for i in (*found, tokenizer.eos_token_id) if i is not None), 0)
+    return int(pad[0] if isinstance(pad, list) else pad)
+
+
+def counts_from_pad(config: Any) -> bool:
+    """Whether the network's positions begin behind the padding's id."""
+    return str(config.model_type) in FROM_PAD
 
 
 # Their positions count from the padding's id on (fairseq's habit), so that many embeddings are never read.

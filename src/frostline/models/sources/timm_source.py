@@ -70,7 +70,7 @@ def load(name: str, options: NetworkOptions) -> Network:
         build=build,
         weights=weights,
         weights_name=weights_name,
-        preprocess=_preprocess(config, named.arguments, options),
+        preprocess=read_preprocess(config, named.arguments, options),
         self_loading=False,
         classes=_classes(config, weights, options),
         code=None,
@@ -134,15 +134,16 @@ def _resized(named: _Named, config: Mapping[str, Any], options: NetworkOptions) 
     return sized
 
 
-def _preprocess(config: Mapping[str, Any], arguments: Mapping[str, Any], options: NetworkOptions) -> Preprocess:
-    """What timm does in evaluation; channels that the metadata has no mean for get the average of those it has."""
+def read_preprocess(config: Mapping[str, Any], arguments: Mapping[str, Any], options: NetworkOptions) -> Preprocess:
+    """What timm does in evaluation, by its record of a network; channels that the record has no mean for get the
+    average of those it has."""
     channels, height, width = config["input_size"]
     size = (options.size, options.size) if options.size else _sized(arguments.get("img_size"), (height, width))
     channels = int(arguments.get("in_chans") or channels)
     mean, std = (_for_channels(config[name], channels) for name in ("mean", "std"))
     plain = Preprocess.default(size, options.mean or mean, options.std or std, channels)
     fraction = config.get("crop_pct") or CROP_FRACTION
-    squash = config.get("crop_mode") == "squash" and fraction == 1.0 and size[0] == size[1]
+    squash = config.get("crop_mode") == "squash" and size[0] == size[1]
     return replace(
         plain,
         resize=math.floor(max(plain.size) / fraction),
