@@ -18,10 +18,11 @@ from frostline.data.preprocess import Preprocess, to_input
 from frostline.data.texts import TextPreprocess, encode, ids_and_mask, read_texts
 from frostline.data.views import augment_policy, make_view
 from frostline.models.encoder import TextEncoder
-from frostline.models.heads import head_of
+from frostline.models.heads import find_head
 from frostline.models.inputs import Call, call_of
 from frostline.models.network import NetworkOptions, example_call, pretrained
 from frostline.models.new_heads import HeadForm, new_head
+from frostline.models.recorder import record
 from frostline.models.sources import load_network
 from frostline.models.sources.hf_source import Reversed
 from frostline.models.stages import stage_map
@@ -144,7 +145,7 @@ def test_own_head_of_a_decoder_has_its_classes_mapped_at_every_token(tmp_path: P
     network = load_network(f"hf:{write_architecture(tmp_path, 'gpt2')}")
     model, call = pretrained(network), example_call(network.preprocess)
     before = run(model, call)["logits"]
-    site = head_of(model, **dict(zip(call.names, call.tensors, strict=True)))
+    site = find_head(record(model, call))
     new_head(model, site, 2, HeadForm(kind="mapped", groups=((0, 2), (1,))))
     after = run(model, call)["logits"]
     assert torch.allclose(after, torch.stack([before[:, [0, 2]].logsumexp(1), before[:, 1]], dim=1), atol=1e-6)
