@@ -195,7 +195,8 @@ def ours(file: Path, contract: Preprocess) -> np.ndarray:
 )
 def test_pictures_are_prepared_as_the_image_processor_does(tmp_path: Path, settings: dict[str, Any]) -> None:
     folder = write_picture_network(tmp_path / "n", **settings)
-    contract = load_network(f"hf:{folder}", options(weights="random")).preprocess
+    side = settings.get("size", {"height": 32})["height"]
+    contract = load_network(f"hf:{folder}", options(weights="random", model_args={"image_size": side})).preprocess
     assert isinstance(contract, Preprocess)
     generator = np.random.default_rng(0)
     coarse = Image.fromarray(generator.integers(0, 256, (6, 9, 3), dtype=np.uint8))
