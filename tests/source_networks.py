@@ -179,6 +179,7 @@ class KerasTensors(dict[str, Tensor]):
 
 THIN = {"num_classes": 6, "width_mult": 0.25, "dropout": 0.0,
         "inverted_residual_setting": [[1, 16, 1, 1], [6, 24, 1, 2], [6, 32, 1, 2]]}  # fmt: skip
+THIN_SWIN = {"img_size": 32, "window_size": 2, "embed_dim": 24, "depths": [2, 2], "num_heads": [2, 4]}
 SOURCES: dict[str, Callable[[Path], Given]] = {
     "torch: a file": by_torch_file,
     "timm: resnet": lambda f: from_library("timm:test_resnet", f, size=32, num_classes=6),
@@ -195,7 +196,8 @@ SOURCES: dict[str, Callable[[Path], Given]] = {
 LARGE: dict[str, Callable[[Path], Given]] = {  # by the benchmark only
     "torchvision: shufflenet": lambda f: from_library("torchvision:shufflenet_v2_x0_5", f, size=32, num_classes=6),
     "timm: one channel": lambda f: from_library("timm:test_efficientnet", f, size=64, num_classes=6, in_chans=1),
-    "torchvision: vit": lambda f: from_library("torchvision:vit_b_16", f, size=32, num_classes=6),
+    "timm: swin": lambda f: from_library("timm:swin_tiny_patch4_window7_224", f, size=32, num_classes=6, **THIN_SWIN),
+    "torchvision: regnet": lambda f: from_library("torchvision:regnet_y_400mf", f, size=32, num_classes=6),
     "keras: ResNet50": lambda f: keras_name(f, "ResNet50", size=64),
     "keras: MobileNetV2": lambda f: keras_name(f, "MobileNetV2", size=64, classes=6),
 }

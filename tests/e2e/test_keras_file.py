@@ -36,14 +36,14 @@ print(json.dumps([frostline.load(run).predict_proba(pictures).tolist() for run i
 """
 
 
-def test_every_strategy_on_a_keras_file_is_proved_and_read_back_without_the_file(
+def test_a_keras_file_with_random_layers_is_proved_and_read_back_without_the_file(
     fit: Fit, squares: Path, tmp_path: Path
 ) -> None:
     model = tmp_path / "own.keras"
     write_keras(model)
     pictures = [str(p) for p in sorted(squares.rglob("*.png"))[:5]]
     runs, here = [], []
-    for name in ("probe@2", "freeze@2", "scratch", "wise-ft"):
+    for name in ("probe@2", "freeze@2"):
         run = tmp_path / name
         rate = () if name.startswith("probe") else ("--lr", "1e-2")
         done = fit(squares, "--strategies", name, "--out", run, "--epochs", 2, "--blocks", 2, *rate,
@@ -51,10 +51,10 @@ def test_every_strategy_on_a_keras_file_is_proved_and_read_back_without_the_file
         assert done.code == 0, done.err
         counted = json.loads((run / "result.json").read_text())["audit"]
         assert counted["frozen_tensors"] == counted["frozen_unchanged"]
-        assert counted["frozen_tensors"] > 0 or name == "scratch"
+        assert counted["frozen_tensors"] > 0
         runs.append(str(run))
         here.append(frostline.load(run).predict_proba(pictures).tolist())
-    assert len({str(answer) for answer in here}) > 2  # they are different networks
+    assert len({str(answer) for answer in here}) == 2  # they are different networks
     model.unlink()
     command = [sys.executable, "-c", FRESH, json.dumps([runs, pictures])]
     there = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, timeout=400)

@@ -82,7 +82,7 @@ def test_data_that_cannot_be_compared_on_is_refused(
         (("--strategies", "probe@layer7"), ("there is no stage 'layer7'",)),
         (("--strategies", "freeze"), ("needs a stage",)),
         (("--strategies", "finetune@2"), ("takes no stage",)),
-        (("--strategies", "probe,probe@1,probe@1,probe@0"), ("twice",)),
+        (("--strategies", "probe,probe@1,probe@1,probe@layer0"), ("twice",)),
         (("--strategies", "baseline"), ("can't run alone", "probe")),
         (("--lr", "-0.001"), ("--lr -0.001 is not a learning rate", "above 0")),
         (("--margin", "-0.1"), ("--margin -0.1",)),

@@ -359,3 +359,16 @@ def test_scripted_compiled_and_pickled_networks_are_refused_with_the_reason(tmp_
     assert "holds a scripted network" in refused(tmp_path / "code.py", weights=str(tmp_path / "s.pt")).message
     with pytest.raises(ModelError, match="file of stored objects"):
         load_network(f"torch:{tmp_path / 's.pt'}")
+
+
+def test_auxiliary_heads_are_left_out_and_inputs_scaled_as_with_torchvisions_weights(tmp_path: Path) -> None:
+    from torchvision import models
+
+    with torch.random.fork_rng():
+        theirs = models.googlenet(weights=None, init_weights=False, aux_logits=True, transform_input=True).eval()
+    save_file(theirs.state_dict(), tmp_path / "w.safetensors")
+    network = load_network("torchvision:googlenet", NetworkOptions(weights=str(tmp_path / "w.safetensors"), size=64))
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(pretrained(network)(x), theirs(x))
+        assert pretrained(network).train()(x).shape == (2, 1000)

@@ -20,6 +20,7 @@ OTHERS = {  # torchvision's other networks, and what they do instead
     "detection": "finds objects", "segmentation": "labels pixels", "quantization": "computes in whole numbers",
     "video": "classifies films", "optical_flow": "measures movement",
 }  # fmt: skip
+AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 
 
 def load(name: str, options: NetworkOptions) -> Network:
@@ -73,8 +74,10 @@ def _check_known(name: str) -> None:
 
 def _own(name: str) -> dict[str, Any]:
     """What torchvision itself says when it builds these two with its weights: inputs are scaled anew within (they were
-    trained so), and the slow initialisation, which it warns about, is answered."""
-    return {"init_weights": True, "transform_input": True} if name in ("googlenet", "inception_v3") else {}
+    trained so), and the slow initialisation, which it warns about, is answered. Their auxiliary heads are left out:
+    they run in training only, where nothing here would read them, and fail on small pictures."""
+    own = {"init_weights": True, "transform_input": True, "aux_logits": False}
+    return own if name in ("googlenet", "inception_v3") else {}
 
 
 def _sized(name: str, size: int | None) -> dict[str, Any]:
@@ -86,11 +89,16 @@ def _sized(name: str, size: int | None) -> dict[str, Any]:
 
 
 def _fitted(build: Callable[[int], nn.Module], weights: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
-    """A vision transformer's weights for another size, positions interpolated as torchvision does it."""
+    """Without the auxiliary heads that were left out; a vision transformer's for another size, positions interpolated,
+    both as torchvision does it."""
     from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
-    model = build(0) if weights is not None else None
-    if weights is None or not isinstance(model, VisionTransformer):
+    if weights is None:
+        return None
+    model = build(0)
+    if getattr(model, "aux_logits", None) is False:
+        return {name: tensor for name, tensor in weights.items() if not name.startswith(AUXILIARY)}
+    if not isinstance(model, VisionTransformer):
         return weights
     found, own = weights.get("encoder.pos_embedding"), model.encoder.pos_embedding
     if found is None or found.shape == own.shape or found.ndim != own.ndim:
