@@ -316,6 +316,13 @@ def test_pictures_are_prepared_as_the_image_processor_does(tmp_path: Path, kind:
     assert grey_levels.max() <= 2.001  # two kinds of rounding in the resizing
 
 
+def test_size_that_the_weights_do_not_fit_is_refused(tmp_path: Path) -> None:
+    folder = write_picture_network(tmp_path / "n")
+    with pytest.raises(ModelError, match=r"other shapes than --size .*position_embeddings"):
+        load_network(f"hf:{folder}", options(size=48))
+    assert load_network(f"hf:{folder}", options(size=48, weights="random")).preprocess.size == (48, 48)
+
+
 def test_network_of_pictures_in_bgr_is_given_bgr(tmp_path: Path) -> None:
     crop = {"size": {"shortest_edge": 36}, "crop_size": CROP}
     folder = write_picture_network(tmp_path / "n", "MobileViTImageProcessor", **crop)

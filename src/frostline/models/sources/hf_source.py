@@ -278,7 +278,11 @@ def _pretrained_state(plan: Plan) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         except Exception as error:
             raise ModelError(f"The weights of {plan.spec} can't be read ({first_line(error)}).",
                              "Is the folder complete? --weights random goes without.") from error  # fmt: skip
-    lacking = {*info["missing_keys"], *(m[0] for m in info["mismatched_keys"])}
+    other = sorted(m[0] for m in info["mismatched_keys"])
+    if other:
+        raise ModelError(f"The weights of {plan.spec} have other shapes than --size or --model-args ask for, such as "
+                         f"{other[0]}.", "Leave these options out, or give --weights random.")  # fmt: skip
+    lacking = set(info["missing_keys"])
     if plan.kind == "text-encoder" and lacking:
         raise ModelError(f"The weights of {plan.spec} lack {sorted(lacking)[0]} and {len(lacking) - 1} more tensors.",
                          "Is the folder complete? --weights random goes without.")  # fmt: skip
