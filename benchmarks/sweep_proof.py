@@ -130,7 +130,9 @@ def step(model: nn.Module, forward: Any) -> dict[str, list[Tensor]]:
     model.zero_grad(set_to_none=True)
     with forked_seed(5), torch.enable_grad():
         scores = trained_on(forward())
-        sum((x.float().square().sum() + x.float().sum() for x in scores), torch.zeros(())).backward()
+        loss = sum((x.float().square().sum() + x.float().sum() for x in scores), torch.zeros(()))
+        if loss.requires_grad:  # nothing does where the head's weights are tied to what is frozen
+            loss.backward()
     gradients = [p.grad.clone() if p.grad is not None else torch.tensor(NAN) for p in model.parameters()]
     values = [b.detach().clone() for b in model.buffers()]
     model.zero_grad(set_to_none=True)
