@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_THREADS = 2  # more threads than promised cores make OpenMP's barriers collapse on virtual machines
 BF16_FROM_OPERATIONS = 1e8  # per sample; below it the casts cost more than bf16 saves
+NARROW = 16  # input channels; see _overruns
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
 
@@ -106,7 +107,7 @@ def choose_compute(*, device: str, precision: str, threads: int | None, chunk: i
         device, precision: as the user set them ('auto' leaves the choice to the rule).
         threads: CPU threads, None for the rule.
         chunk: fixed batch of inference passes, at least 2.
-        model: the network; two or more 2-D convolutions make it channels_last.
+        model: the network; two or more 2-D convolutions make it channels_last, but for those of :func:`_overruns`.
         operations: floating-point operations of one sample's forward pass.
     """
     from torch import nn
@@ -117,15 +118,23 @@ def choose_compute(*, device: str, precision: str, threads: int | None, chunk: i
         fast = has_bf16(found)
         chosen = "bf16" if fast and operations >= BF16_FROM_OPERATIONS else "fp32"
         why = "hardware bf16" if chosen == "bf16" else ("small network" if fast else "no hardware bf16")
-    convolutions = sum(isinstance(m, nn.Conv2d) for m in model.modules())
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    overrun = found == "cpu" and any(_overruns(m) for m in convolutions)
+    layout = ", one of them too narrow for channels_last" if overrun else ""
     return Compute(
         device=found,
         precision=chosen,
-        channels_last=convolutions >= 2,
+        channels_last=len(convolutions) >= 2 and not overrun,
         threads=threads or default_threads(),
         chunk=chunk,
-        reasons=(f"precision {chosen}: {why}", f"{convolutions} convolutions"),
+        reasons=(f"precision {chosen}: {why}", f"{len(convolutions)} convolutions{layout}"),
     )
+
+
+def _overruns(convolution: nn.Conv2d) -> bool:
+    """In channels_last the CPU's weight gradient of a strided 1 x 1 convolution of few input channels writes past its
+    workspace and kills the process (oneDNN issue 6035; seen with 4, 8, 12 and 15 channels on AVX-512, not with 16)."""
+    return convolution.kernel_size == (1, 1) and convolution.stride != (1, 1) and convolution.weight.shape[1] < NARROW
 
 
 def place(model: nn.Module, compute: Compute) -> nn.Module:

@@ -78,6 +78,15 @@ def compute(model: nn.Module, *, precision: str = "auto", operations: float = 1e
     return choose_compute(device="cpu", precision=precision, threads=None, chunk=16, model=model, operations=operations)
 
 
+def test_a_strided_pointwise_convolution_of_few_channels_is_not_laid_out_channels_last() -> None:
+    def narrow(channels: int, stride: int = 2) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, channels, 3), nn.Conv2d(channels, 16, 1, stride))
+
+    assert [compute(narrow(n)).channels_last for n in (8, 15, 16)] == [False, False, True]
+    assert compute(narrow(8, stride=1)).channels_last
+
+
+
 def test_precision_follows_hardware_and_size_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Linear(2, 2)
     for flags, operations, expected in (
