@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,8 @@ from frostline.data.texts import example_ids, ids_and_mask
 from frostline.models.guard import forked_seed
 from frostline.models.heads import find_head
 from frostline.models.inputs import Call, call_of
-from frostline.models.recorder import record
+from frostline.models.recorder import Recording, record
+from frostline.models.reheaded import heads_to_leave_out, rebuilt
 from frostline.models.weights import LoadReport, compare_weights, load_weights, read_weights
 
 __all__ = [
@@ -110,19 +111,22 @@ def pretrained(network: Network) -> nn.Module:
     return module.eval()
 
 
-def _check_runs(network: Network, module: nn.Module) -> None:
-    """Raise ModelError in one sentence where the network can't read its own inputs, such as those of another size."""
+def _recorded(network: Network, module: nn.Module) -> Recording:
+    """Raises ModelError in one sentence where the network can't read its own inputs, such as those of another size."""
     contract = network.preprocess
     try:
-        with forked_seed(0), torch.no_grad():
-            example_call(contract).run(module.eval())
-    except Exception as error:  # whatever the network's code raises
-        first = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        with forked_seed(0):
+            return record(module.eval(), example_call(contract))
+    except ModelError as error:
+        cause = error.__cause__  # what the network's code raised
+        if cause is None:
+            raise
+        first = (str(cause).strip().splitlines() or [""])[0].rstrip(".")
         height, width = contract.size if isinstance(contract, Preprocess) else (0, 0)
         what = f"pictures of {height} x {width} pixels and {contract.channels} channel(s)" if isinstance(
             contract, Preprocess) else f"texts of {contract.length} places"  # fmt: skip
-        raise ModelError(f"{network.spec} can't read {what} ({type(error).__name__}: {first}).",
-                         "Give another --size, or none for the network's own.") from error  # fmt: skip
+        raise ModelError(f"{network.spec} can't read {what} ({type(cause).__name__}: {first}).",
+                         "Give another --size, or none for the network's own.") from cause  # fmt: skip
 
 
 def tried(network: Network, *, identity: Mapping[str, Any]) -> Network:
@@ -139,6 +143,26 @@ def tried(network: Network, *, identity: Mapping[str, Any]) -> Network:
         report = load_weights(module, network.weights, head=head)
     code = network.code.sha256 if network.code else None
     contents = "random" if network.weights_name == "random" else hash_tensors(module.state_dict())
-    _check_runs(network, module)
     fingerprint = hash_values(identity, code, contents, torch.__version__)
-    return replace(network, fingerprint=fingerprint, load_report=report, loaded_head=head)
+    found = replace(network, fingerprint=fingerprint, load_report=report, loaded_head=head)
+    return _with_one_head(found, _recorded(network, module))
+
+
+def _with_one_head(network: Network, recording: Recording) -> Network:
+    """The network as it is, or behind what is left of it without heads that can't be replaced (models.reheaded)."""
+    try:
+        find_head(recording)
+    except ModelError:
+        heads = heads_to_leave_out(recording)
+        build = rebuilt(network.build, heads, example_call(network.preprocess)) if heads else None
+        if build is not None:
+            weights = network.weights and _of_base(network.weights, heads, build(0))
+            reason = f"its own scores are made of {' and '.join(heads)}, which can't be given other classes"
+            return replace(network, build=build, weights=weights, loaded_head=None, headless=reason, classes=None)
+    return network
+
+
+def _of_base(weights: Mapping[str, Tensor], heads: Iterable[str], module: nn.Module) -> dict[str, Tensor]:
+    """Without those of the heads; the head in their place is of zeros."""
+    kept = {f"base.{k}": v for k, v in weights.items() if not any(k.startswith(path + ".") for path in heads)}
+    return kept | {k: v for k, v in module.state_dict().items() if k.startswith("head.")}

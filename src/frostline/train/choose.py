@@ -53,7 +53,8 @@ def choose_recipes(settings: Settings, network: Network, stages: StageMap, class
     mapped = [r.name for r in recipes if r.head_kind == "mapped"]
     asked = {*settings.strategies, *(recipe.name for recipe, _ in own.values())}
     if found is None and asked & {*mapped}:
-        raise RecipeError(f"{mapped[0]} can't run: {reason}.", LABEL_MAP_HINT)
+        hint = LABEL_MAP_HINT if network.headless is None else "The other strategies can."
+        raise RecipeError(f"{mapped[0]} can't run: {reason}.", hint)
     reasons = skip_reasons(network, stages.stages, recipes)
     reasons |= dict.fromkeys(mapped, reason) if found is None else {}
     kept = tuple(r for r in recipes if r.name not in reasons)
