@@ -180,7 +180,7 @@ def _read_config(spec: str, folder: Path, arguments: Mapping[str, Any], size: in
     config.dtype = torch.float32
     if "image_size" in config.to_dict() and size:
         config.image_size = size
-    for flag in ("use_cache", "output_hidden_states", "output_attentions"):
+    for flag in ("use_cache", "use_mems_eval", "output_hidden_states", "output_attentions"):
         if getattr(config, flag, False):
             setattr(config, flag, False)
     return config
