@@ -112,7 +112,7 @@ def line(group: str, name: str, row: Row | str) -> str:
     if isinstance(row, str):
         return f"{start} -- {row}"
     text = f"{start} {row.offered}/{row.stages} offered, {row.exact} exact, {row.seconds:5.1f} s, head {row.head}"
-    return "\n".join([text, *(f"    not offered: {r}" for r in row.reasons), *(f"    WRONG: {w}" for w in row.wrong)])
+    return "\n".join([text, *(f"    not offered: {r}" for r in why(row)), *(f"    WRONG: {w}" for w in row.wrong)])
 
 
 def summary(found: Found) -> str:
@@ -135,10 +135,15 @@ def page(found: Found) -> str:
         if isinstance(row, str):
             lines.append(f"| {group} | {name} | | | | | | {row} |")
         else:
-            why = "<br>".join(shortened(row.reasons))
+            reasons = "<br>".join(shortened(why(row)))
             lines.append(f"| {group} | {name} | {row.modules} | {row.stages} | {row.offered} | {row.exact} "
-                         f"| {row.seconds:.1f} | {why} |")  # fmt: skip
+                         f"| {row.seconds:.1f} | {reasons} |")  # fmt: skip
     return "\n".join(lines)
+
+
+def why(row: Row) -> Sequence[str]:
+    """Why there are no more cuts: a small network may have no more stages."""
+    return row.reasons or ((f"it has no more than {row.stages} stages",) if row.offered < FEW else ())
 
 
 def shortened(reasons: Sequence[str]) -> list[str]:

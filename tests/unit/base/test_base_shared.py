@@ -86,7 +86,6 @@ def test_a_strided_pointwise_convolution_of_few_channels_is_not_laid_out_channel
     assert compute(narrow(8, stride=1)).channels_last
 
 
-
 def test_precision_follows_hardware_and_size_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Linear(2, 2)
     for flags, operations, expected in (

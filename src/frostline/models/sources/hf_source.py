@@ -54,8 +54,12 @@ class Plan:
         """What building it again needs, under names of its own; no path or time in it."""
         config = json.loads(self.config.to_json_string(use_diff=False))
         config.pop("_name_or_path", None)
-        note = {"kind": self.kind, "pooling": self.pooled.pooling, "normalise": self.pooled.normalise,
-                "reverse": self.reverse}
+        note = {
+            "kind": self.kind,
+            "pooling": self.pooled.pooling,
+            "normalise": self.pooled.normalise,
+            "reverse": self.reverse,
+        }
         return {name: json.dumps(found, indent=1, sort_keys=True).encode() + b"\n"
                 for name, found in (("config.json", config), (BUILT, note))}  # fmt: skip
 
