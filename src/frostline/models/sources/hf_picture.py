@@ -1,4 +1,4 @@
-"""The contract of a picture network in a folder of transformers: its image processor as a Preprocess, tried against it."""
+"""Pictures for a network in a folder of transformers: its image processor as a Preprocess, tried against it."""
 
 from __future__ import annotations
 
