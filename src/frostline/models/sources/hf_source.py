@@ -10,7 +10,7 @@ import copy
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,12 +54,7 @@ class Plan:
         """What building it again needs, under names of its own; no path or time in it."""
         config = json.loads(self.config.to_json_string(use_diff=False))
         config.pop("_name_or_path", None)
-        note = {
-            "kind": self.kind,
-            "pooling": self.pooled.pooling,
-            "normalise": self.pooled.normalise,
-            "reverse": self.reverse,
-        }
+        note = {"kind": self.kind, **asdict(self.pooled), "reverse": self.reverse}
         return {name: json.dumps(found, indent=1, sort_keys=True).encode() + b"\n"
                 for name, found in (("config.json", config), (BUILT, note))}  # fmt: skip
 
@@ -72,9 +67,7 @@ class Plan:
 
     def arguments(self) -> dict[str, Any]:
         """Encoders are built without the extra layer that only the library's own pooling reads."""
-        if self.kind != "text-encoder":
-            return {}
-        if _without_decoder(self.config):
+        if self.kind != "text-encoder" or _without_decoder(self.config):
             return {}
         kind = library().MODEL_MAPPING[type(self.config)]
         kind = kind[0] if isinstance(kind, list | tuple) else kind
