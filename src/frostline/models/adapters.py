@@ -57,6 +57,7 @@ class Adapters:
         weights = dict(model.named_parameters())
         self.factors: Mapping[str, Factors] = {n: _factors(weights[n], adapter, seeds, n) for n in names}
         self._weights = {name: weights[name] for name in self.factors}
+        self._places = _places(model, self._weights)
 
     def parameters_of(self, name: str) -> tuple[nn.Parameter, ...]:
         """What moves in the place of the weight of that name."""
@@ -76,8 +77,9 @@ class Adapters:
         run = _Run(self.model, forward)
 
         def adapted(inputs: Any) -> Tensor:
-            weights: dict[str, Tensor] = {f"model.{name}": weight for name, weight in self.weights().items()}
-            return cast(Tensor, functional_call(run, weights, (inputs,)))
+            made = self.weights()
+            weights = {f"model.{place}": made[name] for place, name in self._places.items()}
+            return cast(Tensor, functional_call(run, weights, (inputs,), tie_weights=False))
 
         return adapted
 
@@ -86,6 +88,18 @@ class Adapters:
         with torch.no_grad():
             for name, weight in self.weights().items():
                 self._weights[name].copy_(weight)
+
+
+def _places(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Where each weight is read, by the name of its adapter: tied ones in several modules, but each module once under
+    whatever names it has (functional_call would put an adapted weight back in the place of the real one)."""
+    names = {id(weight): name for name, weight in weights.items()}
+    return {
+        f"{path}.{own}" if path else own: names[id(parameter)]
+        for path, module in model.named_modules()
+        for own, parameter in module.named_parameters(recurse=False, remove_duplicate=False)
+        if id(parameter) in names
+    }
 
 
 class _Run(nn.Module):

@@ -43,7 +43,7 @@ def _kinds(module: nn.Module, own: str, parameter: Tensor) -> set[str]:
         return {"batchnorm", "norm"}
     vector = parameter.numel() == max(parameter.shape, default=0)
     kinds = {"norm"} if isinstance(module, NORMS) or (vector and _says_norm(type(module).__name__)) else set()
-    if vector and (own == "bias" or own.endswith("_bias")):  # in_proj_bias, q_bias; not tables of relative positions
+    if vector and _shifts(module, own):
         kinds.add("bias")
     if not vector and _multiplies(module, own):
         kinds.add("matrices")
@@ -55,7 +55,12 @@ def _says_norm(name: str) -> bool:
     return NAMED_NORM.search(name) is not None
 
 
+def _shifts(module: nn.Module, own: str) -> bool:
+    """in_proj_bias, q_bias, an LSTM's bias_ih_l0; not tables of relative positions."""
+    return own == "bias" or own.endswith("_bias") or (isinstance(module, nn.RNNBase) and own.startswith("bias"))
+
+
 def _multiplies(module: nn.Module, own: str) -> bool:
-    if isinstance(module, (nn.Linear, _ConvNd)):
+    if isinstance(module, (nn.Linear, _ConvNd)) or type(module).__name__ == "Conv1D":  # GPT-2's linear layers
         return own == "weight"
     return isinstance(module, nn.MultiheadAttention) and own in ATTENTION_WEIGHTS

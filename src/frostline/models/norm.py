@@ -56,11 +56,16 @@ def _trains(name: str, module: nn.Module, stage_map: StageMap, by_stage: Sequenc
     found = _parts(stages, by_stage)
     if isinstance(module, _BatchNorm):
         return bool(found) and all(part.batchnorm in STATISTICS_MOVE for part in found)
-    if next(module.children(), None) is not None and name not in stage_map.repeated:
+    if _holds_others(module) and name not in stage_map.repeated:
         return any(part.trained for part in found) and not _has_to_be_quiet(stages, stage_map, by_stage)
-    if any(part.what != "all" for part in found) and next(module.buffers(recurse=False), None) is not None:
+    if any(part.what != "all" for part in found) and next(module.buffers(), None) is not None:
         return False  # what it keeps would move, and only parameters are meant to
     return bool(found) and all(part.trained for part in found)
+
+
+def _holds_others(module: nn.Module) -> bool:
+    """Whether it is a container; what only makes a tensor of its own (spectral norm) is none of the others."""
+    return any(name != "parametrizations" for name, _ in module.named_children())
 
 
 def _has_to_be_quiet(stages: Sequence[int], stage_map: StageMap, by_stage: Sequence[Part]) -> bool:
@@ -124,7 +129,7 @@ def _moves(name: str, part: Part, kinds: Kinds) -> bool:
 
 def moving_buffers(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], head: Part) -> dict[str, int]:
     """Buffers that this phase moves on purpose, each with its stage: BatchNorm statistics by their policy, and what
-    other modules of trained stages keep (InstanceNorm statistics, the vectors of spectral norm)."""
+    other modules of trained stages keep (InstanceNorm statistics, the vectors of spectral norm, a container's own)."""
     by_stage = (*parts, head)
     moving: dict[str, int] = {}
     if isinstance(model, CutNetwork):
@@ -132,8 +137,7 @@ def moving_buffers(model: nn.Module, stage_map: StageMap, parts: Sequence[Part],
     for prefix, module in model.named_modules():
         owner = prefix.partition(".parametrizations")[0]  # what parametrises a tensor goes with the tensor's module
         stages = _module_stages(owner, stage_map)
-        partly = any(part.what != "all" for part in _parts(stages, by_stage)) and not isinstance(module, _BatchNorm)
-        if stages and not partly and _trains(owner, model.get_submodule(owner), stage_map, by_stage):
+        if stages and _trains(owner, model.get_submodule(owner), stage_map, by_stage):
             names = [f"{prefix}.{own}" if prefix else own for own, _ in module.named_buffers(recurse=False)]
             moving |= dict.fromkeys(names, stages[0])
     return moving

@@ -25,8 +25,8 @@ def decide(standings: Sequence[Standing], *, n_train: float, n_test: float, marg
     """
     candidates = [s for s in complete(standings) if not s.is_baseline]
     if not candidates:
-        raise TrialError("No strategy but the baseline finished every block, so there is no verdict.",
-                         "See the errors of the single trials in trials.jsonl.")  # fmt: skip
+        raise TrialError("None of the strategies came to an end without a failure, so there is no verdict.",
+                         "What failed is in the run's log.jsonl; a lower --lr or more --epochs may help.")  # fmt: skip
     best = best_of(candidates)
     allowed = max(margin, one_sample(candidates))
     chosen = best

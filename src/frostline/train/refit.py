@@ -111,7 +111,7 @@ def check_converged(study: Study, recipe: Recipe, losses: Sequence[float]) -> No
     """Raise TrialError where training ended no better than guessing, by the mean loss of its last fifth."""
     fifth = max(1, len(losses) // 5)
     loss, guessing = math.fsum(losses[-fifth:]) / fifth, math.log(study.classes)
-    limit = guessing * 1.02
+    limit = guessing * (1.02 if len(losses) >= MIN_STEPS else 1.5)  # a few steps may well end a little above guessing
     if recipe.head_origin != "new":  # a head that isn't new may begin worse than guessing, and single losses scatter
         limit = max(limit, max(losses[:fifth]) * 1.5)
     if loss <= limit:

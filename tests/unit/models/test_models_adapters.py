@@ -47,6 +47,22 @@ def convolutions() -> nn.Module:
     )  # fmt: skip
 
 
+class TwoNames(nn.Module):
+    """One layer is registered twice, as in timm's CoaT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(6, 6)
+        self.blocks = nn.ModuleList(nn.ModuleDict({"mix": self.mix, "own": nn.Linear(6, 6)}) for _ in range(2))
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = x + torch.tanh(block["own"](block["mix"](x)))
+        scores: Tensor = self.fc(x)
+        return scores
+
+
 class LlamaStyleRMSNorm(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -90,6 +106,7 @@ def trained(adapters: Adapters, seed: int = 0) -> Adapters:
 
 MODELS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "convolutions": (convolutions, (4, 3, 12, 12)), "attention": (Attention, (4, 5, 8)), "tied": (Tied, (4, 6)),
+    "under two names": (TwoNames, (4, 6)),
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from frostline.base.errors import ModelError
 from frostline.models.cuts import Cut, find_cuts
 from frostline.models.guard import forked_seed
 from frostline.models.heads import HeadSite, find_head, flat_logits
+from frostline.models.kinds import kinds_of
 from frostline.models.new_heads import CutNetwork, new_head
 from frostline.models.norm import moving_buffers, set_training, trained_parameters
 from frostline.models.pooling import pool
@@ -235,3 +236,38 @@ def test_cut_network_gives_a_linear_layer_on_the_pooled_prefix() -> None:
         expected = model.s2(model.s1(PICTURES)).mean((2, 3)).sum(1)
         torch.testing.assert_close(short(PICTURES), expected[:, None].expand(4, 3))
     assert short.in_features == 4
+
+
+def test_adapters_hold_what_layers_keep_and_let_a_containers_own_buffer_move() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(6, 6)), nn.Linear(6, 6))
+            self.head = nn.Linear(6, 3)
+            self.register_buffer("steps", torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                self.steps += 1
+            scores: Tensor = self.head(self.body(x))
+            return scores
+
+    model = Counting()
+    mapped = stage_map(model, torch.randn(4, 6))
+    parts = tuple(Part(trained=True, what="lora") for _ in mapped.stages)
+    set_training(model, mapped, parts, HEAD)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model(torch.randn(4, 6))
+    moved = {name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])}
+    assert moved == {"steps"} == set(moving_buffers(model, mapped, parts, HEAD))
+
+
+def test_biases_of_recurrent_layers_and_weights_of_gpt2s_layers_are_known() -> None:
+    class Conv1D(nn.Module):  # as transformers calls it
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(torch.ones(4, 6)), nn.Parameter(torch.zeros(6))
+
+    kinds = kinds_of(nn.ModuleDict({"gru": nn.GRU(4, 3), "own": Conv1D()}))
+    assert kinds.bias == {"gru.bias_ih_l0", "gru.bias_hh_l0", "own.bias"}
+    assert kinds.matrices == {"own.weight"}
