@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from frostline.base.errors import ModelError, nearest
 from frostline.models.recorder import Boundary, Recording
+from frostline.models.reheaded import Wrapped
 
 FORM = 'Write one stage a line, NAME MODULE, or JSON such as {"stem": "conv1", "body": "after layer3"}.'
 
@@ -88,6 +89,13 @@ def _checked(found: tuple[NamedStage, ...], path: str) -> tuple[NamedStage, ...]
     return found
 
 
+def _in_wrapped(recording: Recording, stage: NamedStage) -> NamedStage:
+    """Modules are given by the network's own names."""
+    inner = f"base.{stage.module}"
+    wrapped = isinstance(recording.model, Wrapped) and inner in recording.calls
+    return replace(stage, module=inner) if wrapped else stage
+
+
 def boundaries_of(recording: Recording, named: Sequence[NamedStage], head: str) -> list[Boundary]:
     """Where the stages end in a recorded run, in its order.
 
@@ -95,7 +103,7 @@ def boundaries_of(recording: Recording, named: Sequence[NamedStage], head: str) 
     """
     known = [name for name in recording.calls if name]
     found: list[Boundary] = []
-    for stage in named:
+    for stage in (_in_wrapped(recording, stage) for stage in named):
         if stage.module not in recording.calls or not stage.module:
             exists = any(name == stage.module for name, _ in recording.model.named_modules())
             problem = "doesn't run" if exists else "doesn't exist"

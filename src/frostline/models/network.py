@@ -17,8 +17,8 @@ from frostline.data.texts import example_ids, ids_and_mask
 from frostline.models.guard import forked_seed
 from frostline.models.heads import find_head
 from frostline.models.inputs import Call, call_of
-from frostline.models.recorder import Recording, record
-from frostline.models.reheaded import heads_to_leave_out, rebuilt
+from frostline.models.recorder import Recording, record, tensors_of
+from frostline.models.reheaded import Scored, ends_in_features, head_to_read, heads_to_leave_out, rebuilt
 from frostline.models.weights import LoadReport, compare_weights, load_weights, read_weights
 
 __all__ = [
@@ -150,16 +150,32 @@ def tried(network: Network, *, identity: Mapping[str, Any]) -> Network:
 
 def _with_one_head(network: Network, recording: Recording) -> Network:
     """The network as it is, or behind what is left of it without heads that can't be replaced (models.reheaded)."""
+    if _usual(recording):
+        return network
+    path, plain = head_to_read(recording), network.build
+    if path is not None:
+        weights = network.weights and {f"base.{name}": tensor for name, tensor in network.weights.items()}
+        loaded = network.loaded_head and f"base.{network.loaded_head}"
+        return replace(network, build=lambda seed: Scored(plain(seed), path), weights=weights, loaded_head=loaded)
+    none = ends_in_features(recording)
+    heads = () if none else heads_to_leave_out(recording)
+    if heads or none:
+        build = rebuilt(plain, heads, example_call(network.preprocess))
+        if build is not None:
+            weights = network.weights and _of_base(network.weights, heads, build(0))
+            reason = (f"its own scores are made of {' and '.join(heads)}, which can't be given other classes" if heads
+                      else "it has no classes of its own")  # fmt: skip
+            return replace(network, build=build, weights=weights, loaded_head=None, headless=reason, classes=None)
+    return network
+
+
+def _usual(recording: Recording) -> bool:
+    """It ends in its head, whose scores are all that it returns."""
     try:
         find_head(recording)
     except ModelError:
-        heads = heads_to_leave_out(recording)
-        build = rebuilt(network.build, heads, example_call(network.preprocess)) if heads else None
-        if build is not None:
-            weights = network.weights and _of_base(network.weights, heads, build(0))
-            reason = f"its own scores are made of {' and '.join(heads)}, which can't be given other classes"
-            return replace(network, build=build, weights=weights, loaded_head=None, headless=reason, classes=None)
-    return network
+        return False
+    return len(list(tensors_of(recording.output))) == 1
 
 
 def _of_base(weights: Mapping[str, Tensor], heads: Iterable[str], module: nn.Module) -> dict[str, Tensor]:

@@ -1,5 +1,8 @@
-"""Networks whose own head can't be replaced as it is: two heads that are averaged (distilled transformers), or a
-convolution with ReLU and pooling behind it (SqueezeNet). A new head is put behind what is left without them.
+"""Networks whose own head can't be replaced as it is.
+
+One that has a softmax behind its scores, or returns more than them, is read at its head (:class:`Scored`). Of one with
+two heads that are averaged (distilled transformers), with ReLU and pooling behind a convolution (SqueezeNet), or with
+no head at all, a new head is put behind what is left (:class:`Reheaded`).
 """
 
 from __future__ import annotations
@@ -12,9 +15,10 @@ from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
 from frostline.models.cuts import Cut, find_cuts
-from frostline.models.heads import find_end, flat_logits, logits
+from frostline.models.heads import RESHAPES, find_end, flat_logits, logits
 from frostline.models.inputs import Call
-from frostline.models.recorder import Recording
+from frostline.models.kinds import kinds_of
+from frostline.models.recorder import Recording, tensors_of
 from frostline.models.skeleton import ancestors
 
 MOST_HEADS = 4
@@ -23,15 +27,27 @@ HARMLESS = ("add", "div", "mul", "mean", "relu", "pool", "view", "reshape", "fla
             "dropout", "detach", "alias", "t.default", "contiguous")  # fmt: skip
 
 
-class Reheaded(nn.Module):
-    """`base` with nn.Identity in the place of its heads, and a linear layer on what it then returns."""
+class Wrapped(nn.Module):
+    """A network behind which frostline sees another: its modules are called `base.…` there, its stages as its own."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base = base
+
+
+def own_name(model: nn.Module, name: str) -> str:
+    """A module's name as the user knows it."""
+    return name.removeprefix("base.") if isinstance(model, Wrapped) else name
+
+
+class Reheaded(Wrapped):
+    """`base` with nn.Identity in the place of its heads, if it has any, and a linear layer on what it then returns."""
 
     def __init__(self, base: nn.Module, heads: Iterable[str], features: int, classes: int) -> None:
-        super().__init__()
+        super().__init__(base)
         for path in heads:
             owner, _, name = path.rpartition(".")
             setattr(base.get_submodule(owner), name, nn.Identity())
-        self.base = base
         self.head = nn.Linear(features, classes, device="meta").to_empty(device="cpu")  # nothing is drawn for it
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -40,6 +56,72 @@ class Reheaded(nn.Module):
         """Class scores (N, classes)."""
         scores: Tensor = self.head(_features(self.base(*inputs, **keywords)))
         return scores
+
+
+class Scored(Wrapped):
+    """What the module `head` of `base` gives, of all that `base` returns or makes of it: scores before a softmax, the
+    first of a tuple."""
+
+    def __init__(self, base: nn.Module, head: str) -> None:
+        super().__init__(base)
+        self._head = head
+
+    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
+        """Class scores (N, classes)."""
+        found: list[Tensor] = []
+        handle = self.base.get_submodule(self._head).register_forward_hook(lambda _m, _a, scores: found.append(scores))
+        try:
+            self.base(*inputs, **keywords)
+        finally:
+            handle.remove()
+        return found[-1]
+
+
+def head_to_read(recording: Recording) -> str | None:
+    """The linear layer (or 1x1 convolution) whose scores the network returns with a softmax behind them, or beside
+    other tensors; None where the last layer with weights is none such, or another such layer's scores are returned
+    too."""
+    end = find_end(recording)
+    if not _is_head(recording, end.path):
+        return None
+    if tokens_of(recording, end.path):
+        return None
+    made = set(recording.first("out", end.path).tensors)
+    others = {key for b in recording.boundaries if b.where == "out" and b.module and b.module != end.path
+              and _is_head(recording, b.module) for key in b.tensors}  # fmt: skip
+    returned = [id(tensor) for tensor in tensors_of(recording.output)]
+    reached = [_comes_from(recording, key, made) for key in returned]
+    rivals = any(_comes_from(recording, key, others) for key in returned)
+    return end.path if any(reached) and not rivals else None
+
+
+def tokens_of(recording: Recording, path: str) -> bool:
+    """Whether the module gives scores for many places of a sample: which of them counts isn't told here."""
+    (key, *_) = recording.first("out", path).tensors
+    shape = recording.tensors[key].tensor.shape
+    return len(shape) not in (2, 4) or shape[0] != recording.batch or any(n > 1 for n in shape[2:])
+
+
+def _is_head(recording: Recording, path: str) -> bool:
+    module = recording.model.get_submodule(path)
+    pointwise = isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1
+    return (isinstance(module, nn.Linear) or pointwise) and recording.calls[path] == 1
+
+
+def _comes_from(recording: Recording, key: int, made: set[int]) -> bool:
+    """Whether the tensor is one of `made`, reshaped or with a softmax behind it."""
+    while key not in made:
+        entry = recording.tensors.get(key)
+        harmless = entry and all(any(w in op for w in (*RESHAPES, "softmax")) for op in entry.operation.split())
+        if entry is None or not entry.parents or not harmless:
+            return False
+        key = entry.parents[0]
+    return True
+
+
+def ends_in_features(recording: Recording) -> bool:
+    """Whether the last layer with weights normalises, so that the network has no head at all."""
+    return bool(kinds_of(recording.model.get_submodule(find_end(recording).path)).norm)
 
 
 def heads_to_leave_out(recording: Recording) -> tuple[str, ...]:
@@ -95,7 +177,7 @@ def rebuilt(build: Callable[[int], nn.Module], heads: Sequence[str], call: Call)
         base = Reheaded(build(0).eval(), heads, 1, 1).base
         with torch.no_grad():
             features = _features(call.run(base))
-        classes = flat_logits(call.run(build(0).eval())).shape[1]
+            classes = flat_logits(call.run(build(0).eval())).shape[1]
     except Exception:  # whatever its code raises without its heads
         return None
     if features.ndim != 2 or features.shape[0] != call.batch or not features.is_floating_point():

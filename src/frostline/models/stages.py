@@ -18,6 +18,7 @@ from frostline.models.heads import HeadSite, find_end, find_head
 from frostline.models.inputs import Call, CallForm
 from frostline.models.named import NamedStage
 from frostline.models.recorder import Recording, record
+from frostline.models.reheaded import own_name
 from frostline.models.skeleton import SkeletonStore
 from frostline.models.split import Split
 from frostline.models.verify import Verified, verify_cuts
@@ -177,7 +178,7 @@ def _stage_infos(
         shape = end.shape[1:]
         yield StageInfo(
             index=k,
-            name=_spoken(end.name),
+            name=_spoken(own_name(recording.model, end.name)),
             parameters=sum(sizes[name] for name, stages in parameters.items() if _first(stages) == k),
             output_shape=shape,
             stored_bytes=FP32_BYTES * _product(end.shape) // recording.batch,

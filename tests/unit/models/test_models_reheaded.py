@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from models_awkward import block
 from torch import Tensor, nn
 
 from frostline.data.preprocess import Preprocess
+from frostline.models.named import named_stages
 from frostline.models.network import Network, pretrained, seeded, tried
 from frostline.models.stages import stage_map
 
@@ -62,6 +64,60 @@ class Fused(nn.Module):
         return (self.heads[0](self.one(x).mean((2, 3))) + self.heads[1](self.two(x).mean((2, 3)))) / 2
 
 
+class Ending(nn.Module):
+    """Ends in one layer, whose scores go out in the way of a subclass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.top, self.fc = block(3, 4), block(4, 6), nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.top(self.stem(x)).mean((2, 3))
+        return self.ending(x, self.fc(x))
+
+    def ending(self, features: Tensor, scores: Tensor) -> Any:
+        raise NotImplementedError
+
+
+class LogSoftmaxed(Ending):
+    def ending(self, _features: Tensor, scores: Tensor) -> Tensor:
+        return scores.log_softmax(1)
+
+
+class Probable(Ending):
+    def ending(self, _features: Tensor, scores: Tensor) -> Tensor:
+        return scores.softmax(1)
+
+
+class Pair(Ending):
+    def ending(self, features: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        return scores, features
+
+
+class Telling(Ending):
+    def ending(self, features: Tensor, scores: Tensor) -> dict[str, Tensor]:
+        return {"features": features, "logits": scores}
+
+
+class Several(Distilled):
+    """Which of the scores are meant isn't told."""
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.top(self.stem(x)).mean((2, 3))
+        return self.head(x), self.head_dist(x)
+
+
+class Headless(nn.Module):
+    """Ends in a norm layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.top, self.norm = block(3, 4), block(4, 6), nn.LayerNorm(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.top(self.stem(x)).mean((2, 3)))
+
+
 def network(kind: Callable[[], nn.Module]) -> Network:
     plain = Network(
         spec="torch:x.py:f", source="torch", build=seeded(kind), weights=None, weights_name="random",
@@ -81,7 +137,7 @@ def test_averaged_heads_are_one_linear_layer_on_the_same_features() -> None:
         model.head.bias.copy_((whole.head.bias + whole.head_dist.bias) / 2)
         torch.testing.assert_close(model(PICTURES), whole(PICTURES))
     mapped = stage_map(model, PICTURES, verify="all")
-    assert [(s.name, s.cuttable) for s in mapped.stages] == [("base.stem", True), ("base.top", True)]
+    assert [(s.name, s.cuttable) for s in mapped.stages] == [("stem", True), ("top", True)]
     assert mapped.head.path == "head"
 
 
@@ -103,8 +159,32 @@ def test_two_builds_of_one_seed_are_equal_and_the_global_generator_is_left_alone
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-@pytest.mark.parametrize("kind", [Softmaxed, Fused])
+@pytest.mark.parametrize("kind", [Softmaxed, Fused, Several])
 def test_where_no_features_would_be_left_the_network_stays_as_it_is(kind: type[nn.Module]) -> None:
     found = tried(network(kind), identity={})
     assert isinstance(found.build(0), kind)
     assert found.headless is None
+
+
+@pytest.mark.parametrize("kind", [LogSoftmaxed, Probable, Pair, Telling])
+def test_scores_are_read_before_a_softmax_and_without_what_else_is_returned(kind: type[Ending]) -> None:
+    given = network(kind)
+    found = tried(given, identity={})
+    model, whole = pretrained(found), pretrained(given)
+    with torch.no_grad():
+        assert torch.equal(model(PICTURES), whole.fc(whole.top(whole.stem(PICTURES)).mean((2, 3))))
+    assert (found.classes, found.headless) == (given.classes, None)  # its own head is there
+    mapped = stage_map(model, PICTURES, verify="all")
+    assert [(s.name, s.cuttable) for s in mapped.stages] == [("stem", True), ("top", True)]
+    named = stage_map(model, PICTURES, verify="all", named=named_stages({"early": "stem", "late": "top"}))
+    assert [s.cuttable for s in named.stages] == [True, True]
+
+
+def test_a_network_that_ends_in_a_norm_layer_has_its_features_read() -> None:
+    given = network(Headless)
+    found = tried(given, identity={})
+    model, whole = pretrained(found), pretrained(given)
+    with torch.no_grad():
+        model.head.weight.copy_(torch.eye(6)[:1])
+        torch.testing.assert_close(model(PICTURES)[:, 0], whole(PICTURES)[:, 0])
+    assert found.headless == "it has no classes of its own"
