@@ -82,9 +82,7 @@ def head_to_read(recording: Recording) -> str | None:
     other tensors; None where the last layer with weights is none such, or another such layer's scores are returned
     too."""
     end = find_end(recording)
-    if not _is_head(recording, end.path):
-        return None
-    if tokens_of(recording, end.path):
+    if not _is_head(recording, end.path) or _of_many_places(recording, end.path):
         return None
     made = set(recording.first("out", end.path).tensors)
     others = {key for b in recording.boundaries if b.where == "out" and b.module and b.module != end.path
@@ -95,8 +93,8 @@ def head_to_read(recording: Recording) -> str | None:
     return end.path if any(reached) and not rivals else None
 
 
-def tokens_of(recording: Recording, path: str) -> bool:
-    """Whether the module gives scores for many places of a sample: which of them counts isn't told here."""
+def _of_many_places(recording: Recording, path: str) -> bool:
+    """Whether the layer gives scores for many places of a sample: which of them counts isn't told here."""
     (key, *_) = recording.first("out", path).tensors
     shape = recording.tensors[key].tensor.shape
     return len(shape) not in (2, 4) or shape[0] != recording.batch or any(n > 1 for n in shape[2:])
