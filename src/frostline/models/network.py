@@ -137,15 +137,26 @@ def tried(network: Network, *, identity: Mapping[str, Any]) -> Network:
     """
     report, head = None, None
     module = network.build(0)
+    recording = _recorded(network, module)
     if network.weights is not None:
         if not compare_weights(module, network.weights).clean:
-            head = find_head(record(module, example_call(network.preprocess))).path
+            head = _head_path(recording)
         report = load_weights(module, network.weights, head=head)
     code = network.code.sha256 if network.code else None
     contents = "random" if network.weights_name == "random" else hash_tensors(module.state_dict())
     fingerprint = hash_values(identity, code, contents, torch.__version__)
     found = replace(network, fingerprint=fingerprint, load_report=report, loaded_head=head)
-    return _with_one_head(found, _recorded(network, module))
+    return _with_one_head(found, recording)
+
+
+def _head_path(recording: Recording) -> str:
+    try:
+        return find_head(recording).path
+    except ModelError:
+        path = head_to_read(recording)
+        if path is None:
+            raise
+        return path
 
 
 def _with_one_head(network: Network, recording: Recording) -> Network:

@@ -188,3 +188,14 @@ def test_a_network_that_ends_in_a_norm_layer_has_its_features_read() -> None:
         model.head.weight.copy_(torch.eye(6)[:1])
         torch.testing.assert_close(model(PICTURES)[:, 0], whole(PICTURES)[:, 0])
     assert found.headless == "it has no classes of its own"
+
+
+def test_weights_with_a_head_of_another_size_fit_a_network_that_ends_in_a_softmax() -> None:
+    given = network(LogSoftmaxed)
+    assert given.weights is not None
+    other = {**given.weights, "fc.weight": torch.ones(9, 6), "fc.bias": torch.ones(9)}
+    found = tried(replace(given, weights=other), identity={})
+    assert found.loaded_head == "base.fc"
+    model = pretrained(found)
+    assert torch.equal(model.base.stem[0].weight, given.weights["stem.0.weight"])
+    assert model.base.fc.out_features == 5
