@@ -123,8 +123,7 @@ def test_a_fitted_one_survives_pickling_and_leaves_no_folder_behind(options: dic
     again = tool.load(file)
     assert again.run_.is_dir()
     assert np.array_equal(again.predict_proba(X), expected)
-    # scikit-learn's protocol asks for pickling; these bytes were made on this very line
-    twice = pickle.loads(pickle.dumps(again))
+    twice = pickle.loads(pickle.dumps(again))  # scikit-learn's protocol asks for it; bytes of this very line
     assert np.array_equal(twice.predict_proba(X), expected)
     assert twice.result_ == again.result_
     folders = again.run_, twice.run_
