@@ -60,9 +60,9 @@ def _extract(data: Any, options: dict[str, Any]) -> tuple[list[Floats], Ints]:
     from frostline.data.given import list_given
     from frostline.data.read import read_data
     from frostline.data.tables import find
-    from frostline.fit import read_network
+    from frostline.pipeline import read_network
+    from frostline.planning.prepare import make_study, make_trunk, map_network
     from frostline.recipe.settings import settings_from
-    from frostline.train.prepare import make_study, make_trunk, map_network
 
     listing = find(data) if isinstance(data, Path) else list_given(data)
     settings = settings_from(listing.root, options.pop("model"), options | {"device": "cpu"})

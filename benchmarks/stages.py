@@ -17,7 +17,7 @@ prepare_process()
 
 from frostline.models.network import NetworkOptions  # noqa: E402  (the allocator has to be set before torch is imported)
 from frostline.models.sources import load_network  # noqa: E402
-from frostline.train.prepare import map_network  # noqa: E402
+from frostline.planning.prepare import map_network  # noqa: E402
 
 
 def main() -> None:

@@ -28,14 +28,14 @@ from frostline.base.events import silent  # noqa: E402
 from frostline.data.read import read_data  # noqa: E402
 from frostline.data.scan import scan  # noqa: E402
 from frostline.features.store import Store  # noqa: E402
-from frostline.fit import read_network  # noqa: E402
+from frostline.pipeline import read_network  # noqa: E402
+from frostline.planning.prepare import make_study, make_trunk, map_network, want_features  # noqa: E402
 from frostline.recipe.catalogue import make_recipe  # noqa: E402
+from frostline.recipe.schedule import Length  # noqa: E402
 from frostline.recipe.settings import Settings  # noqa: E402
 from frostline.train.depthwise import StridedDepthwise  # noqa: E402
 from frostline.train.feed import reader  # noqa: E402
 from frostline.train.loop import Job, run_phase  # noqa: E402
-from frostline.train.prepare import make_study, make_trunk, map_network, want_features  # noqa: E402
-from frostline.train.schedule import Length  # noqa: E402
 from frostline.train.study import Study  # noqa: E402
 from frostline.train.trial import start_network  # noqa: E402
 

@@ -24,7 +24,7 @@ from frostline.base.device import prepare_process
 prepare_process(1)
 
 from frostline.base.errors import FrostlineError  # noqa: E402
-from frostline.models.guard import forked_seed  # noqa: E402
+from frostline.cutting.guard import forked_seed  # noqa: E402
 from sweep_proof import Row, examine  # noqa: E402  (the allocator has to be set before torch is imported)
 from sweep_zoo import Entry, entries  # noqa: E402
 

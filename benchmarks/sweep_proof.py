@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
-from frostline.models.guard import exact, forked_seed, may_have_gradients, restore, snapshot
-from frostline.models.heads import logits
-from frostline.models.inputs import Call
-from frostline.models.norm import set_training
-from frostline.models.recorder import tensors_of
-from frostline.models.reference import whole_run
-from frostline.models.split import Split, run_to
-from frostline.models.stages import StageMap, stage_map
+from frostline.cutting.guard import copy_buffers, exact, forked_seed, may_have_gradients, restore
+from frostline.cutting.inputs import Call
+from frostline.cutting.outputs import logits, tensors_of
+from frostline.cutting.split import Split, run_to
+from frostline.cutting.stages import StageMap, stage_map
+from frostline.cutting.verify import whole_run
+from frostline.models.trainable import set_training
 from frostline.recipe.recipe import Part
 
 FROZEN, TRAINED = Part(trained=False), Part(trained=True, batchnorm="all")
@@ -126,7 +125,7 @@ def taken(split: Split, call: Call) -> Tensor:
 
 def step(model: nn.Module, forward: Any) -> dict[str, list[Tensor]]:
     """Outputs, gradients and buffers of one pass under a fixed seed; buffers are put back."""
-    buffers = snapshot(model)
+    buffers = copy_buffers(model)
     model.zero_grad(set_to_none=True)
     with forked_seed(5), torch.enable_grad():
         scores = trained_on(forward())

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frostline.models.inputs import Call
+from frostline.cutting.inputs import Call
 
 CLASSES = 7
 SMALL = (64, 96, 128, 160, 192, 224, 256)  # sides that are tried, in pixels

@@ -65,7 +65,7 @@ def _row(option: Any) -> str:
 
 def schema_text() -> str:
     """The JSON schema of result.json."""
-    from frostline.bundle.record import RunResult
+    from frostline.bundle.schema import RunResult
 
     return json.dumps(RunResult.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 

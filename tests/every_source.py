@@ -26,18 +26,18 @@ from frostline.base.clock import Clock
 from frostline.base.device import apply_threads, default_threads
 from frostline.base.errors import FrostlineError, RecipeError, TrialError
 from frostline.bundle.predict import Bundle
-from frostline.bundle.saved import Loaded, save_model
-from frostline.fit import prepare
+from frostline.bundle.saved import LoadedModel, save_model
+from frostline.cutting.split import run_to
 from frostline.models.kinds import NORMS
 from frostline.models.network import example_call
-from frostline.models.split import run_to
+from frostline.pipeline import prepare
+from frostline.planning.choose import check_applicable
+from frostline.planning.prepare import want_features
 from frostline.recipe.catalogue import CATALOGUE, Choices, make_recipe
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings
-from frostline.report.write import Journal
-from frostline.train.choose import check_applicable
-from frostline.train.prepare import want_features
-from frostline.train.refit import Fitted, Found, refit
+from frostline.record.journal import Journal
+from frostline.train.refit import RefitResult, TunedValues, refit
 from frostline.train.study import Study
 from hf_folders import write_sentences
 from source_networks import PICTURE_CLASSES, TEXT_CLASSES, Given
@@ -126,7 +126,7 @@ def run_all(name: str, made: Prepared, folder: Path) -> list[Row]:
             rows.append(Row(source=name, strategy=strategy, frozen=0, moved=0, wrong=(error.message,), folder=None))
             continue
         run = folder / strategy.replace("@", "-").replace(", ", "-")
-        save_model(run / "model", fitted.finished)
+        save_model(run / "model", fitted.saved)
         (run / "expected.json").write_text(json.dumps(answers(fitted, made.inputs)), encoding="utf-8")
         frozen, moved, wrong = compared(made, recipe, strategy, run / "model", tensors)
         audit = fitted.audit
@@ -136,22 +136,22 @@ def run_all(name: str, made: Prepared, folder: Path) -> list[Row]:
     return rows
 
 
-def converged(study: Study, recipe: Recipe) -> Fitted:
+def converged(study: Study, recipe: Recipe) -> RefitResult:
     """With the recipe's lowest rate, or a tenth and a hundredth of it: 16 samples and six steps diverge easily."""
     for tenths in range(2):
         with contextlib.suppress(TrialError):
-            return refit(study, recipe, Found(rate=_rate(recipe, tenths), mix=0.5))
-    return refit(study, recipe, Found(rate=_rate(recipe, 2), mix=0.5))
+            return refit(study, recipe, TunedValues(rate=_rate(recipe, tenths), mix=0.5))
+    return refit(study, recipe, TunedValues(rate=_rate(recipe, 2), mix=0.5))
 
 
 def _rate(recipe: Recipe, tenths: int) -> float | None:
     return recipe.rates[0] / 10**tenths if recipe.rates else None
 
 
-def answers(fitted: Fitted, inputs: list[str]) -> list[list[float]]:
+def answers(fitted: RefitResult, inputs: list[str]) -> list[list[float]]:
     """Probabilities by the network in memory."""
-    done = fitted.finished
-    loaded = Loaded(model=done.model, preprocess=done.network.preprocess, classes=tuple(done.classes),
+    done = fitted.saved
+    loaded = LoadedModel(model=done.model, preprocess=done.network.preprocess, classes=tuple(done.classes),
                     compute=replace(done.compute, threads=default_threads()), recipe={})  # fmt: skip
     apply_threads(loaded.compute)
     found: list[list[float]] = Bundle(loaded).predict_proba(inputs).tolist()

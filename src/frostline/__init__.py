@@ -12,21 +12,21 @@ from frostline.base import version
 
 if TYPE_CHECKING:
     from frostline.bundle.predict import Bundle, load
+    from frostline.cutting.stages import split, stages
     from frostline.estimator import TransferClassifier
-    from frostline.fit import Run, fit
-    from frostline.models.stages import split, stages
-    from frostline.replay import replay
+    from frostline.pipeline import Run, fit
+    from frostline.rerun import replay
 
 
 _LAZY = {
     "Bundle": "frostline.bundle.predict",
-    "Run": "frostline.fit",
+    "Run": "frostline.pipeline",
     "TransferClassifier": "frostline.estimator",
-    "fit": "frostline.fit",
+    "fit": "frostline.pipeline",
     "load": "frostline.bundle.predict",
-    "replay": "frostline.replay",
-    "split": "frostline.models.stages",
-    "stages": "frostline.models.stages",
+    "replay": "frostline.rerun",
+    "split": "frostline.cutting.stages",
+    "stages": "frostline.cutting.stages",
 }
 
 __version__ = version.VERSION

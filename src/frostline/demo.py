@@ -16,10 +16,9 @@ import numpy as np
 
 from frostline.base.events import Emit, silent
 from frostline.base.seeds import numpy_generator
-from frostline.bundle.parts import StrategyRecord
-from frostline.bundle.record import RunResult
 from frostline.bundle.runfolder import next_out
-from frostline.fit import Run, fit
+from frostline.bundle.schema import RunResult, StrategyRecord
+from frostline.pipeline import Run, fit
 
 MODEL = "glyphs"
 SEALED_PER_CLASS = 100

@@ -6,7 +6,6 @@ import inspect
 import shutil
 import tempfile
 import weakref
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,20 +18,14 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from frostline.base.errors import BundleError, DataError
 from frostline.base.records import FloatArray
 from frostline.bundle.predict import Bundle, load
-from frostline.bundle.record import RunResult
+from frostline.bundle.schema import RunResult
 from frostline.data.raw import as_numpy, is_array
-from frostline.fit import fit
-from frostline.recipe.settings import Settings
+from frostline.pipeline import fit
+from frostline.recipe.settings import keyword_parameters
 
-NOT_HERE = (
-    "data",
-    "model",
-    "resume",
-    "pool_validation",
-)  # settings that have no meaning for arrays that are fitted anew
-OPTIONS: dict[str, Any] = {
-    f.name: None if callable(f.default_factory) else f.default for f in fields(Settings) if f.name not in NOT_HERE
-} | {"strategies": "auto"}
+NOT_HERE = ("data", "model", "resume", "pool_validation")  # settings that have no meaning for arrays
+PARAMETERS = keyword_parameters(without=NOT_HERE)
+OPTIONS: dict[str, Any] = {parameter.name: parameter.default for parameter in PARAMETERS}
 
 
 class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -161,6 +154,6 @@ TransferClassifier.__init__.__signature__ = inspect.Signature(  # type: ignore[a
     [
         inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD),
         inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD),
-        *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=v) for name, v in OPTIONS.items()),
+        *PARAMETERS,
     ]
 )

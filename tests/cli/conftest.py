@@ -78,6 +78,6 @@ def fake_fit(stand_in: Callable[..., None]) -> list[Any]:
             emit(event)
         return SimpleNamespace(path=Path("runs/x-1"), result=SimpleNamespace(model_dump=lambda **_: RESULT))
 
-    stand_in("frostline.fit", run=run)
+    stand_in("frostline.pipeline", run=run)
     stand_in("frostline.report.tables", result_text=lambda result, _width: f"verdict: {result['verdict']['strategy']}")
     return seen

@@ -99,7 +99,7 @@ def test_an_interrupted_run_prints_the_command_that_goes_on(command, stand_in, e
         emit(events[0])
         raise KeyboardInterrupt
 
-    stand_in("frostline.fit", run=run)
+    stand_in("frostline.pipeline", run=run)
     done = command("fit", "my pictures", "--model", "torchvision:resnet18")
     assert done.code == 130
     assert "frostline fit 'my pictures' --model torchvision:resnet18 --out runs/x-1 --resume" in done.err

@@ -56,7 +56,7 @@ def failing(error: BaseException):
     ],
 )
 def test_exit_codes_of_what_a_run_raises(command, stand_in, error, code, says) -> None:
-    stand_in("frostline.fit", run=failing(error))
+    stand_in("frostline.pipeline", run=failing(error))
     done = command("fit", "d", "--model", "m")
     assert done.code == code
     assert says in done.err
@@ -65,7 +65,7 @@ def test_exit_codes_of_what_a_run_raises(command, stand_in, error, code, says) -
 
 def test_the_traceback_of_a_bug_is_printed_on_request(command, stand_in, monkeypatch) -> None:
     monkeypatch.setenv("FROSTLINE_DEBUG", "1")
-    stand_in("frostline.fit", run=failing(KeyError("x")))
+    stand_in("frostline.pipeline", run=failing(KeyError("x")))
     done = command("fit", "d", "--model", "m")
     assert done.code == 1
     assert "Traceback" in done.err

@@ -104,7 +104,9 @@ def fake_network(stand_in):
 
     stand_in("frostline.models.network", NetworkOptions=SimpleNamespace)
     stand_in("frostline.bundle.spec", resolve_network=load_network)
-    stand_in("frostline.train.prepare", map_network=lambda spec, _stages, **_: (spec, SimpleNamespace(stages=STAGES)))
+    stand_in(
+        "frostline.planning.prepare", map_network=lambda spec, _stages, **_: (spec, SimpleNamespace(stages=STAGES))
+    )
     return asked
 
 

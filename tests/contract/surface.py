@@ -16,7 +16,7 @@ SNAPSHOT = Path(__file__).with_name("surface.json")
 def current() -> dict[str, Any]:
     """The surface of the code as it is."""
     import frostline
-    from frostline.bundle.record import RunResult
+    from frostline.bundle.schema import RunResult
 
     return {
         "python": sorted(frostline.__all__),

@@ -15,8 +15,8 @@ from e2e_world import frostline
 
 from frostline.base.clock import Clock
 from frostline.bundle.runfolder import read_result
-from frostline.engines import afford as afford_module
-from frostline.engines.gauge import Gauge
+from frostline.planning import afford as afford_module
+from frostline.planning.gauge import Gauge
 from frostline.race.forecast import Speeds
 
 Fit = Callable[..., SimpleNamespace]
@@ -107,7 +107,7 @@ def test_a_resumed_run_keeps_the_plan_that_it_was_begun_with(
 ) -> None:
     words = (*RACE, "--epochs", "1", "--blocks", "2", "--budget", "1h", "--out", tmp_path / "run")
     with monkeypatch.context() as broken:
-        broken.setattr("frostline.fit.run_race", interrupt)
+        broken.setattr("frostline.pipeline.run_race", interrupt)
         assert fit(squares, *words).code == 130
     note = tmp_path / "run" / ".work" / afford_module.NOTE
     cut = json.loads(note.read_text(encoding="utf-8"))

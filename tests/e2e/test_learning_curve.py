@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from frostline.base.events import Event, silent
-from frostline.bundle.record import RunResult, without_volatile
 from frostline.bundle.runfolder import read_result
-from frostline.fit import run
+from frostline.bundle.schema import RunResult, without_volatile
+from frostline.pipeline import run
 from frostline.recipe.settings import Settings
 
 Make = Callable[..., Settings]
@@ -56,7 +56,7 @@ def test_trials_of_the_curve_are_kept_and_audited_but_take_no_part_in_the_race(
     kept = trials(whole.out)
     curve = [t for t in kept if t["purpose"] == "curve"]
     assert {t["block"] for t in curve} == {0, 1, 2}
-    monkeypatch.setattr("frostline.fit.learning_curve", lambda *_: None)
+    monkeypatch.setattr("frostline.pipeline.learning_curve", lambda *_: None)
     run(make(out=tmp_path / "without"), silent)
     without = read_result(tmp_path / "without")
     assert without.learning_curve is None

@@ -12,7 +12,7 @@ import pytest
 from e2e_world import write_pictures
 from huggingface_hub import ModelCard
 
-from frostline.bundle.record import RunResult
+from frostline.bundle.schema import RunResult
 from frostline.cli.main import main
 from frostline.recipe.own import show
 

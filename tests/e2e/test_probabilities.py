@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 import frostline as library
-from frostline.bundle.record import RunResult
 from frostline.bundle.runfolder import read_result
+from frostline.bundle.schema import RunResult
 from frostline.cli.main import main
 from frostline.stats.metrics import ece, log_loss
 

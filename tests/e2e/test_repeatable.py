@@ -16,9 +16,9 @@ from e2e_world import FROSTLINE, NETWORK, write_network, write_pictures
 from safetensors.torch import load_file, save_file
 
 from frostline.base.events import Event
-from frostline.bundle.record import RunResult, without_volatile
 from frostline.bundle.runfolder import read_result
-from frostline.fit import run
+from frostline.bundle.schema import RunResult, without_volatile
+from frostline.pipeline import run
 from frostline.recipe.settings import Settings
 
 Fit = Callable[..., SimpleNamespace]

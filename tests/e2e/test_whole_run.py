@@ -14,7 +14,7 @@ import pytest
 from e2e_world import frostline
 
 import frostline as library
-from frostline.bundle.record import RunResult
+from frostline.bundle.schema import RunResult
 from frostline.cli.main import main
 
 RUN_FILES = {

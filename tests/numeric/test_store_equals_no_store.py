@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from frostline.fit import Run, run
+from frostline.pipeline import Run, run
 from frostline.recipe.settings import Settings
 
 NETWORKS = {

@@ -12,8 +12,8 @@ import planted_tasks as tasks
 import pytest
 from planted_tasks import Labelled, Task
 
-from frostline.bundle.record import RunResult
-from frostline.fit import run
+from frostline.bundle.schema import RunResult
+from frostline.pipeline import run
 from frostline.recipe.settings import Settings
 
 GAP = 0.10  # accuracy that every other strategy stays behind

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
-Part = Literal["development", "validation", "sealed"]
+DataPart = Literal["development", "validation", "sealed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Sample:
     id: str
     path: Path | None  # None where the picture came in memory
     label: int
-    part: Part
+    part: DataPart
     group: str  # samples of one group (a patient, a video, duplicates) never straddle a split
     sha256: str
 
@@ -54,7 +54,7 @@ class Dataset:
         labels.flags.writeable = False
         object.__setattr__(self, "_labels", labels)
 
-    def rows(self, *parts: Part) -> IntArray:
+    def rows(self, *parts: DataPart) -> IntArray:
         return np.array([i for i, s in enumerate(self.samples) if s.part in parts], dtype=np.int64)
 
     @property

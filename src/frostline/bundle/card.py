@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from frostline.bundle.front_matter import data_name, front_matter, plain, title
-from frostline.bundle.parts import StrategyRecord
-from frostline.bundle.record import RunResult
+from frostline.bundle.schema import RunResult, StrategyRecord
 
 CLASSES_NAMED = 50
 WORDS = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss (nats)"}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from frostline.bundle.record import RunResult
+from frostline.bundle.schema import RunResult
 
 FOLDERS = ("class-folders", "split-folders")
 TASKS = {"image": "image-classification", "text": "text-classification"}

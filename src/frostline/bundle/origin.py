@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.base.errors import BundleError
-from frostline.bundle.record import RunResult
+from frostline.bundle.schema import RunResult
 from frostline.recipe.settings import Settings, option
 
 KEPT = {  # files of the user's, kept as they were given

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from frostline.base.device import apply_threads, autocast
 from frostline.base.errors import BundleError, DataError
 from frostline.base.records import FloatArray
-from frostline.bundle.saved import Loaded, load_model
+from frostline.bundle.saved import LoadedModel, load_model
+from frostline.cutting.guard import exact
+from frostline.cutting.inputs import call_of
+from frostline.cutting.outputs import flat_logits
 from frostline.data.contract import Samples, evaluation_views, to_inputs
 from frostline.data.decode import decode_all
 from frostline.data.preprocess import Preprocess
@@ -22,9 +25,6 @@ from frostline.data.raw import arrange, as_numpy, is_array, raw_pictures
 from frostline.data.scan import is_picture
 from frostline.data.tables import read_lines
 from frostline.data.texts import TextPreprocess, Texts, check_texts, read_texts
-from frostline.models.guard import exact
-from frostline.models.heads import flat_logits
-from frostline.models.inputs import call_of
 
 BadFile = Callable[[str, str], None]
 
@@ -50,7 +50,7 @@ class Bundle:
     threshold reached what it asked for.
     """
 
-    loaded: Loaded
+    loaded: LoadedModel
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -130,7 +130,7 @@ def _given_texts(given: Any, preprocess: TextPreprocess) -> Texts:
     return read_texts(words, preprocess)[0]
 
 
-def predict_samples(loaded: Loaded, samples: Samples) -> FloatArray:
+def predict_samples(loaded: LoadedModel, samples: Samples) -> FloatArray:
     """Probabilities (N, C) of decoded pictures or tokenised texts, in chunks of the recorded size; partial chunks are
     padded.
 
@@ -170,7 +170,7 @@ def predict_paths(run: Path, paths: Sequence[Path], *, trust_code: bool = False,
     ]  # fmt: skip
 
 
-def _read_files(paths: Sequence[Path], loaded: Loaded) -> tuple[list[str], Samples, dict[int, str]]:
+def _read_files(paths: Sequence[Path], loaded: LoadedModel) -> tuple[list[str], Samples, dict[int, str]]:
     """What each sample is called, the samples, and those that can't be read, with the reason."""
     if isinstance(loaded.preprocess, Preprocess):
         files = _expand(paths)

@@ -17,7 +17,7 @@ from frostline.base.errors import BundleError
 from frostline.base.files import json_text, write_atomic, write_json
 from frostline.base.hashing import hash_bytes, hash_file
 from frostline.base.records import AuditCount, Block, CurvePoint, Dataset, FloatArray, Outcome
-from frostline.bundle.record import RunResult
+from frostline.bundle.schema import RunResult
 
 WORK = ".work"  # what is needed to resume; gone once the run is complete
 VARYING = ("result.json", "log.jsonl", "trials.jsonl", "model/README.md")  # hold times, or are made from those that do

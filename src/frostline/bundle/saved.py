@@ -17,14 +17,14 @@ from frostline.base.errors import BundleError
 from frostline.base.files import write_atomic, write_json
 from frostline.base.version import VERSION
 from frostline.bundle import trust
+from frostline.cutting.cuts import Cut
+from frostline.cutting.heads import HeadSite
+from frostline.cutting.split import Split
 from frostline.data.contract import Contract, contract_files, read_contract
 from frostline.data.preprocess import Preprocess
-from frostline.models.cuts import Cut
-from frostline.models.heads import HeadSite
 from frostline.models.network import Network, NetworkOptions
 from frostline.models.new_heads import CutNetwork, HeadForm, new_head
 from frostline.models.sources import is_folder_spec, load_network
-from frostline.models.split import Split
 from frostline.recipe.recipe import Recipe
 
 FORMAT = 3
@@ -49,7 +49,7 @@ class Abstain:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
+class SavedModel:
     """A trained network with all that is needed to save it. `cut` is set where the network was cut short.
 
     `temperature` divides its logits (None: none was fitted, which is 1).
@@ -70,7 +70,7 @@ class Finished:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loaded:
+class LoadedModel:
     """A network that has been read back; `temperature` divides its logits."""
 
     model: nn.Module
@@ -82,35 +82,33 @@ class Loaded:
     abstain: Abstain | None = None
 
 
-def save_model(folder: Path, finished: Finished) -> None:
+def save_model(folder: Path, saved: SavedModel) -> None:
     """Write `model/`. model.safetensors holds no time, path or command, so equal runs give equal bytes."""
     from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        k: v.detach().cpu().contiguous() for k, v in named_tensors(finished.model).items() if k in finished.tensors
-    }
+    state = {k: v.detach().cpu().contiguous() for k, v in named_tensors(saved.model).items() if k in saved.tensors}
     write_atomic(folder / "model.safetensors", save(state))
-    write_json(folder / "preprocess.json", finished.network.preprocess.to_json())
-    write_json(folder / "classes.json", list(finished.classes))
-    for name, content in {**contract_files(finished.network.preprocess), **finished.network.files}.items():
+    write_json(folder / "preprocess.json", saved.network.preprocess.to_json())
+    write_json(folder / "classes.json", list(saved.classes))
+    for name, content in {**contract_files(saved.network.preprocess), **saved.network.files}.items():
         write_atomic(folder / name, content)
-    if finished.network.code:
-        write_atomic(folder / CODE, finished.network.code.text.encode())
-    if finished.network.architecture:
-        write_atomic(folder / ARCHITECTURE, finished.network.architecture.encode())
-    write_json(folder / "recipe.json", {**_recipe_note(finished), "tensors": sorted(state)})
+    if saved.network.code:
+        write_atomic(folder / CODE, saved.network.code.text.encode())
+    if saved.network.architecture:
+        write_atomic(folder / ARCHITECTURE, saved.network.architecture.encode())
+    write_json(folder / "recipe.json", {**_recipe_note(saved), "tensors": sorted(state)})
 
 
-def _recipe_note(finished: Finished) -> dict[str, Any]:
-    network = finished.network
+def _recipe_note(saved: SavedModel) -> dict[str, Any]:
+    network = saved.network
     return {
         "format": FORMAT,
         "frostline": VERSION,
         "torch": torch.__version__,
-        "strategy": finished.recipe.name,
-        "recipe": asdict(finished.recipe),
-        "rate": finished.rate,
+        "strategy": saved.recipe.name,
+        "recipe": asdict(saved.recipe),
+        "rate": saved.rate,
         "source": {
             "spec": lasting_spec(network),
             "model_args": dict(network.model_args),
@@ -118,16 +116,16 @@ def _recipe_note(finished: Finished) -> dict[str, Any]:
             "code_sha256": network.code.sha256 if network.code else None,
             "self_loading": network.self_loading,
         },
-        "head": asdict(finished.head),
-        "head_form": finished.form.to_json(),
-        "cut": cut_note(finished.cut) if finished.cut else None,
+        "head": asdict(saved.head),
+        "head_form": saved.form.to_json(),
+        "cut": cut_note(saved.cut) if saved.cut else None,
         "compute": {
-            "precision": finished.compute.precision,
-            "channels_last": finished.compute.channels_last,
-            "chunk": finished.compute.chunk,
+            "precision": saved.compute.precision,
+            "channels_last": saved.compute.channels_last,
+            "chunk": saved.compute.chunk,
         },
-        "temperature": finished.temperature,
-        "abstain": asdict(finished.abstain) if finished.abstain else None,
+        "temperature": saved.temperature,
+        "abstain": asdict(saved.abstain) if saved.abstain else None,
     }
 
 
@@ -163,7 +161,7 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     return tensors | {name: buffer for name, buffer in model.named_buffers() if name in persistent}
 
 
-def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") -> Loaded:
+def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") -> LoadedModel:
     """Build the network afresh and fill it. Raises BundleError for a folder that isn't a saved model."""
     note, classes, preprocess = read_notes(folder)
     network = rebuild(folder, note, preprocess, trust_code=trust_code)
@@ -175,7 +173,7 @@ def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") 
         model = CutNetwork(Split(model, cut), len(classes), form)
     _fill(model, folder / "model.safetensors", set(note["tensors"]))
     compute = _compute(note["compute"], device)
-    return Loaded(
+    return LoadedModel(
         model=place(model, compute).eval(), preprocess=preprocess, classes=tuple(classes), compute=compute, recipe=note,
         temperature=1.0 if note["temperature"] is None else float(note["temperature"]),
         abstain=Abstain(**note["abstain"]) if note["abstain"] else None,

@@ -12,7 +12,7 @@ from torch import nn
 from frostline.base.errors import BundleError, ModelError
 from frostline.base.hashing import hash_bytes
 from frostline.bundle.saved import lasting_spec, read_notes, rebuild
-from frostline.models.heads import HeadSite
+from frostline.cutting.heads import HeadSite
 from frostline.models.network import Network, NetworkOptions, read_weights, tried
 from frostline.models.new_heads import HeadForm, new_head
 from frostline.models.sources import load_network

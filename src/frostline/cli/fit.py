@@ -7,7 +7,7 @@ import typer
 
 from frostline.cli import options as o
 from frostline.cli.draw import drawing
-from frostline.cli.parse import settings_from
+from frostline.cli.parse import settings_from_options
 from frostline.cli.screen import print_text, stdout_width
 
 
@@ -54,11 +54,11 @@ def fit(
     json: o.Json = False,
 ) -> None:
     """Compare ways of re-using a pre-trained network on DATA: a verdict with evidence, and a refitted model."""
-    settings = settings_from(ctx.params)
+    settings = settings_from_options(ctx.params)
     from frostline.base.device import prepare_process
 
     prepare_process(settings.threads)
-    from frostline.fit import run
+    from frostline.pipeline import run
 
     with drawing(plain=plain, json_lines=json, session=ctx.obj) as screen:
         finished = run(settings, screen.emit, clock=ctx.obj.clock)

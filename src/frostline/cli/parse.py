@@ -37,7 +37,7 @@ def parse_names(text: str) -> tuple[str, ...]:
     return tuple(name for name in (part.strip() for part in text.split(",")) if name)
 
 
-def settings_from(params: Mapping[str, Any]) -> Settings:
+def settings_from_options(params: Mapping[str, Any]) -> Settings:
     """The settings of `fit` from its parsed options (of which the drawing takes --plain and --json for itself).
 
     Raises RecipeError for values that can't be read or are out of range.

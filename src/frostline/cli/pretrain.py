@@ -13,12 +13,12 @@ import typer
 from frostline.base.errors import RecipeError
 from frostline.cli import options as o
 from frostline.cli.draw import drawing
-from frostline.cli.parse import settings_from
+from frostline.cli.parse import settings_from_options
 from frostline.cli.screen import print_text
 from frostline.recipe.settings import Settings
 
 if TYPE_CHECKING:
-    from frostline.fit import Run
+    from frostline.pipeline import Run
 
 METHOD = "supervised"
 Method = Annotated[
@@ -65,7 +65,7 @@ def pretrain(
     from frostline.base.device import prepare_process
 
     prepare_process(settings.threads)
-    from frostline.fit import run
+    from frostline.pipeline import run
 
     with drawing(plain=plain, json_lines=json, session=ctx.obj) as screen:
         finished = run(settings, screen.emit)
@@ -78,7 +78,7 @@ def pretrain(
 def scratch_settings(params: Mapping[str, Any]) -> Settings:
     """The settings of the strategy `scratch` alone, with the verb's own options."""
     defaults = {f.name: None if f.default is MISSING else f.default for f in fields(Settings)}
-    return settings_from({**defaults, **params, "weights": "random", "strategies": "scratch"})
+    return settings_from_options({**defaults, **params, "weights": "random", "strategies": "scratch"})
 
 
 def closing(finished: Run, model: str) -> str:

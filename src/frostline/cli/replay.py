@@ -13,7 +13,7 @@ from frostline.cli.draw import drawing
 from frostline.cli.screen import print_json, print_text
 
 if TYPE_CHECKING:
-    from frostline.replay import Replay
+    from frostline.rerun import Replay
 
 Out = Annotated[
     Path | None,
@@ -50,11 +50,10 @@ def replay(
     from frostline.bundle.runfolder import read_result
 
     prepare_process(read_result(run).settings.get("threads"))  # before torch is imported
-    from frostline.replay import replay as run_again
+    from frostline.rerun import replay as run_again
 
-    where = {"out": out, "model": model, "weights": weights, "trust_code": trust_code}
     with drawing(plain=plain, json_lines=json, session=ctx.obj) as screen:
-        done = run_again(run, data=data, emit=screen.emit, **where)
+        done = run_again(run, data=data, model=model, weights=weights, out=out, trust_code=trust_code, emit=screen.emit)
     if json:
         print_json({"kind": "result", "text": done.sentence(), "run": str(done.path or run), "data": report(done)},
                    indent=None)  # fmt: skip

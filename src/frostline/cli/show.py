@@ -10,8 +10,7 @@ from frostline.cli import options as o
 from frostline.cli.screen import print_json, print_text, stdout_width
 
 if TYPE_CHECKING:
-    from frostline.bundle.parts import MethodsRecord
-    from frostline.bundle.record import RunResult
+    from frostline.bundle.schema import MethodsRecord, RunResult
 
 Methods = Annotated[
     bool, typer.Option("--methods", metavar="", show_default=False, rich_help_panel=o.MACHINE,
@@ -39,7 +38,7 @@ def show(run: o.Run, methods: Methods = False, json: o.Json = False) -> None:
 def show_methods(result: RunResult, *, json: bool) -> None:
     """Print the methods paragraph, or its record as JSON. Raises BundleError for a record without one."""
     from frostline.base.errors import BundleError
-    from frostline.report.method_lines import methods_text
+    from frostline.report.tables import methods_text
 
     methods: MethodsRecord | None = result.methods
     if methods is None:

@@ -43,7 +43,7 @@ def stages(
     prepare_process(None)
     from frostline.bundle.spec import resolve_network
     from frostline.models.network import NetworkOptions
-    from frostline.train.prepare import map_network
+    from frostline.planning.prepare import map_network
 
     options = NetworkOptions(weights=weights or "random", model_args=arguments, size=size, **channels)
     _, mapped = map_network(resolve_network(spec, options), stages, headless=True)

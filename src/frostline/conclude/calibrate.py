@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from frostline.base.records import FloatArray, IntArray, Outcome
-from frostline.bundle import parts as p
-from frostline.bundle.saved import Abstain, Finished
+from frostline.base.records import IntArray, Outcome
+from frostline.bundle.saved import Abstain, SavedModel
 from frostline.conclude.out_of_fold import HeldOut, held_out
 from frostline.stats import calibration as stats
-from frostline.stats.metrics import ece, log_loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +23,12 @@ class Calibration:
     wanted: float | None = None
     threshold: stats.Threshold | None = None
 
-    def onto(self, finished: Finished) -> Finished:
+    def onto(self, saved: SavedModel) -> SavedModel:
         """The network with what it has to be saved with."""
         kept = None
         if self.wanted is not None and self.threshold is not None:
             kept = Abstain(wanted_accuracy=self.wanted, threshold=self.threshold.value)
-        return replace(finished, temperature=self.temperature, abstain=kept)
+        return replace(saved, temperature=self.temperature, abstain=kept)
 
 
 def calibrate(outcomes: Sequence[Outcome], strategy: str, labels: IntArray, wanted: float | None = None) -> Calibration:
@@ -61,52 +59,3 @@ def _told_by(found: HeldOut) -> str:
     of = f" of {samples} samples" if samples < len(found.rows) else ""
     weak = "; with so few errors it stays near 1" if wrong < 3 else ""
     return f"least log loss of {len(found.rows)} out-of-fold predictions{of}, {wrong} of them wrong{weak}"
-
-
-def calibration_record(found: Calibration | None, sealed: FloatArray, labels: IntArray) -> p.CalibrationRecord | None:
-    """Before and after; `sealed` (N, C) are the saved model's probabilities, `labels` (N,) the sealed part's.
-
-    None where nothing was calibrated. What is recorded as before on the sealed part is told from the probabilities
-    after it: the seal is opened once.
-    """
-    if found is None:
-        return None
-    temperature, before, after = found.temperature or 1.0, None, None
-    if found.held_out is not None:
-        values, truth = found.held_out.probabilities, found.held_out.labels
-        before, after = _quality(values, truth), _quality(stats.tempered(values, temperature), truth)
-    return p.CalibrationRecord(
-        temperature=found.temperature,
-        reason=found.reason,
-        out_of_fold_before=before,
-        out_of_fold_after=after,
-        sealed_before=_quality(stats.tempered(sealed, 1 / temperature), labels),
-        sealed_after=_quality(sealed, labels),
-    )
-
-
-def abstain_record(found: Calibration | None, sealed: FloatArray, labels: IntArray) -> p.AbstainRecord | None:
-    """What abstaining gives, out of fold and on the sealed part; None where it wasn't asked for."""
-    if found is None or found.wanted is None or found.threshold is None:
-        return None
-    value, inside, outside = found.threshold.value, None, None
-    if value is not None:
-        outside = _covered(stats.coverage(sealed, labels, value))
-        if found.held_out is not None:
-            values = stats.tempered(found.held_out.probabilities, found.temperature or 1.0)
-            repeats = found.held_out.repeats
-            inside = _covered(stats.coverage(values, found.held_out.labels, value, repeats=repeats))
-    return p.AbstainRecord(wanted_accuracy=found.wanted, threshold=value, reason=found.threshold.reason,
-                           out_of_fold=inside, sealed=outside)  # fmt: skip
-
-
-def _quality(probabilities: FloatArray, labels: IntArray) -> p.ProbabilityRecord:
-    bins = [p.BinRecord(low=b.low, high=b.high, n=b.n, confidence=b.confidence, accuracy=b.accuracy)
-            for b in stats.reliability(probabilities, labels)]  # fmt: skip
-    return p.ProbabilityRecord(n=len(labels), log_loss=log_loss(probabilities, labels),
-                               ece=ece(probabilities, labels), reliability=bins)  # fmt: skip
-
-
-def _covered(found: stats.Coverage) -> p.CoverageRecord:
-    return p.CoverageRecord(n=found.n, answered=found.answered, coverage=found.coverage, accuracy=found.accuracy,
-                            ci=found.ci)  # fmt: skip

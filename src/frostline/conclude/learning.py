@@ -14,7 +14,7 @@ import numpy as np
 
 from frostline.base.records import Block, Dataset, IntArray, Outcome, Verdict
 from frostline.base.seeds import numpy_generator
-from frostline.bundle import parts as p
+from frostline.bundle import schema
 from frostline.data.split import draw_fraction
 from frostline.engines.local import LocalEngine
 from frostline.race.compare import compare, score_interval
@@ -34,14 +34,14 @@ Draws = Mapping[int, Mapping[int, IntArray]]  # share -> block -> dataset rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learning:
+class LearningCurve:
     """The record of the curves, and the trials that they took (never part of the race)."""
 
-    record: p.LearningCurveRecord
+    record: schema.LearningCurveRecord
     outcomes: tuple[Outcome, ...] = ()
 
 
-def learning_curve(plan: Plan, race: RaceResult, verdict: Verdict, engine: LocalEngine) -> Learning | None:
+def learning_curve(plan: Plan, race: RaceResult, verdict: Verdict, engine: LocalEngine) -> LearningCurve | None:
     """Run what is missing and read the curves; None for a strategy that ran alone, without blocks.
 
     A budget leaves stepped strategies out, and ends the curves where time runs short. Sizes that a strategy did not
@@ -55,7 +55,7 @@ def learning_curve(plan: Plan, race: RaceResult, verdict: Verdict, engine: Local
     outcomes = tuple(engine.run(trials))
     curves = Curves(plan=plan, race=race, draws=draws, labels=engine.study.dataset.labels, trials=tuple(trials),
                     outcomes=outcomes)  # fmt: skip
-    return Learning(record=_record(curves, verdict, budget=engine.guard is not None), outcomes=outcomes)
+    return LearningCurve(record=_record(curves, verdict, budget=engine.guard is not None), outcomes=outcomes)
 
 
 def first_repeat(plan: Plan) -> tuple[Block, ...]:
@@ -88,7 +88,7 @@ def _halved(dataset: Dataset, block: Block, seed: int) -> list[IntArray]:
     return parts
 
 
-def shown(plan: Plan, race: RaceResult, verdict: Verdict) -> list[str]:
+def compared_names(plan: Plan, race: RaceResult, verdict: Verdict) -> list[str]:
     """Verdict, best, runner-up, probe and baseline, as far as they finished every block."""
     wanted = (verdict.strategy, verdict.best, verdict.runner_up, "probe", "baseline")
     finished = {row.recipe.name for row in plan.rows
@@ -99,7 +99,7 @@ def shown(plan: Plan, race: RaceResult, verdict: Verdict) -> list[str]:
 def plan_trials(plan: Plan, race: RaceResult, verdict: Verdict, draws: Draws, *, stepped: bool) -> list[Trial]:
     """What has to be run, largest parts first, since the verdict on labels is read from these."""
     blocks = first_repeat(plan)
-    recipes = [plan.row(name).recipe for name in shown(plan, race, verdict)]
+    recipes = [plan.row(name).recipe for name in compared_names(plan, race, verdict)]
     quick = [recipe for recipe in recipes if recipe.solver in ("solved", "baseline")]
     trials = [
         _trial(recipe, block, None, rows[block.index])
@@ -160,18 +160,18 @@ class Curves:
     def _standing(self, outcomes: Sequence[Outcome]) -> Standing:
         return standing_from([replace(o, purpose="block") for o in outcomes], self.labels, trained_parameters=0)
 
-    def points(self, name: str) -> list[p.CurvePointRecord]:
+    def points(self, name: str) -> list[schema.CurvePointRecord]:
         """From few labels to many, each with the interval of the mean over its blocks (of one block: Wilson's).
 
         The correction is that of the whole blocks at every size: it pays for what their training sets share, of which
         parts share less still (docs/learning-curve.md has the check).
         """
-        (n_train, n_test), points = block_sizes(self.plan), list[p.CurvePointRecord]()
+        (n_train, n_test), points = block_sizes(self.plan), list[schema.CurvePointRecord]()
         for share in (*sorted(self.draws, reverse=True), 1):
             found = self.at(name, share)
             if found is not None:
                 ci = score_interval(found, n_train=n_train, n_test=n_test)
-                points.append(p.CurvePointRecord(labels=round(self.size(share)), blocks=len(found.blocks),
+                points.append(schema.CurvePointRecord(labels=round(self.size(share)), blocks=len(found.blocks),
                                                  accuracy=found.score, ci=ci))  # fmt: skip
         return points
 
@@ -187,13 +187,13 @@ class Curves:
                     difference=found.mean, ci=found.ci)  # fmt: skip
 
 
-def _record(curves: Curves, verdict: Verdict, *, budget: bool) -> p.LearningCurveRecord:
-    names = shown(curves.plan, curves.race, verdict)
+def _record(curves: Curves, verdict: Verdict, *, budget: bool) -> schema.LearningCurveRecord:
+    names = compared_names(curves.plan, curves.race, verdict)
     drawn = {name: curves.points(name) for name in names}
-    records = [p.CurveRecord(name=name, points=points) for name, points in drawn.items()]
+    records = [schema.CurveRecord(name=name, points=points) for name, points in drawn.items()]
     gains = [g for name in names if name != "baseline" and (g := curves.gain(name)) is not None]
     if not gains:
-        return p.LearningCurveRecord(sentence=_why_none(curves, verdict), reading=None, gain=None, projection=None,
+        return schema.LearningCurveRecord(sentence=_why_none(curves, verdict), reading=None, gain=None, projection=None,
                                      curves=records)  # fmt: skip
     gain = gains[0]
     projection = _projection(curves, drawn[gain.strategy])
@@ -201,23 +201,23 @@ def _record(curves: Curves, verdict: Verdict, *, budget: bool) -> p.LearningCurv
     sentence = gain_sentence(gain, instead=_instead(curves, verdict), projected=more)
     if gain.strategy != verdict.strategy:
         sentence = f"{_why_other(curves, verdict, budget=budget)}, so {gain.strategy} speaks for it. {sentence}"
-    return p.LearningCurveRecord(
+    return schema.LearningCurveRecord(
         sentence=sentence,
         reading=reading_of(gain.ci),
-        gain=p.GainRecord(strategy=gain.strategy, fewer=gain.fewer, labels=gain.labels, blocks=gain.blocks,
+        gain=schema.GainRecord(strategy=gain.strategy, fewer=gain.fewer, labels=gain.labels, blocks=gain.blocks,
                           difference=gain.difference, ci=gain.ci),
         projection=projection,
         curves=records,
     )  # fmt: skip
 
 
-def _projection(curves: Curves, points: Sequence[p.CurvePointRecord]) -> p.ProjectionRecord | None:
+def _projection(curves: Curves, points: Sequence[schema.CurvePointRecord]) -> schema.ProjectionRecord | None:
     """One more doubling, by the power law through the points, where each stands on a whole repeat of blocks."""
     if min(point.blocks for point in points) < len(first_repeat(curves.plan)):
         return None
     law = power_law([point.labels for point in points], [1 - point.accuracy for point in points])
     labels = 2 * round(curves.size(1))
-    return p.ProjectionRecord(labels=labels, accuracy=1 - law.error(labels)) if law else None
+    return schema.ProjectionRecord(labels=labels, accuracy=1 - law.error(labels)) if law else None
 
 
 def _instead(curves: Curves, verdict: Verdict) -> str:

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from frostline.base.errors import TrialError
 from frostline.base.events import Emit, Event
-from frostline.base.records import Dataset, FloatArray, Verdict
-from frostline.bundle.predict import predict_samples
-from frostline.bundle.runfolder import RunFolder
-from frostline.bundle.saved import Loaded, load_model, save_model
-from frostline.conclude.calibrate import Calibration
-from frostline.data.contract import Samples
+from frostline.base.records import Dataset, Verdict
 from frostline.race.plan import Plan
 from frostline.race.race import RaceResult, block_sizes, standings
 from frostline.race.verdict import decide
 from frostline.recipe.settings import Settings
-from frostline.train.refit import Fitted, Found, refit
-from frostline.train.sealed import predict_baseline, same_outputs
+from frostline.train.refit import RefitResult, TunedValues, refit
 from frostline.train.study import Study
 
 
 def conclude(
     settings: Settings, study: Study, plan: Plan, race: RaceResult, emit: Emit
-) -> tuple[Verdict, dict[str, Fitted]]:
+) -> tuple[Verdict, dict[str, RefitResult]]:
     """Verdict and refit. A verdict that diverges in the refit (before the seal is opened) gives way to the next."""
-    fitted: dict[str, Fitted] = {}
+    refits: dict[str, RefitResult] = {}
     while True:
         verdict = judge(settings, plan, race, study.dataset)
         row = plan.row(verdict.strategy)
         try:
             if row.recipe.solver != "baseline":
-                fitted[verdict.strategy] = refit_row(study, plan, race, verdict.strategy)
+                refits[verdict.strategy] = refit_row(study, plan, race, verdict.strategy)
             break
         except TrialError as error:
             if plan.alone:
@@ -41,16 +33,16 @@ def conclude(
     if settings.evaluate_all:
         for other in plan.rows:
             name = other.recipe.name
-            if name not in fitted and name not in race.failed and other.recipe.solver != "baseline":
+            if name not in refits and name not in race.failed and other.recipe.solver != "baseline":
                 try:
-                    fitted[name] = refit_row(study, plan, race, name)
+                    refits[name] = refit_row(study, plan, race, name)
                 except TrialError as error:  # the verdict stands; this one just has no sealed figure
                     emit(Event(kind="warning", text=str(error)))
-    return verdict, fitted
+    return verdict, refits
 
 
-def refit_row(study: Study, plan: Plan, race: RaceResult, name: str) -> Fitted:
-    found = Found(rate=race.rates.get(name), steps=race.steps(name), mix=race.mix(name))
+def refit_row(study: Study, plan: Plan, race: RaceResult, name: str) -> RefitResult:
+    found = TunedValues(rate=race.rates.get(name), steps=race.steps(name), mix=race.mix(name))
     return refit(study, plan.row(name).recipe, found)
 
 
@@ -65,28 +57,3 @@ def judge(settings: Settings, plan: Plan, race: RaceResult, dataset: Dataset) ->
     n_train, n_test = block_sizes(plan)
     return decide(standings(plan, race, dataset.labels), n_train=n_train, n_test=n_test, margin=settings.margin,
                   prefer=settings.prefer)  # fmt: skip
-
-
-def save_checked(folder: RunFolder, study: Study, fitted: Fitted, calibration: Calibration) -> Loaded:
-    """Save, read back into a freshly built network, and compare: only then does it count as saved."""
-    save_model(folder.path / "model", calibration.onto(fitted.finished))
-    loaded = load_model(folder.path / "model", trust_code=True, device=study.compute.device)
-    loaded = replace(loaded, compute=study.compute)
-    same_outputs(study, fitted, loaded)
-    return loaded
-
-
-def open_seal(
-    settings: Settings, study: Study, plan: Plan, fitted: dict[str, Fitted], loaded: Loaded, sealed: Samples
-) -> dict[str, FloatArray]:
-    """Probabilities on the sealed part: of the saved model, calibrated, and (--evaluate-all) of all others, baseline
-    too, as they give them."""
-    verdict = loaded.recipe["strategy"]
-    tests = {verdict: predict_samples(loaded, sealed)}
-    for name in fitted:
-        if name != verdict:
-            other = replace(loaded, model=fitted[name].finished.model, temperature=1.0)
-            tests[name] = predict_samples(other, sealed)
-    if settings.evaluate_all and any(row.recipe.solver == "baseline" for row in plan.rows):
-        tests["baseline"] = predict_baseline(study, sealed)
-    return tests

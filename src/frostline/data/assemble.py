@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from frostline.base.errors import DataError, RecipeError
-from frostline.base.records import Dataset, IntArray, Part, Sample
+from frostline.base.records import DataPart, Dataset, IntArray, Sample
 from frostline.base.seeds import derive_seed, numpy_generator
 from frostline.data.checks import (
     EXAMPLES,
@@ -102,7 +102,7 @@ def _assign_parts(work: Work) -> str | None:
         names = " and ".join(sorted(work.part_name(part) for part in given if part))
         raise DataError(f"{work.listing.root} has {names}, but no {work.part_name('train')}.",
                         "Say which rows are to learn from.")  # fmt: skip
-    meaning: dict[str | None, Part] = {"test": "sealed", "val": "validation"}
+    meaning: dict[str | None, DataPart] = {"test": "sealed", "val": "validation"}
     if "test" not in given:
         meaning["val"] = "sealed"
     elif work.options.pool_validation:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from frostline.base.errors import DataError
-from frostline.base.records import DataWarning, Part
+from frostline.base.records import DataPart, DataWarning
 from frostline.data.scan import Listing, Row
 
 TINY = 5  # pictures; below, a class can't fill five folds
@@ -34,7 +34,7 @@ class Work:
     listing: Listing
     options: AssembleOptions
     rows: list[int]
-    parts: dict[int, Part] = field(default_factory=dict)
+    parts: dict[int, DataPart] = field(default_factory=dict)
     groups: dict[int, str] = field(default_factory=dict)
     warnings: list[DataWarning] = field(default_factory=list)
 
@@ -65,7 +65,7 @@ class Work:
         gone = set(rows)
         self.rows = [i for i in self.rows if i not in gone]
 
-    def per_class(self, part: Part) -> Counter[str]:
+    def per_class(self, part: DataPart) -> Counter[str]:
         return Counter(self.row(i).class_name for i in self.rows if self.parts[i] == part)
 
 

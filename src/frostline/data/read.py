@@ -22,7 +22,7 @@ from frostline.recipe.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ReadData:
     """The data set, what its samples hold, in their order, and the contract (of texts with the length found)."""
 
     dataset: Dataset
@@ -30,7 +30,7 @@ class Read:
     contract: Contract
 
 
-def read_data(settings: Settings, listing: Listing, contract: Contract, emit: Emit) -> Read:
+def read_data(settings: Settings, listing: Listing, contract: Contract, emit: Emit) -> ReadData:
     """Decode or tokenise everything once; what can't be read is named, counted, left out and recorded.
 
     Raises DataError for texts where the network reads pictures, and the other way round, and as `assemble` says.
@@ -52,7 +52,7 @@ def read_data(settings: Settings, listing: Listing, contract: Contract, emit: Em
     return found
 
 
-def _read_pictures(listing: Listing, preprocess: Preprocess, options: AssembleOptions) -> Read:
+def _read_pictures(listing: Listing, preprocess: Preprocess, options: AssembleOptions) -> ReadData:
     if listing.noun == "texts":
         raise DataError(f"{listing.root} holds texts, but the network reads pictures.",
                         "Give pictures, or a network for texts: --model hf:FOLDER.")  # fmt: skip
@@ -61,10 +61,12 @@ def _read_pictures(listing: Listing, preprocess: Preprocess, options: AssembleOp
     hashes = hash_files(sources, options.threads)
     dataset, rows = assemble(replace(listing, texts=None), pictures, bad, hashes, options=options)
     chosen: Pictures = pictures.select(rows)
-    return Read(dataset, chosen, preprocess)
+    return ReadData(dataset, chosen, preprocess)
 
 
-def _read_texts(listing: Listing, preprocess: TextPreprocess, options: AssembleOptions, *, chosen_length: bool) -> Read:
+def _read_texts(
+    listing: Listing, preprocess: TextPreprocess, options: AssembleOptions, *, chosen_length: bool
+) -> ReadData:
     """The length is that of the longest text to learn from, unless --size says it: the sealed part decides nothing."""
     if listing.texts is None:
         raise DataError(f"{listing.root} holds pictures, but the network reads texts.",
@@ -87,4 +89,4 @@ def _read_texts(listing: Listing, preprocess: TextPreprocess, options: AssembleO
         handled = f"only the {end} {preprocess.length - 1} tokens are read (--size N; at most {preprocess.limit})"
         warning = DataWarning(kind="truncated", count=len(cut), examples=ids, handled=handled)
         dataset = replace(dataset, warnings=(*dataset.warnings, warning))
-    return Read(dataset, texts, preprocess)
+    return ReadData(dataset, texts, preprocess)

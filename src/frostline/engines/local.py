@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from frostline.base.events import Emit, Event, ProgressEvent
 from frostline.base.records import Outcome
 from frostline.bundle.runfolder import RunFolder
+from frostline.planning.prepare import all_views
 from frostline.race.budget import Guard
+from frostline.race.plan import Plan
 from frostline.recipe.recipe import Trial
 from frostline.train.study import Study
 from frostline.train.trial import run_trial
@@ -85,3 +87,13 @@ def _line(trial: Trial, outcome: Outcome) -> str:
 def _summary(outcome: Outcome) -> dict[str, object]:
     names = ("strategy", "purpose", "block", "rate", "accuracy", "log_loss", "steps", "seconds", "error")
     return {name: getattr(outcome, name) for name in names}
+
+
+def compute_features(study: Study, plan: Plan, meter: Meter) -> None:
+    """Views and activations that all trials share, each computed once (or found in the store)."""
+    views = all_views(study, [row.recipe for row in plan.rows])
+    for count, view in enumerate(views, 1):
+        before = study.features.prefix_pictures
+        study.features.prepare(view)
+        fresh = study.features.prefix_pictures > before
+        meter.add(plan.shared_operations / len(views), text=f"view {count} of {len(views)}", measured=fresh)

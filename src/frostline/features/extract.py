@@ -21,14 +21,14 @@ from frostline.base import version
 from frostline.base.device import Compute, autocast
 from frostline.base.hashing import hash_values
 from frostline.base.records import IntArray
+from frostline.cutting.cuts import read_features
+from frostline.cutting.guard import may_have_gradients
+from frostline.cutting.inputs import call_of
+from frostline.cutting.split import run_to
+from frostline.cutting.stages import StageMap
 from frostline.data.contract import Contract, Samples, ViewOf, to_inputs, view_bytes, view_form, views_of
 from frostline.data.views import Policy
 from frostline.features.store import Array, Store, canonical
-from frostline.models.guard import may_have_gradients
-from frostline.models.inputs import call_of
-from frostline.models.pooling import read_features
-from frostline.models.split import run_to
-from frostline.models.stages import StageMap
 
 VIEW_CHUNK = 1024  # pictures of a view that are held in memory at a time
 RAW_VIEWS = 4  # an activation larger than this many uint8 views of its picture is recomputed rather than stored

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
 from frostline.base.hashing import hash_tensors, hash_values
+from frostline.cutting.guard import forked_seed
+from frostline.cutting.heads import find_head
+from frostline.cutting.inputs import Call, call_of
+from frostline.cutting.outputs import tensors_of
+from frostline.cutting.recorder import Recording, record
 from frostline.data.contract import Contract
 from frostline.data.preprocess import Preprocess
 from frostline.data.texts import example_ids, ids_and_mask
-from frostline.models.guard import forked_seed
-from frostline.models.heads import find_head
-from frostline.models.inputs import Call, call_of
-from frostline.models.recorder import Recording, record, tensors_of
 from frostline.models.reheaded import Scored, ends_in_features, head_to_read, heads_to_leave_out, rebuilt
 from frostline.models.weights import LoadReport, compare_weights, load_weights, read_weights
 

@@ -9,11 +9,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from frostline.models.guard import forked_seed
-from frostline.models.heads import HeadSite
-from frostline.models.inputs import Call
-from frostline.models.pooling import read_features
-from frostline.models.split import Split
+from frostline.cutting.cuts import read_features
+from frostline.cutting.guard import forked_seed
+from frostline.cutting.heads import HeadSite
+from frostline.cutting.inputs import Call
+from frostline.cutting.split import Split
 from frostline.recipe.recipe import HeadKind, hidden_width
 
 

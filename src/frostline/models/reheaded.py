@@ -14,30 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
-from frostline.models.cuts import Cut, find_cuts
-from frostline.models.heads import RESHAPES, find_end, flat_logits, logits
-from frostline.models.inputs import Call
+from frostline.cutting.cuts import Cut, find_cuts
+from frostline.cutting.heads import RESHAPES, find_end
+from frostline.cutting.inputs import Call
+from frostline.cutting.named import Wrapped
+from frostline.cutting.outputs import flat_logits, logits, tensors_of
+from frostline.cutting.recorder import Recording
+from frostline.cutting.skeleton import ancestors
 from frostline.models.kinds import kinds_of
-from frostline.models.recorder import Recording, tensors_of
-from frostline.models.skeleton import ancestors
 
 MOST_HEADS = 4
 # What may be done to the scores of such heads: averages, and what a convolution as a head has behind it.
 HARMLESS = ("add", "div", "mul", "mean", "relu", "pool", "view", "reshape", "flatten", "squeeze", "stack", "clone",
             "dropout", "detach", "alias", "t.default", "contiguous")  # fmt: skip
-
-
-class Wrapped(nn.Module):
-    """A network behind which frostline sees another: its modules are called `base.…` there, its stages as its own."""
-
-    def __init__(self, base: nn.Module) -> None:
-        super().__init__()
-        self.base = base
-
-
-def own_name(model: nn.Module, name: str) -> str:
-    """A module's name as the user knows it."""
-    return name.removeprefix("base.") if isinstance(model, Wrapped) else name
 
 
 class Reheaded(Wrapped):

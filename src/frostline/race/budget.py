@@ -12,7 +12,7 @@ from typing import Any
 from frostline.race.forecast import Forecast
 from frostline.race.plan import Plan, PlanRow, make_plan
 from frostline.recipe.recipe import Trial
-from frostline.train.schedule import MAX_STEPS, MIN_STEPS
+from frostline.recipe.schedule import MAX_STEPS, MIN_STEPS
 
 MEANT_BLOCKS, LEAST_BLOCKS = 3, 2
 SHORT, SHORTEST = 200, MIN_STEPS  # caps on a found length
@@ -20,7 +20,7 @@ EXTRAS = ("scratch", "l2sp", "wise-ft", "continue", "lp-ft")  # left out in this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class Reduction:
     """What is left out of a full plan: names of strategies, blocks beyond `blocks`, rates, steps beyond `steps`."""
 
     dropped: tuple[str, ...] = ()
@@ -32,25 +32,25 @@ class Cut:
         return asdict(self)
 
     @staticmethod
-    def from_json(value: dict[str, Any]) -> Cut:
-        return Cut(**{**value, "dropped": tuple(value["dropped"])})
+    def from_json(value: dict[str, Any]) -> Reduction:
+        return Reduction(**{**value, "dropped": tuple(value["dropped"])})
 
 
-def reduced(plan: Plan, cut: Cut) -> Plan:
+def reduced(plan: Plan, reduction: Reduction) -> Plan:
     """The plan without what `cut` leaves out; untuned strategies get the middle one of their rates."""
-    rough = trimmed(plan, cut)
+    rough = trimmed(plan, reduction)
     return make_plan(replace(rough, rows=()), [row.recipe for row in rough.rows], lr=None)
 
 
-def trimmed(plan: Plan, cut: Cut) -> Plan:
+def trimmed(plan: Plan, reduction: Reduction) -> Plan:
     """As `reduced`, but the rows' counted operations and trials stay those of the full plan: all that forecasts need.
 
     Counting them anew lists the rows of every trial, which takes long on large data.
     """
-    rows = [row for row in plan.rows if row.recipe.name not in cut.dropped]
-    if not cut.tuned:
+    rows = [row for row in plan.rows if row.recipe.name not in reduction.dropped]
+    if not reduction.tuned:
         rows = [_untuned(plan, row) if row.recipe.rates else row for row in rows]
-    return replace(plan, rows=tuple(rows), blocks=plan.blocks[: cut.blocks])
+    return replace(plan, rows=tuple(rows), blocks=plan.blocks[: reduction.blocks])
 
 
 def _untuned(plan: Plan, row: PlanRow) -> PlanRow:
@@ -105,62 +105,70 @@ def _cheap(row: PlanRow) -> bool:
     return row.recipe.solver in ("solved", "untrained")
 
 
-def _made(cut: Cut, move: Move) -> Cut:
+def _made(reduction: Reduction, move: Move) -> Reduction:
     what, _, after = move
-    return replace(cut, dropped=(*cut.dropped, after)) if what == "dropped" else replace(cut, **{what: after})
+    return (
+        replace(reduction, dropped=(*reduction.dropped, after))
+        if what == "dropped"
+        else replace(reduction, **{what: after})
+    )
 
 
-def _undone(cut: Cut, move: Move) -> Cut | None:
+def _undone(reduction: Reduction, move: Move) -> Reduction | None:
     """The cut without this move; None where a later one stands in its way."""
     what, before, after = move
     if what == "dropped":
-        return replace(cut, dropped=tuple(n for n in cut.dropped if n != after)) if after in cut.dropped else None
-    return replace(cut, **{what: before}) if getattr(cut, what) == after else None
+        return (
+            replace(reduction, dropped=tuple(n for n in reduction.dropped if n != after))
+            if after in reduction.dropped
+            else None
+        )
+    return replace(reduction, **{what: before}) if getattr(reduction, what) == after else None
 
 
-Seconds = Callable[[Cut], float]
+Seconds = Callable[[Reduction], float]
 
 
-def fit_cut(plan: Plan, seconds: Seconds, budget: float) -> Cut | None:
+def fit_reduction(plan: Plan, seconds: Seconds, budget: float) -> Reduction | None:
     """The cut by which the plan takes at most `budget` seconds; None where even the least plan takes more.
 
     Moves are made in order until the plan fits; then, from the last to the first, each is taken back where it still
     fits, so that nothing cheap stays out for the sake of something costly that had to go as well.
     """
-    cut = Cut(blocks=len(plan.blocks))
+    reduction = Reduction(blocks=len(plan.blocks))
     done: list[Move] = []
     for move in moves(plan):
-        if seconds(cut) <= budget:
+        if seconds(reduction) <= budget:
             break
-        cut, done = _made(cut, move), [*done, move]
-    if seconds(cut) > budget:
+        reduction, done = _made(reduction, move), [*done, move]
+    if seconds(reduction) > budget:
         return None
     for move in reversed(done):
-        more = _undone(cut, move)
+        more = _undone(reduction, move)
         if more is not None and seconds(more) <= budget:
-            cut = more
-    return cut
+            reduction = more
+    return reduction
 
 
-def least_cut(plan: Plan) -> Cut:
+def least_reduction(plan: Plan) -> Reduction:
     """All moves made: what a budget has to hold at least."""
-    cut = Cut(blocks=len(plan.blocks))
+    reduction = Reduction(blocks=len(plan.blocks))
     for move in moves(plan):
-        cut = _made(cut, move)
-    return cut
+        reduction = _made(reduction, move)
+    return reduction
 
 
-def left_out(plan: Plan, cut: Cut) -> tuple[str, ...]:
+def left_out(plan: Plan, reduction: Reduction) -> tuple[str, ...]:
     """What a cut leaves out of the full plan, in words."""
-    words = [name for name in order(plan) if name in cut.dropped]
-    kept = reduced(plan, cut)
+    words = [name for name in order(plan) if name in reduction.dropped]
+    kept = reduced(plan, reduction)
     stepped = any(row.recipe.solver == "stepped" for row in kept.rows)
-    if cut.blocks < len(plan.blocks):
-        words.append(f"{len(plan.blocks) - cut.blocks} of {len(plan.blocks)} blocks")
-    if stepped and not cut.tuned:
+    if reduction.blocks < len(plan.blocks):
+        words.append(f"{len(plan.blocks) - reduction.blocks} of {len(plan.blocks)} blocks")
+    if stepped and not reduction.tuned:
         words.append("tuning (every rate is the middle one)")
-    if stepped and cut.steps < MAX_STEPS:
-        words.append(f"steps beyond {cut.steps}")
+    if stepped and reduction.steps < MAX_STEPS:
+        words.append(f"steps beyond {reduction.steps}")
     return tuple(words)
 
 

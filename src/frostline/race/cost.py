@@ -76,7 +76,7 @@ def head_parameters(recipe: Recipe, features: int, classes: int, source_classes:
     return (source_classes if recipe.head_kind == "mapped" else classes) * (features + 1)
 
 
-def trained_parameters(recipe: Recipe, stages: Sequence[StageInfo], head_parameters: int,
+def count_trained(recipe: Recipe, stages: Sequence[StageInfo], head_parameters: int,
                        partial: Mapping[str, int] = MappingProxyType({})) -> int:  # fmt: skip
     """Parameters that some phase moves, the head's among them (BatchNorm policies aside).
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from frostline.race.cost import TRAINING, forward, step_operations
 from frostline.race.plan import Plan
 from frostline.recipe.recipe import BASELINE_ROWS, Recipe, Trial
-from frostline.train.schedule import MIN_STEPS
+from frostline.recipe.schedule import MIN_STEPS
 
 READING_ROWS, READING_STEPS = 0.15, 10  # rows looked at to find a length, and the fewest steps between two looks
 MIXES = 11  # of an interpolated strategy

@@ -11,16 +11,16 @@ from frostline.base.records import Block, IntArray, StageInfo
 from frostline.race.cost import (
     EXPECTED_STEPS,
     Workload,
+    count_trained,
     forward,
     head_parameters,
     inference_operations,
     moving_operations,
-    trained_parameters,
     training_operations,
 )
 from frostline.recipe.recipe import Recipe, Trial
+from frostline.recipe.schedule import MIN_STEPS, early_steps
 from frostline.stats.contributions import Metric
-from frostline.train.schedule import MIN_STEPS, early_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ def _row(plan: Plan, recipe: Recipe) -> PlanRow:
     keep = recipe.keep
     width = plan.scale.widths[keep - 1] if keep else 0
     head = head_parameters(recipe, width, plan.scale.classes, plan.scale.source_classes)
-    moved = trained_parameters(recipe, plan.scale.stages, head, plan.scale.partial)
+    moved = count_trained(recipe, plan.scale.stages, head, plan.scale.partial)
     return PlanRow(recipe=recipe, rates=rates, trials=len(trials), operations=total, cost=plan.use_cost(recipe),
                    trained_parameters=moved)  # fmt: skip
 

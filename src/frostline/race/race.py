@@ -15,7 +15,7 @@ from frostline.race.standing import Standing, standing_from
 from frostline.recipe.recipe import Trial
 from frostline.stats.contributions import Metric
 
-Run = Callable[[Sequence[Trial]], Iterable[Outcome]]
+RunTrials = Callable[[Sequence[Trial]], Iterable[Outcome]]
 
 
 @dataclass
@@ -45,7 +45,7 @@ class RaceResult:
         return float(np.median(found)) if found else None
 
 
-def run_race(plan: Plan, run: Run, *, labels: IntArray, margin: float, emit: Emit) -> RaceResult:
+def run_race(plan: Plan, run: RunTrials, *, labels: IntArray, margin: float, emit: Emit) -> RaceResult:
     """Run the plan. `run` may yield outcomes in any order; the result doesn't depend on it.
 
     It may also yield fewer than asked for, where time runs out. Rates that weren't tried are not chosen. A strategy
@@ -70,7 +70,7 @@ def run_race(plan: Plan, run: Run, *, labels: IntArray, margin: float, emit: Emi
     return result
 
 
-def _tune(plan: Plan, run: Run, result: RaceResult) -> None:
+def _tune(plan: Plan, run: RunTrials, result: RaceResult) -> None:
     """Each stepped strategy gets the rate with the lowest log loss on the inner rows; ties go to the lower rate."""
     trials = [tune_trial(plan, row.recipe, rate) for row in plan.rows for rate in row.rates]
     result.outcomes += (done := _in_order(trials, run(trials)))

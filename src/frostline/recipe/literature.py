@@ -1,13 +1,13 @@
 """What the literature calls each strategy, where terms disagree, and who says so. Data only.
 
-Keys are the catalogue's names, and further shapes that only a user's own recipe can have. A source is a key of SOURCES.
+Keys are the catalogue's names, and further shapes that only a user's own recipe can have. A source is a key of CITATIONS.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-SOURCES: dict[str, str] = {
+CITATIONS: dict[str, str] = {
     "alain": "Alain & Bengio 2016, Understanding intermediate layers using linear classifier probes",
     "bitfit": "Ben Zaken, Goldberg & Ravfogel 2022, BitFit: Simple Parameter-efficient Fine-tuning for "
               "Transformer-based Masked Language-models",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -131,6 +132,21 @@ def settings_from(data: str | Path, model: str, options: Mapping[str, Any]) -> S
             raise RecipeError(f"fit() has no option {name!r}.", nearest(name, known))
     given = {k: _CONVERT[k](v) if k in _CONVERT and v is not None else v for k, v in options.items()}
     return Settings(data=Path(data), model=model, **given)
+
+
+def keyword_parameters(*, without: Collection[str] = ()) -> list[inspect.Parameter]:
+    """The settings as keyword-only parameters with their defaults, for the signatures of Python's front doors."""
+    return [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=_plain_default(f), annotation=f.type)
+        for f in fields(Settings)
+        if f.name not in without
+    ]
+
+
+def _plain_default(setting: Field[Any]) -> Any:
+    if setting.name == "strategies":
+        return "auto"
+    return None if setting.default is MISSING else setting.default
 
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}

@@ -14,7 +14,7 @@ MOVING = {"norm": "only normalisation trained", "bias": "only biases trained", "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class NamedTerm:
     """The literature's name of what a recipe does. `added` are further things that it does beside it."""
 
     key: str
@@ -29,7 +29,7 @@ class Named:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Keys of SOURCES, each once, the term's own first."""
+        """Keys of CITATIONS, each once, the term's own first."""
         return tuple(dict.fromkeys(key for t in (self.term, *self.added) for key in t.sources))
 
 
@@ -51,7 +51,7 @@ def skipped_term(name: str) -> str:
     return known.called if known else ""
 
 
-def literature(recipe: Recipe, *, random: bool = False) -> Named:
+def literature(recipe: Recipe, *, random: bool = False) -> NamedTerm:
     """The literature's term for what a recipe does.
 
     `random`: the network came without pre-trained weights, so whatever is done to it transfers nothing.
@@ -66,7 +66,7 @@ def literature(recipe: Recipe, *, random: bool = False) -> Named:
         frozen = any(not _moves(recipe, i) for i in range(recipe.keep))
         key = "untrained" if recipe.solver == "untrained" else "random-features" if frozen else "scratch"
     added = [k for k in _added(recipe, key) if not (random and k == "statistics")]  # there is nothing to adapt
-    return Named(key=key, term=TERMS[key], added=tuple(ADDED[k] for k in added))
+    return NamedTerm(key=key, term=TERMS[key], added=tuple(ADDED[k] for k in added))
 
 
 def own_key(recipe: Recipe) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from frostline.base.device import default_threads, machine
+from frostline.base.packages import package_versions
 from frostline.base.version import VERSION
-from frostline.bundle.record import RunResult
-from frostline.report.compose import package_versions
+from frostline.bundle.schema import RunResult
 
 MAY_DIFFER = {
     "frostline": "anything: the method itself may have changed (see CHANGELOG.md)",

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from frostline.base.errors import BundleError
-from frostline.bundle.record import RunResult, without_volatile
 from frostline.bundle.runfolder import hashes
+from frostline.bundle.schema import RunResult, without_volatile
 
 SEPARATE = ("version", "machine", "packages", "files")  # told beforehand, or compared by themselves
 PROSE = ("methods.paragraph",)  # tells machine and packages too; its figures are compared by themselves

@@ -1,18 +1,10 @@
-"""The doubts about the data as a table, as a part of the record, and as lines of the report."""
+"""The doubts about the data as lines of the report."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
-from frostline.bundle import parts as p
-from frostline.conclude.doubts import KINDS, Doubt, Doubts
-
-MOST_EXAMPLES = 20  # of a kind in result.json; doubts.csv has all
 SHOWN = 2
 WORDS = {
     "label": ("label looks wrong", "labels look wrong"),
@@ -22,33 +14,6 @@ WORDS = {
     "outlier": ("outlier", "outliers"),
     "small-class": ("class is too small to judge", "classes are too small to judge"),
 }
-
-
-def doubts_csv(doubts: Doubts) -> bytes:
-    """doubts.csv: all doubts, with the columns `kind`, `id`, `label`, `suggestion`, `score`, `detail`."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    names = [f.name for f in fields(Doubt)]
-    table.writerow(names)
-    for doubt in doubts.found:
-        cells = [getattr(doubt, name) for name in names]
-        table.writerow([f"{c:.6g}" if isinstance(c, float) else "" if c is None else c for c in cells])
-    return text.getvalue().encode()
-
-
-def doubts_record(doubts: Doubts) -> p.DoubtsRecord:
-    """The same for result.json, with the gravest of each kind as examples."""
-    counts = Counter(doubt.kind for doubt in doubts.found)
-    examples = [d for kind in KINDS for d in [x for x in doubts.found if x.kind == kind][:MOST_EXAMPLES]]
-    return p.DoubtsRecord(
-        method=doubts.method,
-        counts={kind: counts[kind] for kind in KINDS},
-        examples=[
-            p.DoubtRecord(kind=d.kind, id=d.id, label=d.label, suggestion=d.suggestion, detail=d.detail,
-                          score=None if d.score is None else float(f"{d.score:.6g}"))
-            for d in examples
-        ],
-    )  # fmt: skip
 
 
 def doubt_lines(doubts: Mapping[str, Any] | None) -> list[str]:

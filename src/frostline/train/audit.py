@@ -10,16 +10,16 @@ from torch import nn
 from frostline.base.errors import AuditError
 from frostline.base.hashing import hash_tensor
 from frostline.base.records import AuditCount
+from frostline.cutting.stages import StageMap
 from frostline.features.extract import Trunk
-from frostline.models.norm import moving_buffers, trained_parameters
-from frostline.models.stages import StageMap
+from frostline.models.trainable import moving_buffers, trained_parameters
 from frostline.recipe.recipe import Phase, Recipe
 from frostline.train.start import reinitialised
 
 SOLVED_TENSORS = 2  # weight and bias
 
 
-def snapshot(model: nn.Module) -> dict[str, str]:
+def hash_tensors(model: nn.Module) -> dict[str, str]:
     """Name -> hash of every parameter and buffer; a tensor under two names counts once, under its first."""
     tensors = dict(model.named_parameters())
     tensors |= dict(model.named_buffers())  # type: ignore[arg-type]
@@ -62,13 +62,13 @@ def solved_audit(trunk: Trunk, recipe: Recipe) -> AuditCount:
     stages = trunk.stages
     place = {**stages.parameter_stage, **stages.buffer_stage}
     kept = {n: h for n, h in trunk.hashes.items() if not stages.head.owns(n) and place.get(n, 0) <= recipe.keep}
-    counted = audit(kept, snapshot(trunk.model), NOTHING_MOVES)
+    counted = audit(kept, hash_tensors(trunk.model), NOTHING_MOVES)
     return counted + AuditCount(trained_tensors=SOLVED_TENSORS, trained_changed=SOLVED_TENSORS)
 
 
 def start_hashes(trunk: Trunk, recipe: Recipe, model: nn.Module) -> dict[str, str]:
     """Hashes before training: of pre-trained tensors those of the source network, of new ones their own."""
-    own = snapshot(model)
+    own = hash_tensors(model)
     if "pretrained" not in recipe.origins:
         return own
     kept, drawn = recipe.head_origin == "pretrained", reinitialised(trunk.stages, recipe)

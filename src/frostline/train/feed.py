@@ -14,21 +14,21 @@ from torch import Tensor, nn
 from frostline.base.device import autocast
 from frostline.base.errors import TrialError
 from frostline.base.records import FloatArray
+from frostline.cutting.cuts import Cut
+from frostline.cutting.guard import exact, may_have_gradients
+from frostline.cutting.inputs import call_of
+from frostline.cutting.outputs import flat_logits
+from frostline.cutting.split import Split, run_to
 from frostline.features.extract import pad
 from frostline.features.store import canonical
-from frostline.models.cuts import Cut
-from frostline.models.guard import exact, may_have_gradients
-from frostline.models.heads import flat_logits
-from frostline.models.inputs import call_of
 from frostline.models.new_heads import CutNetwork
-from frostline.models.split import Split, run_to
 from frostline.train.study import Study
 
 EVALUATION_VIEW = 0
 
 
 @dataclass(frozen=True)
-class Given:
+class SuffixInputs:
     """An activation with the network's raw inputs of the same samples, of which the rest of it reads some again."""
 
     activation: Tensor
@@ -56,13 +56,13 @@ def reader(study: Study, model: nn.Module, frozen: int) -> Reader:
         return Reader(feed, lambda activation: flat_logits(cut.head(cut.pooled(activation)) if cut
                                                            else split.suffix(activation)))  # fmt: skip
 
-    def forward(given: Given) -> Tensor:
+    def forward(given: SuffixInputs) -> Tensor:
         call = call_of(given.inputs)
         if cut:
             return flat_logits(cut.head(cut.pooled(given.activation, call.tensors)))
         return flat_logits(split.rest(given.activation, call))
 
-    return Reader(lambda rows, view: Given(feed(rows, view), study.features.inputs(rows, view)), forward)
+    return Reader(lambda rows, view: SuffixInputs(feed(rows, view), study.features.inputs(rows, view)), forward)
 
 
 def reads_inputs(cut: Cut, *, cut_short: bool) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from frostline.base.hashing import hash_tensor
+from frostline.cutting.stages import StageMap
 from frostline.models.adapters import rank_of
-from frostline.models.norm import adapted_parameters
-from frostline.models.stages import StageMap
+from frostline.models.trainable import adapted_parameters
 from frostline.recipe.recipe import Part, Phase, Recipe
 from frostline.train.audit import phase_promise, promise
 from frostline.train.start import reinitialised

@@ -17,13 +17,13 @@ from frostline.base.errors import TrialError
 from frostline.base.records import CurvePoint, IntArray
 from frostline.base.seeds import derive_seed, numpy_generator
 from frostline.models.adapters import Adapters
-from frostline.models.norm import set_training, trained_parameters
+from frostline.models.trainable import set_training, trained_parameters
 from frostline.recipe.recipe import Phase
+from frostline.recipe.schedule import HOLD, MIN_HOLD, OPEN, Length, Plateau, max_hold, still_improving
 from frostline.stats.metrics import log_loss
 from frostline.train.depthwise import fast_gradients
 from frostline.train.feed import Reader, predict
 from frostline.train.pull import Anchor, anchors_of, pull_back
-from frostline.train.schedule import HOLD, MIN_HOLD, OPEN, Length, Plateau, max_hold, still_improving
 from frostline.train.study import Study
 
 READING_STEPS = 10  # a loss curve has a reading at least this many steps apart
@@ -47,7 +47,7 @@ class Job:
 
 
 @dataclass
-class Progressed:
+class Progress:
     """What the loop found; one phase goes on from where the one before it ended."""
 
     steps: int = 0
@@ -59,12 +59,12 @@ class Progressed:
     start: Mapping[str, Tensor] = field(default_factory=dict)  # values before training, where a later phase needs them
 
 
-def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, done: Progressed | None = None) -> Progressed:
+def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, done: Progress | None = None) -> Progress:
     """Train `model` in place; `done` is what earlier phases did. Raises TrialError when the loss is no number."""
     parts, head = job.phase.stages, job.phase.head
     set_training(model, study.trunk.stages, parts, head)
     names = trained_parameters(model, study.trunk.stages, parts, head)
-    done = done or Progressed()
+    done = done or Progress()
     optimiser = make_optimiser(study, model, names, job)
     _take_over(optimiser, done)
     anchors = anchors_of(model, names, job.phase, done.start)
@@ -106,7 +106,7 @@ def _over(job: Job, length: Length | None, steps: int) -> bool:
     return any(end is not None and steps >= end for end in ends)
 
 
-def _take_over(optimiser: torch.optim.Optimizer, done: Progressed) -> None:
+def _take_over(optimiser: torch.optim.Optimizer, done: Progress) -> None:
     """What trained in the phase before keeps its moments; what is new to training begins without any."""
     if type(done.optimiser) is type(optimiser):
         known = done.optimiser.state
@@ -140,7 +140,7 @@ def _seed_step(seed: int, device: str) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def _found(done: Progressed, flat: bool, most: int) -> Length | None:
+def _found(done: Progress, flat: bool, most: int) -> Length | None:
     """The length, once the plateau (or the longest hold) is reached; then only the decay is left to run."""
     if done.steps < MIN_HOLD or not (flat or done.steps >= max_hold(most)):
         return None
@@ -174,7 +174,7 @@ class Stepper:
         return float(loss.detach())
 
 
-def _read_curve(study: Study, model: nn.Module, read: Reader, job: Job, done: Progressed, plateau: Plateau) -> bool:
+def _read_curve(study: Study, model: nn.Module, read: Reader, job: Job, done: Progress, plateau: Plateau) -> bool:
     """Add a reading; True once the inner loss has stopped falling."""
     since = done.curve[-1].step if done.curve else 0
     train = math.fsum(done.losses[since:]) / (done.steps - since)

@@ -13,25 +13,13 @@ import torch
 from torch import nn
 
 from frostline.base.records import IntArray
-from frostline.models.new_heads import CutNetwork
+from frostline.recipe.schedule import MIXES
 from frostline.stats.metrics import log_loss
 from frostline.train.feed import predict, reader
-from frostline.train.solve import LinearHead
 from frostline.train.study import Study
 
 if TYPE_CHECKING:
-    from frostline.train.trial import Trained
-
-MIXES: tuple[float, ...] = tuple(i / 10 for i in range(11))
-
-
-def put_solution(model: nn.Module, study: Study, head: LinearHead) -> None:
-    """Write a solved head into the network's (linear) head, in place."""
-    layer = model.head if isinstance(model, CutNetwork) else model.get_submodule(study.trunk.stages.head.path)
-    with torch.no_grad():
-        weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-        weight.copy_(torch.from_numpy(head.weight).reshape(weight.shape))
-        bias.copy_(torch.from_numpy(head.bias))
+    from frostline.train.trained import TrainedNetwork
 
 
 def mixed(solved: nn.Module, trained: nn.Module, mix: float) -> nn.Module:
@@ -48,7 +36,7 @@ def mixed(solved: nn.Module, trained: nn.Module, mix: float) -> nn.Module:
     return result
 
 
-def choose_mix(study: Study, trained: Trained, inner: IntArray) -> float:
+def choose_mix(study: Study, trained: TrainedNetwork, inner: IntArray) -> float:
     """The mix with the lowest log loss on `inner` rows (ties to the nearer to the solved head), put into `trained`.
 
     Without inner rows it is 0.5, the paper's choice where nothing can be looked at.

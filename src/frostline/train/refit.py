@@ -11,25 +11,25 @@ from torch import nn
 
 from frostline.base.errors import TrialError
 from frostline.base.records import AuditCount, CurvePoint
-from frostline.bundle.saved import Finished
+from frostline.bundle.saved import SavedModel
 from frostline.recipe.recipe import Recipe
-from frostline.train.audit import NOTHING_MOVES, audit, snapshot, solved_audit
+from frostline.recipe.schedule import HOLD, MIN_STEPS, Length
+from frostline.train.audit import NOTHING_MOVES, audit, hash_tensors, solved_audit
 from frostline.train.ledger import make_ledger
-from frostline.train.mix import mixed, put_solution
-from frostline.train.schedule import HOLD, MIN_STEPS, Length
+from frostline.train.mix import mixed
 from frostline.train.solve import LinearHead
-from frostline.train.start import start_network
+from frostline.train.start import put_solution, start_network
 from frostline.train.study import Study
-from frostline.train.trial import Training, solve_head, train_stepped
+from frostline.train.trial import SteppedTraining, solve_head, train_stepped
 
 REFIT = -1  # stands for a block in seeds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class RefitResult:
     """The final network and what was recorded while it was made."""
 
-    finished: Finished
+    saved: SavedModel
     ledger: list[dict[str, Any]]
     audit: AuditCount
     l2: float | None = None
@@ -41,7 +41,7 @@ class Fitted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class TunedValues:
     """What tuning and blocks found for a recipe: its rate, and the medians of steps and mix."""
 
     rate: float | None = None
@@ -49,20 +49,20 @@ class Found:
     mix: float | None = None
 
 
-def refit(study: Study, recipe: Recipe, found: Found) -> Fitted:
+def refit(study: Study, recipe: Recipe, found: TunedValues) -> RefitResult:
     """Train on every development row. Raises TrialError when the result is no better than guessing (divergence)."""
     if recipe.solver == "untrained":
         return _refit_untrained(study, recipe)
     return _refit_solved(study, recipe) if recipe.solver == "solved" else _refit_stepped(study, recipe, found)
 
 
-def _refit_solved(study: Study, recipe: Recipe) -> Fitted:
+def _refit_solved(study: Study, recipe: Recipe) -> RefitResult:
     head = solve_head(study, recipe, study.development, block=REFIT)
     counted = solved_audit(study.trunk, recipe)
     final = headed(study, recipe, head)
     start = headed(study, recipe, None)
     ledger = make_ledger(start, final, study.trunk.stages, recipe, None)
-    return Fitted(finished=_finished(study, recipe, final, None, ledger), ledger=ledger, audit=counted, l2=head.l2,
+    return RefitResult(saved=_finished(study, recipe, final, None, ledger), ledger=ledger, audit=counted, l2=head.l2,
                   epochs=float(len(study.solved_views())))  # fmt: skip
 
 
@@ -74,18 +74,18 @@ def headed(study: Study, recipe: Recipe, head: LinearHead | None) -> nn.Module:
     return model.eval()
 
 
-def _refit_untrained(study: Study, recipe: Recipe) -> Fitted:
+def _refit_untrained(study: Study, recipe: Recipe) -> RefitResult:
     final = start_network(study, recipe, REFIT).eval()
     ledger = make_ledger(final, final, study.trunk.stages, recipe, None)
-    counted = audit(study.trunk.hashes, snapshot(final), NOTHING_MOVES)
-    return Fitted(finished=_finished(study, recipe, final, None, ledger), ledger=ledger, audit=counted)
+    counted = audit(study.trunk.hashes, hash_tensors(final), NOTHING_MOVES)
+    return RefitResult(saved=_finished(study, recipe, final, None, ledger), ledger=ledger, audit=counted)
 
 
-def _refit_stepped(study: Study, recipe: Recipe, found: Found) -> Fitted:
+def _refit_stepped(study: Study, recipe: Recipe, found: TunedValues) -> RefitResult:
     rate = found.rate
     assert rate is not None
     length = Length(found.steps or MIN_STEPS, HOLD) if study.epochs is None else None
-    how = Training(rate=rate, rows=study.development, block=REFIT, length=length, keep_start=True)
+    how = SteppedTraining(rate=rate, rows=study.development, block=REFIT, length=length, keep_start=True)
     trained = train_stepped(study, recipe, how)
     check_converged(study, recipe, trained.done.losses)
     assert trained.before is not None
@@ -95,8 +95,8 @@ def _refit_stepped(study: Study, recipe: Recipe, found: Found) -> Fitted:
         final = mixed(trained.solved, final, mix)
     ledger = make_ledger(trained.before, final, study.trunk.stages, recipe, rate)
     done = trained.done
-    return Fitted(
-        finished=_finished(study, recipe, final.eval(), rate, ledger),
+    return RefitResult(
+        saved=_finished(study, recipe, final.eval(), rate, ledger),
         ledger=ledger,
         audit=trained.audit,
         steps=done.steps,
@@ -126,9 +126,9 @@ def check_converged(study: Study, recipe: Recipe, losses: Sequence[float]) -> No
 
 def _finished(
     study: Study, recipe: Recipe, model: nn.Module, rate: float | None, ledger: list[dict[str, Any]]
-) -> Finished:
+) -> SavedModel:
     stages = study.trunk.stages
-    return Finished(
+    return SavedModel(
         model=model,
         recipe=recipe,
         form=study.head_form(recipe),

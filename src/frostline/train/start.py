@@ -9,11 +9,12 @@ from torch import nn
 
 from frostline.base.device import place
 from frostline.base.seeds import derive_seed
+from frostline.cutting.stages import StageMap
 from frostline.models.adapters import Adapters
 from frostline.models.new_heads import CutNetwork, new_head
-from frostline.models.norm import adapted_parameters
-from frostline.models.stages import StageMap
+from frostline.models.trainable import adapted_parameters
 from frostline.recipe.recipe import Recipe
+from frostline.train.solve import LinearHead
 from frostline.train.study import Study
 
 
@@ -68,3 +69,12 @@ def start_adapters(study: Study, model: nn.Module, recipe: Recipe, block: int) -
     if recipe.adapter is None or not names:
         return None
     return Adapters(model, names, recipe.adapter, (study.seed, block))
+
+
+def put_solution(model: nn.Module, study: Study, head: LinearHead) -> None:
+    """Write a solved head into the network's (linear) head, in place."""
+    layer = model.head if isinstance(model, CutNetwork) else model.get_submodule(study.trunk.stages.head.path)
+    with torch.no_grad():
+        weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+        weight.copy_(torch.from_numpy(head.weight).reshape(weight.shape))
+        bias.copy_(torch.from_numpy(head.bias))

@@ -16,7 +16,7 @@ from frostline.features.extract import Features, Trunk
 from frostline.models.network import Network
 from frostline.models.new_heads import HeadForm
 from frostline.recipe.recipe import Recipe
-from frostline.train.schedule import MAX_STEPS
+from frostline.recipe.schedule import MAX_STEPS
 
 SOLVED_VIEWS = 6  # augmented views that a solved head is fitted on (DESIGN 4.2)
 

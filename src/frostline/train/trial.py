@@ -14,24 +14,25 @@ from frostline.base.errors import DataError, TrialError
 from frostline.base.records import AuditCount, CurvePoint, FloatArray, IntArray, Outcome
 from frostline.data.split import inner_folds, inner_split
 from frostline.recipe.recipe import Recipe, Trial
+from frostline.recipe.schedule import MIN_STEPS, Length, early_steps
 from frostline.stats.metrics import accuracy, log_loss
 from frostline.train import baseline
 from frostline.train.audit import (
     NOTHING_MOVES,
     audit,
     check_base,
+    hash_tensors,
     promise,
-    snapshot,
     solved_audit,
     start_hashes,
 )
 from frostline.train.feed import EVALUATION_VIEW, Reader, predict, reader
-from frostline.train.loop import Job, Progressed, run_phase
-from frostline.train.mix import choose_mix, put_solution
-from frostline.train.schedule import MIN_STEPS, Length, early_steps
+from frostline.train.loop import Job, Progress, run_phase
+from frostline.train.mix import choose_mix
 from frostline.train.solve import L2_PATH, LinearHead, softmax, solve, solve_path
-from frostline.train.start import start_adapters, start_network
+from frostline.train.start import put_solution, start_adapters, start_network
 from frostline.train.study import Study
+from frostline.train.trained import TrainedNetwork
 
 INNER_FRACTION = 0.15  # of a block's training rows, looked at only to find the length
 INNER_FOLDS = 3  # on which a solved head's penalty is chosen
@@ -39,7 +40,7 @@ WORST_LOG_LOSS = -math.log(1e-12)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class TrialResult:
     """What a runner hands back."""
 
     probabilities: FloatArray
@@ -59,7 +60,7 @@ def run_trial(study: Study, trial: Trial) -> Outcome:
     try:
         result = _RUNNERS[trial.recipe.solver](study, trial)
     except TrialError as problem:
-        result, error = Result(probabilities=np.zeros((0, study.classes))), str(problem)
+        result, error = TrialResult(probabilities=np.zeros((0, study.classes))), str(problem)
     labels = study.dataset.labels[np.asarray(trial.validation, dtype=np.int64)]
     return Outcome(
         key=trial.key,
@@ -84,26 +85,28 @@ def run_trial(study: Study, trial: Trial) -> Outcome:
     )
 
 
-def _run_baseline(study: Study, trial: Trial) -> Result:
+def _run_baseline(study: Study, trial: Trial) -> TrialResult:
     train = baseline.read_plain(study.features, study.positions(trial.train))
     rows = baseline.read_plain(study.features, study.positions(trial.validation))
     labels = study.dataset.labels[np.asarray(trial.train, dtype=np.int64)]
-    return Result(probabilities=baseline.fit_predict(train, labels, rows, study.classes, weigh=study.weigh_classes))
+    return TrialResult(
+        probabilities=baseline.fit_predict(train, labels, rows, study.classes, weigh=study.weigh_classes)
+    )
 
 
-def _run_untrained(study: Study, trial: Trial) -> Result:
+def _run_untrained(study: Study, trial: Trial) -> TrialResult:
     model = start_network(study, trial.recipe, trial.block).eval()
     read = reader(study, model, trial.recipe.frozen_stages)
     probabilities = predict(study, read, study.positions(trial.validation))
-    return Result(probabilities=probabilities, audit=audit(study.trunk.hashes, snapshot(model), NOTHING_MOVES))
+    return TrialResult(probabilities=probabilities, audit=audit(study.trunk.hashes, hash_tensors(model), NOTHING_MOVES))
 
 
-def _run_solved(study: Study, trial: Trial) -> Result:
+def _run_solved(study: Study, trial: Trial) -> TrialResult:
     head = solve_head(study, trial.recipe, np.asarray(trial.train, dtype=np.int64), block=trial.block)
     pooled = study.features.pooled(trial.recipe.keep, EVALUATION_VIEW).numpy()
     logits = head.logits(pooled[study.positions(trial.validation).numpy()])
     counted = solved_audit(study.trunk, trial.recipe)
-    return Result(probabilities=softmax(logits), l2=head.l2, epochs=len(study.solved_views()), audit=counted)
+    return TrialResult(probabilities=softmax(logits), l2=head.l2, epochs=len(study.solved_views()), audit=counted)
 
 
 def solve_head(study: Study, recipe: Recipe, rows: IntArray, *, block: int) -> LinearHead:
@@ -137,7 +140,7 @@ def training_set(study: Study, stage: int, rows: IntArray) -> tuple[np.ndarray, 
     return x, np.tile(study.dataset.labels[rows], len(views))
 
 
-def _run_stepped(study: Study, trial: Trial) -> Result:
+def _run_stepped(study: Study, trial: Trial) -> TrialResult:
     assert trial.rate is not None
     rows, inner = np.asarray(trial.train, dtype=np.int64), np.zeros(0, dtype=np.int64)
     length = Length(trial.steps) if trial.steps else None
@@ -146,7 +149,7 @@ def _run_stepped(study: Study, trial: Trial) -> Result:
     elif study.epochs is None or (trial.recipe.interpolated and trial.purpose != "tune"):
         rows, inner = inner_split(study.dataset, rows, fraction=INNER_FRACTION, seed=study.seed, block=trial.block)
     trained = train_stepped(
-        study, trial.recipe, Training(rate=trial.rate, rows=rows, inner=inner, block=trial.block, length=length)
+        study, trial.recipe, SteppedTraining(rate=trial.rate, rows=rows, inner=inner, block=trial.block, length=length)
     )
     mix = None
     if trained.solved is not None and trial.recipe.interpolated and trial.purpose != "tune":
@@ -155,23 +158,12 @@ def _run_stepped(study: Study, trial: Trial) -> Result:
     read = reader(study, trained.model, trial.recipe.frozen_stages)
     probabilities = predict(study, read, study.positions(trial.validation))
     done = trained.done
-    return Result(probabilities=probabilities, steps=done.steps, epochs=done.steps / study.steps_per_epoch(len(rows)),
+    return TrialResult(probabilities=probabilities, steps=done.steps, epochs=done.steps / study.steps_per_epoch(len(rows)),
                   undertrained=done.undertrained, mix=mix, curve=tuple(done.curve), audit=trained.audit)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
-    """A network after its phases, with the hashes that prove what moved."""
-
-    model: nn.Module
-    done: Progressed
-    audit: AuditCount
-    before: nn.Module | None = None
-    solved: nn.Module | None = None  # after the solved phase, where the result is mixed with it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
+class SteppedTraining:
     """What one stepped training reads. `inner` rows find the length where neither `length` nor --epochs gives it."""
 
     rate: float
@@ -182,7 +174,7 @@ class Training:
     keep_start: bool = False  # keep a copy of the untrained network, for the ledger
 
 
-def train_stepped(study: Study, recipe: Recipe, how: Training) -> Trained:
+def train_stepped(study: Study, recipe: Recipe, how: SteppedTraining) -> TrainedNetwork:
     """Build the recipe's network, run its phases, audit it."""
     model = start_network(study, recipe, how.block)
     before, start = start_hashes(study.trunk, recipe, model), copy.deepcopy(model) if how.keep_start else None
@@ -193,24 +185,26 @@ def train_stepped(study: Study, recipe: Recipe, how: Training) -> Trained:
         put_solution(model, study, solve_head(study, recipe, how.rows, block=how.block))
     solved = copy.deepcopy(model) if recipe.interpolated else None
     done = _run_phases(study, recipe, model, how, length)
-    counted = audit(before, snapshot(model), promise(model, study.trunk.stages, recipe), done.no_gradient)
-    return Trained(model=model, done=done, audit=counted, before=start, solved=solved)
+    counted = audit(before, hash_tensors(model), promise(model, study.trunk.stages, recipe), done.no_gradient)
+    return TrainedNetwork(model=model, done=done, audit=counted, before=start, solved=solved)
 
 
-def _run_phases(study: Study, recipe: Recipe, model: nn.Module, how: Training, length: Length | None) -> Progressed:
+def _run_phases(
+    study: Study, recipe: Recipe, model: nn.Module, how: SteppedTraining, length: Length | None
+) -> Progress:
     """The stepped phases, one after the other; adapters are merged into the network at the end."""
     adapters, base = start_adapters(study, model, recipe, how.block), reader(study, model, recipe.frozen_stages)
     read = Reader(base.feed, adapters.around(base.forward)) if adapters else base
-    unmoved = snapshot(model) if adapters else {}
+    unmoved = hash_tensors(model) if adapters else {}
     pulled = len(recipe.stepped) > 1 and any(phase.pull for phase in recipe.stepped)
     start = {n: p.detach().clone() for n, p in model.named_parameters()} if pulled else {}
-    done, ends = Progressed(start=start), phase_ends(study, recipe, len(how.rows))
+    done, ends = Progress(start=start), phase_ends(study, recipe, len(how.rows))
     for phase, until in zip(recipe.stepped, ends, strict=True):
         job = Job(phase=phase, rate=how.rate, rows=how.rows, inner=how.inner, length=length, block=how.block,
                   until=until, adapters=adapters)  # fmt: skip
         done = run_phase(study, model, read, job, done)
     if adapters:
-        check_base(unmoved, snapshot(model), frozenset(adapters.factors))
+        check_base(unmoved, hash_tensors(model), frozenset(adapters.factors))
         adapters.merge()
     return done
 

@@ -12,7 +12,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 
 from frostline.bundle.card import model_card, table
 from frostline.bundle.front_matter import front_matter, plain, quoted
-from frostline.bundle.record import RunResult
+from frostline.bundle.schema import RunResult
 
 HOSTILE = [
     "a: b", "- x", "---", "x\n---\nlicense: mit", "'\"", "#no", "{a}", "!!python/object", "a|b", "<script>x</script>",

@@ -13,7 +13,7 @@ import pytest
 
 from frostline.base.errors import BundleError
 from frostline.bundle.origin import KEPT, code_hash, fit_command, read_samples, recorded_settings
-from frostline.bundle.record import RunResult
+from frostline.bundle.schema import RunResult
 from frostline.cli import parse
 from frostline.recipe.settings import Settings
 
@@ -44,7 +44,7 @@ def test_the_command_of_settings_gives_these_settings() -> None:
     verb: Any = typer.main.get_command(app)
     words = shlex.split(fit_command(given))
     context = verb.commands["fit"].make_context("fit", words[2:])
-    assert parse.settings_from(context.params) == given
+    assert parse.settings_from_options(context.params) == given
 
 
 def test_recipes_and_label_map_are_the_kept_copies(tmp_path: Path) -> None:

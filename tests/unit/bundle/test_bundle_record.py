@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from frostline.bundle.record import RunResult, without_volatile
+from frostline.bundle.schema import RunResult, without_volatile
 
 
 def made(**changed: Any) -> RunResult:

@@ -21,12 +21,12 @@ from frostline.base.errors import BundleError, FrostlineError
 from frostline.bundle import saved as saved_module
 from frostline.bundle import trust
 from frostline.bundle.predict import Bundle, predict_paths, predict_samples
-from frostline.bundle.saved import Abstain, Finished, cut_from, cut_note, load_model, named_tensors, save_model
+from frostline.bundle.saved import Abstain, SavedModel, cut_from, cut_note, load_model, named_tensors, save_model
+from frostline.cutting.stages import stage_map
 from frostline.data.decode import Pictures
 from frostline.models.network import Network, NetworkOptions, example_input, pretrained
 from frostline.models.new_heads import CutNetwork, HeadForm, new_head
 from frostline.models.sources import load_network
-from frostline.models.stages import stage_map
 from frostline.recipe.catalogue import make_recipe
 
 CODE = """
@@ -72,7 +72,7 @@ def network(source: Path, factory: str = "net") -> Network:
     return load_network(f"torch:{source}:{factory}", NetworkOptions(weights=weights))
 
 
-def finished(made: Network, strategy: str = "finetune") -> Finished:
+def to_save(made: Network, strategy: str = "finetune") -> SavedModel:
     """A network with a head of random numbers, as after training."""
     model = pretrained(made)
     stages = stage_map(model, example_input(made.preprocess))
@@ -88,14 +88,14 @@ def finished(made: Network, strategy: str = "finetune") -> Finished:
                 parameter.normal_()
     names = frozenset(named_tensors(model))
     kept = names if cut is None else frozenset(n for n in names if n.startswith(("head.", "base.a.")))
-    return Finished(model=model.eval(), recipe=recipe, form=HeadForm(), rate=1e-3, network=made, head=stages.head,
+    return SavedModel(model=model.eval(), recipe=recipe, form=HeadForm(), rate=1e-3, network=made, head=stages.head,
                     cut=cut, compute=COMPUTE, classes=["ant", "bee"], tensors=kept)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def saved(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved") / "model"
-    save_model(folder, finished(network(source)))
+    save_model(folder, to_save(network(source)))
     return folder
 
 
@@ -105,7 +105,7 @@ def answers(folder: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("strategy", ["finetune", "probe@1"])
 def test_a_model_reloads_with_the_same_answers(strategy: str, source: Path, tmp_path: Path) -> None:
-    made = finished(network(source), strategy)
+    made = to_save(network(source), strategy)
     save_model(tmp_path / "model", made)
     before = answers(tmp_path / "model")
     model = made.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -117,7 +117,7 @@ def test_a_model_reloads_with_the_same_answers(strategy: str, source: Path, tmp_
 
 def test_equal_models_are_equal_bytes_without_what_was_thrown_away(source: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        save_model(tmp_path / name, finished(network(source), "probe@1"))
+        save_model(tmp_path / name, to_save(network(source), "probe@1"))
     files = [tmp_path / name / "model.safetensors" for name in ("one", "two")]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert set(load_file(files[0])) == {"head.weight", "head.bias", "base.a.weight", "base.a.bias"}
@@ -136,7 +136,7 @@ def test_a_file_does_not_depend_on_its_company(saved: Path) -> None:
 
 
 def test_a_temperature_divides_the_logits_and_leaves_the_weights(source: Path, saved: Path, tmp_path: Path) -> None:
-    made = replace(finished(network(source)), temperature=2.5)
+    made = replace(to_save(network(source)), temperature=2.5)
     save_model(tmp_path / "model", made)
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == (saved / "model.safetensors").read_bytes()
     plain, warm = answers(saved), answers(tmp_path / "model")
@@ -150,7 +150,7 @@ def test_a_temperature_divides_the_logits_and_leaves_the_weights(source: Path, s
 def test_a_threshold_is_read_back_to_the_last_bit_and_marks_answers(source: Path, saved: Path, tmp_path: Path) -> None:
     confidence = answers(saved).max(axis=1)
     kept = Abstain(wanted_accuracy=0.9, threshold=float(np.sort(confidence)[2]))
-    save_model(tmp_path / "model", replace(finished(network(source)), abstain=kept))
+    save_model(tmp_path / "model", replace(to_save(network(source)), abstain=kept))
     bundle = Bundle(load_model(tmp_path / "model", trust_code=True, device="cpu"))
     assert bundle.loaded.abstain == kept
     assert bundle.sure(answers(tmp_path / "model")).sum() == 3  # the third itself is answered
@@ -178,7 +178,7 @@ def test_a_model_of_the_format_before_is_read_as_it_was(saved: Path, tmp_path: P
 
 
 def test_a_cut_survives_its_note(source: Path) -> None:
-    cut = finished(network(source), "probe@1").cut
+    cut = to_save(network(source), "probe@1").cut
     assert cut is not None
     back = cut_from(json.loads(json.dumps(cut_note(cut))))
     assert (back.key, back.shape, back.dtype, back.channel_axis) == (cut.key, cut.shape, cut.dtype, cut.channel_axis)
@@ -282,7 +282,7 @@ def test_a_processor_keeps_the_precision_that_was_tested(monkeypatch: pytest.Mon
 def test_a_network_that_loads_its_own_weights_can_be_saved_and_read(source: Path, tmp_path: Path) -> None:
     made = network(source, "own")
     assert made.self_loading
-    save_model(tmp_path / "model", finished(made))
+    save_model(tmp_path / "model", to_save(made))
     assert answers(tmp_path / "model").shape == (5, 2)
 
 

@@ -11,8 +11,8 @@ import torch
 from frostline.base.errors import BundleError, ModelError
 from frostline.bundle.saved import load_model
 from frostline.bundle.spec import resolve_network
-from frostline.fit import fit
 from frostline.models.network import NetworkOptions, example_input, pretrained
+from frostline.pipeline import fit
 
 
 @pytest.fixture(scope="module")

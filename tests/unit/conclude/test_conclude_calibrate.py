@@ -9,7 +9,8 @@ import pytest
 from scipy.special import softmax
 
 from frostline.base.records import FloatArray, Outcome
-from frostline.conclude.calibrate import abstain_record, calibrate, calibration_record
+from frostline.conclude.calibrate import calibrate
+from frostline.record.calibration import abstain_record, calibration_record
 from frostline.stats.calibration import fit_temperature, tempered
 from frostline.stats.metrics import ece, log_loss
 

@@ -13,8 +13,8 @@ import pytest
 
 from frostline.base.records import Dataset, Outcome, Sample
 from frostline.conclude import doubts as d
+from frostline.planning.prepare import want_features
 from frostline.stats.intervals import wilson
-from frostline.train.prepare import want_features
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "train"))
 import train_studies as ts

@@ -17,7 +17,7 @@ from race_plans import LABELS, Engine, blocks, outcome, plan
 
 from frostline.base.events import silent
 from frostline.base.records import Block, Dataset, Outcome, Sample, Verdict
-from frostline.conclude.learning import STEPPED_COST, Learning, draw_parts, learning_curve, plan_trials
+from frostline.conclude.learning import STEPPED_COST, LearningCurve, draw_parts, learning_curve, plan_trials
 from frostline.engines.local import Meter
 from frostline.race.compare import score_interval
 from frostline.race.plan import Plan, block_trial
@@ -68,7 +68,9 @@ def raced(made: Plan, answer: Answer) -> RaceResult:
     return result
 
 
-def curve(made: Plan, answer: Answer, chosen: Verdict, *, guard: Any = None) -> tuple[Learning | None, Engine, Meter]:
+def curve(
+    made: Plan, answer: Answer, chosen: Verdict, *, guard: Any = None
+) -> tuple[LearningCurve | None, Engine, Meter]:
     engine, meter = Engine(answer), Meter(silent, made.operations)
     stand_in: Any = SimpleNamespace(study=SimpleNamespace(dataset=dataset(), seed=0), guard=guard, meter=meter,
                                     run=engine.run)  # fmt: skip

@@ -10,7 +10,7 @@ from data_makers import build, folder, save, shared
 from PIL import Image
 
 from frostline.base.errors import DataError, FrostlineError, RecipeError
-from frostline.base.records import Dataset, Part
+from frostline.base.records import Dataset, DataPart
 
 
 def warned(dataset: Dataset, kind: str) -> tuple[int, tuple[str, ...], str]:
@@ -18,7 +18,7 @@ def warned(dataset: Dataset, kind: str) -> tuple[int, tuple[str, ...], str]:
     return warning.count, warning.examples, warning.handled
 
 
-def ids(dataset: Dataset, *parts: Part) -> list[str]:
+def ids(dataset: Dataset, *parts: DataPart) -> list[str]:
     return [dataset.samples[i].id for i in dataset.rows(*parts)]
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from train_studies import recipe, study
 
-from frostline.engines import gauge
-from frostline.engines.gauge import Gauge
+from frostline.planning import gauge
+from frostline.planning.gauge import Gauge
+from frostline.planning.prepare import feature_widths
 from frostline.race.plan import Plan, Scale, make_plan
-from frostline.train.audit import snapshot
-from frostline.train.prepare import feature_widths
+from frostline.train.audit import hash_tensors
 from frostline.train.study import Study
 
 
@@ -64,9 +64,9 @@ def test_the_fixed_part_of_a_step_is_where_the_line_through_two_depths_begins(mo
 @pytest.mark.parametrize("names", [("probe",), ("baseline", "probe@2"), ("freeze@2", "finetune", "lp-ft", "scratch")])
 def test_nothing_is_touched_by_measuring(names: tuple[str, ...], tmp_path: Any) -> None:
     made = study(rows=14, store=tmp_path)
-    before, state = snapshot(made.trunk.model), torch.random.get_rng_state()
+    before, state = hash_tensors(made.trunk.model), torch.random.get_rng_state()
     found = Gauge(made, plan(made, *names)).speeds(lambda: 0.0)
-    assert snapshot(made.trunk.model) == before
+    assert hash_tensors(made.trunk.model) == before
     assert torch.equal(torch.random.get_rng_state(), state)
     assert min(found.forward, found.picture, found.setup) > 0
     assert found.fed == 0.0

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from estimator_data import spec_and_weights
 
-import frostline.fit  # noqa: F401  (the module, which the name frostline.fit hides)
-
 
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
@@ -20,7 +18,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 @pytest.fixture(autouse=True)
 def one_map(monkeypatch: pytest.MonkeyPatch, maps: dict[str, Any]) -> None:
-    module = sys.modules["frostline.fit"]
+    module = sys.modules["frostline.pipeline"]
     real = module.map_network
 
     def once(network: Any, stages: Any = None) -> Any:

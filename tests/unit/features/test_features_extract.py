@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from frostline.base.device import Compute
+from frostline.cutting.guard import forked_seed
+from frostline.cutting.stages import StageMap, stage_map
 from frostline.data.decode import Pictures
 from frostline.data.preprocess import Preprocess
 from frostline.data.views import augment_policy
 from frostline.features import extract
 from frostline.features.extract import Features, Trunk, ViewSource, pad
 from frostline.features.store import Store
-from frostline.models.guard import forked_seed
-from frostline.models.stages import StageMap, stage_map
 
 ROWS, CHUNK = 10, 4
 PREPROCESS = Preprocess.default(16, (0.5,), (0.25,), 3)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from frostline.models.inputs import Call
+from frostline.cutting.inputs import Call
 
 
 def block(cin: int, cout: int) -> nn.Sequential:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from frostline.models.inputs import Call
+from frostline.cutting.inputs import Call
 
 
 class Four(nn.Module):

@@ -10,8 +10,8 @@ import torch
 from models_awkward import Tied
 from torch import Tensor, nn
 
+from frostline.cutting.guard import forked_seed
 from frostline.models.adapters import Adapters, adapter_size, rank_of
-from frostline.models.guard import forked_seed
 from frostline.models.kinds import kinds_of
 from frostline.recipe.recipe import Adapter
 

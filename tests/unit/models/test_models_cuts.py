@@ -30,18 +30,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from frostline.base.errors import ModelError
-from frostline.models.cuts import Cut, find_cuts
-from frostline.models.guard import exact, forked_seed, untouched
-from frostline.models.heads import logits
-from frostline.models.named import read_named
-from frostline.models.norm import set_training
-from frostline.models.pooling import read_features
-from frostline.models.recorder import record
-from frostline.models.skeleton import SkeletonStore
+from frostline.cutting.cuts import Cut, find_cuts, read_features
+from frostline.cutting.guard import exact, forked_seed, untouched
+from frostline.cutting.named import read_named
+from frostline.cutting.outputs import logits
+from frostline.cutting.recorder import record
+from frostline.cutting.skeleton import SkeletonStore
+from frostline.cutting.split import Split, taps
+from frostline.cutting.stages import StageMap, split, stage_map, stages
+from frostline.cutting.verify import verify_cut
 from frostline.models.sources.torch_file import run_file
-from frostline.models.split import Split, taps
-from frostline.models.stages import StageMap, split, stage_map, stages
-from frostline.models.verify import verify_cut
+from frostline.models.trainable import set_training
 from frostline.recipe.recipe import Part
 
 PICTURES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -280,7 +279,7 @@ def test_copies_of_one_architecture_share_what_was_learnt(monkeypatch: pytest.Mo
     mapped = stage_map(model, PICTURES)
     first = mapped.split(model, 2)
     first.suffix(first.prefix(PICTURES), PICTURES)
-    monkeypatch.setattr("frostline.models.skeleton.learn", lambda *_: pytest.fail("learnt again"))
+    monkeypatch.setattr("frostline.cutting.skeleton.learn", lambda *_: pytest.fail("learnt again"))
     with forked_seed(9):
         other = Plain().eval()
     second = mapped.split(other, 2)

@@ -13,19 +13,19 @@ import torch
 from PIL import Image
 
 from frostline.base.errors import ModelError
+from frostline.cutting.heads import find_head
+from frostline.cutting.inputs import Call, call_of
+from frostline.cutting.recorder import record
+from frostline.cutting.stages import stage_map
 from frostline.data.decode import read_picture
 from frostline.data.preprocess import Preprocess, to_input
 from frostline.data.texts import TextPreprocess, encode, ids_and_mask, read_texts
 from frostline.data.views import augment_policy, make_view
-from frostline.models.encoder import TextEncoder
-from frostline.models.heads import find_head
-from frostline.models.inputs import Call, call_of
 from frostline.models.network import NetworkOptions, example_call, pretrained
 from frostline.models.new_heads import HeadForm, new_head
-from frostline.models.recorder import record
 from frostline.models.sources import load_network
+from frostline.models.sources.hf_encoder import TextEncoder
 from frostline.models.sources.hf_source import Reversed
-from frostline.models.stages import stage_map
 
 transformers = pytest.importorskip("transformers", reason="the extra `text` isn't installed")
 

@@ -14,16 +14,16 @@ import pytest
 import torch
 
 from frostline.base.errors import ModelError
+from frostline.cutting.guard import forked_seed
+from frostline.cutting.stages import stage_map
 from frostline.data.preprocess import Preprocess, to_input
-from frostline.models.guard import forked_seed
+from frostline.keras_torch.layers import KerasBatchNorm, KerasNormalization
+from frostline.keras_torch.translate import translate
 from frostline.models.network import Network, NetworkOptions, pretrained
-from frostline.models.norm import moving_buffers, set_training, trained_parameters
 from frostline.models.sources import keras_source, load_network
-from frostline.models.sources.keras_layers import KerasBatchNorm, KerasNormalization
 from frostline.models.sources.keras_library import building, import_keras
 from frostline.models.sources.keras_preprocess import measured
-from frostline.models.sources.keras_translate import translate
-from frostline.models.stages import stage_map
+from frostline.models.trainable import moving_buffers, set_training, trained_parameters
 from frostline.recipe.recipe import Part
 
 keras = import_keras()

@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from frostline.base.errors import ModelError
-from frostline.models.cuts import Cut, find_cuts
-from frostline.models.guard import forked_seed
-from frostline.models.heads import HeadSite, find_head, flat_logits
+from frostline.cutting.cuts import Cut, find_cuts
+from frostline.cutting.guard import forked_seed
+from frostline.cutting.heads import HeadSite, find_head
+from frostline.cutting.outputs import flat_logits
+from frostline.cutting.pooling import pool
+from frostline.cutting.recorder import record
+from frostline.cutting.stages import StageMap, stage_map
 from frostline.models.kinds import kinds_of
 from frostline.models.new_heads import CutNetwork, new_head
-from frostline.models.norm import moving_buffers, set_training, trained_parameters
-from frostline.models.pooling import pool
-from frostline.models.recorder import record
-from frostline.models.stages import StageMap, stage_map
+from frostline.models.trainable import moving_buffers, set_training, trained_parameters
 from frostline.recipe.recipe import BatchNorm, Part
 
 PICTURES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -11,10 +11,10 @@ import torch
 from models_awkward import block
 from torch import Tensor, nn
 
+from frostline.cutting.named import named_stages
+from frostline.cutting.stages import stage_map
 from frostline.data.preprocess import Preprocess
-from frostline.models.named import named_stages
 from frostline.models.network import Network, pretrained, seeded, tried
-from frostline.models.stages import stage_map
 
 PICTURES = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -11,8 +11,8 @@ from models_unusual import EVERY, Four, Hooked, Listening, Restless, Routed
 from torch import nn
 
 from frostline.base.errors import ModelError
-from frostline.models.guard import forked_seed
-from frostline.models.stages import stage_map, stages
+from frostline.cutting.guard import forked_seed
+from frostline.cutting.stages import stage_map, stages
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 

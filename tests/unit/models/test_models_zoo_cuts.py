@@ -9,7 +9,7 @@ from pathlib import Path
 import models_awkward
 import pytest
 
-from frostline.models.guard import forked_seed
+from frostline.cutting.guard import forked_seed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 

@@ -14,10 +14,10 @@ from race_plans import LABELS, Engine, outcome, plan
 from frostline.base.events import silent
 from frostline.base.records import Outcome
 from frostline.race.budget import (
-    Cut,
     Guard,
-    fit_cut,
-    least_cut,
+    Reduction,
+    fit_reduction,
+    least_reduction,
     left_out,
     moves,
     order,
@@ -30,19 +30,19 @@ from frostline.race.plan import Plan, block_trial, tune_trial
 from frostline.race.race import raced, run_race
 from frostline.race.standing import standing_from
 from frostline.recipe.recipe import Trial
-from frostline.train.schedule import MAX_STEPS
+from frostline.recipe.schedule import MAX_STEPS
 
 NAMES = ("baseline", "probe", "probe@2", "probe@1", "freeze@2", "freeze@1", "finetune", "lp-ft", "scratch")
 # a step takes a tenth of a second, starting 5 and writing 1; all else is free
 SPEEDS = Speeds(spent=5.0, picture=0.0, forward=0.0, step=0.1, train=0.0, setup=0.0, solve=0.0, baseline=0.0, close=1.0)
 
 
-def forecast(made: Plan, cut: Cut, speeds: Speeds = SPEEDS) -> Forecast:
+def forecast(made: Plan, cut: Reduction, speeds: Speeds = SPEEDS) -> Forecast:
     return Forecast(plan=trimmed(made, cut), speeds=speeds, steps=cut.steps, sealed=5, stored=frozenset({1, 2, 3}))
 
 
-def cut_to(made: Plan, budget: float, speeds: Speeds = SPEEDS) -> Cut | None:
-    return fit_cut(made, lambda cut: forecast(made, cut, speeds).total(), budget)
+def cut_to(made: Plan, budget: float, speeds: Speeds = SPEEDS) -> Reduction | None:
+    return fit_reduction(made, lambda cut: forecast(made, cut, speeds).total(), budget)
 
 
 def names(made: Plan) -> list[str]:
@@ -58,17 +58,17 @@ def test_other_ways_of_moving_everything_go_first_and_the_ends_last() -> None:
 
 def test_all_moves_lead_to_the_least_plan() -> None:
     made = plan(*NAMES, count=5)
-    least = least_cut(made)
+    least = least_reduction(made)
     assert names(trimmed(made, least)) == ["baseline", "probe"]
     assert (least.blocks, least.tuned, least.steps) == (2, False, 100)
     assert [m[2] for m in moves(made) if m[0] == "blocks"] == [4, 3, 2]
-    assert least_cut(plan("finetune", alone=True)) == Cut(blocks=4, tuned=False, steps=100)
+    assert least_reduction(plan("finetune", alone=True)) == Reduction(blocks=4, tuned=False, steps=100)
 
 
 def test_enough_time_leaves_nothing_out() -> None:
     made = plan(*NAMES)
     cut = cut_to(made, 1e6)
-    assert cut == Cut(blocks=4)
+    assert cut == Reduction(blocks=4)
     assert left_out(made, cut) == ()
     assert [row.trials for row in reduced(made, cut).rows] == [row.trials for row in made.rows]
 
@@ -76,18 +76,18 @@ def test_enough_time_leaves_nothing_out() -> None:
 def test_a_little_too_little_time_caps_the_steps_only() -> None:
     made = plan("probe", "finetune")
     # start and close 6, tuning 3 x 10, 4 blocks and a refit of at most 50: 286 seconds
-    assert forecast(made, Cut(blocks=4)).total() == pytest.approx(286.0)
+    assert forecast(made, Reduction(blocks=4)).total() == pytest.approx(286.0)
     cut = cut_to(made, 285.0)
-    assert cut == Cut(blocks=4, steps=200)
+    assert cut == Reduction(blocks=4, steps=200)
     assert left_out(made, cut) == ("steps beyond 200",)
 
 
 def test_blocks_beyond_three_go_before_any_strategy() -> None:
     made = plan("probe", "finetune", "scratch", count=5)
     # with 200 steps: 6 + 2 x (30 + 5 x 20) + 20
-    assert forecast(made, Cut(blocks=5, steps=200)).total() == pytest.approx(286.0)
+    assert forecast(made, Reduction(blocks=5, steps=200)).total() == pytest.approx(286.0)
     cut = cut_to(made, 250.0)
-    assert cut == Cut(blocks=4, steps=200)
+    assert cut == Reduction(blocks=4, steps=200)
     assert left_out(made, cut) == ("1 of 5 blocks", "steps beyond 200")
 
 
@@ -103,17 +103,17 @@ def test_what_had_to_go_for_nothing_is_taken_back() -> None:
 
 def test_the_middle_rate_stands_for_tuning() -> None:
     made = plan("probe", "finetune")
-    kept = reduced(made, Cut(blocks=2, tuned=False, steps=100))
+    kept = reduced(made, Reduction(blocks=2, tuned=False, steps=100))
     row = kept.row("finetune")
     assert (row.recipe.rates, row.rates, row.trials) == ((1e-4,), (), 2)
-    assert "tuning" in left_out(made, Cut(blocks=4, tuned=False))[0]
-    alone = reduced(plan("finetune", alone=True), Cut(blocks=4, tuned=False)).rows[0]
+    assert "tuning" in left_out(made, Reduction(blocks=4, tuned=False))[0]
+    alone = reduced(plan("finetune", alone=True), Reduction(blocks=4, tuned=False)).rows[0]
     assert (alone.rates, alone.trials) == ((1e-4,), 1)  # one run is left, which finds the length
 
 
 def test_trimmed_and_reduced_agree_on_all_that_a_forecast_reads() -> None:
     for made in (plan(*NAMES), plan("finetune", alone=True), plan("finetune", "probe", epochs=3), plan("probe")):
-        for cut in (Cut(blocks=4), least_cut(made)):
+        for cut in (Reduction(blocks=4), least_reduction(made)):
             rough, exact = trimmed(made, cut), reduced(made, cut)
             assert [(r.recipe, r.rates) for r in rough.rows] == [(r.recipe, r.rates) for r in exact.rows]
             assert len(rough.blocks) == len(exact.blocks)
@@ -131,7 +131,7 @@ def test_the_plan_fits_and_more_time_never_gives_less(budget: float, count: int)
     assert less is not None
     assert forecast(made, less).total() <= budget
     assert "probe" in names(trimmed(made, less))
-    assert Cut.from_json(less.to_json()) == less
+    assert Reduction.from_json(less.to_json()) == less
 
 
 def block(made: Plan, name: str, index: int) -> Trial:
@@ -139,7 +139,7 @@ def block(made: Plan, name: str, index: int) -> Trial:
 
 
 def guard(made: Plan, budget: float, now: float) -> Guard:
-    found = forecast(made, Cut(blocks=len(made.blocks), steps=200))
+    found = forecast(made, Reduction(blocks=len(made.blocks), steps=200))
     return Guard(forecast=found, budget=budget, clock=lambda: now, vital=vital_names(made))
 
 

@@ -14,13 +14,13 @@ from frostline.race.cost import (
     inference_operations,
     moving_operations,
     step_operations,
-    trained_parameters,
+    count_trained,
     training_operations,
 )
 from frostline.race.plan import block_trial, tune_trial
 from frostline.recipe.catalogue import Choices, make_recipe
 from frostline.recipe.recipe import Part
-from frostline.train.schedule import MIN_STEPS
+from frostline.recipe.schedule import MIN_STEPS
 
 WORK = Workload(rows=20, views=3, steps=7, batch_size=10)
 
@@ -54,7 +54,7 @@ def test_costs_by_hand(name: str, inference: float, moving: float, alone: float)
     [("finetune", 60 + 34), ("freeze@2", 30 + 34), ("probe", 34), ("probe@1", 34), ("baseline", 0)],
 )
 def test_trained_parameters_are_those_of_moving_stages_and_the_head(name: str, expected: int) -> None:
-    assert trained_parameters(make_recipe(name, STAGES), STAGES, 34) == expected
+    assert count_trained(make_recipe(name, STAGES), STAGES, 34) == expected
 
 
 def test_a_step_costs_what_its_gradients_cost() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from frostline.base.records import StageInfo
 from frostline.recipe.catalogue import CATALOGUE, Choices, make_recipe
-from frostline.recipe.literature import ADDED, SOURCES, TERMS
+from frostline.recipe.literature import ADDED, CITATIONS, TERMS
 from frostline.recipe.own import OwnRecipe, recipe_of, show
 from frostline.recipe.recipe import Part, Phase, Recipe
 from frostline.recipe.terms import literature, own_key
@@ -136,7 +136,7 @@ def test_random_weights_are_never_called_a_transfer(name: str, key: str) -> None
 
 def test_every_source_that_is_named_is_known_and_a_dispute_is_one_sentence() -> None:
     for key, term in {**TERMS, **ADDED}.items():
-        assert set(term.sources) <= set(SOURCES), key
+        assert set(term.sources) <= set(CITATIONS), key
         assert term.disputed == "" or term.disputed.endswith("."), key
         assert term.disputed.replace("et al. ", "").count(". ") == 0, key
         assert len(term.disputed.split()) <= 30, key
@@ -155,5 +155,5 @@ def test_the_pages_hold_every_term_dispute_and_source() -> None:
         if key not in ("baseline", "untrained"):
             assert term.term in concepts, key
             assert term.disputed in concepts, key
-    for key, source in SOURCES.items():
+    for key, source in CITATIONS.items():
         assert f"- {source}\n" in methods, key

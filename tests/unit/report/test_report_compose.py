@@ -12,9 +12,9 @@ from frostline.race.compare import versus_best
 from frostline.race.plan import Plan, Scale
 from frostline.race.race import RaceResult
 from frostline.race.standing import BlockScore, Standing
-from frostline.report.compose import block_records
-from frostline.report.evidence import Evidence
-from frostline.report.strategies import _versus, pair_comparisons, sample_interval
+from frostline.record.compose import block_records
+from frostline.record.evidence import Evidence
+from frostline.record.strategies import _versus, pair_comparisons, sample_interval
 
 ROWS = 60
 
@@ -44,7 +44,7 @@ def standing(name: str, right: np.ndarray) -> Standing:
 def evidence(*standings: Standing, best: str = "probe") -> Evidence:
     verdict = Verdict(strategy=best, best=best, reason="", runner_up=None, samples_needed=None)
     return Evidence(plan=plan(), race=RaceResult(), standings=standings, accuracies=standings, verdict=verdict,
-                    margin=0.01, fitted={}, tests={})  # fmt: skip
+                    margin=0.01, refits={}, tests={})  # fmt: skip
 
 
 def row_pattern(count: int) -> np.ndarray:

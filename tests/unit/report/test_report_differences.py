@@ -12,9 +12,9 @@ from report_records import record
 from frostline.base.device import default_threads
 from frostline.base.errors import BundleError
 from frostline.base.hashing import hash_file
-from frostline.bundle.record import RunResult
+from frostline.base.packages import OPTIONAL_PACKAGES, PACKAGES, package_versions
+from frostline.bundle.schema import RunResult
 from frostline.report.changes import MAY_DIFFER, compute_changes, environment_changes, overruled
-from frostline.report.compose import OPTIONAL_PACKAGES, PACKAGES, package_versions
 from frostline.report.differences import compare_runs, difference_lines
 
 TRIAL = {"key": "probe-0", "accuracy": 0.9, "seconds": 1.0, "curve": [{"step": 1, "train_loss": 0.5}]}

@@ -6,7 +6,8 @@ import csv
 import io
 
 from frostline.conclude.doubts import KINDS, Doubt, Doubts
-from frostline.report.doubts import MOST_EXAMPLES, doubt_lines, doubts_csv, doubts_record
+from frostline.record.doubts import MOST_EXAMPLES, doubts_csv, doubts_record
+from frostline.report.doubts import doubt_lines
 
 
 def many(count: int) -> Doubts:

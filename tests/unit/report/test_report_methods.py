@@ -8,13 +8,14 @@ import pytest
 from report_records import record, strategy
 
 from frostline.base.records import StageInfo
-from frostline.bundle.record import RunResult
+from frostline.bundle.schema import RunResult
 from frostline.data.views import Policy
 from frostline.recipe.catalogue import CATALOGUE, Choices, make_recipe
 from frostline.recipe.own import OwnRecipe, recipe_of, show
 from frostline.recipe.recipe import Recipe
-from frostline.report.method_lines import methods_text
-from frostline.report.methods import Facts, hardware, network_name, with_methods
+from frostline.record.facts import Facts
+from frostline.record.methods import hardware, network_name, with_methods
+from frostline.report.tables import methods_text
 
 NAMES = ("stem", "s1", "s2", "s3")
 STAGES = [

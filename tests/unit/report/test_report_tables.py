@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from report_records import record, strategy, versus
 
-from frostline.bundle.record import RunResult
+from frostline.bundle.schema import RunResult
 from frostline.report.tables import result_text, table
 
 

@@ -14,8 +14,8 @@ from frostline.base.records import AuditCount
 from frostline.features import extract
 from frostline.recipe.recipe import Part
 from frostline.train import loop
-from frostline.train.audit import Promise, audit, promise, snapshot
-from frostline.train.refit import Found, refit
+from frostline.train.audit import Promise, audit, hash_tensors, promise
+from frostline.train.refit import TunedValues, refit
 from frostline.train.start import start_network
 from frostline.train.trial import run_trial
 
@@ -48,9 +48,9 @@ def test_counts_of_trials_add_up_and_name_each_tensor_without_gradient_once() ->
 def test_snapshot_sees_a_single_bit_in_a_buffer_that_is_not_saved() -> None:
     model = nn.Linear(2, 2)
     model.register_buffer("table", torch.zeros(3), persistent=False)
-    before = snapshot(model)
+    before = hash_tensors(model)
     model.get_buffer("table")[1] = 1e-30
-    assert {name for name, value in snapshot(model).items() if value != before[name]} == {"table"}
+    assert {name for name, value in hash_tensors(model).items() if value != before[name]} == {"table"}
 
 
 def test_promise_of_a_frozen_depth_and_of_a_solved_head() -> None:
@@ -68,7 +68,7 @@ def test_statistics_policy_moves_on_purpose_what_it_says() -> None:
     assert outcome.ok
     assert outcome.audit.moving_on_purpose == 3  # mean, variance and counter of stage d's one BatchNorm
     assert outcome.audit.trained_tensors == 3
-    tensors = len(snapshot(made.trunk.model))
+    tensors = len(hash_tensors(made.trunk.model))
     assert outcome.audit.frozen_tensors == outcome.audit.frozen_unchanged == tensors - 6
 
 
@@ -121,7 +121,7 @@ def test_refit_is_audited_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(loop, "set_training", forgetful)
     with pytest.raises(AuditError):
-        refit(made, trial(made, "finetune").recipe, Found(rate=1e-4))
+        refit(made, trial(made, "finetune").recipe, TunedValues(rate=1e-4))
 
 
 def test_a_trunk_that_moves_while_features_are_computed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +179,7 @@ def test_a_weight_on_both_sides_of_the_cut_stays_frozen_and_is_counted_once() ->
     made = study(make=Shared)
     outcome = run_trial(made, trial(made, "freeze@2"))
     assert outcome.audit.trained_tensors == 2  # the head's: the shared weight is read by frozen stage c
-    assert "d.0.weight" not in snapshot(start_network(made, recipe(made, "freeze@2"), 0))
+    assert "d.0.weight" not in hash_tensors(start_network(made, recipe(made, "freeze@2"), 0))
 
 
 def test_head_parts_are_what_the_recipe_trains() -> None:

@@ -12,13 +12,13 @@ from train_studies import SETTINGS, mapped
 
 from frostline.base.errors import DataError, FrostlineError, RecipeError
 from frostline.models.weights import LoadReport
-from frostline.train.choose import Chosen, check_applicable, choose_recipes
+from frostline.planning.choose import ChosenRecipes, check_applicable, choose_recipes
 
 OWN = ("ant", "bee", "cat", "dog", "elk")
 
 
 def chosen(classes: tuple[str, ...], names: tuple[str, ...] | None = OWN, *, report: LoadReport | None = None,
-           **settings: Any) -> Chosen:  # fmt: skip
+           **settings: Any) -> ChosenRecipes:  # fmt: skip
     network, model, stages = mapped()
     network = replace(network, classes=names, load_report=report)
     asked = replace(SETTINGS, **settings)
@@ -27,7 +27,7 @@ def chosen(classes: tuple[str, ...], names: tuple[str, ...] | None = OWN, *, rep
     return found
 
 
-def names_of(found: Chosen) -> list[str]:
+def names_of(found: ChosenRecipes) -> list[str]:
     return [r.name for r in found.recipes]
 
 

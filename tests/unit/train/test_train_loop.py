@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from train_studies import Net, recipe, study, trial
 
 from frostline.recipe.recipe import Phase
+from frostline.recipe.schedule import MAX_STEPS, Length
 from frostline.train import loop
 from frostline.train.loop import Job, batches, make_optimiser
-from frostline.train.schedule import MAX_STEPS, Length
 from frostline.train.start import start_network
 from frostline.train.study import Study
 from frostline.train.trial import run_trial

@@ -16,19 +16,19 @@ from frostline.base.errors import AuditError, RecipeError
 from frostline.base.records import ClassMap
 from frostline.base.seeds import derive_seed
 from frostline.models.adapters import rank_of
+from frostline.planning.choose import check_applicable, skip_reasons
+from frostline.planning.prepare import partial_counts, want_features
 from frostline.recipe.catalogue import CATALOGUE, Choices, make_recipe
 from frostline.recipe.own import recipe_of, show
 from frostline.recipe.recipe import Adapter, BatchNorm, Part, Phase, Recipe
 from frostline.train import loop
 from frostline.train import trial as trial_module
 from frostline.train.audit import check_base
-from frostline.train.choose import check_applicable, skip_reasons
 from frostline.train.ledger import make_ledger
-from frostline.train.prepare import partial_counts, want_features
-from frostline.train.refit import REFIT, Found, refit
+from frostline.train.refit import REFIT, TunedValues, refit
 from frostline.train.start import start_adapters, start_network
 from frostline.train.study import Study
-from frostline.train.trial import Training, phase_ends, run_trial, train_stepped
+from frostline.train.trial import SteppedTraining, phase_ends, run_trial, train_stepped
 
 MAP = ClassMap(source=("s0", "s1", "s2", "s3", "s4"), groups=((0, 3), (1,)))
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -70,7 +70,7 @@ def test_every_policy_moves_what_it_says_in_every_stepped_strategy(name: str, po
     used = make_recipe(name, made.trunk.stages.stages, Choices(batchnorm=policy))
     want_features(made, [used])
     before = values(start_network(made, used, REFIT))
-    done = train_stepped(made, used, Training(rate=1e-3, rows=made.development, block=REFIT))
+    done = train_stepped(made, used, SteppedTraining(rate=1e-3, rows=made.development, block=REFIT))
     found = {n for n in moved(before, done.model) if n[2:4] == "1."}
     statistics = PRETRAINED.get(name, "abcd") if policy in ("statistics", "all") else ""
     affine = PRETRAINED.get(name, "abcd") if policy in ("affine", "all") else ""
@@ -98,7 +98,7 @@ def test_a_gradual_run_unfreezes_at_the_steps_that_it_says_and_keeps_its_moments
     start = trial_module.start_network
     monkeypatch.setattr(trial_module, "start_network", lambda *a: network.append(start(*a)) or network[-1])
     monkeypatch.setattr(loop.Stepper, "step", noting)
-    done = train_stepped(made, used, Training(rate=1e-3, rows=made.development, block=0)).done
+    done = train_stepped(made, used, SteppedTraining(rate=1e-3, rows=made.development, block=0)).done
     assert phase_ends(made, used, 14) == [3, 6, 9, 12, None]  # 4 steps an epoch, but 13 of 20 before the last phase
     expected = ["f"] * 3 + ["fd"] * 3 + ["fcd"] * 3 + ["fbcd"] * 3 + ["fabcd"] * 8
     assert [held for _, held in seen] == [frozenset(e) for e in expected]
@@ -115,7 +115,7 @@ def test_phases_are_short_where_the_length_is_found_and_the_last_one_finds_it() 
     assert phase_ends(made, used, 14) == [4, 8, 12, 16, None]  # an epoch each
     assert phase_ends(made, used, 4000) == [16, 32, 48, 64, None]  # in all no more than the shortest hold
     assert phase_ends(made, recipe(made, "finetune"), 14) == [None]
-    fitted = refit(made, used, Found(rate=1e-4, steps=30))
+    fitted = refit(made, used, TunedValues(rate=1e-4, steps=30))
     assert (fitted.steps, fitted.curve[-1].step) == (30, 30)
     outcome = run_trial(made, trial(made, "gradual", rate=1e-4))
     assert outcome.steps >= 100
@@ -123,7 +123,7 @@ def test_phases_are_short_where_the_length_is_found_and_the_last_one_finds_it() 
 
 def test_one_epoch_may_be_too_short_for_all_phases_and_ends_all_the_same() -> None:
     made = made_study(epochs=1)  # 4 steps for five phases
-    fitted = refit(made, recipe(made, "gradual"), Found(rate=1e-4))
+    fitted = refit(made, recipe(made, "gradual"), TunedValues(rate=1e-4))
     assert fitted.steps == 4
     assert (fitted.audit.trained_tensors, fitted.audit.trained_changed) == (12, 10)  # stage a was never reached
 
@@ -131,7 +131,7 @@ def test_one_epoch_may_be_too_short_for_all_phases_and_ends_all_the_same() -> No
 def test_only_the_whole_curve_says_that_training_was_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     made, falls = made_study(epochs=10), iter(range(40))
     monkeypatch.setattr(loop.Stepper, "step", lambda *_: max(0.2, 0.7 - 0.03 * next(falls)))
-    done = train_stepped(made, recipe(made, "gradual"), Training(rate=1e-3, rows=made.development, block=0)).done
+    done = train_stepped(made, recipe(made, "gradual"), SteppedTraining(rate=1e-3, rows=made.development, block=0)).done
     assert done.losses[16] < 0.75 * done.losses[8]  # still falling when the phases before the last end
     assert done.losses[-1] == done.losses[-20]
     assert not done.undertrained
@@ -152,8 +152,8 @@ def test_a_stage_may_be_frozen_again_and_the_ledger_tells_the_phases_apart() -> 
     made = made_study(epochs=4)
     used = two_phases(made)
     before = values(start_network(made, used, REFIT))
-    fitted = refit(made, used, Found(rate=1e-3))
-    assert {n[0] for n in moved(before, fitted.finished.model)} == set("abcdf")
+    fitted = refit(made, used, TunedValues(rate=1e-3))
+    assert {n[0] for n in moved(before, fitted.saved.model)} == set("abcdf")
     rows = {row["tensor"]: [p["trained"] for p in row["phases"]] for row in fitted.ledger}
     assert (rows["d.0.weight"], rows["c.0.weight"], rows["a.0.weight"]) == ([True, False], [True, True], [False, True])
     assert rows["fc.weight"] == [True, True]
@@ -167,7 +167,7 @@ def test_a_later_phase_still_pulls_towards_the_values_before_training(monkeypatc
         return tuple(met[-1].values())
 
     monkeypatch.setattr(loop, "anchors_of", noting)
-    refit(made, two_phases(made, pull=0.1), Found(rate=1e-2))
+    refit(made, two_phases(made, pull=0.1), TunedValues(rate=1e-2))
     first, second = (phase["c.0.weight"] for phase in met)
     trunk = made.trunk.model.get_parameter("c.0.weight")
     assert torch.equal(first.start, trunk)
@@ -188,7 +188,7 @@ def test_reinitialised_stages_are_the_sources_own_draw_of_seed_and_block(name: s
     assert not torch.equal(start["c.0.weight"], made.trunk.model.get_parameter("c.0.weight"))
     other = values(start_network(made, used, 4))
     assert not torch.equal(start["c.0.weight"], other["c.0.weight"])
-    rows = {r["tensor"]: r["origin"] for r in refit(made, used, Found(rate=1e-3)).ledger}
+    rows = {r["tensor"]: r["origin"] for r in refit(made, used, TunedValues(rate=1e-3)).ledger}
     assert (rows["b.0.weight"], rows["c.0.weight"], rows["fc.weight"]) == ("pretrained", "reinitialised", "new")
 
 
@@ -227,7 +227,7 @@ def test_partial_strategies_move_the_tensors_counted_by_hand() -> None:
     lora = sum(min(8, m // 2) * (m + n) for m, n in matrices)
     counted = partial_counts(made.trunk.model, made.trunk.stages, [*used, recipe(made, "finetune")])
     assert counted == {"norm": 2 * sum(channels) + 2 * 8, "bias": sum(channels) + 8, "lora": lora}
-    moves = {r.name: {n for n in moved(values(start_network(made, r, REFIT)), refit(made, r, Found(rate=1e-3)).finished
+    moves = {r.name: {n for n in moved(values(start_network(made, r, REFIT)), refit(made, r, TunedValues(rate=1e-3)).saved
                                        .model) if not n.startswith("fc")} for r in used}  # fmt: skip
     assert moves["norm"] == {f"{s}.1.{n}" for s in "abcd" for n in ("weight", "bias")} | {"d.2.weight", "d.2.bias"}
     assert moves["bias"] == {f"{s}.0.bias" for s in "abcd"} | {"d.2.bias"}
@@ -238,9 +238,9 @@ def test_the_change_by_an_adapter_has_its_rank_and_the_ledger_says_so() -> None:
     made = made_study()
     used = replace(recipe(made, "lora"), adapter=Adapter(rank=1, alpha=4))
     start = start_network(made, used, REFIT)
-    fitted = refit(made, used, Found(rate=1e-2))
+    fitted = refit(made, used, TunedValues(rate=1e-2))
     for stage in "abcd":
-        weight = fitted.finished.model.get_parameter(f"{stage}.0.weight")
+        weight = fitted.saved.model.get_parameter(f"{stage}.0.weight")
         change = (weight - start.get_parameter(f"{stage}.0.weight")).detach().flatten(1).double()
         singular = torch.linalg.svdvals(change)
         assert singular[0] > 1e-4

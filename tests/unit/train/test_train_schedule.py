@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from frostline.train.schedule import HOLD, MAX_STEPS, OPEN, Length, Plateau, still_improving
+from frostline.recipe.schedule import HOLD, MAX_STEPS, OPEN, Length, Plateau, still_improving
 
 
 def test_given_length_warms_up_for_a_tenth_and_ends_near_zero() -> None:

@@ -14,13 +14,13 @@ from torch import nn
 from train_studies import Net, block, recipe, study, trial
 
 from frostline.base.errors import RecipeError, TrialError
+from frostline.cutting.outputs import flat_logits
 from frostline.features import extract
-from frostline.models.heads import flat_logits
+from frostline.planning.choose import check_applicable
 from frostline.recipe.recipe import BatchNorm
+from frostline.recipe.schedule import MIN_STEPS
 from frostline.recipe.settings import Settings
-from frostline.train.choose import check_applicable
-from frostline.train.refit import Found, headed, refit
-from frostline.train.schedule import MIN_STEPS
+from frostline.train.refit import TunedValues, headed, refit
 from frostline.train.solve import L2_PATH
 from frostline.train.start import start_network
 from frostline.train.trial import run_trial, solve_head, training_set
@@ -145,26 +145,26 @@ def test_a_class_absent_from_the_training_rows_gives_no_nan() -> None:
 
 def test_refit_reads_every_development_row_for_the_given_length() -> None:
     made = study(14, epochs=None)
-    fitted = refit(made, trial(made, "freeze@3").recipe, Found(rate=1e-3, steps=30))
+    fitted = refit(made, trial(made, "freeze@3").recipe, TunedValues(rate=1e-3, steps=30))
     assert (fitted.steps, fitted.epochs) == (30, 30 / 4)
     assert fitted.audit.frozen_unchanged == fitted.audit.frozen_tensors > 0
 
 
 def test_refit_without_a_length_takes_the_shortest() -> None:
     made = study(14, epochs=None)
-    assert refit(made, trial(made, "freeze@3").recipe, Found(rate=1e-3)).steps == MIN_STEPS
+    assert refit(made, trial(made, "freeze@3").recipe, TunedValues(rate=1e-3)).steps == MIN_STEPS
 
 
 def test_refit_that_ends_worse_than_guessing_is_refused() -> None:
     made = study(14, epochs=30)
     with pytest.raises(TrialError, match=rf"diverged .* guessing gives {math.log(2):.3f}"):
-        refit(made, trial(made, "finetune").recipe, Found(rate=100.0))
+        refit(made, trial(made, "finetune").recipe, TunedValues(rate=100.0))
 
 
 def rows_of(name: str, made: object = None) -> dict[str, dict[str, object]]:
     made = made or study(14)
     chosen = trial(made, name)  # type: ignore[arg-type]
-    return {row["tensor"]: row for row in refit(made, chosen.recipe, Found(rate=1e-3)).ledger}  # type: ignore[arg-type]
+    return {row["tensor"]: row for row in refit(made, chosen.recipe, TunedValues(rate=1e-3)).ledger}  # type: ignore[arg-type]
 
 
 def test_ledger_says_what_became_of_each_tensor() -> None:

@@ -18,17 +18,17 @@ from frostline.base.errors import RecipeError
 from frostline.base.records import ClassMap
 from frostline.base.seeds import derive_seed
 from frostline.bundle.predict import predict_samples
-from frostline.bundle.saved import Loaded, save_model
+from frostline.bundle.saved import LoadedModel, save_model
 from frostline.data.decode import Pictures
 from frostline.models.kinds import NORMS
 from frostline.models.network import NetworkOptions
 from frostline.models.sources import load_network
+from frostline.planning.choose import check_applicable
+from frostline.planning.prepare import make_study, make_trunk, map_network, want_features
 from frostline.recipe.catalogue import CATALOGUE, make_recipe
 from frostline.recipe.recipe import Recipe
 from frostline.train.audit import NOTHING_MOVES, promise
-from frostline.train.choose import check_applicable
-from frostline.train.prepare import make_study, make_trunk, map_network, want_features
-from frostline.train.refit import REFIT, Fitted, Found, refit
+from frostline.train.refit import REFIT, RefitResult, TunedValues, refit
 from frostline.train.start import start_network
 from frostline.train.study import Study
 
@@ -110,9 +110,9 @@ BY_HAND: dict[str, Callable[[nn.Module, str], bool]] = {  # what a partial strat
 }
 
 
-def check_moves(made: Study, recipe: Recipe, fitted: Fitted) -> None:
+def check_moves(made: Study, recipe: Recipe, fitted: RefitResult) -> None:
     """Independent of the audit: tensors compared one by one with the pre-trained network and with the start."""
-    start, final = start_network(made, recipe, REFIT), fitted.finished.model
+    start, final = start_network(made, recipe, REFIT), fitted.saved.model
     before, after, trunk = tensors(start), tensors(final), tensors(made.trunk.model)
     if recipe.solver == "stepped":
         found, said = moved(before, after), promise(start, made.trunk.stages, recipe)
@@ -136,10 +136,10 @@ def check_moves(made: Study, recipe: Recipe, fitted: Fitted) -> None:
     assert fitted.audit.frozen_tensors == fitted.audit.frozen_unchanged
 
 
-def save(folder: Path, fitted: Fitted, pictures: Pictures) -> None:
-    done = fitted.finished
+def save(folder: Path, fitted: RefitResult, pictures: Pictures) -> None:
+    done = fitted.saved
     save_model(folder, done)
-    loaded = Loaded(model=done.model, preprocess=done.network.preprocess, classes=tuple(done.classes),
+    loaded = LoadedModel(model=done.model, preprocess=done.network.preprocess, classes=tuple(done.classes),
                     compute=done.compute, recipe={})  # fmt: skip
     np.save(folder / "expected.npy", predict_samples(loaded, pictures))
 
@@ -157,7 +157,7 @@ def test_every_strategy_moves_what_it_says_and_reloads_in_another_process(name: 
     check_applicable(SETTINGS, list(every.values()), made.trunk.model, made.trunk.stages)
     trunk = {n: t.clone() for n, t in tensors(made.trunk.model).items()}
     for strategy, recipe in every.items():
-        fitted = refit(made, recipe, Found(rate=1e-4, mix=0.5))
+        fitted = refit(made, recipe, TunedValues(rate=1e-4, mix=0.5))
         if not recipe.interpolated:  # which has no start of its own to compare with
             check_moves(made, recipe, fitted)
         save(tmp_path / f"{strategy.replace('@', '-')}@", fitted, pictures)

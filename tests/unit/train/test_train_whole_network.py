@@ -15,19 +15,19 @@ from train_studies import study, trial
 
 from frostline.base.records import ClassMap
 from frostline.bundle.saved import load_model, save_model
-from frostline.models.norm import trained_parameters
+from frostline.models.trainable import trained_parameters
+from frostline.planning.prepare import want_features
 from frostline.recipe.catalogue import Choices, make_recipe
 from frostline.recipe.recipe import Recipe, Trial
 from frostline.train.feed import predict, reader
 from frostline.train.loop import Job, make_optimiser
 from frostline.train.mix import mixed
-from frostline.train.prepare import want_features
 from frostline.train.pull import anchors_of, pull_back
-from frostline.train.refit import Found, refit
+from frostline.train.refit import TunedValues, refit
 from frostline.train.solve import solve
 from frostline.train.start import start_network
 from frostline.train.study import Study
-from frostline.train.trial import Training, run_trial, train_stepped
+from frostline.train.trial import SteppedTraining, run_trial, train_stepped
 
 MAP = ClassMap(source=("s0", "s1", "s2", "s3", "s4"), groups=((0, 3), (1,)))
 
@@ -70,7 +70,7 @@ def test_continue_starts_from_the_mapped_network_and_moves_the_head_too() -> Non
     said = predict(made, reader(made, start, 0), torch.arange(len(made.development)))
     assert said == pytest.approx(own_probabilities(made), abs=1e-6)
     assert torch.equal(start.get_parameter("fc.weight"), made.trunk.model.get_parameter("fc.weight"))
-    fitted = refit(made, used, Found(rate=1e-3))
+    fitted = refit(made, used, TunedValues(rate=1e-3))
     row = next(r for r in fitted.ledger if r["tensor"] == "fc.weight")
     assert (row["origin"], row["shape"]) == ("pretrained", [5, 8])
     assert row["distance"] > 0
@@ -80,20 +80,20 @@ def test_continue_starts_from_the_mapped_network_and_moves_the_head_too() -> Non
 @pytest.mark.parametrize("name", ["as-is", "continue"])
 def test_a_mapped_model_reloads_with_its_map(name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = mapped_study()
-    fitted = refit(made, chosen(made, name), Found(rate=1e-3))
-    save_model(tmp_path, fitted.finished)
+    fitted = refit(made, chosen(made, name), TunedValues(rate=1e-3))
+    save_model(tmp_path, fitted.saved)
     monkeypatch.setattr("frostline.bundle.saved.load_network", lambda *_: made.network)
     back = load_model(tmp_path)
     inputs = made.features.inputs(torch.arange(6), 0)
     with torch.no_grad():
-        assert torch.equal(back.model(inputs), fitted.finished.model(inputs))
+        assert torch.equal(back.model(inputs), fitted.saved.model(inputs))
         assert back.model(inputs).shape == (6, 2)
 
 
 def test_lp_ft_starts_where_the_probe_ends_and_its_head_learns_like_the_rest() -> None:
     made = study()
     used = replace(chosen(made, "lp-ft"), interpolated=True)  # keeps the network after the solved phase
-    done = train_stepped(made, used, Training(rate=1e-3, rows=made.development[:-4], block=0))
+    done = train_stepped(made, used, SteppedTraining(rate=1e-3, rows=made.development[:-4], block=0))
     assert done.solved is not None
     held = made.positions(made.development[-4:])
     said = predict(made, reader(made, done.solved.eval(), 0), held)
@@ -107,7 +107,7 @@ def test_lp_ft_starts_where_the_probe_ends_and_its_head_learns_like_the_rest() -
 def test_wise_ft_lies_on_the_line_and_its_ends_are_exact() -> None:
     made = study()
     used = chosen(made, "wise-ft")
-    done = train_stepped(made, used, Training(rate=1e-2, rows=made.development, block=-1))
+    done = train_stepped(made, used, SteppedTraining(rate=1e-2, rows=made.development, block=-1))
     assert done.solved is not None
     for mix, end in ((0.0, done.solved), (1.0, done.model)):
         line = mixed(done.solved, done.model, mix).state_dict()
@@ -115,9 +115,9 @@ def test_wise_ft_lies_on_the_line_and_its_ends_are_exact() -> None:
     third = mixed(done.solved, done.model, 0.3).get_parameter("b.0.weight")
     start, end = (m.get_parameter("b.0.weight").double() for m in (done.solved, done.model))
     assert torch.allclose(third.double(), 0.7 * start + 0.3 * end, atol=1e-7)
-    fitted = refit(made, used, Found(rate=1e-2, mix=0.3))
+    fitted = refit(made, used, TunedValues(rate=1e-2, mix=0.3))
     assert fitted.mix == 0.3
-    assert torch.equal(fitted.finished.model.get_parameter("b.0.weight"), third)
+    assert torch.equal(fitted.saved.model.get_parameter("b.0.weight"), third)
 
 
 def test_wise_ft_takes_the_mix_with_the_lowest_inner_loss() -> None:
@@ -153,7 +153,7 @@ def test_l2sp_stays_nearer_to_its_start_than_finetune() -> None:
     made = study(epochs=8)
     moved = {}
     for name in ("finetune", "l2sp"):
-        rows = refit(made, replace(chosen(made, name)), Found(rate=1e-2)).ledger
+        rows = refit(made, replace(chosen(made, name)), TunedValues(rate=1e-2)).ledger
         moved[name] = sum(row["distance"] ** 2 for row in rows if row["stage"] != "head")
     assert 0 < moved["l2sp"] < moved["finetune"]
 
@@ -180,12 +180,12 @@ def test_an_mlp_head_is_trained_on_stored_features_bit_for_bit(name: str, tmp_pa
 
 def test_an_mlp_head_on_a_cut_network_reloads(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = study()
-    fitted = refit(made, chosen(made, "probe@2", head="mlp"), Found(rate=1e-3))
-    save_model(tmp_path, fitted.finished)
+    fitted = refit(made, chosen(made, "probe@2", head="mlp"), TunedValues(rate=1e-3))
+    save_model(tmp_path, fitted.saved)
     monkeypatch.setattr("frostline.bundle.saved.load_network", lambda *_: made.network)
     inputs = made.features.inputs(torch.arange(6), 0)
     with torch.no_grad():
-        assert torch.equal(load_model(tmp_path).model(inputs), fitted.finished.model(inputs))
+        assert torch.equal(load_model(tmp_path).model(inputs), fitted.saved.model(inputs))
     assert {r["stage"] for r in fitted.ledger} == {1, 2, "head"}
 
 
@@ -232,7 +232,7 @@ def test_class_weights_enter_the_loss_of_a_step(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_mapped_convolution_merges_like_a_mapped_layer() -> None:
-    from frostline.models.heads import HeadSite
+    from frostline.cutting.heads import HeadSite
     from frostline.models.new_heads import HeadForm, new_head
 
     torch.manual_seed(0)

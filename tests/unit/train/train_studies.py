@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from frostline.base.records import Dataset, Sample
+from frostline.cutting.stages import StageMap
 from frostline.data.decode import Pictures
 from frostline.data.preprocess import Preprocess
 from frostline.features.store import Store
 from frostline.models.network import Network, seeded
-from frostline.models.stages import StageMap
+from frostline.planning.prepare import make_study, make_trunk, map_network, want_features
 from frostline.recipe.catalogue import Choices, make_recipe
 from frostline.recipe.recipe import Recipe, Trial
 from frostline.recipe.settings import Settings
-from frostline.train.prepare import make_study, make_trunk, map_network, want_features
 from frostline.train.study import Study
 
 SIDE = 16

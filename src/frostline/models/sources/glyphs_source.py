@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
 from frostline.data.preprocess import Preprocess
-from frostline.models.glyphs import CLASSES, SIDE, Glyphs
 from frostline.models.network import Network, NetworkOptions, read_weights, seeded, tried
+from frostline.models.sources.glyphs_network import CLASSES, SIDE, Glyphs
 
 WEIGHTS = Path(__file__).with_name("glyphs.safetensors")
 CARD = Path(__file__).with_name("glyphs.md")

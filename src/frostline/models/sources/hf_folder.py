@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from frostline.base.errors import ModelError
-from frostline.models.encoder import TokenPooling
+from frostline.models.sources.hf_encoder import TokenPooling
 
 MODES: dict[str, TokenPooling] = {
     "pooling_mode_cls_token": "cls",

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from frostline.base.errors import ModelError, nearest
 from frostline.base.hashing import hash_values
+from frostline.cutting.guard import forked_seed
 from frostline.data.contract import FILE, Contract, read_contract
-from frostline.models.encoder import TextEncoder
-from frostline.models.guard import forked_seed
 from frostline.models.network import Network, NetworkOptions, read_weights, seeded, tried
+from frostline.models.sources.hf_encoder import TextEncoder
 from frostline.models.sources.hf_folder import Pooled, find_folder, first_line, library, quiet, read_json, read_pooling
 from frostline.models.sources.hf_picture import picture_contract
 from frostline.models.sources.hf_text import TOKENIZER, counts_from_pad, text_contract
@@ -40,7 +40,7 @@ NO_HEAD = "the network is an encoder without classes of its own"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class HfPlan:
     """What is built: the library's configuration, and what frostline puts around it."""
 
     spec: str
@@ -136,24 +136,24 @@ def load(name: str, options: NetworkOptions) -> Network:
     return tried(network, identity=identity)
 
 
-def _plan(spec: str, folder: Path, options: NetworkOptions) -> Plan:
+def _plan(spec: str, folder: Path, options: NetworkOptions) -> HfPlan:
     config = _read_config(spec, folder, {k: v for k, v in options.model_args.items() if k not in OWN},
                           options.size)  # fmt: skip
     kind = _kind(spec, folder, config)
     pooled = read_pooling(folder, config, options.model_args) if kind == "text-encoder" else Pooled()
     if kind != "text-encoder" and any(k in options.model_args for k in OWN):
         raise ModelError(f"--model-args: {spec} has a head of its own, so pooling doesn't apply.", "Leave it out.")
-    return Plan(spec=spec, folder=folder, config=config, kind=kind, pooled=pooled)
+    return HfPlan(spec=spec, folder=folder, config=config, kind=kind, pooled=pooled)
 
 
-def _saved_plan(spec: str, folder: Path) -> Plan:
+def _saved_plan(spec: str, folder: Path) -> HfPlan:
     try:
         note = json.loads((folder / BUILT).read_text(encoding="utf-8"))
         pooled = Pooled(pooling=note["pooling"], normalise=bool(note["normalise"]))
         kind, reverse = note["kind"], bool(note.get("reverse"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / BUILT} can't be read ({error}).", "Run frostline fit again.") from error
-    return Plan(spec=spec, folder=folder, config=_read_config(spec, folder, {}), kind=kind, pooled=pooled,
+    return HfPlan(spec=spec, folder=folder, config=_read_config(spec, folder, {}), kind=kind, pooled=pooled,
                 reverse=reverse)  # fmt: skip
 
 
@@ -213,7 +213,7 @@ def _without_decoder(config: Any) -> bool:
     return named.endswith("EncoderModel") and type(config) in library().MODEL_FOR_TEXT_ENCODING_MAPPING
 
 
-def _with_contract(plan: Plan, options: NetworkOptions, *, saved: bool) -> tuple[Plan, Contract]:
+def _with_contract(plan: HfPlan, options: NetworkOptions, *, saved: bool) -> tuple[HfPlan, Contract]:
     """The contract, and the plan with what else it asks for."""
     if saved:
         try:
@@ -229,7 +229,7 @@ def _with_contract(plan: Plan, options: NetworkOptions, *, saved: bool) -> tuple
     return plan, contract
 
 
-def _build(plan: Plan) -> Callable[[int], nn.Module]:
+def _build(plan: HfPlan) -> Callable[[int], nn.Module]:
     automatic, arguments = plan.automatic(), plan.arguments()
 
     def make() -> nn.Module:
@@ -246,7 +246,7 @@ def _build(plan: Plan) -> Callable[[int], nn.Module]:
 
 
 def _weights(
-    plan: Plan, options: NetworkOptions, *, saved: bool
+    plan: HfPlan, options: NetworkOptions, *, saved: bool
 ) -> tuple[Mapping[str, Tensor] | None, str, tuple[str, ...]]:
     """Weights under the network's own names, what they are called, and which of its tensors they lack."""
     if options.weights == "random":
@@ -264,7 +264,7 @@ def _weights(
     return state, f"hf:{plan.folder.name}/model.safetensors", missing
 
 
-def _pretrained_state(plan: Plan) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _pretrained_state(plan: HfPlan) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The library's own loading, which knows how tensors were called in older files."""
     with quiet(), forked_seed(0):
         try:

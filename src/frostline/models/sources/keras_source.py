@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from frostline.base.errors import ModelError, nearest
 from frostline.base.hashing import hash_values
 from frostline.data.preprocess import Preprocess
+from frostline.keras_torch.layers import KerasNormalization, channels_behind
+from frostline.keras_torch.translate import Blueprint, translate
 from frostline.models.network import Network, NetworkOptions, example_input, read_weights, tried
-from frostline.models.sources.keras_layers import KerasNormalization, channels_behind
 from frostline.models.sources.keras_library import building, import_keras
 from frostline.models.sources.keras_preprocess import Scaling, make_preprocess, measured, scaling_of_mode
 from frostline.models.sources.keras_safe import read_architecture
-from frostline.models.sources.keras_translate import Blueprint, translate
 from frostline.models.sources.keras_weights import ENDINGS, load_keras_weights
 
 OWN_SIZE = 224  # of networks that Keras builds without one (MobileNetV3)

@@ -1,0 +1,1 @@
+"""Cuts any network in two, exactly: recorder, stage map, cuts and their proof."""

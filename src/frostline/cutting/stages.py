@@ -1,0 +1,256 @@
+"""The stage map of any network: its stages in order, a verified cut after each, and which stage reads which weights."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from torch import nn
+
+from frostline.base.errors import ModelError, nearest
+from frostline.base.records import StageInfo
+from frostline.cutting.cuts import Cut, find_cuts
+from frostline.cutting.ends import End, find_ends
+from frostline.cutting.heads import HeadSite, find_end, find_head
+from frostline.cutting.inputs import Call, CallForm
+from frostline.cutting.named import NamedStage, own_name
+from frostline.cutting.recorder import Recording, record
+from frostline.cutting.skeleton import SkeletonStore
+from frostline.cutting.split import Split
+from frostline.cutting.verify import Verified, verify_cuts
+
+FP32_BYTES = 4
+
+
+@dataclass(frozen=True, kw_only=True)  # without slots: cached properties need a place
+class StageMap:
+    """Stages 1..S, the cut after each, and where every parameter, buffer and module belongs.
+
+    Numbers in the mappings are stages, S + 1 is the head, 0 is never read (never called) in inference. What is read
+    (called) in several stages has its first one in `*_stage` and all of them in `*_stages`.
+    """
+
+    stages: tuple[StageInfo, ...]
+    cuts: tuple[Cut | None, ...]  # cuts[i] is at the end of stage i + 1
+    head: HeadSite
+    parameter_stages: Mapping[str, tuple[int, ...]]
+    buffer_stages: Mapping[str, tuple[int, ...]]
+    module_stages: Mapping[str, tuple[int, ...]]  # modules that ran, containers too; from first to last stage
+    repeated: frozenset[str]  # modules called more than once
+    form: CallForm  # how the network is called
+    skeletons: SkeletonStore
+    quiet: frozenset[int] = frozenset()  # stages K: with ..K frozen, what runs around the cut stays in inference mode
+
+    @cached_property
+    def parameter_stage(self) -> Mapping[str, int]:
+        return {name: _first(stages) for name, stages in self.parameter_stages.items()}
+
+    @cached_property
+    def buffer_stage(self) -> Mapping[str, int]:
+        return {name: _first(stages) for name, stages in self.buffer_stages.items()}
+
+    @cached_property
+    def module_stage(self) -> Mapping[str, int]:
+        return {name: _first(stages) for name, stages in self.module_stages.items()}
+
+    @cached_property
+    def straddling(self) -> Mapping[int, tuple[str, ...]]:
+        """Stage K -> parameters read on both sides of the cut after it; they must stay frozen for that cut."""
+        return {k: cut.straddling for k, cut in enumerate(self.cuts, 1) if cut is not None and cut.straddling}
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the first input, without the batch axis."""
+        return self.form.inputs[0].shape[1:]
+
+    @property
+    def operations(self) -> float:
+        """Floating-point operations of one sample's forward pass up to the head."""
+        return sum(stage.operations for stage in self.stages)
+
+    def cut_after(self, stage: int) -> Cut:
+        """The cut at the end of a stage (from 1); raises ModelError where there is none."""
+        cut = self.cuts[stage - 1]
+        if cut is None:
+            info = self.stages[stage - 1]
+            raise ModelError(f"The network can't be cut after stage {stage} ({info.name}): {info.why_not}.", CUT_HINT)
+        return cut
+
+    def split(self, model: nn.Module, stage: int) -> Split:
+        """`model`, a network built like the mapped one, cut after a stage; what was learnt about it is shared."""
+        return Split(model, self.cut_after(stage), form=self.form, skeletons=self.skeletons)
+
+
+CUT_HINT = "See the stage map: frostline stages SPEC."
+
+
+def _first(stages: tuple[int, ...]) -> int:
+    return stages[0] if stages else 0
+
+
+def stage_map(
+    model: nn.Module,
+    *example_inputs: Any,
+    keywords: Mapping[str, Any] | None = None,
+    call: Call | None = None,
+    named: Sequence[NamedStage] = (),
+    verify: Iterable[int] | Literal["all"] = (),
+    headless: bool = False,
+) -> StageMap:
+    """Run the network once in inference mode and map it; its arguments hold 2 samples or more along the first axis.
+
+    Args:
+        model: any module with a linear head.
+        example_inputs: its positional arguments; `keywords`: its keyword arguments; or `call`: all of them.
+        named: stages by hand, instead of those that the module tree suggests.
+        verify: stages whose cuts are to be proven.
+        headless: map a network too whose head can't be replaced.
+
+    The cuts after the stages that `verify` names are proven (see :mod:`verify`); one that fails is withdrawn with the
+    reason. The module is left as it was. Raises ModelError where no head or no stage is found.
+    """
+    call = call or Call.of(example_inputs, keywords)
+    recording = record(model, call)
+    head = find_end(recording) if headless else find_head(recording)
+    ends = find_ends(recording, find_cuts(recording), head, named)
+    result = _assemble(recording, head, ends, CallForm.of(call))
+    wanted = range(1, len(ends) + 1) if verify == "all" else verify
+    cuts = {k: cut for k in wanted if (cut := result.cuts[k - 1]) is not None}
+    return _proven(result, verify_cuts(model, cuts, call, skeletons=result.skeletons))
+
+
+def _assemble(
+    recording: Recording,
+    head: HeadSite,
+    ends: Sequence[End],
+    form: CallForm,
+) -> StageMap:
+    clocks = [end.clock for end in ends]
+
+    def stages_of(reads: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(sorted({1 + bisect_left(clocks, t) for t in times})) for name, times in reads.items()}
+
+    modules = _module_stages(recording, [end.index for end in ends])
+    parameters = stages_of(recording.reads(recording.parameter_names))
+    buffers = stages_of(recording.reads(recording.buffer_names))
+    for name, found in buffers.items():  # counters aren't read in inference: they go with the module that owns them
+        buffers[name] = found or modules.get(name.rpartition(".")[0], ())
+    return StageMap(
+        stages=tuple(_stage_infos(recording, ends, parameters)),
+        cuts=tuple(end.cut for end in ends),
+        head=head,
+        parameter_stages=parameters,
+        buffer_stages=buffers,
+        module_stages=modules,
+        repeated=frozenset(name for name, count in recording.calls.items() if count > 1),
+        form=form,
+        skeletons=SkeletonStore(),
+    )
+
+
+def _module_stages(recording: Recording, ends: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Stages that each module's calls lie in; a container's from where it is entered to where it is left."""
+    found: dict[str, set[int]] = {}
+    open_calls: list[int] = []
+    for boundary in recording.boundaries:
+        # A boundary with an end's own number: entering is already the next stage, leaving is still this one.
+        if boundary.where == "in":
+            open_calls.append(1 + bisect_right(ends, boundary.index))
+        else:
+            last = 1 + bisect_left(ends, boundary.index)
+            found.setdefault(boundary.module, set()).update(range(open_calls.pop(), last + 1))
+    return {name: tuple(sorted(stages)) for name, stages in found.items()}
+
+
+def _stage_infos(
+    recording: Recording,
+    ends: Sequence[End],
+    parameters: Mapping[str, tuple[int, ...]],
+) -> Iterable[StageInfo]:
+    sizes = {recording.parameter_names[key]: recording.tensors[key].tensor.numel() for key in recording.parameter_names}
+    clocks = [0, *(end.clock for end in ends)]
+    for k, end in enumerate(ends, 1):
+        work = sum(n for t, n in recording.operations if clocks[k - 1] < t <= clocks[k])
+        shape = end.shape[1:]
+        yield StageInfo(
+            index=k,
+            name=_spoken(own_name(recording.model, end.name)),
+            parameters=sum(sizes[name] for name, stages in parameters.items() if _first(stages) == k),
+            output_shape=shape,
+            stored_bytes=FP32_BYTES * _product(end.shape) // recording.batch,
+            operations=work / recording.batch,
+            cuttable=end.cut is not None,
+            why_not=end.why_not,
+            cut=end.cut.name if end.cut is not None else None,
+            extra={key: value for key, value in _extra(recording, end).items() if value},
+        )
+
+
+def _spoken(name: str) -> str:
+    """A name that can't be taken for a stage's number, as those of nn.Sequential would be."""
+    return f"layer{name}" if name.isdecimal() else name
+
+
+def _extra(recording: Recording, end: End) -> dict[str, Any]:
+    """What else there is to say about the end of a stage."""
+    cut = end.cut
+    if cut is None:
+        return {"boundaries": list(end.boundaries)}
+    mask = "" if cut.mask is None else f" where {recording.input_names[cut.mask]} is 1"
+    return {
+        "straddling": list(cut.straddling),
+        "needs": [recording.input_names[i] for i in cut.needs],
+        "pooling": "" if cut.pooling == "none" else f"{cut.pooling}{mask}",
+    }
+
+
+def _product(shape: Sequence[int]) -> int:
+    result = 1
+    for n in shape:
+        result *= n
+    return result
+
+
+def withdraw(result: StageMap, failed: Mapping[int, str]) -> StageMap:
+    """The map without the cuts that didn't prove true."""
+    infos = [
+        replace(s, cuttable=False, why_not=failed[s.index], cut=None) if s.index in failed else s for s in result.stages
+    ]
+    cuts = [None if k in failed else cut for k, cut in enumerate(result.cuts, 1)]
+    return replace(result, stages=tuple(infos), cuts=tuple(cuts))
+
+
+def _proven(result: StageMap, verified: Verified) -> StageMap:
+    return withdraw(replace(result, quiet=result.quiet | verified.quiet), verified.failed)
+
+
+def stages(model: nn.Module, *example_inputs: Any, **keywords: Any) -> tuple[StageInfo, ...]:
+    """The network's stages from input to head, each with its verified cut or the reason why there is none.
+
+    The network is called with the arguments given. Raises ModelError where there is nothing before its last layer.
+    """
+    return stage_map(model, *example_inputs, keywords=keywords, verify="all", headless=True).stages
+
+
+def split(model: nn.Module, *example_inputs: Any, at: int | str, **keywords: Any) -> Split:
+    """The network cut after stage `at` (a name, or a number from 1; a name wins): see :class:`Split`.
+
+    Raises ModelError for a stage that doesn't exist or can't be cut.
+    """
+    mapped = stage_map(model, *example_inputs, keywords=keywords, headless=True)
+    stage = _find(mapped, at)
+    cuts = {stage: mapped.cut_after(stage)}
+    verified = verify_cuts(model, cuts, Call.of(example_inputs, keywords), skeletons=mapped.skeletons)
+    return _proven(mapped, verified).split(model, stage)
+
+
+def _find(mapped: StageMap, at: int | str) -> int:
+    numbers = {stage.name: stage.index for stage in mapped.stages}
+    if str(at) in numbers:
+        return numbers[str(at)]
+    if str(at).isdecimal() and 1 <= int(at) <= len(mapped.stages):
+        return int(at)
+    raise ModelError(f"The network has no stage {at!r}, only 1 to {len(numbers)}.", nearest(str(at), numbers))

@@ -1,0 +1,1 @@
+"""Translates a Keras model, layer by layer, into a torch module."""

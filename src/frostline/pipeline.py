@@ -1,0 +1,235 @@
+"""The pipeline, in the order of the picture in docs/architecture.md. The one module that knows every stage.
+
+files -> Dataset -> sealed test + paired blocks
+model spec -> Network -> stage map, verified cuts
+recipes x rates x blocks -> trials -> outcomes -> evidence -> verdict -> refit -> sealed test, once -> RUN folder
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from frostline.base.clock import Clock
+from frostline.base.device import prepare_process
+from frostline.base.errors import RecipeError
+from frostline.base.events import Emit, Event, silent
+from frostline.base.files import write_atomic
+from frostline.base.hashing import hash_bytes, hash_values
+from frostline.base.version import VERSION
+from frostline.bundle import trust
+from frostline.bundle.origin import KEPT
+from frostline.bundle.runfolder import RunFolder, check_out, finished_run, next_out, open_run
+from frostline.bundle.schema import RunResult
+from frostline.bundle.spec import PREFIX, resolve_network
+from frostline.conclude.calibrate import calibrate
+from frostline.conclude.doubts import find_doubts
+from frostline.conclude.learning import learning_curve
+from frostline.conclude.sealed import open_seal, save_checked
+from frostline.conclude.verdict import conclude
+from frostline.data.contract import Samples
+from frostline.data.given import list_given
+from frostline.data.read import read_data
+from frostline.data.scan import Listing
+from frostline.data.split import make_blocks
+from frostline.data.tables import find
+from frostline.engines.local import LocalEngine, Meter, compute_features
+from frostline.features.store import open_store
+from frostline.models.network import Network, NetworkOptions
+from frostline.planning.afford import BudgetedPlan
+from frostline.planning.choose import ChosenRecipes, check_applicable, choose_recipes
+from frostline.planning.plan_race import limit, plan_race
+from frostline.planning.prepare import (
+    make_study,
+    make_trunk,
+    map_network,
+)
+from frostline.race.plan import Plan
+from frostline.race.race import raced, run_race, standings
+from frostline.recipe.settings import Settings, keyword_parameters, settings_from
+from frostline.record.compose import budget_record, plan_event
+from frostline.record.evidence import Evidence
+from frostline.record.journal import Journal
+from frostline.record.write import RunWriter
+from frostline.train.study import Study
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder and its record."""
+
+    path: Path
+    result: RunResult
+
+
+def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None, clock: Clock | None = None,
+        check: StudyCheck | None = None) -> Run:  # fmt: skip
+    """Compare strategies, choose one, refit it, open the sealed test once, write the RUN folder.
+
+    `listing` is what `settings.data` names, where it isn't to be looked for on the disk (data in memory).
+    `clock` is what a budget is counted on, by default from here on. `check` may refuse what was read.
+    Raises FrostlineError subclasses for what the user can mend, before anything is written where that is possible.
+    """
+    clock, out = clock or Clock(), settings.out or next_out(settings.data)
+    if done := check_resumed(settings, out):
+        return Run(out, done)
+    journal = Journal(emit)
+    ready = prepare(settings, listing, clock, journal, check)
+    study, plan, limits = ready.study, ready.plan, ready.limits
+    labels = study.dataset.labels
+
+    folder = begin(settings, out, study, ready.chosen)
+    journal.attach(folder)
+    announce(plan, limits, folder, journal)
+    meter = Meter(journal.emit, plan.operations)
+    engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations, limits.guard if limits else None)
+    with journal.phase("compute features"):
+        compute_features(study, plan, meter)
+    with journal.phase("race"):
+        race = run_race(plan, engine.run, labels=labels, margin=settings.margin, emit=meter.watch)
+        plan = raced(plan, race)
+    with journal.phase("refit"):
+        verdict, refits = conclude(settings, study, plan, race, journal.emit)
+        calibration = calibrate(race.outcomes, verdict.strategy, labels, settings.abstain)
+        loaded = save_checked(folder, study, refits[verdict.strategy], calibration)
+    with journal.phase("learning curve"):
+        learning = learning_curve(plan, race, verdict, engine)
+    with journal.phase("look for doubts"):
+        doubts = find_doubts(study, race.outcomes, verdict.strategy)
+    with journal.phase("sealed test"):
+        tests = open_seal(settings, study, plan, refits, loaded, ready.sealed)
+    evidence = Evidence(plan=plan, race=race, standings=standings(plan, race, labels),
+                        accuracies=standings(plan, race, labels, "accuracy"), verdict=verdict,
+                        margin=settings.margin, budget=budget_record(limits, race), refits=refits,
+                        tests=tests, calibration=calibration, learning=learning,
+                        doubts=doubts)  # fmt: skip
+    result = RunWriter(folder, settings, study, evidence, journal).write()
+    data = {"strategy": verdict.strategy, "run": str(folder.path)}
+    journal.emit(Event(kind="verdict", text=verdict.reason, data=data))
+    return Run(folder.path, result)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that is known before anything is written: the study, its plan, and the sealed samples (unopened)."""
+
+    study: Study
+    plan: Plan
+    chosen: ChosenRecipes
+    limits: BudgetedPlan | None
+    sealed: Samples
+
+
+StudyCheck = Callable[[Study], None]
+
+
+def prepare(settings: Settings, listing: Listing | None, clock: Clock, journal: Journal,
+            check: StudyCheck | None = None) -> Prepared:  # fmt: skip
+    """Read network and data, find the cuts, choose the recipes, plan the race."""
+    with journal.phase("read the network"):
+        listing = listing or find(settings.data)
+        network = read_network(settings)
+    with journal.phase(f"read the {listing.noun}"):
+        read = read_data(settings, listing, network.preprocess, journal.emit)
+        dataset, network = read.dataset, replace(network, preprocess=read.contract)
+    with journal.phase("map the network"):
+        model, stages = map_network(network, settings.stages)
+        chosen = choose_recipes(settings, network, stages, dataset.classes)
+        cheap = all(recipe.solver != "stepped" for recipe in chosen.recipes)
+        blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
+        check_applicable(settings, chosen.recipes, model, stages)
+        trunk = make_trunk(settings, network, model, stages, len(dataset.development))
+    study = make_study(settings, dataset, read.samples, network, trunk, open_store(settings.store))
+    study = replace(study, class_map=chosen.class_map)
+    if check:
+        check(study)
+    plan = plan_race(settings, study, blocks, chosen)
+    with journal.phase("measure the speed") if settings.budget else nullcontext():
+        study, plan, limits = limit(settings, study, plan, clock)
+    return Prepared(study, plan, chosen, limits, read.samples.select(dataset.sealed))
+
+
+def check_resumed(settings: Settings, out: Path) -> RunResult | None:
+    """Refuse a folder that can't be written or gone on with; the record of a run that is complete already."""
+    check_out(out, resume=settings.resume)
+    if settings.resume and settings.out is None:
+        raise RecipeError("--resume doesn't say which run to go on with.", "Give --out RUN as well.")
+    return finished_run(out, settings.identity()) if settings.resume else None
+
+
+def begin(settings: Settings, out: Path, study: Study, chosen: ChosenRecipes) -> RunFolder:
+    """Make the folder, or take an interrupted one up; the user's own files are kept in it as they were read."""
+    by_hand = {"stages": settings.stages.read_bytes()} if settings.stages else {}
+    inputs = input_hash(study, {**chosen.files, **by_hand})
+    folder = open_run(out, settings.identity(), inputs=inputs, resume=settings.resume)
+    for name, content in chosen.files.items():
+        write_atomic(folder.path / "recipes" / f"{name}.json", content)
+    for setting, name in KEPT.items():
+        if (file := getattr(settings, setting)) is not None:
+            write_atomic(folder.path / name, file.read_bytes())
+    return folder
+
+
+def announce(plan: Plan, limits: BudgetedPlan | None, folder: RunFolder, journal: Journal) -> None:
+    """Say what will be run, and what a budget left out."""
+    planned = plan_event(plan)
+    journal.emit(Event(kind="plan", text=planned["sentence"], data=planned))
+    if limits:
+        limits.remember(folder)
+        data = {"seconds": limits.seconds, "forecast_seconds": limits.forecast.total(), "left_out": limits.left_out}
+        journal.emit(Event(kind="budget", text=limits.sentence(), data=data))
+
+
+def read_network(settings: Settings) -> Network:
+    """Resolve the spec; code that the user names here is trusted from now on."""
+    options = NetworkOptions(weights=settings.weights, model_args=settings.model_args, mean=settings.mean,
+                             std=settings.std, size=settings.size)  # fmt: skip
+    network = resolve_network(settings.model, options, trust_code=settings.trust_code)
+    if network.code and not settings.model.startswith(PREFIX):
+        trust.remember(network.code.sha256)
+    return network
+
+
+def input_hash(study: Study, files: Mapping[str, bytes]) -> str:
+    """What a run reads and computes with: an interrupted one can only go on over the same."""
+    samples = [(s.id, s.sha256, s.part, s.label) for s in study.dataset.samples]
+    groups = study.class_map.groups if study.class_map else ()
+    own = {name: hash_bytes(data) for name, data in files.items()}
+    return hash_values(study.trunk.fingerprint, asdict(study.compute), VERSION, samples, groups, own)
+
+
+def fit(data: Any, model: str, *, emit: Emit = silent, **options: Any) -> Run:
+    """Compare strategies on `data` with `model`, as `frostline fit` does.
+
+    Args:
+        data: a folder of class folders, or of train/ val/ test/ folders of them; a table of them
+            (:func:`frostline.data.tables.read_table`); or, in memory, a pair (X, y) or a mapping with `image` or
+            `text`, with `label` and optionally `split` and `group` (:func:`frostline.data.given.list_given`).
+        model: a spec such as `timm:resnet18` or `torch:FILE.py:factory`.
+        emit: called with every event (base.events).
+        options: the fields of :class:`frostline.recipe.settings.Settings`; paths and numbers may be given plainly.
+
+    Returns:
+        Run: `path` of the RUN folder and `result`, the record.
+
+    Raises:
+        FrostlineError: what was found, what was expected, what to do next.
+    """
+    listing = None if isinstance(data, (str, Path)) else list_given(data)
+    settings = settings_from(listing.root if listing else data, model, options)
+    prepare_process(settings.threads)
+    return run(settings, emit, listing)
+
+
+# what `help` and editors show is the one list of settings
+fit.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        *list(inspect.signature(fit).parameters.values())[:3],
+        *keyword_parameters(without=("data", "model")),
+    ],
+    return_annotation="Run",
+)

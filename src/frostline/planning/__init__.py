@@ -1,0 +1,1 @@
+"""What will run here, and what it costs."""

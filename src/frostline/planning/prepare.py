@@ -1,0 +1,123 @@
+"""From a network and data to a Study: stage map, compute rule, trunk, features, and what the recipes will read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from frostline.base.device import apply_threads, choose_compute, place
+from frostline.base.hashing import hash_values
+from frostline.base.records import Dataset
+from frostline.cutting.named import read_named
+from frostline.cutting.stages import StageMap, stage_map
+from frostline.data.contract import Samples, policy_for
+from frostline.features.extract import Features, Trunk, ViewSource
+from frostline.features.store import Store
+from frostline.models.adapters import adapter_size
+from frostline.models.network import Network, example_call, pretrained
+from frostline.models.trainable import adapted_parameters, trained_parameters
+from frostline.recipe.recipe import Recipe
+from frostline.recipe.settings import Settings
+from frostline.train.audit import hash_tensors
+from frostline.train.study import Study
+
+SMALL_DATA, SMALL_BATCH, BATCH = 500, 16, 32  # fewer rows than that train in batches of 16: more steps an epoch
+
+
+def batch_size(settings: Settings, rows: int) -> int:
+    """The user's, else 32, or 16 for fewer than 500 development rows."""
+    return settings.batch_size or (SMALL_BATCH if rows < SMALL_DATA else BATCH)
+
+
+def map_network(network: Network, named: Path | None = None, *, headless: bool = False) -> tuple[nn.Module, StageMap]:
+    """The pre-trained network and its stage map, every cut that is offered verified; `named`: stages by hand."""
+    model = pretrained(network)
+    stages = read_named(named) if named else ()
+    call = example_call(network.preprocess)
+    return model, stage_map(model, call=call, named=stages, verify="all", headless=headless)
+
+
+def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: StageMap, rows: int) -> Trunk:
+    """Place the network on its device in the layout and precision of the written rule."""
+    compute = choose_compute(
+        device=settings.device,
+        precision=settings.precision,
+        threads=settings.threads,
+        chunk=min(BATCH, batch_size(settings, rows)),
+        model=model,
+        operations=sum(s.operations for s in stages.stages),
+    )
+    apply_threads(compute)
+    model = place(model, compute).eval()
+    hashes = hash_tensors(model)
+    return Trunk(model=model, stages=stages, fingerprint=hash_values(network.fingerprint, hashes), compute=compute,
+                 hashes=hashes)  # fmt: skip
+
+
+def make_study(settings: Settings, dataset: Dataset, samples: Samples, network: Network, trunk: Trunk,
+               store: Store | None) -> Study:  # fmt: skip
+    """Everything trials share. `samples` are what all samples of the data set hold, in their order."""
+    policy = policy_for(settings.augment, network.preprocess)
+    rows = dataset.development
+    source = ViewSource(
+        pictures=samples.select(rows),
+        samples=[dataset.samples[i].sha256 for i in rows],
+        preprocess=network.preprocess,
+        policy=policy,
+        seed=settings.seed,
+        threads=trunk.compute.threads,
+    )
+    return Study(
+        dataset=dataset,
+        network=network,
+        trunk=trunk,
+        features=Features(source=source, trunk=trunk, store=store),
+        development=rows,
+        batch_size=batch_size(settings, len(rows)),
+        epochs=settings.epochs,
+        augmented=not policy.still,
+        seed=settings.seed,
+        weigh_classes=settings.class_weights,
+    )
+
+
+def feature_widths(stages: StageMap) -> list[int]:
+    """Pooled features after each stage (0 where the network can't be cut)."""
+    return [0 if cut is None else cut.shape[cut.channel_axis] for cut in stages.cuts]
+
+
+def partial_counts(model: nn.Module, stages: StageMap, recipes: Sequence[Recipe]) -> dict[str, int]:
+    """Parameters, the head's aside, that recipes train which train only a part of a stage's tensors; of an adapter
+    its own."""
+    counts: dict[str, int] = {}
+    tensors, last = dict(model.named_parameters()), len(stages.stages)
+    for recipe in (r for r in recipes if r.partial):
+        trained: dict[str, int] = {}
+        adapted: dict[str, int] = {}
+        for phase in recipe.stepped:
+            trained |= trained_parameters(model, stages, phase.stages, phase.head)
+            adapted |= adapted_parameters(model, stages, phase.stages, phase.head)
+        counts[recipe.name] = sum(
+            adapter_size(tensors[n], recipe.adapter) if recipe.adapter and n in adapted else tensors[n].numel()
+            for n, stage in trained.items()
+            if stage <= last
+        )
+    return counts
+
+
+def want_features(study: Study, recipes: Sequence[Recipe]) -> None:
+    """Tell the features which cuts the recipes will ask for, so that one pass fills them all."""
+    raw = [r.frozen_stages for r in recipes if r.solver == "stepped" and r.frozen_stages]
+    pooled = [r.keep for r in recipes if r.solves_head]
+    solved_views = {0, *study.solved_views()}
+    study.features.want(raw=raw, pooled=pooled, views=len(study.stepped_views()), pooled_views=sorted(solved_views))
+
+
+def all_views(study: Study, recipes: Sequence[Recipe]) -> tuple[int, ...]:
+    """The evaluation view, and every training view that some recipe will read."""
+    views = {0}
+    views |= set(study.solved_views()) if any(r.solves_head for r in recipes) else set()
+    views |= set(study.stepped_views()) if any(r.solver == "stepped" for r in recipes) else set()
+    return tuple(sorted(views))

@@ -1,0 +1,145 @@
+"""From plan, race, verdict and sealed test to result.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from frostline.base.hashing import hash_values
+from frostline.base.records import AuditCount, Dataset, FloatArray, IntArray, Verdict
+from frostline.bundle import schema
+from frostline.data.contract import Samples
+from frostline.data.texts import Texts
+from frostline.models.network import Network
+from frostline.planning.afford import BudgetedPlan
+from frostline.race.plan import Plan
+from frostline.race.race import RaceResult
+from frostline.recipe.terms import origin_summary
+from frostline.record.strategies import tested
+from frostline.stats.contributions import contributions
+from frostline.stats.metrics import balanced_accuracy, confusion, ece, log_loss, per_class
+from frostline.train.study import Study
+
+
+def data_record(dataset: Dataset, samples: Samples) -> schema.DataRecord:
+    """What the data set was; `samples` tells whether pictures or texts."""
+    groups = {s.group for s in dataset.samples}
+    return schema.DataRecord(
+        path=dataset.path,
+        kind=dataset.kind,
+        classes=list(dataset.classes),
+        n_development=len(dataset.development),
+        n_test=len(dataset.sealed),
+        sealed=dataset.sealed_from,
+        groups=len(groups),
+        modality="text" if isinstance(samples, Texts) else "image",
+        sha256=dataset_hash(dataset),
+        warnings=[
+            schema.WarningRecord(kind=w.kind, count=w.count, examples=list(w.examples), handled=w.handled)
+            for w in dataset.warnings
+        ],
+    )
+
+
+def dataset_hash(dataset: Dataset) -> str:
+    """Of every sample's id, class, part, group and bytes, in order: equal for equal data, wherever it lies."""
+    return hash_values([(s.id, dataset.classes[s.label], s.part, s.group, s.sha256) for s in dataset.samples])
+
+
+def model_record(network: Network, plan: Plan, study: Study) -> schema.ModelRecord:
+    """What the source network was, with its stage map and how its own classes were mapped."""
+    parameters = sum(p.numel() for p in study.trunk.model.parameters())
+    stages = [
+        schema.StageRecord(index=s.index, name=s.name, parameters=s.parameters, cuttable=s.cuttable,
+                      output_shape=list(s.output_shape), operations=s.operations, why_not=s.why_not)
+        for s in plan.scale.stages
+    ]  # fmt: skip
+    return schema.ModelRecord(spec=network.spec, weights_sha256=network.weights_sha256, parameters=parameters, stages=stages,
+                         class_map=_class_map(study))  # fmt: skip
+
+
+def _class_map(study: Study) -> dict[str, list[str]] | None:
+    found = study.class_map
+    if found is None:
+        return None
+    return {name: [found.source[i] for i in group]
+            for name, group in zip(study.dataset.classes, found.groups, strict=True)}  # fmt: skip
+
+
+def block_records(plan: Plan) -> list[schema.BlockRecord]:
+    """The paired blocks that were raced on, by their sizes."""
+    return [
+        schema.BlockRecord(
+            index=b.index, repeat=b.repeat, fold=b.fold, n_train=len(b.train), n_validation=len(b.validation)
+        )
+        for b in plan.race_blocks()
+    ]
+
+
+def verdict_record(verdict: Verdict) -> schema.VerdictRecord:
+    return schema.VerdictRecord(strategy=verdict.strategy, best=verdict.best, reason=verdict.reason,
+                           runner_up=verdict.runner_up, samples_needed=verdict.samples_needed)  # fmt: skip
+
+
+def budget_record(limits: BudgetedPlan | None, race: RaceResult) -> schema.BudgetRecord | None:
+    """What `--budget` was, what was forecast, and what was left out before and during the race."""
+    if limits is None:
+        return None
+    return schema.BudgetRecord(seconds=limits.seconds, forecast_seconds=limits.forecast.total(),
+                          left_out=[*limits.left_out, *race.left_out])  # fmt: skip
+
+
+def sealed_record(probabilities: FloatArray, labels: IntArray, classes: Sequence[str]) -> schema.TestRecord:
+    """How the saved model did on the sealed part."""
+    predicted = probabilities.argmax(axis=1).astype(np.int64)
+    score = tested(probabilities, labels)
+    return schema.TestRecord(
+        n=len(labels),
+        accuracy=score.accuracy,
+        ci=score.ci,
+        balanced_accuracy=balanced_accuracy(probabilities, labels),
+        f1_macro=float(contributions("f1-macro", probabilities, labels).mean()),
+        log_loss=log_loss(probabilities, labels),
+        ece=ece(probabilities, labels),
+        per_class=[
+            schema.ClassRecord(name=classes[i], n=c.count, precision=c.precision, recall=c.recall, f1=c.f1)
+            for i, c in enumerate(per_class(predicted, labels, len(classes)))
+        ],
+        confusion=confusion(predicted, labels, len(classes)).tolist(),
+    )
+
+
+def audit_record(counts: AuditCount) -> schema.AuditRecord:
+    """The proof in numbers."""
+    return schema.AuditRecord(
+        frozen_tensors=counts.frozen_tensors,
+        frozen_unchanged=counts.frozen_unchanged,
+        moving_on_purpose=counts.moving_on_purpose,
+        trained_tensors=counts.trained_tensors,
+        trained_changed=counts.trained_changed,
+        no_gradient=list(counts.no_gradient),
+    )
+
+
+def plan_event(plan: Plan) -> dict[str, Any]:
+    """The plan as an event's data: what will run, and its counted cost."""
+    rows = [
+        {
+            "name": row.recipe.name,
+            "happens": origin_summary(row.recipe),
+            "trained_parameters": row.trained_parameters,
+            "trials": row.trials,
+            "operations": row.operations,
+        }
+        for row in plan.rows
+    ]
+    skipped = "".join(f" {name} is left out: {reason}." for name, reason in plan.skipped.items())
+    trials, blocks = sum(row.trials for row in plan.rows), len(plan.race_blocks())
+    sentence = (
+        f"{len(plan.rows)} strategies, {trials} trials on {blocks} paired block{'s' * (blocks != 1)}, "
+        f"{plan.operations / 1e12:.1f} tera-operations counted, {plan.shared_operations / 1e12:.1f} of them "
+        f"for features that all share.{skipped}"
+    )
+    return {"rows": rows, "total_operations": plan.operations, "sentence": sentence}

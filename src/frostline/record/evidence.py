@@ -1,0 +1,39 @@
+"""All that a run found, as handed from the pipeline to the writer of its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from frostline.base.records import FloatArray, Outcome, Verdict
+from frostline.bundle import schema
+from frostline.conclude.calibrate import Calibration
+from frostline.conclude.doubts import Doubts
+from frostline.conclude.learning import LearningCurve
+from frostline.race.plan import Plan
+from frostline.race.race import RaceResult
+from frostline.race.standing import Standing
+from frostline.train.refit import RefitResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the race showed."""
+
+    plan: Plan
+    race: RaceResult
+    standings: Sequence[Standing]  # by the metric of the plan
+    accuracies: Sequence[Standing]  # the same by accuracy
+    verdict: Verdict
+    margin: float
+    refits: Mapping[str, RefitResult]  # strategies that were refitted, the verdict among them
+    tests: Mapping[str, FloatArray]  # sealed probabilities of strategies that were tested
+    budget: schema.BudgetRecord | None = None
+    calibration: Calibration | None = None
+    doubts: Doubts | None = None
+    learning: LearningCurve | None = None
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Of all trials: those of the race, then those of the learning curve."""
+        return [*self.race.outcomes, *(self.learning.outcomes if self.learning else ())]

@@ -1,0 +1,63 @@
+"""What the methods paragraph needs to know of a run beside its record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from frostline.data.contract import Contract
+from frostline.data.texts import TextPreprocess
+from frostline.data.views import Policy
+from frostline.recipe.recipe import Recipe, hidden_width
+from frostline.train.refit import RefitResult
+from frostline.train.study import Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the paragraph needs beside the record: of the chosen strategy, and of how all were trained."""
+
+    recipe: Recipe
+    random: bool  # no pre-trained weights at all
+    self_loading: bool  # the network's own code loads its weights
+    batchnorm: bool  # the network has any
+    reads: str  # what it is given, such as "224 x 224 pixels" (width first)
+    hidden: int  # units in the hidden layer of an MLP head
+    batch_size: int
+    policy: Policy
+    views: int  # random views of each sample that the chosen strategy reads
+    given_validation: bool  # the one block is a validation part that came with the data
+
+
+def facts_of(study: Study, refitted: RefitResult) -> Facts:
+    """The facts of a finished run."""
+    saved, network = refitted.saved, study.network
+    cut = saved.cut
+    width = cut.shape[cut.channel_axis] if cut else saved.head.in_features
+    solved = saved.recipe.solver == "solved"
+    return Facts(
+        recipe=saved.recipe,
+        random=network.weights_name == "random",
+        self_loading=network.self_loading,
+        batchnorm=any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in study.trunk.model.modules()),
+        reads=reads(network.preprocess),
+        hidden=hidden_width(width),
+        batch_size=study.batch_size,
+        policy=study.features.source.policy,
+        views=len(study.solved_views() if solved else study.stepped_views()),
+        given_validation=len(study.dataset.rows("validation")) > 0,
+    )
+
+
+def reads(contract: Contract) -> str:
+    """What a network is given: `224 x 224 pixels` (width first), or `32 tokens`."""
+    if isinstance(contract, TextPreprocess):
+        return f"{contract.length} tokens"
+    return f"{contract.size[1]} x {contract.size[0]} pixels"
+
+
+def spoken(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,152 @@
+"""Writes the files of a finished run: its record, and what the record names."""
+
+from __future__ import annotations
+
+import datetime
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from frostline.base.device import machine
+from frostline.base.files import write_atomic
+from frostline.base.packages import package_versions
+from frostline.base.records import AuditCount
+from frostline.base.version import VERSION
+from frostline.bundle import schema
+from frostline.bundle.card import model_card
+from frostline.bundle.runfolder import (
+    RunFolder,
+    hashes,
+    write_oof,
+    write_predictions,
+    write_samples,
+    write_trials,
+    write_value,
+)
+from frostline.bundle.schema import RunResult
+from frostline.recipe.settings import Settings
+from frostline.record import compose
+from frostline.record.calibration import abstain_record, calibration_record
+from frostline.record.doubts import doubts_csv, doubts_record
+from frostline.record.evidence import Evidence
+from frostline.record.facts import facts_of
+from frostline.record.journal import Journal
+from frostline.record.methods import with_methods
+from frostline.record.strategies import pair_records, strategy_records
+from frostline.train.refit import RefitResult
+from frostline.train.study import Study
+
+
+@dataclass(frozen=True)
+class RunWriter:
+    """Writes all files of the RUN folder; result.json last, so that a folder with it is complete."""
+
+    folder: RunFolder
+    settings: Settings
+    study: Study
+    evidence: Evidence
+    journal: Journal
+
+    @property
+    def chosen(self) -> RefitResult:
+        return self.evidence.refits[self.evidence.verdict.strategy]
+
+    def write(self) -> RunResult:
+        path, study, outcomes = self.folder.path, self.study, self.evidence.outcomes
+        ids = [s.id for s in study.dataset.samples]
+        classes = study.dataset.classes
+        write_value(path / "ledger.json", self.chosen.ledger)
+        write_trials(path / "trials.jsonl", outcomes)
+        write_oof(path / "oof.parquet", outcomes, ids, classes)
+        write_atomic(path / "moments.safetensors", moments(study))
+        write_samples(path / "samples.csv", study.dataset, self.evidence.plan.race_blocks())
+        sealed = study.dataset.sealed
+        probabilities = self.evidence.tests[self.evidence.verdict.strategy]
+        labels = [int(label) for label in study.dataset.labels[sealed]]
+        write_predictions(path / "predictions.csv", [ids[i] for i in sealed], labels,
+                          probabilities, classes)  # fmt: skip
+        if self.evidence.doubts:
+            write_atomic(path / "doubts.csv", doubts_csv(self.evidence.doubts))
+        result = with_methods(self.compose(), facts_of(study, self.chosen))
+        write_atomic(path / "model" / "README.md", model_card(result).encode())
+        self.folder.close(result)
+        return result
+
+    def compose(self) -> RunResult:
+        study, evidence = self.study, self.evidence
+        labels = study.dataset.labels[study.dataset.sealed]
+        chosen = evidence.verdict.strategy
+        return RunResult(
+            version=VERSION,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            command=" ".join(sys.argv),
+            seed=self.settings.seed,
+            machine={**machine(), **asdict(study.compute)},
+            packages=package_versions(),
+            settings=self.settings.identity(),
+            data=compose.data_record(study.dataset, study.features.source.pictures),
+            model=compose.model_record(study.network, evidence.plan, study),
+            blocks=compose.block_records(evidence.plan),
+            strategies=strategy_records(evidence, labels),
+            pairs=pair_records(evidence),
+            verdict=compose.verdict_record(evidence.verdict),
+            test=compose.sealed_record(evidence.tests[chosen], labels, study.dataset.classes),
+            audit=compose.audit_record(self._audit()),
+            cost=self._cost(),
+            budget=evidence.budget,
+            calibration=calibration_record(evidence.calibration, evidence.tests[chosen], labels),
+            abstain=abstain_record(evidence.calibration, evidence.tests[chosen], labels),
+            doubts=doubts_record(evidence.doubts) if evidence.doubts else None,
+            learning_curve=evidence.learning.record if evidence.learning else None,
+            files=hashes(self.folder.path),
+        )
+
+    def _audit(self) -> AuditCount:
+        """Summed over all trials and the refits."""
+        counts = [o.audit for o in self.evidence.outcomes] + [f.audit for f in self.evidence.refits.values()]
+        return sum(counts, AuditCount())
+
+    def _cost(self) -> schema.CostRecord:
+        features, store = self.study.features, self.study.features.store
+        seconds = features.prefix_seconds
+        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
+        return schema.CostRecord(
+            seconds=time.perf_counter() - self.journal.started,
+            phases=[schema.PhaseRecord(name=name, seconds=spent) for name, spent in self._phases()],
+            prefix_seconds=seconds,
+            store_mb=store.bytes_used() / 1e6 if store else 0.0,
+            peak_rss_mb=rss,
+            images_per_second=features.prefix_pictures / seconds if seconds else 0.0,
+        )
+
+    def _phases(self) -> list[tuple[str, float]]:
+        """The journal's phases, with the long ones told by what they did."""
+        tuning = sum(o.seconds for o in self.evidence.race.outcomes if o.purpose == "tune")
+        views = self.study.features.view_seconds
+        parts = {"compute features": ("make views", views, "frozen prefix"), "race": ("tune rates", tuning, "blocks")}
+        found: list[tuple[str, float]] = []
+        for name, spent in self.journal.phases:
+            if name in parts:
+                first, seconds, rest = parts[name]
+                seconds = min(seconds, spent)  # a resumed run took some from the disk
+                found += [(first, seconds), (rest, spent - seconds)]
+            else:
+                found.append((name, spent))
+        return found
+
+
+def moments(study: Study) -> bytes:
+    """moments.safetensors: mean (D) and covariance (D, D) of each cut's pooled features over development rows."""
+    from safetensors.torch import save
+
+    tensors = {}
+    for stage in sorted(study.features.pooled_stages):
+        values = study.features.pooled(stage, 0).double()
+        name = study.trunk.stages.stages[stage - 1].name
+        tensors[f"{name}.mean"] = values.mean(0).float()
+        tensors[f"{name}.covariance"] = torch.from_numpy(np.atleast_2d(np.cov(values.numpy(), rowvar=False))).float()
+    return bytes(save(tensors))

@@ -1,0 +1,268 @@
+"""Runs a record again, from its own settings and files, and compares all that it wrote (docs/replay.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from frostline.base.device import prepare_process
+from frostline.base.errors import DataError, ModelError, RecipeError
+from frostline.base.events import Emit, Event, silent
+from frostline.base.files import cache_folder
+from frostline.base.hashing import hash_file
+from frostline.base.records import Dataset
+from frostline.bundle import trust
+from frostline.bundle.origin import KEPT, SampleNote, code_hash, fit_command, read_samples, recorded_settings
+from frostline.bundle.runfolder import check_out, next_out, read_result
+from frostline.bundle.schema import RunResult
+from frostline.data.given import list_given
+from frostline.data.scan import Listing
+from frostline.models.network import Network
+from frostline.pipeline import run as run_fit
+from frostline.recipe.settings import Settings
+from frostline.report.changes import Change, compute_changes, environment_changes, overruled
+from frostline.report.differences import Differences, compare_runs
+from frostline.train.study import Study
+
+IN_MEMORY = ("arrays", "dataset")  # kinds of data that have no path
+COMPUTED = ("device", "precision", "threads")  # settings that a rule decided, as the record tells
+SHOWN = 3
+TORCH = "torch:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """A finished replay: `path` is its folder where that was kept, `result` its record.
+
+    `changes` are what was known to be another one before anything was run, `differences` what came out otherwise.
+    """
+
+    run: Path
+    path: Path | None
+    result: RunResult
+    changes: tuple[Change, ...]
+    differences: Differences
+
+    @property
+    def equal(self) -> bool:
+        return self.differences.equal
+
+    def sentence(self) -> str:
+        """What was compared, and what may have made the difference."""
+        if self.equal:
+            although = f", although {_names(self.changes)} changed" if self.changes else ""
+            return f"The replay of {self.run} is equal: {self.differences.counts()}{although}."
+        if not self.differences.found:
+            return (f"The replay of {self.run} is equal to its record, but {self.differences.altered[0]} in it isn't: "
+                    "that file was changed after the run.")  # fmt: skip
+        first = self.differences.found[0]
+        if {d.where for d in self.differences.found} <= {*self.differences.misrecorded}:
+            return (f"The replay of {self.run} is equal to the files in it, but its record names another hash of "
+                    f"{first.where}: the record was changed after the run.")  # fmt: skip
+        cause = f"{_names(self.changes)} changed, which may be why" if self.changes else \
+            "nothing that the record names has changed, so the record was, or a fault of frostline or of the "\
+            "network's code shows"  # fmt: skip
+        return (f"The replay of {self.run} differs: {self.differences.counts()}; the first difference is in the "
+                f"{first.kind} {first.where}; {cause}.")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """Where things lie by now (None: where the record says), and where the replay's folder is to be written."""
+
+    model: str | None = None
+    weights: str | None = None
+    out: str | Path | None = None
+    trust_code: bool = False
+
+
+def replay(
+    run: str | Path,
+    *,
+    data: Any = None,
+    model: str | None = None,
+    weights: str | None = None,
+    out: str | Path | None = None,
+    trust_code: bool = False,
+    emit: Emit = silent,
+) -> Replay:
+    """Run a record again and say what differs, as `frostline replay` does.
+
+    Args:
+        run: a RUN folder.
+        data: the current location of its data, or the same data in memory, where the run was made from such.
+        model: the current spec of its network, where the network has moved.
+        weights: the current location of its weights.
+        out: the folder to keep the replay in; by default only a replay that differs is kept.
+        trust_code: let the run's own copy of the network's code run.
+        emit: called with every event.
+
+    Returns:
+        Replay: what changed, what differs. The folder is kept where `out` was given or something differs.
+
+    Raises:
+        FrostlineError: data, code or weights aren't those of the record (each named), before anything is computed; a
+        run with a budget, whose plan depended on the machine's speed.
+    """
+    run = Path(run)
+    where = ReplayOptions(model=model, weights=weights, out=out, trust_code=trust_code)
+    result = read_result(run)
+    prepare_process(result.settings.get("threads"))
+    settings, listing = _settings(run, result, where, data)
+    code = _check_code(run, settings, named=where.model is not None)
+    changes = tuple(environment_changes(result))
+    for text in (*(change.sentence() for change in changes), *overruled(result)):
+        emit(Event(kind="warning", text=text))
+    if where.out:
+        check_out(Path(where.out), resume=False)
+    cache_folder().mkdir(parents=True, exist_ok=True)  # where there is room for a store
+    with tempfile.TemporaryDirectory(prefix="replay-", dir=cache_folder()) as folder:
+        check = _InputCheck(run, result, emit)
+        store = settings.store or str(Path(folder) / "store")  # a fresh one: nothing is taken from the first run
+        settings = replace(settings, out=Path(folder) / "run", store=store)
+        with trust.once(code) if code and where.model is None else nullcontext():  # --trust-code says it once
+            done = run_fit(settings, emit, listing, check=check)
+        again = read_result(done.path)
+        found = compare_runs(run, done.path, (result, again), except_=_on_purpose(result, again, where, data))
+        kept = _keep(done.path, run, where.out, equal=found.equal)
+    return Replay(run=run, path=kept, result=again, changes=(*changes, *check.changes), differences=found)
+
+
+def _settings(run: Path, result: RunResult, where: ReplayOptions, data: Any) -> tuple[Settings, Listing | None]:
+    """The settings to run with. What a rule decided then is set, so that another machine's rule doesn't decide anew."""
+    settings = recorded_settings(run, result)
+    if result.budget is not None:
+        raise _budget(run, result, settings)
+    moved = {name: value for name in ("model", "weights") if (value := getattr(where, name)) is not None}
+    decided = {name: result.machine[name] for name in COMPUTED}
+    settings = replace(settings, **moved, **decided, trust_code=where.trust_code)
+    if data is not None and not isinstance(data, (str, Path)):
+        listing = list_given(data)
+        return replace(settings, data=listing.root), listing
+    if result.data.kind in IN_MEMORY:
+        raise DataError(f"{run} was made from data in memory, which no command can find.",
+                        f'Hand them over in Python: frostline.replay("{run}", data=...).')  # fmt: skip
+    path = settings.data if data is None else Path(data)
+    if not path.exists():
+        raise DataError(f"The data of {run} are not at {path}.", "Say where they are: --data DIR.")
+    return replace(settings, data=path), None
+
+
+def _budget(run: Path, result: RunResult, settings: Settings) -> RecipeError:
+    """A plan that depended on speed can't be had again; one with the same strategies and no budget can."""
+    ran = [s.name for s in result.strategies if s.status in ("raced", "eliminated")]
+    own = {Path(name).stem: name for name in settings.strategies if name.endswith(".json")}
+    fixed = replace(settings, budget=None, strategies=tuple(own.get(name, name) for name in ran),
+                    blocks=len(result.blocks) or settings.blocks)  # fmt: skip
+    return RecipeError(f"{run} was made with --budget, so its plan depended on the speed of that hour and can't be had "
+                       "again.",
+                       f"A run of the strategies that it had time for, without a budget, can be replayed:\n"
+                       f"{fit_command(fixed)}")  # fmt: skip
+
+
+def _check_code(run: Path, settings: Settings, *, named: bool) -> str | None:
+    """The hash of the user's own code, which runs only if it is that of the record, and trusted or named here."""
+    if not settings.model.startswith(TORCH):
+        return None
+    file = Path(settings.model.removeprefix(TORCH).rpartition(":")[0])
+    if not file.is_file():
+        raise ModelError(f"The network's code of {run} is not at {file}.", "Say where it is: --model torch:FILE:NAME.")
+    if (found := hash_file(file)) != code_hash(run):
+        raise ModelError(
+            f"{file} has changed since {run} was made, so it can't be replayed.",
+            f"Put it back (a copy is {run / 'model' / 'code.py'}), or run frostline fit anew.",
+        )
+    if not named:
+        trust.require(file, trust_code=settings.trust_code)
+    return found
+
+
+@dataclass
+class _InputCheck:
+    """Lives for one replay: refuses other data or weights once they are read, and notes how it is computed."""
+
+    run: Path
+    result: RunResult
+    emit: Emit
+    changes: tuple[Change, ...] = ()
+
+    def __call__(self, study: Study) -> None:
+        check_network(self.run, self.result, study.network)
+        check_samples(self.run, read_samples(self.run), study.dataset)
+        self.changes = tuple(compute_changes(self.result, dataclasses.asdict(study.compute)))
+        for change in self.changes:
+            self.emit(Event(kind="warning", text=change.sentence()))
+
+
+def check_network(run: Path, result: RunResult, network: Network) -> None:
+    """Raise ModelError unless code and weights are those of the record."""
+    code = network.code.sha256 if network.code else None
+    if code != code_hash(run):
+        raise ModelError(
+            f"The code of {network.spec} isn't that which {run} was made with.",
+            "Put it back, or run frostline fit anew.",
+        )
+    if network.weights_sha256 != result.model.weights_sha256:
+        raise ModelError(
+            f"The weights {network.weights_name} aren't those that {run} was made with.",
+            "Say where those are: --weights FILE; or run frostline fit anew.",
+        )
+
+
+def check_samples(run: Path, recorded: Mapping[str, SampleNote], dataset: Dataset) -> None:
+    """Raise DataError naming what was changed, added or removed since the record, or is split otherwise."""
+    here = {s.id: SampleNote(label=dataset.classes[s.label], part=s.part, group=s.group, sha256=s.sha256)
+            for s in dataset.samples}  # fmt: skip
+    both = [i for i in recorded if i in here]
+    kinds = {
+        "changed": [i for i in both if here[i].sha256 != recorded[i].sha256],
+        "removed": [i for i in recorded if i not in here],
+        "added": [i for i in here if i not in recorded],
+        "labelled otherwise": [i for i in both if here[i].label != recorded[i].label],
+        "in another part or group": [i for i in both if (here[i].part, here[i].group)
+                                     != (recorded[i].part, recorded[i].group)],
+    }  # fmt: skip
+    told = [f"{len(ids):,} {kind} ({_some(ids)})" for kind, ids in kinds.items() if ids]
+    if told:
+        raise DataError(f"The data in {dataset.path} aren't those that {run} was made with: {', '.join(told)}.",
+                        "Put them back, say where those are (--data DIR), or run frostline fit anew.")  # fmt: skip
+
+
+def _some(ids: list[str]) -> str:
+    return ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
+
+
+def _on_purpose(result: RunResult, again: RunResult, where: ReplayOptions, data: Any) -> list[str]:
+    """Keys of the record that differ because this replay set them: where things lie, and what a rule had decided."""
+    names = {"strategies", *KEPT} & {f.name for f in fields(Settings)}
+    names |= {name for name in COMPUTED if result.settings.get(name) != again.settings.get(name)}
+    keys = ["data.path"] if data is not None else []
+    names |= {"data"} if data is not None else set()
+    if where.model is not None:
+        keys.append("model.spec")
+        names.add("model")
+    if where.weights is not None:
+        names.add("weights")
+    return [*keys, *(f"settings.{name}" for name in sorted(names))]
+
+
+def _keep(again: Path, run: Path, out: str | Path | None, *, equal: bool) -> Path | None:
+    """Move the replay where it was asked for, or where it can be looked into if it differs."""
+    if out is None and equal:
+        return None
+    target = Path(out) if out else next_out(Path(f"{run.resolve().name}-replay"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        target.rmdir()  # empty, as was checked
+    shutil.move(again, target)
+    return target
+
+
+def _names(changes: tuple[Change, ...]) -> str:
+    return ", ".join(change.what for change in changes)
