@@ -55,6 +55,7 @@ ORDER = ("fit", "Run", "load", "Bundle", "replay", "stages", "split", "TransferC
 INNER = ("Bundle",)  # classes whose fields are how they are built, not what they are used by
 SPECIAL = ("data", "model")  # settings that functions take by position and explain themselves
 LINKS = {"RunResult": "record.md", "Change": "replay.md", "Differences": "replay.md"}  # told on a page of their own
+WIDTH = 120  # columns of prose
 LONG = 12  # parameters; from here on a signature is no line any more
 
 
@@ -292,7 +293,8 @@ def _named(title: str, text: str) -> Iterator[str]:
     yield f"**{title}**"
     yield ""
     for name, words in entries.items():
-        yield f"- `{name}`: {words}"
+        entry = f"- `{name}`: {words}"
+        yield textwrap.fill(entry, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _one_line(text: str) -> str:

@@ -97,3 +97,8 @@ def test_links_between_the_pages_lead_somewhere(root: Path) -> None:
     for page in [*root.glob("*.md"), *(root / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_no_page_refers_to_one_outside_the_repository(root: Path) -> None:
+    for page in [*root.glob("*.md"), *(root / "docs").rglob("*.md")]:
+        assert not re.search(r"\bDESIGN\b|\bnotes/", page.read_text(encoding="utf-8")), page.name
