@@ -132,9 +132,9 @@ def other_terms_table() -> str:
 
 def sources_list() -> str:
     """The literature that a record can name."""
-    from frostline.recipe.literature import SOURCES
+    from frostline.recipe.literature import CITATIONS
 
-    return "\n".join(f"- {source}" for source in sorted(SOURCES.values()))
+    return "\n".join(f"- {source}" for source in sorted(CITATIONS.values()))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
