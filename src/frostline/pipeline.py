@@ -97,7 +97,7 @@ def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None,
         calibration = calibrate(race.outcomes, verdict.strategy, labels, settings.abstain)
         loaded = save_checked(folder, study, refits[verdict.strategy], calibration)
     with journal.phase("learning curve"):
-        learning = learning_curve(plan, race, verdict, engine)
+        learning = learning_curve(study, plan, race, verdict, engine.run_more, limited=limits is not None)
     with journal.phase("look for doubts"):
         doubts = find_doubts(study, race.outcomes, verdict.strategy)
     with journal.phase("sealed test"):
@@ -139,7 +139,7 @@ def prepare(settings: Settings, listing: Listing | None, clock: Clock, journal: 
     with journal.phase("map the network"):
         model, stages = map_network(network, settings.stages)
         chosen = choose_recipes(settings, network, stages, dataset.classes)
-        cheap = all(recipe.solver != "stepped" for recipe in chosen.recipes)
+        cheap = all(not recipe.takes_steps for recipe in chosen.recipes)
         blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
         check_applicable(settings, chosen.recipes, model, stages)
         trunk = make_trunk(settings, network, model, stages, len(dataset.development))

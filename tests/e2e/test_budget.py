@@ -17,7 +17,7 @@ from frostline.base.clock import Clock
 from frostline.bundle.runfolder import read_result
 from frostline.planning import afford as afford_module
 from frostline.planning.gauge import Gauge
-from frostline.race.forecast import Speeds
+from frostline.race.timing import Speeds
 
 Fit = Callable[..., SimpleNamespace]
 RACE = ("--strategies", "baseline,probe,freeze@1,finetune,scratch", "--threads", "1")

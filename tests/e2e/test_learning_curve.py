@@ -56,7 +56,7 @@ def test_trials_of_the_curve_are_kept_and_audited_but_take_no_part_in_the_race(
     kept = trials(whole.out)
     curve = [t for t in kept if t["purpose"] == "curve"]
     assert {t["block"] for t in curve} == {0, 1, 2}
-    monkeypatch.setattr("frostline.pipeline.learning_curve", lambda *_: None)
+    monkeypatch.setattr("frostline.pipeline.learning_curve", lambda *_, **__: None)
     run(make(out=tmp_path / "without"), silent)
     without = read_result(tmp_path / "without")
     assert without.learning_curve is None

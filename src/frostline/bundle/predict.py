@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from frostline.base.device import apply_threads, autocast
+from frostline.base.device import apply_threads
 from frostline.base.errors import BundleError, DataError
 from frostline.base.records import FloatArray
 from frostline.bundle.saved import LoadedModel, load_model
-from frostline.cutting.guard import exact
 from frostline.cutting.inputs import call_of
-from frostline.cutting.outputs import flat_logits
 from frostline.data.contract import Samples, evaluation_views, to_inputs
 from frostline.data.decode import decode_all
 from frostline.data.preprocess import Preprocess
@@ -25,6 +24,7 @@ from frostline.data.raw import arrange, as_numpy, is_array, raw_pictures
 from frostline.data.scan import is_picture
 from frostline.data.tables import read_lines
 from frostline.data.texts import TextPreprocess, Texts, check_texts, read_texts
+from frostline.features.inference import scores_in_chunks
 
 BadFile = Callable[[str, str], None]
 
@@ -136,16 +136,22 @@ def predict_samples(loaded: LoadedModel, samples: Samples) -> FloatArray:
 
     softmax(logits / temperature) in float64: in float32 a high temperature could make two classes equal.
     """
-    compute, parts = loaded.compute, []
-    for start in range(0, len(samples), compute.chunk):
-        rows = np.arange(start, min(start + compute.chunk, len(samples)))
-        padded = np.concatenate([rows, np.repeat(rows[-1:], compute.chunk - len(rows))])
-        views = evaluation_views(samples.select(padded), loaded.preprocess, compute.threads)
+    compute = loaded.compute
+    if not len(samples):
+        return np.zeros((0, len(loaded.classes)))
+
+    def forward(chunk: Tensor) -> Any:
+        views = evaluation_views(samples.select(chunk.numpy()), loaded.preprocess, compute.threads)
         inputs = to_inputs(views, loaded.preprocess, device=compute.device, channels_last=compute.channels_last)
-        with torch.inference_mode(), autocast(compute), exact():
-            logits = flat_logits(call_of(inputs).run(loaded.model))
-        parts.append((logits.cpu().double() / loaded.temperature).softmax(1).numpy()[: len(rows)])
-    return np.concatenate(parts) if parts else np.zeros((0, len(loaded.classes)))
+        return call_of(inputs).run(loaded.model)
+
+    chunks = scores_in_chunks(forward, torch.arange(len(samples)), compute)
+    return np.concatenate([_softmax(scores, loaded.temperature) for scores in chunks])
+
+
+def _softmax(scores: Tensor, temperature: float) -> FloatArray:
+    probabilities: FloatArray = (scores.cpu().double() / temperature).softmax(1).numpy()
+    return probabilities
 
 
 def predict_paths(run: Path, paths: Sequence[Path], *, trust_code: bool = False, device: str = "auto",

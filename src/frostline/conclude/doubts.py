@@ -156,7 +156,7 @@ def _neighbours(study: Study, copies: Sequence[tuple[int, ...]]) -> tuple[list[D
               f"{MOST_ROWS:,} samples, and there are {rows:,}"  # fmt: skip
         return [], f"Outliers and close neighbours weren't looked for: {why}."
     stage = max(stages)
-    name = study.trunk.stages.stages[stage - 1].name
+    name = study.stages[stage].name
     distances, nearest = neighbours(study.features.pooled(stage, 0).double().numpy())
     where = np.asarray(study.development)
     of = {row: k for k, group in enumerate(copies) for row in group}

@@ -14,15 +14,15 @@ import numpy as np
 
 from frostline.base.records import Block, Dataset, IntArray, Outcome, Verdict
 from frostline.base.seeds import numpy_generator
-from frostline.bundle import schema
 from frostline.data.split import draw_fraction
-from frostline.engines.local import LocalEngine
 from frostline.race.compare import compare, score_interval
 from frostline.race.plan import Plan
-from frostline.race.race import RaceResult, block_sizes
+from frostline.race.race import RaceResult, RunTrials, block_sizes
 from frostline.race.standing import Standing, standing_from
+from frostline.recipe.catalogue import is_anchor
 from frostline.recipe.recipe import Recipe, Trial
-from frostline.stats.curves import Gain, gain_sentence, power_law, reading_of
+from frostline.stats.curves import Gain
+from frostline.train.study import Study
 
 SHARES = (2, 4, 8)  # parts of a block's training rows: 1/2, 1/4, 1/8
 FEWEST = 2  # rows of a class in every part
@@ -35,13 +35,24 @@ Draws = Mapping[int, Mapping[int, IntArray]]  # share -> block -> dataset rows
 
 @dataclass(frozen=True, kw_only=True)
 class LearningCurve:
-    """The record of the curves, and the trials that they took (never part of the race)."""
+    """The curves of `names`, the verdict first. The trials that they took are never part of the race.
 
-    record: schema.LearningCurveRecord
-    outcomes: tuple[Outcome, ...] = ()
+    `limited`: a budget left stepped strategies out.
+    """
+
+    curves: Curves
+    names: tuple[str, ...]
+    verdict: Verdict
+    limited: bool
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        return self.curves.outcomes
 
 
-def learning_curve(plan: Plan, race: RaceResult, verdict: Verdict, engine: LocalEngine) -> LearningCurve | None:
+def learning_curve(
+    study: Study, plan: Plan, race: RaceResult, verdict: Verdict, run: RunTrials, *, limited: bool
+) -> LearningCurve | None:
     """Run what is missing and read the curves; None for a strategy that ran alone, without blocks.
 
     A budget leaves stepped strategies out, and ends the curves where time runs short. Sizes that a strategy did not
@@ -49,13 +60,13 @@ def learning_curve(plan: Plan, race: RaceResult, verdict: Verdict, engine: Local
     """
     if not plan.race_blocks():
         return None
-    draws = draw_parts(engine.study.dataset, first_repeat(plan), seed=engine.study.seed)
-    trials = plan_trials(plan, race, verdict, draws, stepped=engine.guard is None)
-    engine.meter.expect(sum(plan.trial_operations(t) for t in trials))
-    outcomes = tuple(engine.run(trials))
-    curves = Curves(plan=plan, race=race, draws=draws, labels=engine.study.dataset.labels, trials=tuple(trials),
+    draws = draw_parts(study.dataset, first_repeat(plan), seed=study.seed)
+    trials = plan_trials(plan, race, verdict, draws, stepped=not limited)
+    outcomes = tuple(run(trials))
+    curves = Curves(plan=plan, race=race, draws=draws, labels=study.dataset.labels, trials=tuple(trials),
                     outcomes=outcomes)  # fmt: skip
-    return LearningCurve(record=_record(curves, verdict, budget=engine.guard is not None), outcomes=outcomes)
+    names = tuple(compared_names(plan, race, verdict))
+    return LearningCurve(curves=curves, names=names, verdict=verdict, limited=limited)
 
 
 def first_repeat(plan: Plan) -> tuple[Block, ...]:
@@ -90,7 +101,11 @@ def _halved(dataset: Dataset, block: Block, seed: int) -> list[IntArray]:
 
 def compared_names(plan: Plan, race: RaceResult, verdict: Verdict) -> list[str]:
     """Verdict, best, runner-up, probe and baseline, as far as they finished every block."""
-    wanted = (verdict.strategy, verdict.best, verdict.runner_up, "probe", "baseline")
+    recipes = [row.recipe for row in plan.rows]
+    ends = [r.name for r in recipes if r.trains_head_only and is_anchor(r)] + [
+        r.name for r in recipes if not r.needs_network
+    ]
+    wanted = (verdict.strategy, verdict.best, verdict.runner_up, *ends)
     finished = {row.recipe.name for row in plan.rows
                 if sum(o.ok for o in race.of(row.recipe.name)) == len(plan.race_blocks())}  # fmt: skip
     return [name for name in dict.fromkeys(wanted) if name in finished]
@@ -100,7 +115,7 @@ def plan_trials(plan: Plan, race: RaceResult, verdict: Verdict, draws: Draws, *,
     """What has to be run, largest parts first, since the verdict on labels is read from these."""
     blocks = first_repeat(plan)
     recipes = [plan.row(name).recipe for name in compared_names(plan, race, verdict)]
-    quick = [recipe for recipe in recipes if recipe.solver in ("solved", "baseline")]
+    quick = [recipe for recipe in recipes if recipe.is_solved or not recipe.needs_network]
     trials = [
         _trial(recipe, block, None, rows[block.index])
         for rows in draws.values()
@@ -108,7 +123,7 @@ def plan_trials(plan: Plan, race: RaceResult, verdict: Verdict, draws: Draws, *,
         for block in blocks
     ]
     chosen = plan.row(verdict.strategy).recipe
-    if chosen.solver != "stepped" or not stepped:
+    if not chosen.takes_steps or not stepped:
         return trials
     left = STEPPED_COST * plan.operations
     for share in STEPPED_SHARES:
@@ -126,6 +141,16 @@ def plan_trials(plan: Plan, race: RaceResult, verdict: Verdict, draws: Draws, *,
 def _trial(recipe: Recipe, block: Block, rate: float | None, rows: IntArray) -> Trial:
     return Trial(recipe=recipe, purpose="curve", block=block.index, rate=rate, train=tuple(map(int, rows)),
                  validation=tuple(map(int, block.validation)))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizePoint:
+    """What a strategy scored with so many labels, mean over its blocks."""
+
+    labels: int
+    blocks: int
+    accuracy: float
+    ci: tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,18 +185,18 @@ class Curves:
     def _standing(self, outcomes: Sequence[Outcome]) -> Standing:
         return standing_from([replace(o, purpose="block") for o in outcomes], self.labels, trained_parameters=0)
 
-    def points(self, name: str) -> list[schema.CurvePointRecord]:
+    def points(self, name: str) -> list[SizePoint]:
         """From few labels to many, each with the interval of the mean over its blocks (of one block: Wilson's).
 
         The correction is that of the whole blocks at every size: it pays for what their training sets share, of which
         parts share less still (docs/learning-curve.md has the check).
         """
-        (n_train, n_test), points = block_sizes(self.plan), list[schema.CurvePointRecord]()
+        (n_train, n_test), points = block_sizes(self.plan), list[SizePoint]()
         for share in (*sorted(self.draws, reverse=True), 1):
             found = self.at(name, share)
             if found is not None:
                 ci = score_interval(found, n_train=n_train, n_test=n_test)
-                points.append(schema.CurvePointRecord(labels=round(self.size(share)), blocks=len(found.blocks),
+                points.append(SizePoint(labels=round(self.size(share)), blocks=len(found.blocks),
                                                  accuracy=found.score, ci=ci))  # fmt: skip
         return points
 
@@ -185,68 +210,3 @@ class Curves:
         found = compare(full, half, n_train=n_train, n_test=n_test)
         return Gain(strategy=name, fewer=round(self.size(2)), labels=round(self.size(1)), blocks=len(half.blocks),
                     difference=found.mean, ci=found.ci)  # fmt: skip
-
-
-def _record(curves: Curves, verdict: Verdict, *, budget: bool) -> schema.LearningCurveRecord:
-    names = compared_names(curves.plan, curves.race, verdict)
-    drawn = {name: curves.points(name) for name in names}
-    records = [schema.CurveRecord(name=name, points=points) for name, points in drawn.items()]
-    gains = [g for name in names if name != "baseline" and (g := curves.gain(name)) is not None]
-    if not gains:
-        return schema.LearningCurveRecord(sentence=_why_none(curves, verdict), reading=None, gain=None, projection=None,
-                                     curves=records)  # fmt: skip
-    gain = gains[0]
-    projection = _projection(curves, drawn[gain.strategy])
-    more = projection.accuracy - drawn[gain.strategy][-1].accuracy if projection else None
-    sentence = gain_sentence(gain, instead=_instead(curves, verdict), projected=more)
-    if gain.strategy != verdict.strategy:
-        sentence = f"{_why_other(curves, verdict, budget=budget)}, so {gain.strategy} speaks for it. {sentence}"
-    return schema.LearningCurveRecord(
-        sentence=sentence,
-        reading=reading_of(gain.ci),
-        gain=schema.GainRecord(strategy=gain.strategy, fewer=gain.fewer, labels=gain.labels, blocks=gain.blocks,
-                          difference=gain.difference, ci=gain.ci),
-        projection=projection,
-        curves=records,
-    )  # fmt: skip
-
-
-def _projection(curves: Curves, points: Sequence[schema.CurvePointRecord]) -> schema.ProjectionRecord | None:
-    """One more doubling, by the power law through the points, where each stands on a whole repeat of blocks."""
-    if min(point.blocks for point in points) < len(first_repeat(curves.plan)):
-        return None
-    law = power_law([point.labels for point in points], [1 - point.accuracy for point in points])
-    labels = 2 * round(curves.size(1))
-    return schema.ProjectionRecord(labels=labels, accuracy=1 - law.error(labels)) if law else None
-
-
-def _instead(curves: Curves, verdict: Verdict) -> str:
-    """What could be tried where labels don't help: training more layers only where nothing raced did so."""
-    least = curves.plan.row(verdict.strategy).recipe.frozen_stages
-    deeper = [
-        row.recipe for row in curves.plan.rows
-        if row.recipe.solver == "stepped" and row.recipe.frozen_stages < least
-        and "reinitialised" not in row.recipe.origins and curves.race.of(row.recipe.name)
-    ]  # fmt: skip
-    return "another network" if deeper or least == 0 else "another network, or training more of its layers,"
-
-
-def _why_other(curves: Curves, verdict: Verdict, *, budget: bool) -> str:
-    """Why the verdict has no smaller sizes of its own."""
-    name, solver = verdict.strategy, curves.plan.row(verdict.strategy).recipe.solver
-    if solver == "untrained":
-        return f"{name} learns nothing from labels"
-    if any(t.recipe.name == name for t in curves.trials):
-        return f"{name} was not finished on fewer labels"
-    if budget:
-        return f"{name} trains in steps, which a budget leaves out of the learning curve"
-    most = f"{100 * STEPPED_COST:.0f} %"
-    return f"{name} trains in steps, which on fewer labels would cost more than {most} of the comparison"
-
-
-def _why_none(curves: Curves, verdict: Verdict) -> str:
-    if not curves.draws:
-        return (f"There is no learning curve: half of a block's {round(curves.size(1))} labels can't be drawn with "
-                f"{FEWEST} of each class and groups kept whole.")  # fmt: skip
-    return (f"There is no learning curve: nothing that could speak for {verdict.strategy} was trained on fewer "
-            "labels.")  # fmt: skip

@@ -61,6 +61,6 @@ def open_seal(
         if name != verdict:
             other = replace(loaded, model=refits[name].saved.model, temperature=1.0)
             tests[name] = predict_samples(other, sealed)
-    if settings.evaluate_all and any(row.recipe.solver == "baseline" for row in plan.rows):
+    if settings.evaluate_all and any(not row.recipe.needs_network for row in plan.rows):
         tests["baseline"] = predict_baseline(study, sealed)
     return tests

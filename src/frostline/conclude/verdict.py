@@ -22,7 +22,7 @@ def conclude(
         verdict = judge(settings, plan, race, study.dataset)
         row = plan.row(verdict.strategy)
         try:
-            if row.recipe.solver != "baseline":
+            if row.recipe.needs_network:
                 refits[verdict.strategy] = refit_row(study, plan, race, verdict.strategy)
             break
         except TrialError as error:
@@ -33,7 +33,7 @@ def conclude(
     if settings.evaluate_all:
         for other in plan.rows:
             name = other.recipe.name
-            if name not in refits and name not in race.failed and other.recipe.solver != "baseline":
+            if name not in refits and name not in race.failed and other.recipe.needs_network:
                 try:
                     refits[name] = refit_row(study, plan, race, name)
                 except TrialError as error:  # the verdict stands; this one just has no sealed figure

@@ -44,6 +44,21 @@ class StageMap:
     skeletons: SkeletonStore
     quiet: frozenset[int] = frozenset()  # stages K: with ..K frozen, what runs around the cut stays in inference mode
 
+    def __len__(self) -> int:
+        return len(self.stages)
+
+    def __getitem__(self, stage: int) -> StageInfo:
+        """The stage of that number, counted from 1 at the input."""
+        if not 1 <= stage <= len(self.stages):
+            raise IndexError(f"stage {stage} of {len(self.stages)}")
+        return self.stages[stage - 1]
+
+    def cut(self, stage: int) -> Cut | None:
+        """The cut at the end of a stage (from 1), where there is one."""
+        if not 1 <= stage <= len(self.cuts):
+            raise IndexError(f"stage {stage} of {len(self.cuts)}")
+        return self.cuts[stage - 1]
+
     @cached_property
     def parameter_stage(self) -> Mapping[str, int]:
         return {name: _first(stages) for name, stages in self.parameter_stages.items()}
@@ -73,9 +88,9 @@ class StageMap:
 
     def cut_after(self, stage: int) -> Cut:
         """The cut at the end of a stage (from 1); raises ModelError where there is none."""
-        cut = self.cuts[stage - 1]
+        cut = self.cut(stage)
         if cut is None:
-            info = self.stages[stage - 1]
+            info = self[stage]
             raise ModelError(f"The network can't be cut after stage {stage} ({info.name}): {info.why_not}.", CUT_HINT)
         return cut
 
@@ -118,7 +133,7 @@ def stage_map(
     ends = find_ends(recording, find_cuts(recording), head, named)
     result = _assemble(recording, head, ends, CallForm.of(call))
     wanted = range(1, len(ends) + 1) if verify == "all" else verify
-    cuts = {k: cut for k in wanted if (cut := result.cuts[k - 1]) is not None}
+    cuts = {k: cut for k in wanted if (cut := result.cut(k)) is not None}
     return _proven(result, verify_cuts(model, cuts, call, skeletons=result.skeletons))
 
 

@@ -10,25 +10,24 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import PIL
 import torch
 from torch import Tensor, nn
 
 from frostline.base import version
-from frostline.base.device import Compute, autocast
+from frostline.base.device import Compute
 from frostline.base.hashing import hash_values
 from frostline.base.records import IntArray
 from frostline.cutting.cuts import read_features
-from frostline.cutting.guard import may_have_gradients
-from frostline.cutting.inputs import call_of
-from frostline.cutting.split import run_to
 from frostline.cutting.stages import StageMap
 from frostline.data.contract import Contract, Samples, ViewOf, to_inputs, view_bytes, view_form, views_of
 from frostline.data.views import Policy
-from frostline.features.store import Array, Store, canonical
+from frostline.features.inference import tapped_chunks
+from frostline.features.store import Array, Store
 
 VIEW_CHUNK = 1024  # pictures of a view that are held in memory at a time
 RAW_VIEWS = 4  # an activation larger than this many uint8 views of its picture is recomputed rather than stored
@@ -80,7 +79,7 @@ class Trunk:
         chip = torch.cuda.get_device_name(c.device) if on_gpu else torch.backends.cpu.get_cpu_capability()
         build = (version.VERSION, torch.__version__, chip)
         how = (c.device, c.precision, c.channels_last, c.chunk)
-        return hash_values(self.fingerprint, self.stages.stages[stage - 1].cut, stage, build, how)
+        return hash_values(self.fingerprint, self.stages[stage].cut, stage, build, how)
 
 
 @dataclass
@@ -113,7 +112,7 @@ class Features:
         width = 2 if self.trunk.compute.precision == "bf16" else 4
         chosen, total = [], 0
         for stage in sorted(set(stages), reverse=True):
-            one = self.trunk.stages.stages[stage - 1].stored_bytes // 4 * width
+            one = self.trunk.stages[stage].stored_bytes // 4 * width
             size = one * len(self.source) * (views + 1)
             if one <= most and total + size <= RAW_CAP:
                 chosen.append(stage)
@@ -213,12 +212,13 @@ class Features:
         started = time.perf_counter()
         with contextlib.ExitStack() as stack:
             sinks = {item: self._sink(stack, *item, view) for item in missing}
-            for rows_done, raw, outputs in self._passes(rows, sorted({s for _, s in missing}), view):
+            stages = sorted({stage for _, stage in missing})
+            cuts = [self.trunk.stages.cut_after(stage) for stage in stages]
+            inputs = partial(self.inputs, view=view)
+            for tapped in tapped_chunks(self.trunk.model, cuts, inputs, rows, self.trunk.compute):
+                outputs = dict(zip(stages, tapped.activations, strict=True))
                 for (kind, stage), sink in sinks.items():
-                    if kind == "raw":
-                        sink(outputs[stage][:rows_done].cpu())
-                    else:
-                        sink(self._pooled_rows(stage, outputs[stage], raw)[:rows_done])
+                    sink(self._kept(kind, stage, outputs[stage], tapped.call.tensors)[: tapped.count])
         self.prefix_seconds += time.perf_counter() - started
         self.prefix_pictures += len(rows)
 
@@ -230,23 +230,8 @@ class Features:
         stack.callback(lambda: self._save(key, parts))
         return parts.append
 
-    def _pooled_rows(self, stage: int, activation: Tensor, raw: Sequence[Tensor]) -> Tensor:
-        cut = self.trunk.stages.cuts[stage - 1]
-        assert cut is not None
-        return read_features(cut, activation, raw).cpu()
-
-    def _passes(
-        self, rows: Tensor, stages: list[int], view: int
-    ) -> Iterator[tuple[int, Sequence[Tensor], dict[int, Tensor]]]:
-        """Of each chunk how many rows count, the network's raw inputs, and the activations by stage."""
-        cuts = [cut for stage in stages if (cut := self.trunk.stages.cuts[stage - 1]) is not None]
-        for chunk in torch.split(rows, self.trunk.compute.chunk):
-            call = call_of(self.inputs(pad(chunk, self.trunk.compute.chunk), view))
-            with torch.no_grad(), may_have_gradients(self.trunk.model), autocast(self.trunk.compute):
-                outputs = run_to(self.trunk.model, cuts, call)
-            yield len(chunk), call.tensors, dict(zip(stages, map(canonical, outputs), strict=True))
-
-
-def pad(rows: Tensor, size: int) -> Tensor:
-    """Row indices filled up to `size` by repeating the last one."""
-    return rows if len(rows) >= size else torch.cat([rows, rows[-1:].expand(size - len(rows))])
+    def _kept(self, kind: str, stage: int, activation: Tensor, raw: Sequence[Tensor]) -> Tensor:
+        """What is stored of an activation: all of it, or the pooled features."""
+        if kind == "raw":
+            return activation.cpu()
+        return read_features(self.trunk.stages.cut_after(stage), activation, raw).cpu()

@@ -79,7 +79,7 @@ def _parts(stages: Sequence[int], by_stage: Sequence[Part]) -> list[Part]:
 
 def _module_stages(name: str, stage_map: StageMap) -> tuple[int, ...]:
     if stage_map.head.owns(name):
-        return (len(stage_map.stages) + 1,)
+        return (len(stage_map) + 1,)
     return stage_map.module_stages.get(name, ())
 
 
@@ -115,7 +115,7 @@ def adapted_parameters(model: nn.Module, stage_map: StageMap, parts: Sequence[Pa
 
 def _parameter_stages(name: str, stage_map: StageMap) -> tuple[int, ...]:
     if stage_map.head.owns(name):
-        return (len(stage_map.stages) + 1,)
+        return (len(stage_map) + 1,)
     return stage_map.parameter_stages.get(name, ())
 
 

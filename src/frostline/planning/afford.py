@@ -23,8 +23,8 @@ from frostline.race.budget import (
     trimmed,
     vital_names,
 )
-from frostline.race.forecast import Forecast, seconds_text
 from frostline.race.plan import Plan
+from frostline.race.timing import TimeEstimate, seconds_text
 from frostline.recipe.settings import Settings
 from frostline.train.study import Study
 
@@ -39,7 +39,7 @@ class BudgetedPlan:
     study: Study
     reduction: Reduction
     seconds: float  # the budget
-    forecast: Forecast
+    forecast: TimeEstimate
     guard: Guard
     left_out: list[str] = field(default_factory=list)
 
@@ -66,8 +66,8 @@ def afford(settings: Settings, study: Study, plan: Plan, clock: Callable[[], flo
     speeds = Gauge(study, plan).speeds(clock)
     stored = frozenset(k for k in range(1, len(plan.scale.stages) + 1) if study.features.stored(k))
 
-    def forecast(reduction: Reduction) -> Forecast:
-        return Forecast(plan=trimmed(plan, reduction), speeds=speeds, steps=reduction.steps, sealed=len(study.dataset.sealed),
+    def forecast(reduction: Reduction) -> TimeEstimate:
+        return TimeEstimate(plan=trimmed(plan, reduction), speeds=speeds, steps=reduction.steps, sealed=len(study.dataset.sealed),
                         stored=stored, all_tested=settings.evaluate_all)  # fmt: skip
 
     reduction = _remembered(settings.out) if settings.resume and settings.out else None
@@ -93,7 +93,7 @@ def _remembered(out: Path) -> Reduction | None:
     return None
 
 
-def _too_short(budget: float, least: Forecast) -> RecipeError:
+def _too_short(budget: float, least: TimeEstimate) -> RecipeError:
     names = " and ".join(row.recipe.name for row in least.plan.rows)
     blocks = len(least.plan.race_blocks())
     where = f" on {blocks} block{'s' * (blocks != 1)}" if blocks else ""

@@ -104,13 +104,13 @@ def find_class_map(
 
 def check_applicable(settings: Settings, recipes: Sequence[Recipe], model: nn.Module, stages: StageMap) -> None:
     """Refuse options that would change nothing, and strategies that this network has nothing to train for."""
-    if all(r.solver == "baseline" for r in recipes):
+    if all(not r.needs_network for r in recipes):
         raise RecipeError(
             "baseline is never the verdict, so it can't run alone.", "Add another strategy, such as probe."
         )
     _check_heads(settings, recipes)
     _check_parts(settings, recipes, model, stages)
-    stepped = any(r.solver == "stepped" for r in recipes)
+    stepped = any(r.takes_steps for r in recipes)
     names = ", ".join(r.name for r in recipes)
     if settings.lr is not None and not stepped:
         raise RecipeError(
@@ -138,7 +138,7 @@ def _check_heads(settings: Settings, recipes: Sequence[Recipe]) -> None:
     ]  # fmt: skip
     if settings.layer_decay is not None and not tuned:
         raise RecipeError(f"--layer-decay doesn't apply: {names} trains no pre-trained stage.", "Leave it out.")
-    if settings.class_weights and all(r.solver == "untrained" for r in recipes):
+    if settings.class_weights and all(r.trains_nothing for r in recipes):
         raise RecipeError(f"--class-weights doesn't apply: {names} trains nothing.", "Leave it out.")
 
 
@@ -151,7 +151,7 @@ NOTHING: dict[str, tuple[str, str]] = {  # what a part trains -> what the networ
 
 def _check_parts(settings: Settings, recipes: Sequence[Recipe], model: nn.Module, stages: StageMap) -> None:
     """A strategy that trains a part of each stage has to find such tensors before the head."""
-    last = len(stages.stages)
+    last = len(stages)
     for recipe in (r for r in recipes if r.partial):
         for phase in recipe.stepped:
             kinds = {p.what for p in phase.stages if p.trained} - {"all"}
@@ -174,7 +174,7 @@ def skip_reasons(network: Network, stages: Sequence[StageInfo], recipes: Sequenc
         reasons |= {r.name: why for r in recipes if "reinitialised" in r.origins}
     if not stages[-1].cuttable:
         why = f"the network can't be cut before its head: {stages[-1].why_not}"
-        reasons |= {r.name: why for r in recipes if r.name in ("probe", "lp-ft", "wise-ft")}
+        reasons |= {r.name: why for r in recipes if r.trains_head_only or (r.solves_head and not r.cut_short)}
     return reasons
 
 

@@ -9,33 +9,28 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from frostline.base.device import autocast
 from frostline.base.seeds import numpy_generator
 from frostline.cutting.inputs import call_of
-from frostline.cutting.outputs import flat_logits
-from frostline.cutting.split import run_to
 from frostline.data.contract import to_inputs
 from frostline.data.texts import Texts
-from frostline.features.extract import pad
+from frostline.features.inference import scores_in_chunks, tapped_chunks
 from frostline.features.store import canonical
 from frostline.models.trainable import set_training, trained_parameters
 from frostline.race.cost import TRAINING, forward, step_operations
-from frostline.race.forecast import Speeds
 from frostline.race.plan import Plan
+from frostline.race.timing import Speeds
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.schedule import Length
 from frostline.train import baseline
 from frostline.train.audit import hash_tensors
-from frostline.train.depthwise import fast_gradients
-from frostline.train.feed import SuffixInputs, reader, reads_inputs
-from frostline.train.loop import Job, make_optimiser
+from frostline.train.feed import Reader, SuffixInputs, reader, reads_inputs
+from frostline.train.loop import Job, Stepper, make_optimiser
 from frostline.train.solve import solve_path
 from frostline.train.start import start_adapters, start_network
 from frostline.train.study import Study
@@ -61,16 +56,15 @@ class Gauge:
         study, stages = self.study, self.plan.scale.stages
         rows = np.resize(np.arange(len(study.development)), study.batch_size).astype(np.int64)
         picture, pictures = _usual(lambda: study.features.source.make(1, rows))
-        chunk_rows = pad(torch.arange(min(len(pictures), study.compute.chunk)), study.compute.chunk)
-        inputs, chunk = self._inputs(pictures), self._inputs(pictures[chunk_rows])
-        passed, _ = _usual(lambda: self._pass(chunk))
-        fixed, train, setup = self._steps(inputs)
+        chunk_rows = torch.arange(min(len(pictures), study.compute.chunk))
+        passed, _ = _usual(lambda: self._pass(pictures, chunk_rows))
+        fixed, train, setup = self._steps(pictures)
         solve, simple = self._solve(), self._baseline()
         build, _ = _timed(lambda: study.network.build(0))
         each = picture / study.batch_size
         return Speeds(
             picture=each,
-            forward=passed / len(chunk_rows) / max(1.0, forward(stages, 0, len(stages))),
+            forward=passed / study.compute.chunk / max(1.0, forward(stages, 0, len(stages))),
             step=fixed,
             train=train,
             setup=setup,
@@ -86,21 +80,23 @@ class Gauge:
         return to_inputs(views, self.study.features.source.preprocess, device=compute.device,
                         channels_last=compute.channels_last)  # fmt: skip
 
-    def _pass(self, inputs: Inputs) -> Tensor:
-        with torch.no_grad(), autocast(self.study.compute):
-            return flat_logits(call_of(inputs).run(self.study.trunk.model)).float().cpu()
+    def _pass(self, views: Tensor, rows: Tensor) -> Tensor:
+        def forward(chunk: Tensor) -> Any:
+            return call_of(self._inputs(views[chunk])).run(self.study.trunk.model)
 
-    def _steps(self, inputs: Inputs) -> tuple[float, float, float]:
+        return torch.cat([scores.float().cpu() for scores in scores_in_chunks(forward, rows, self.study.compute)])
+
+    def _steps(self, views: Tensor) -> tuple[float, float, float]:
         """(fixed seconds of a step, seconds per operation, seconds to set a trial up).
 
         The first two are the line through the step that trains most and the one that trains least.
         """
-        recipes = sorted((r.recipe for r in self.plan.rows if r.recipe.solver == "stepped"), key=self._moving)
+        recipes = sorted((r.recipe for r in self.plan.rows if r.recipe.takes_steps), key=self._moving)
         if not recipes:
             return 0.0, 0.0, self._setup(self.plan.rows[-1].recipe)
         setup = self._setup(recipes[-1])
-        most = self._step(recipes[-1], inputs)
-        least = self._step(recipes[0], inputs) if self._moving(recipes[0]) < self._moving(recipes[-1]) else 0.0
+        most = self._step(recipes[-1], views)
+        least = self._step(recipes[0], views) if self._moving(recipes[0]) < self._moving(recipes[-1]) else 0.0
         low = self._moving(recipes[0]) if least else 0.0
         slope = max(0.0, most - least) / max(1.0, self._moving(recipes[-1]) - low)
         return max(0.0, most - slope * self._moving(recipes[-1])), slope, setup
@@ -116,42 +112,39 @@ class Gauge:
 
         return 2 * _timed(start)[0]
 
-    def _step(self, recipe: Recipe, inputs: Inputs) -> float:
+    def _step(self, recipe: Recipe, views: Tensor) -> float:
         """Seconds of a training step, from the activation that the recipe's frozen stages give."""
         study, phase = self.study, recipe.phases[-1]
         model = start_network(study, recipe, 0)
-        stages = study.trunk.stages
+        stages = study.stages
         set_training(model, stages, phase.stages, phase.head)
         names = trained_parameters(model, stages, phase.stages, phase.head)
         nothing = np.zeros(0, dtype=np.int64)
         adapters = start_adapters(study, model, recipe, 0)
         job = Job(phase=phase, rate=1e-6, rows=nothing, inner=nothing, length=Length(1), block=0, adapters=adapters)
         optimiser = make_optimiser(study, model, names, job)
-        plain, given = reader(study, model, recipe.frozen_stages).forward, self._activation(recipe, inputs)
-        run = adapters.around(plain) if adapters else plain
-        targets = torch.zeros(call_of(inputs).batch, dtype=torch.int64, device=study.compute.device)
-
-        def step() -> float:
-            with autocast(study.compute), fast_gradients(study.compute):
-                logits = run(given)
-            loss = F.cross_entropy(logits.float(), targets)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            return float(loss.detach())
-
+        plain = reader(study, model, recipe.frozen_stages).forward
+        forward = adapters.around(plain) if adapters else plain
+        given = self._activation(recipe, views)
+        read = Reader(lambda _rows, _view: given, forward)
+        stepper = Stepper(study, read, job, optimiser, anchors=(), class_weights=None)
+        batch = np.resize(study.development, len(views))
         with torch.random.fork_rng(devices=[study.compute.device] if study.compute.device.startswith("cuda") else []):
-            return _usual(step)[0]
+            return _usual(lambda: stepper.step(batch, 0))[0]
 
-    def _activation(self, recipe: Recipe, inputs: Inputs) -> Inputs | SuffixInputs:
-        """What the moving part of a recipe reads."""
+    def _activation(self, recipe: Recipe, views: Tensor) -> Inputs | SuffixInputs:
+        """What the trained part of a recipe reads."""
         if recipe.frozen_stages == 0:
-            return inputs
-        split = self.study.trunk.stages.split(self.study.trunk.model, recipe.frozen_stages)
-        with torch.no_grad(), autocast(self.study.compute):
-            activation = canonical(run_to(split.model, [split.cut], call_of(inputs))[0])
-        needed = reads_inputs(split.cut, cut_short=recipe.cut_short)
-        return SuffixInputs(activation, inputs) if needed else activation
+            return self._inputs(views)
+        split = self.study.stages.split(self.study.trunk.model, recipe.frozen_stages)
+        rows = torch.arange(len(views))
+        chunks = tapped_chunks(
+            split.model, [split.cut], lambda chunk: self._inputs(views[chunk]), rows, self.study.compute
+        )
+        activation = canonical(torch.cat([tapped.activations[0][: tapped.count] for tapped in chunks]))
+        if reads_inputs(split.cut, cut_short=recipe.cut_short):
+            return SuffixInputs(activation, self._inputs(views))
+        return activation
 
     def _solve(self) -> float:
         """Seconds a development row of a solved head, timed on noise, which takes longer than most features do."""
@@ -168,7 +161,7 @@ class Gauge:
 
     def _baseline(self) -> float:
         """Seconds a squared row."""
-        if all(row.recipe.solver != "baseline" for row in self.plan.rows):
+        if all(row.recipe.needs_network for row in self.plan.rows):
             return 0.0
         rows, contents = min(SVM_ROWS, self.plan.development), self.study.features.source.pictures
         labels = np.arange(rows, dtype=np.int64) % self.plan.scale.classes

@@ -20,15 +20,15 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chose
     alone = len(chosen.recipes) == 1 and settings.blocks is None
     inner_of = study.development if alone else blocks[0].train
     scale = Scale(
-        stages=study.trunk.stages.stages,
-        widths=feature_widths(study.trunk.stages),
+        stages=study.stages.stages,
+        widths=feature_widths(study.stages),
         classes=study.classes,
-        source_classes=study.trunk.stages.head.out_features,
+        source_classes=study.stages.head.out_features,
         batch_size=study.batch_size,
         epochs=study.epochs,
         solved_views=len(study.solved_views()),
         stepped_views=study.views(len(study.development)),
-        partial=partial_counts(study.trunk.model, study.trunk.stages, chosen.recipes),
+        partial=partial_counts(study.trunk.model, study.stages, chosen.recipes),
     )
     inner = inner_split(study.dataset, inner_of, fraction=TUNING_FRACTION, seed=study.seed, block=0)
     empty = Plan(

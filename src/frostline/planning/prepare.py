@@ -47,7 +47,7 @@ def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: S
         threads=settings.threads,
         chunk=min(BATCH, batch_size(settings, rows)),
         model=model,
-        operations=sum(s.operations for s in stages.stages),
+        operations=stages.operations,
     )
     apply_threads(compute)
     model = place(model, compute).eval()
@@ -92,7 +92,7 @@ def partial_counts(model: nn.Module, stages: StageMap, recipes: Sequence[Recipe]
     """Parameters, the head's aside, that recipes train which train only a part of a stage's tensors; of an adapter
     its own."""
     counts: dict[str, int] = {}
-    tensors, last = dict(model.named_parameters()), len(stages.stages)
+    tensors, last = dict(model.named_parameters()), len(stages)
     for recipe in (r for r in recipes if r.partial):
         trained: dict[str, int] = {}
         adapted: dict[str, int] = {}
@@ -109,7 +109,7 @@ def partial_counts(model: nn.Module, stages: StageMap, recipes: Sequence[Recipe]
 
 def want_features(study: Study, recipes: Sequence[Recipe]) -> None:
     """Tell the features which cuts the recipes will ask for, so that one pass fills them all."""
-    raw = [r.frozen_stages for r in recipes if r.solver == "stepped" and r.frozen_stages]
+    raw = [r.frozen_stages for r in recipes if r.takes_steps and r.frozen_stages]
     pooled = [r.keep for r in recipes if r.solves_head]
     solved_views = {0, *study.solved_views()}
     study.features.want(raw=raw, pooled=pooled, views=len(study.stepped_views()), pooled_views=sorted(solved_views))
@@ -119,5 +119,5 @@ def all_views(study: Study, recipes: Sequence[Recipe]) -> tuple[int, ...]:
     """The evaluation view, and every training view that some recipe will read."""
     views = {0}
     views |= set(study.solved_views()) if any(r.solves_head for r in recipes) else set()
-    views |= set(study.stepped_views()) if any(r.solver == "stepped" for r in recipes) else set()
+    views |= set(study.stepped_views()) if any(r.takes_steps for r in recipes) else set()
     return tuple(sorted(views))

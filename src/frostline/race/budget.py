@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from frostline.race.forecast import Forecast
 from frostline.race.plan import Plan, PlanRow, make_plan
-from frostline.recipe.recipe import Trial
+from frostline.race.timing import TimeEstimate
+from frostline.recipe.catalogue import is_anchor, strategy_of
+from frostline.recipe.recipe import Recipe, Trial
 from frostline.recipe.schedule import MAX_STEPS, MIN_STEPS
 
 MEANT_BLOCKS, LEAST_BLOCKS = 3, 2
 SHORT, SHORTEST = 200, MIN_STEPS  # caps on a found length
-EXTRAS = ("scratch", "l2sp", "wise-ft", "continue", "lp-ft")  # left out in this order, before the depths between
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,19 +65,17 @@ def order(plan: Plan) -> list[str]:
     First other ways of moving every layer, costliest first; then partly frozen ones from the costliest (that freezes
     least); then finetune; then what costs next to nothing.
     """
-    names = [row.recipe.name for row in plan.rows if row.recipe.solver != "baseline"]
+    names = [row.recipe.name for row in plan.rows if row.recipe.needs_network]
     recipes = {row.recipe.name: row.recipe for row in plan.rows}
 
     def place(name: str) -> tuple[int, int, str]:
         recipe = recipes[name]
-        kind = recipe.kind
-        if kind in EXTRAS:
-            return 0, EXTRAS.index(kind), name
-        if name == "finetune":
-            return 2, 0, name
-        if name == "probe":
-            return 4, 0, name
-        return (1 if recipe.solver == "stepped" else 3), recipe.frozen_stages, name
+        strategy = strategy_of(recipe)
+        if strategy is not None and strategy.spare is not None:
+            return 0, strategy.spare, name
+        if is_anchor(recipe):
+            return (4 if recipe.trains_head_only else 2), 0, name
+        return (1 if recipe.takes_steps else 3), recipe.frozen_stages, name
 
     return sorted(names, key=place)[:-1]
 
@@ -87,13 +85,13 @@ Move = tuple[str, Any, Any]  # field of Cut, and its value before and after; for
 
 def moves(plan: Plan) -> list[Move]:
     """What is left out, step by step, until only the least meaningful plan is left."""
-    stepped = any(row.recipe.solver == "stepped" for row in plan.rows)
+    stepped = any(row.recipe.takes_steps for row in plan.rows)
     found = stepped and plan.scale.epochs is None
     count, names = (1 if plan.alone else len(plan.blocks)), order(plan)
     steps = [MAX_STEPS, SHORT, SHORTEST]
     listed: list[Move] = [("steps", MAX_STEPS, SHORT)] if found else []
     listed += [("blocks", n, n - 1) for n in range(count, MEANT_BLOCKS, -1)]
-    ends = [name for name in names if name == "finetune" or _cheap(plan.row(name))]
+    ends = [name for name in names if _is_end(plan.row(name).recipe)]
     listed += [("dropped", None, name) for name in names if name not in ends]
     listed += [("steps", steps[1], steps[2])] if found else []
     listed += [("tuned", True, False)] if any(row.rates and len(row.recipe.rates) > 1 for row in plan.rows) else []
@@ -101,8 +99,9 @@ def moves(plan: Plan) -> list[Move]:
     return listed + [("dropped", None, name) for name in ends]
 
 
-def _cheap(row: PlanRow) -> bool:
-    return row.recipe.solver in ("solved", "untrained")
+def _is_end(recipe: Recipe) -> bool:
+    """What is left out last: the anchor that trains every stage, and what takes no steps."""
+    return not recipe.takes_steps or (is_anchor(recipe) and not recipe.trains_head_only)
 
 
 def _made(reduction: Reduction, move: Move) -> Reduction:
@@ -162,7 +161,7 @@ def left_out(plan: Plan, reduction: Reduction) -> tuple[str, ...]:
     """What a cut leaves out of the full plan, in words."""
     words = [name for name in order(plan) if name in reduction.dropped]
     kept = reduced(plan, reduction)
-    stepped = any(row.recipe.solver == "stepped" for row in kept.rows)
+    stepped = any(row.recipe.takes_steps for row in kept.rows)
     if reduction.blocks < len(plan.blocks):
         words.append(f"{len(plan.blocks) - reduction.blocks} of {len(plan.blocks)} blocks")
     if stepped and not reduction.tuned:
@@ -181,7 +180,7 @@ class Guard:
     that there is an answer.
     """
 
-    forecast: Forecast
+    forecast: TimeEstimate
     budget: float
     clock: Callable[[], float]
     vital: frozenset[str]

@@ -38,9 +38,9 @@ def inference_operations(recipe: Recipe, stages: Sequence[StageInfo]) -> float:
 
 def moving_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workload) -> float:
     """What one training run adds to features that are already there: its moving stages, forward and backward."""
-    if recipe.solver == "baseline":
+    if not recipe.needs_network:
         return 2.0 * 1024 * min(work.rows, BASELINE_ROWS) ** 2  # the kernel matrix of 32 x 32 pixels
-    if recipe.solver in ("solved", "untrained"):
+    if not recipe.takes_steps:
         return 0.0  # a linear solve on pooled features vanishes beside any forward pass
     total, left = 0.0, work.steps
     for phase in recipe.stepped[:-1]:
@@ -63,9 +63,11 @@ def step_operations(recipe: Recipe, phase: Phase, stages: Sequence[StageInfo]) -
 
 def training_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workload) -> float:
     """One training run with nothing computed before: frozen stages once a (sample, view), then what moves."""
-    reads = recipe.solver not in ("baseline", "untrained")
-    once = forward(stages, 0, recipe.frozen_stages) * work.rows * work.views if reads else 0.0
-    return once + moving_operations(recipe, stages, work)
+    moving = moving_operations(recipe, stages, work)
+    if not recipe.learns_from_features:
+        return moving
+    once = forward(stages, 0, recipe.frozen_stages) * work.rows * work.views
+    return once + moving
 
 
 def head_parameters(recipe: Recipe, features: int, classes: int, source_classes: int) -> int:
@@ -82,7 +84,7 @@ def count_trained(recipe: Recipe, stages: Sequence[StageInfo], head_parameters: 
 
     `partial` has those of recipes, by name, that train only a part of a stage's tensors.
     """
-    if recipe.solver in ("baseline", "untrained"):
+    if not recipe.needs_network or recipe.trains_nothing:
         return 0
     if recipe.name in partial:
         return head_parameters + partial[recipe.name]

@@ -12,8 +12,6 @@ from frostline.race.compare import compare, difference_variance
 from frostline.race.standing import Standing, best_of, complete
 from frostline.stats.paired import mcnemar_exact
 
-ANCHORS = ("probe", "finetune")  # the two ends of the question stay in every comparison
-
 # Standard deviation of the difference of two procedures over the draw of one training set: with 5 labels per class
 # the accuracy of one was measured to vary by 2.5 points (raw-pixel SVM and logistic regression on digits), so sqrt(2)
 # times that for two that share nothing. Larger sets and alike procedures vary less, so this errs towards keeping.
@@ -42,7 +40,7 @@ def beyond_doubt(standings: Sequence[Standing], *, looks: int, n_train: float, n
     quantile = float(ndtri(1 - threshold))
     dropped = {}
     for s in running:
-        if s is leader or s.name in ANCHORS:
+        if s is leader or s.is_anchor:
             continue
         won, lost = rows_decided(leader, s)
         result = compare(leader, s, n_train=n_train, n_test=n_test)

@@ -37,6 +37,12 @@ class Scale:
     stepped_views: int
     partial: Mapping[str, int] = field(default_factory=dict)  # parameters of recipes that train a part of each stage
 
+    def training_views(self, recipe: Recipe) -> int:
+        """Views of each sample that training the recipe reads."""
+        if recipe.takes_steps:
+            return self.stepped_views
+        return self.solved_views if recipe.is_solved else 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRow:
@@ -66,11 +72,10 @@ class Plan:
     @property
     def shared_operations(self) -> float:
         """What all strategies share: one forward pass over every (sample, view), to the deepest cut asked for."""
-        views = {"solved": self.scale.solved_views, "stepped": self.scale.stepped_views}
         passes = [
-            forward(self.scale.stages, 0, row.recipe.frozen_stages) * (views[row.recipe.solver] + 1)
+            forward(self.scale.stages, 0, row.recipe.frozen_stages) * (self.scale.training_views(row.recipe) + 1)
             for row in self.rows
-            if row.recipe.solver in views
+            if row.recipe.learns_from_features
         ]
         return self.development * max(passes, default=0.0)
 
@@ -142,6 +147,6 @@ def _workload(recipe: Recipe, scale: Scale, rows: int, steps: int | None) -> Wor
     """`steps` count where --epochs doesn't say how many there are."""
     per_epoch = max(1, -(-rows // scale.batch_size))
     count = scale.epochs * per_epoch if scale.epochs else steps or EXPECTED_STEPS
-    views = scale.solved_views if recipe.solver == "solved" else scale.stepped_views
+    views = scale.solved_views if recipe.is_solved else scale.stepped_views
     early = early_steps(len(recipe.stepped), per_epoch, count if scale.epochs else MIN_STEPS)
     return Workload(rows=rows, views=views, steps=count, batch_size=scale.batch_size, early=early)

@@ -12,6 +12,7 @@ from frostline.base.records import IntArray, Outcome
 from frostline.race.eliminate import beyond_doubt
 from frostline.race.plan import Plan, PlanRow, block_trial, tune_trial
 from frostline.race.standing import Standing, standing_from
+from frostline.recipe.catalogue import is_anchor
 from frostline.recipe.recipe import Trial
 from frostline.stats.contributions import Metric
 
@@ -136,7 +137,8 @@ def _standing(plan: Plan, row: PlanRow, result: RaceResult, labels: IntArray, me
         trained_parameters=row.trained_parameters,
         metric=metric,
         eliminated=name in result.eliminated or name in result.failed,
-        is_baseline=row.recipe.solver == "baseline",
+        is_baseline=not row.recipe.needs_network,
+        is_anchor=is_anchor(row.recipe),
     )
 
 

@@ -43,6 +43,7 @@ class Standing:
     metric: Metric = "accuracy"
     eliminated: bool = False
     is_baseline: bool = False
+    is_anchor: bool = False  # never dropped
 
     @property
     def score(self) -> float:
@@ -66,6 +67,7 @@ def standing_from(
     metric: Metric = "accuracy",
     eliminated: bool = False,
     is_baseline: bool = False,
+    is_anchor: bool = False,
 ) -> Standing:
     """The standing of one strategy from its outcomes of purpose 'block'; others and failed ones are left out.
 
@@ -97,6 +99,7 @@ def standing_from(
         metric=metric,
         eliminated=eliminated,
         is_baseline=is_baseline,
+        is_anchor=is_anchor,
     )  # fmt: skip
 
 

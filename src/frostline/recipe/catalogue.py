@@ -39,6 +39,8 @@ class Strategy:
     happens: str
     called: str
     build: Build
+    anchor: bool = False  # one of the two ends of the question: it stays in every comparison
+    spare: int | None = None  # the place in which a budget leaves it out, before all others
 
 
 def _recipe(name: str, stages: Stages, *phases: Phase, keep: int | None = None, origin: Origin = "pretrained",
@@ -183,8 +185,10 @@ def _partial(what: What, batchnorm: BatchNorm = "frozen") -> Build:
     return build
 
 
-def _entry(name: str, happens: str, called: str, build: Build) -> Strategy:
-    return Strategy(name=name, happens=happens, called=called, build=build)
+def _entry(
+    name: str, happens: str, called: str, build: Build, *, anchor: bool = False, spare: int | None = None
+) -> Strategy:
+    return Strategy(name=name, happens=happens, called=called, build=build, anchor=anchor, spare=spare)
 
 
 CATALOGUE: dict[str, Strategy] = {
@@ -195,20 +199,20 @@ CATALOGUE: dict[str, Strategy] = {
         _entry("as-is", "nothing is trained; the network's own classes are mapped to yours",
                "using a ready-made pre-trained model", _as_is),
         _entry("probe", "all frozen, only a new head is trained (linear: solved; --head mlp: stepped)",
-               'linear probe; feature extraction; "transfer learning, last layer only"', _probe),
+               'linear probe; feature extraction; "transfer learning, last layer only"', _probe, anchor=True),
         _entry("probe@K", "cut after stage K, later stages thrown away, a new head trained on K's features",
                "cutting the last layer(s) and adding new ones", _probe),
         _entry("freeze@K", "stages up to K frozen, later pre-trained stages and a new head trained",
                "partial fine-tuning", _freeze),
         _entry("finetune", "a new head, and every layer trained at a low, tuned rate",
-               "(full) fine-tuning; re-training", _finetune),
-        _entry("lp-ft", "probe, then every layer trained from there", "linear probing then fine-tuning", _lp_ft),
+               "(full) fine-tuning; re-training", _finetune, anchor=True),
+        _entry("lp-ft", "probe, then every layer trained from there", "linear probing then fine-tuning", _lp_ft, spare=4),
         _entry("gradual", "stages unfrozen from the head downwards, one phase each (four groups at most)",
                "gradual unfreezing (ULMFiT)", _gradual),
         _entry("continue", "nothing re-initialised, head included (its classes mapped to yours), all trained",
-               "continued training", _continue),
+               "continued training", _continue, spare=3),
         _entry("scratch", "every weight re-initialised, all trained on the target data", "training from scratch",
-               _scratch),
+               _scratch, spare=0),
         _entry("reinit-freeze@K", "stages up to K kept frozen, all later ones re-initialised and trained",
                "Yosinski's AnB", _reinit_freeze),
         _entry("reinit@K", "stages up to K kept and tuned, all later ones re-initialised and trained",
@@ -219,10 +223,22 @@ CATALOGUE: dict[str, Strategy] = {
         _entry("lora", "low-rank adapters on linear layers and convolutions (merged at the end), and the head",
                "parameter-efficient fine-tuning: LoRA", _partial("lora")),
         _entry("wise-ft", "weights on the line from probe to lp-ft, the mix chosen on inner validation rows",
-               "weight-space ensembling (WiSE-FT)", _wise_ft),
-        _entry("l2sp", "finetune with a pull towards the pre-trained values", "L2-SP", _l2sp),
+               "weight-space ensembling (WiSE-FT)", _wise_ft, spare=2),
+        _entry("l2sp", "finetune with a pull towards the pre-trained values", "L2-SP", _l2sp, spare=1),
     )
 }  # fmt: skip
+
+
+def strategy_of(recipe: Recipe) -> Strategy | None:
+    """The catalogue's strategy that a recipe was made by; None for a recipe of the user's own."""
+    base, at, _ = recipe.name.partition("@")
+    return CATALOGUE.get(f"{base}@K" if at else base)
+
+
+def is_anchor(recipe: Recipe) -> bool:
+    """One of the two ends of the question, which stay in every comparison."""
+    strategy = strategy_of(recipe)
+    return strategy is not None and strategy.anchor
 
 
 def make_recipe(name: str, stages: Stages, choices: Choices = Choices()) -> Recipe:

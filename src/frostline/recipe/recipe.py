@@ -100,6 +100,18 @@ class Phase:
     pull: float = 0.0  # towards the values before training, on trained stages; on a new head towards zero: `head_pull`
     head_pull: float = 0.0
 
+    def part(self, stage: int) -> Part:
+        """What happens to a stage, counted from 1; to the head for any other number."""
+        return self.stages[stage - 1] if 1 <= stage <= len(self.stages) else self.head
+
+    @property
+    def takes_steps(self) -> bool:
+        return self.solver == "stepped"
+
+    @property
+    def is_solved(self) -> bool:
+        return self.solver == "solved"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -136,14 +148,44 @@ class Recipe:
         return self.phases[-1].solver
 
     @property
+    def needs_network(self) -> bool:
+        """All but the baseline do."""
+        return self.solver != "baseline"
+
+    @property
+    def takes_steps(self) -> bool:
+        """The last phase trains in steps, at a rate."""
+        return self.solver == "stepped"
+
+    @property
+    def is_solved(self) -> bool:
+        """Nothing but a linear head is learnt, and that is solved."""
+        return self.solver == "solved"
+
+    @property
+    def trains_nothing(self) -> bool:
+        """The network is used as it is."""
+        return self.solver == "untrained"
+
+    @property
+    def learns_from_features(self) -> bool:
+        """It is trained on what the network computes, in steps or by solving."""
+        return self.is_solved or self.takes_steps
+
+    @property
+    def trains_head_only(self) -> bool:
+        """No stage is cut off and none is trained, only a head behind the last."""
+        return self.learns_from_features and self.frozen_stages == len(self.origins)
+
+    @property
     def solves_head(self) -> bool:
         """Some phase solves a linear head on pooled features of stage `keep`."""
-        return any(phase.solver == "solved" for phase in self.phases)
+        return any(phase.is_solved for phase in self.phases)
 
     @property
     def stepped(self) -> tuple[Phase, ...]:
         """The phases that take steps, in order."""
-        return tuple(phase for phase in self.phases if phase.solver == "stepped")
+        return tuple(phase for phase in self.phases if phase.takes_steps)
 
     @property
     def partial(self) -> bool:

@@ -85,3 +85,13 @@ def still_improving(losses: Sequence[float]) -> bool:
 
 
 MIXES: tuple[float, ...] = tuple(i / 10 for i in range(11))
+
+INNER_FRACTION = 0.15  # of a block's training rows, looked at only to find the length
+
+READING_STEPS = 10  # a loss curve has a reading at least this many steps apart
+
+
+def reading_interval(per_epoch: int, most: int) -> int:
+    """Steps between two readings of a loss curve: an epoch, but short enough that ten fit before the longest hold of
+    `most` steps is over."""
+    return max(READING_STEPS, min(per_epoch, max_hold(most) // 10))

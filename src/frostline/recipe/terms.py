@@ -64,7 +64,7 @@ def literature(recipe: Recipe, *, random: bool = False) -> NamedTerm:
         key = "probe-mlp"
     if random and key != "baseline":
         frozen = any(not _moves(recipe, i) for i in range(recipe.keep))
-        key = "untrained" if recipe.solver == "untrained" else "random-features" if frozen else "scratch"
+        key = "untrained" if recipe.trains_nothing else "random-features" if frozen else "scratch"
     added = [k for k in _added(recipe, key) if not (random and k == "statistics")]  # there is nothing to adapt
     return NamedTerm(key=key, term=TERMS[key], added=tuple(ADDED[k] for k in added))
 
@@ -82,7 +82,7 @@ def own_key(recipe: Recipe) -> str:
         return only
     if not any(phase.stages[i].trained for phase in recipe.phases for i in kept):
         return "norm"  # only BatchNorm's scale and shift
-    stepped = [p for p in recipe.phases if p.solver == "stepped"]
+    stepped = [p for p in recipe.phases if p.takes_steps]
     if len(stepped) > 1:
         return _phased_key(recipe)
     if not all(moved):
@@ -111,7 +111,7 @@ def _reinitialised_key(recipe: Recipe, moved: list[bool]) -> str:
 
 def _still_key(recipe: Recipe) -> str:
     """Where no weight of any stage moves."""
-    if recipe.solver == "untrained":
+    if recipe.trains_nothing:
         return "as-is"
     if any(part.batchnorm == "statistics" for phase in recipe.phases for part in phase.stages[: recipe.keep]):
         return "adabn"
@@ -137,7 +137,7 @@ def _added(recipe: Recipe, key: str) -> list[str]:
     last = recipe.phases[-1]
     moving = [part for part in last.stages[: recipe.keep] if part.trained]
     found = {
-        "head-first": recipe.solves_head and recipe.solver == "stepped" and key not in ("lp-ft", "wise-ft", "gradual"),
+        "head-first": recipe.solves_head and recipe.takes_steps and key not in ("lp-ft", "wise-ft", "gradual"),
         "pull": any(p.pull for p in recipe.phases) and key != "l2sp",
         "mix": recipe.interpolated and key != "wise-ft",
         "layer-rates": len({part.lr_factor for part in moving}) > 1,
@@ -150,7 +150,7 @@ def _added(recipe: Recipe, key: str) -> list[str]:
 
 def origin_summary(recipe: Recipe) -> str:
     """One line such as 'stages 1-4 pretrained, frozen; 5-6 pretrained, trained; head new'."""
-    if recipe.solver == "baseline":
+    if not recipe.needs_network:
         return "no network"
     words = [_fate(recipe, index) for index in range(recipe.keep)]
     parts, start = [], 1

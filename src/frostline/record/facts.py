@@ -36,7 +36,7 @@ def facts_of(study: Study, refitted: RefitResult) -> Facts:
     saved, network = refitted.saved, study.network
     cut = saved.cut
     width = cut.shape[cut.channel_axis] if cut else saved.head.in_features
-    solved = saved.recipe.solver == "solved"
+    solved = saved.recipe.is_solved
     return Facts(
         recipe=saved.recipe,
         random=network.weights_name == "random",

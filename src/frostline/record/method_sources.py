@@ -20,7 +20,7 @@ def _training(result: RunResult, recipe: Recipe) -> list[tuple[str, str]]:
     found = []
     if recipe.solves_head:
         found.append(("logistic regression solved by L-BFGS over a path of L2 penalties", "kornblith"))
-    stepped = [phase for phase in recipe.phases if phase.solver == "stepped"]
+    stepped = [phase for phase in recipe.phases if phase.takes_steps]
     if any(phase.optimiser == "adamw" for phase in stepped):
         found.append(("AdamW", "loshchilov-adamw"))
     if stepped:

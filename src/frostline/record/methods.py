@@ -139,7 +139,7 @@ def _fate(recipe: Recipe, index: int) -> str:
 
 def _batchnorm(result: RunResult, facts: Facts) -> list[str]:
     recipe = facts.recipe
-    if not facts.batchnorm or recipe.solver == "untrained":
+    if not facts.batchnorm or recipe.trains_nothing:
         return []
     names = [s.name for s in result.model.stages]
     policies = [recipe.phases[-1].stages[i].batchnorm for i in range(recipe.keep)]
@@ -161,7 +161,7 @@ def _batchnorm(result: RunResult, facts: Facts) -> list[str]:
 
 def _views(facts: Facts) -> list[str]:
     policy = facts.policy
-    if facts.recipe.solver == "untrained":
+    if facts.recipe.trains_nothing:
         return []
     if policy.still:
         return ["No augmentation was used."]
@@ -224,7 +224,7 @@ def _rule(result: RunResult) -> str:
 
 def _outcome(result: RunResult, recipe: Recipe) -> str:
     low, high = result.test.ci
-    how = "Used as it was" if recipe.solver == "untrained" else "Refitted on all development samples"
+    how = "Used as it was" if recipe.trains_nothing else "Refitted on all development samples"
     text = (f"{how}, it reached a sealed accuracy of {result.test.accuracy:.3f} (95 % Wilson interval {low:.3f} to "
             f"{high:.3f})")  # fmt: skip
     if result.calibration and result.calibration.temperature is not None:

@@ -20,15 +20,15 @@ OPTIMISERS = {"adamw": "AdamW", "sgd": "SGD with momentum 0.9"}
 def training_words(result: RunResult, facts: Facts, chosen: schema.StrategyRecord) -> list[str]:
     """The sentences on how the chosen strategy's weights were found."""
     recipe = facts.recipe
-    if recipe.solver == "untrained":
+    if recipe.trains_nothing:
         return ["Nothing was trained."]
     weighed = ", class-balanced loss" if result.settings.get("class_weights") else ""
-    if recipe.solver == "solved":
+    if recipe.is_solved:
         penalty = f" ({chosen.l2:g})" if chosen.l2 is not None else ""
         return [f"The head was L2-penalised logistic regression on standardised pooled features{weighed}, solved by "
                 f"L-BFGS; its penalty{penalty} was chosen from {len(L2_PATH)} values by log loss on "
                 "inner folds."]  # fmt: skip
-    stepped = [phase for phase in recipe.phases if phase.solver == "stepped"]
+    stepped = [phase for phase in recipe.phases if phase.takes_steps]
     first = []
     if recipe.solves_head:
         first = ["First the head was solved as L2-penalised logistic regression on frozen features."]

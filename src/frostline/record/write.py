@@ -31,6 +31,7 @@ from frostline.bundle.schema import RunResult
 from frostline.recipe.settings import Settings
 from frostline.record import compose
 from frostline.record.calibration import abstain_record, calibration_record
+from frostline.record.curve import curve_record
 from frostline.record.doubts import doubts_csv, doubts_record
 from frostline.record.evidence import Evidence
 from frostline.record.facts import facts_of
@@ -101,7 +102,7 @@ class RunWriter:
             calibration=calibration_record(evidence.calibration, evidence.tests[chosen], labels),
             abstain=abstain_record(evidence.calibration, evidence.tests[chosen], labels),
             doubts=doubts_record(evidence.doubts) if evidence.doubts else None,
-            learning_curve=evidence.learning.record if evidence.learning else None,
+            learning_curve=curve_record(evidence.learning) if evidence.learning else None,
             files=hashes(self.folder.path),
         )
 
@@ -146,7 +147,7 @@ def moments(study: Study) -> bytes:
     tensors = {}
     for stage in sorted(study.features.pooled_stages):
         values = study.features.pooled(stage, 0).double()
-        name = study.trunk.stages.stages[stage - 1].name
+        name = study.stages[stage].name
         tensors[f"{name}.mean"] = values.mean(0).float()
         tensors[f"{name}.covariance"] = torch.from_numpy(np.atleast_2d(np.cov(values.numpy(), rowvar=False))).float()
     return bytes(save(tensors))

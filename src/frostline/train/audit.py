@@ -39,7 +39,7 @@ NOTHING_MOVES = Promise(frozenset(), frozenset())
 
 def promise(model: nn.Module, stages: StageMap, recipe: Recipe) -> Promise:
     """What the recipe's phases may move in this network."""
-    if recipe.solver != "stepped":  # a solved head is put in at the end; the network itself is only read
+    if not recipe.takes_steps:  # a solved head is put in at the end; the network itself is only read
         return NOTHING_MOVES
     parts = [phase_promise(model, stages, phase) for phase in recipe.phases]
     return Promise(frozenset().union(*(p.trained for p in parts)), frozenset().union(*(p.moving for p in parts)))

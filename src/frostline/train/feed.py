@@ -11,15 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frostline.base.device import autocast
 from frostline.base.errors import TrialError
 from frostline.base.records import FloatArray
 from frostline.cutting.cuts import Cut
-from frostline.cutting.guard import exact, may_have_gradients
 from frostline.cutting.inputs import call_of
 from frostline.cutting.outputs import flat_logits
-from frostline.cutting.split import Split, run_to
-from frostline.features.extract import pad
+from frostline.cutting.split import Split
+from frostline.features.inference import scores_in_chunks, tapped_chunks
 from frostline.features.store import canonical
 from frostline.models.new_heads import CutNetwork
 from frostline.train.study import Study
@@ -48,7 +46,7 @@ def reader(study: Study, model: nn.Module, frozen: int) -> Reader:
     if frozen == 0:
         return Reader(study.features.inputs, lambda inputs: flat_logits(call_of(inputs).run(model)))
     cut = model if isinstance(model, CutNetwork) else None
-    split = cut.split if cut else study.trunk.stages.split(model, frozen)
+    split = cut.split if cut else study.stages.split(model, frozen)
     feed = _recomputed(study, split)
     if study.features.stored(frozen):
         feed = partial(study.features.activations, frozen)
@@ -72,11 +70,9 @@ def reads_inputs(cut: Cut, *, cut_short: bool) -> bool:
 
 def _recomputed(study: Study, split: Split) -> Callable[[Tensor, int], Tensor]:
     def feed(rows: Tensor, view: int) -> Tensor:
-        parts = []
-        for chunk in torch.split(rows, study.compute.chunk):
-            inputs = study.features.inputs(pad(chunk, study.compute.chunk), view)
-            with torch.no_grad(), may_have_gradients(split.model), autocast(study.compute):
-                parts.append(canonical(run_to(split.model, [split.cut], call_of(inputs))[0])[: len(chunk)])
+        inputs = partial(study.features.inputs, view=view)
+        chunks = tapped_chunks(split.model, [split.cut], inputs, rows, study.compute)
+        parts = [tapped.activations[0][: tapped.count] for tapped in chunks]
         return parts[0] if len(parts) == 1 else canonical(torch.cat(parts))
 
     return feed
@@ -86,11 +82,12 @@ def predict(study: Study, read: Reader, rows: Tensor) -> FloatArray:
     """Class probabilities (N, C) of the evaluation view, in fixed chunks; the network has to be in eval mode."""
     if not len(rows):
         return np.zeros((0, study.classes))
-    parts = []
-    for chunk in torch.split(rows, study.compute.chunk):
-        with torch.inference_mode(), autocast(study.compute), exact():
-            logits = read.forward(read.feed(pad(chunk, study.compute.chunk), EVALUATION_VIEW))[: len(chunk)]
-        parts.append(logits.float().softmax(1).cpu().numpy())
+
+    def forward(chunk: Tensor) -> Tensor:
+        return read.forward(read.feed(chunk, EVALUATION_VIEW))
+
+    chunks = scores_in_chunks(forward, rows, study.compute)
+    parts = [scores.float().softmax(1).cpu().numpy() for scores in chunks]
     probabilities = np.concatenate(parts).astype(np.float64)
     if not np.isfinite(probabilities).all():
         raise TrialError("The network's answers are no numbers any more: it diverged.", "Give a lower --lr.")

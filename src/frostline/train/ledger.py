@@ -30,7 +30,7 @@ def make_ledger(
         stage = _stage_of(name, stages, recipe)
         if stage is None:
             continue  # thrown away
-        head = stage > len(stages.stages)
+        head = stage > len(stages)
         first = before.get(name)
         rows.append({
             "tensor": name,
@@ -62,7 +62,7 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def _stage_of(name: str, stages: StageMap, recipe: Recipe) -> int | None:
     """Stage of a tensor (S + 1: the head, 0: never read); None for what a network cut short has thrown away."""
-    last = len(stages.stages)
+    last = len(stages)
     if not recipe.cut_short:
         return last + 1 if stages.head.owns(name) else _read_in(name, stages)
     if name.startswith(CUT_HEAD):
@@ -77,7 +77,7 @@ def _read_in(name: str, stages: StageMap) -> int:
 
 
 def _stage_name(stages: StageMap, stage: int) -> str:
-    return stages.stages[stage - 1].name if stage else "never read"
+    return stages[stage].name if stage else "never read"
 
 
 class _Moved:
@@ -92,7 +92,7 @@ class _Moved:
     def note(self, name: str, stage: int, rate: float | None) -> dict[str, Any]:
         """A phase's entry in a tensor's row."""
         part, trained = _part(self.phase, stage), name in self.trained
-        solved = self.phase.solver == "solved"
+        solved = self.phase.is_solved
         return {
             "phase": self.phase.name,
             "trained": trained,
@@ -103,7 +103,7 @@ class _Moved:
         }
 
     def _how(self, name: str) -> str:
-        if self.phase.solver == "solved":
+        if self.phase.is_solved:
             return self.phase.solver
         if self.adapter is None or name not in self.adapted:
             return self.phase.optimiser
@@ -112,7 +112,7 @@ class _Moved:
 
 
 def _part(phase: Phase, stage: int) -> Part:
-    return phase.stages[stage - 1] if 1 <= stage <= len(phase.stages) else phase.head
+    return phase.part(stage)
 
 
 def _distance(first: Tensor | None, last: Tensor) -> float | None:

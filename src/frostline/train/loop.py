@@ -19,14 +19,21 @@ from frostline.base.seeds import derive_seed, numpy_generator
 from frostline.models.adapters import Adapters
 from frostline.models.trainable import set_training, trained_parameters
 from frostline.recipe.recipe import Phase
-from frostline.recipe.schedule import HOLD, MIN_HOLD, OPEN, Length, Plateau, max_hold, still_improving
+from frostline.recipe.schedule import (
+    HOLD,
+    MIN_HOLD,
+    OPEN,
+    Length,
+    Plateau,
+    max_hold,
+    reading_interval,
+    still_improving,
+)
 from frostline.stats.metrics import log_loss
 from frostline.train.depthwise import fast_gradients
 from frostline.train.feed import Reader, predict
 from frostline.train.pull import Anchor, anchors_of, pull_back
 from frostline.train.study import Study
-
-READING_STEPS = 10  # a loss curve has a reading at least this many steps apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +69,8 @@ class Progress:
 def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, done: Progress | None = None) -> Progress:
     """Train `model` in place; `done` is what earlier phases did. Raises TrialError when the loss is no number."""
     parts, head = job.phase.stages, job.phase.head
-    set_training(model, study.trunk.stages, parts, head)
-    names = trained_parameters(model, study.trunk.stages, parts, head)
+    set_training(model, study.stages, parts, head)
+    names = trained_parameters(model, study.stages, parts, head)
     done = done or Progress()
     optimiser = make_optimiser(study, model, names, job)
     _take_over(optimiser, done)
@@ -72,8 +79,7 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, done: Prog
     rates = [group["lr"] for group in optimiser.param_groups]
     plateau, length, first = Plateau(), job.length, done.steps
     device = study.compute.device
-    # once an epoch, but at least ten times before the longest hold is over
-    reading = max(READING_STEPS, min(study.steps_per_epoch(len(job.rows)), max_hold(study.max_steps) // 10))
+    reading = reading_interval(study.steps_per_epoch(len(job.rows)), study.max_steps)
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         for epoch, batch in islice(batches(study, job), first, None):
             if _over(job, length, done.steps):
@@ -92,7 +98,7 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, done: Prog
             at_end = length is not None and done.steps == length.steps
             if at_end or done.steps % reading == 0:
                 flat = _read_curve(study, model, read, job, done, plateau)
-                set_training(model, study.trunk.stages, parts, head)
+                set_training(model, study.stages, parts, head)
                 if length is None and job.until is None:
                     length = _found(done, flat, study.max_steps)
     if job.until is None:
@@ -205,7 +211,7 @@ def make_optimiser(study: Study, model: nn.Module, names: dict[str, int], job: J
     parameters = dict(model.named_parameters())
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, stage in names.items():
-        part = job.phase.stages[stage - 1] if stage <= len(job.phase.stages) else job.phase.head
+        part = job.phase.part(stage)
         decay = part.weight_decay if parameters[name].dim() > 1 else 0.0
         leaves = _leaves(name, parameters, job.adapters)
         groups.setdefault((job.rate * part.lr_factor, decay), []).extend(leaves)

@@ -51,9 +51,9 @@ class TunedValues:
 
 def refit(study: Study, recipe: Recipe, found: TunedValues) -> RefitResult:
     """Train on every development row. Raises TrialError when the result is no better than guessing (divergence)."""
-    if recipe.solver == "untrained":
+    if recipe.trains_nothing:
         return _refit_untrained(study, recipe)
-    return _refit_solved(study, recipe) if recipe.solver == "solved" else _refit_stepped(study, recipe, found)
+    return _refit_solved(study, recipe) if recipe.is_solved else _refit_stepped(study, recipe, found)
 
 
 def _refit_solved(study: Study, recipe: Recipe) -> RefitResult:
@@ -61,7 +61,7 @@ def _refit_solved(study: Study, recipe: Recipe) -> RefitResult:
     counted = solved_audit(study.trunk, recipe)
     final = headed(study, recipe, head)
     start = headed(study, recipe, None)
-    ledger = make_ledger(start, final, study.trunk.stages, recipe, None)
+    ledger = make_ledger(start, final, study.stages, recipe, None)
     return RefitResult(saved=_finished(study, recipe, final, None, ledger), ledger=ledger, audit=counted, l2=head.l2,
                   epochs=float(len(study.solved_views())))  # fmt: skip
 
@@ -76,7 +76,7 @@ def headed(study: Study, recipe: Recipe, head: LinearHead | None) -> nn.Module:
 
 def _refit_untrained(study: Study, recipe: Recipe) -> RefitResult:
     final = start_network(study, recipe, REFIT).eval()
-    ledger = make_ledger(final, final, study.trunk.stages, recipe, None)
+    ledger = make_ledger(final, final, study.stages, recipe, None)
     counted = audit(study.trunk.hashes, hash_tensors(final), NOTHING_MOVES)
     return RefitResult(saved=_finished(study, recipe, final, None, ledger), ledger=ledger, audit=counted)
 
@@ -93,7 +93,7 @@ def _refit_stepped(study: Study, recipe: Recipe, found: TunedValues) -> RefitRes
     if trained.solved is not None:
         mix = 0.5 if found.mix is None else found.mix
         final = mixed(trained.solved, final, mix)
-    ledger = make_ledger(trained.before, final, study.trunk.stages, recipe, rate)
+    ledger = make_ledger(trained.before, final, study.stages, recipe, rate)
     done = trained.done
     return RefitResult(
         saved=_finished(study, recipe, final.eval(), rate, ledger),
@@ -127,7 +127,7 @@ def check_converged(study: Study, recipe: Recipe, losses: Sequence[float]) -> No
 def _finished(
     study: Study, recipe: Recipe, model: nn.Module, rate: float | None, ledger: list[dict[str, Any]]
 ) -> SavedModel:
-    stages = study.trunk.stages
+    stages = study.stages
     return SavedModel(
         model=model,
         recipe=recipe,
@@ -135,7 +135,7 @@ def _finished(
         rate=rate,
         network=study.network,
         head=stages.head,
-        cut=stages.cuts[recipe.keep - 1] if recipe.cut_short else None,
+        cut=stages.cut(recipe.keep) if recipe.cut_short else None,
         compute=study.compute,
         classes=study.dataset.classes,
         tensors=frozenset(row["tensor"] for row in ledger),  # what the network reads; the rest was thrown away

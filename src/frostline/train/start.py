@@ -29,9 +29,9 @@ def start_network(study: Study, recipe: Recipe, block: int) -> nn.Module:
         model = study.network.build(seed)
     else:
         model = copy.deepcopy(study.trunk.model)
-        if names := reinitialised(study.trunk.stages, recipe):
+        if names := reinitialised(study.stages, recipe):
             _copy_tensors(study.network.build(seed), model, names)
-    stages, form, drawn = study.trunk.stages, study.head_form(recipe), derive_seed(study.seed, "head", block)
+    stages, form, drawn = study.stages, study.head_form(recipe), derive_seed(study.seed, "head", block)
     new_head(model, stages.head, study.classes, form, seed=drawn)
     if recipe.cut_short:
         model = CutNetwork(stages.split(model, recipe.keep), study.classes, form, seed=drawn)
@@ -65,7 +65,7 @@ def start_adapters(study: Study, model: nn.Module, recipe: Recipe, block: int) -
     """Adapters of all weights that some phase trains by 'lora'; None where none does."""
     names: dict[str, int] = {}
     for phase in recipe.stepped:
-        names |= adapted_parameters(model, study.trunk.stages, phase.stages, phase.head)
+        names |= adapted_parameters(model, study.stages, phase.stages, phase.head)
     if recipe.adapter is None or not names:
         return None
     return Adapters(model, names, recipe.adapter, (study.seed, block))
@@ -73,7 +73,7 @@ def start_adapters(study: Study, model: nn.Module, recipe: Recipe, block: int) -
 
 def put_solution(model: nn.Module, study: Study, head: LinearHead) -> None:
     """Write a solved head into the network's (linear) head, in place."""
-    layer = model.head if isinstance(model, CutNetwork) else model.get_submodule(study.trunk.stages.head.path)
+    layer = model.head if isinstance(model, CutNetwork) else model.get_submodule(study.stages.head.path)
     with torch.no_grad():
         weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
         weight.copy_(torch.from_numpy(head.weight).reshape(weight.shape))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from frostline.base.device import Compute
 from frostline.base.records import ClassMap, Dataset, FloatArray, IntArray
+from frostline.cutting.stages import StageMap
 from frostline.data.views import number_of_views, view_of_epoch
 from frostline.features.extract import Features, Trunk
 from frostline.models.network import Network
@@ -45,6 +46,10 @@ class Study:
         """What stands in the head's place under a recipe."""
         groups = self.class_map.groups if recipe.head_kind == "mapped" and self.class_map else ()
         return HeadForm(kind=recipe.head_kind, groups=groups)
+
+    @property
+    def stages(self) -> StageMap:
+        return self.trunk.stages
 
     @property
     def compute(self) -> Compute:

@@ -14,7 +14,7 @@ from frostline.base.errors import DataError, TrialError
 from frostline.base.records import AuditCount, CurvePoint, FloatArray, IntArray, Outcome
 from frostline.data.split import inner_folds, inner_split
 from frostline.recipe.recipe import Recipe, Trial
-from frostline.recipe.schedule import MIN_STEPS, Length, early_steps
+from frostline.recipe.schedule import INNER_FRACTION, MIN_STEPS, Length, early_steps
 from frostline.stats.metrics import accuracy, log_loss
 from frostline.train import baseline
 from frostline.train.audit import (
@@ -34,7 +34,6 @@ from frostline.train.start import put_solution, start_adapters, start_network
 from frostline.train.study import Study
 from frostline.train.trained import TrainedNetwork
 
-INNER_FRACTION = 0.15  # of a block's training rows, looked at only to find the length
 INNER_FOLDS = 3  # on which a solved head's penalty is chosen
 WORST_LOG_LOSS = -math.log(1e-12)
 
@@ -185,7 +184,7 @@ def train_stepped(study: Study, recipe: Recipe, how: SteppedTraining) -> Trained
         put_solution(model, study, solve_head(study, recipe, how.rows, block=how.block))
     solved = copy.deepcopy(model) if recipe.interpolated else None
     done = _run_phases(study, recipe, model, how, length)
-    counted = audit(before, hash_tensors(model), promise(model, study.trunk.stages, recipe), done.no_gradient)
+    counted = audit(before, hash_tensors(model), promise(model, study.stages, recipe), done.no_gradient)
     return TrainedNetwork(model=model, done=done, audit=counted, before=start, solved=solved)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,15 +15,15 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1] / "race"))
 from race_plans import LABELS, Engine, blocks, outcome, plan
 
-from frostline.base.events import silent
 from frostline.base.records import Block, Dataset, Outcome, Sample, Verdict
-from frostline.conclude.learning import STEPPED_COST, LearningCurve, draw_parts, learning_curve, plan_trials
-from frostline.engines.local import Meter
+from frostline.bundle import schema
+from frostline.conclude.learning import STEPPED_COST, draw_parts, learning_curve, plan_trials
 from frostline.race.compare import score_interval
 from frostline.race.plan import Plan, block_trial
 from frostline.race.race import RaceResult
 from frostline.race.standing import standing_from
 from frostline.recipe.recipe import Trial
+from frostline.record.curve import curve_record
 from frostline.stats.curves import power_law
 from frostline.stats.intervals import wilson
 from frostline.stats.paired import corrected_paired, sample_variance
@@ -68,13 +68,19 @@ def raced(made: Plan, answer: Answer) -> RaceResult:
     return result
 
 
-def curve(
-    made: Plan, answer: Answer, chosen: Verdict, *, guard: Any = None
-) -> tuple[LearningCurve | None, Engine, Meter]:
-    engine, meter = Engine(answer), Meter(silent, made.operations)
-    stand_in: Any = SimpleNamespace(study=SimpleNamespace(dataset=dataset(), seed=0), guard=guard, meter=meter,
-                                    run=engine.run)  # fmt: skip
-    return learning_curve(made, raced(made, answer), chosen, stand_in), engine, meter
+@dataclass(frozen=True)
+class Read:
+    """A learning curve and what the record says of it."""
+
+    record: schema.LearningCurveRecord
+    outcomes: Sequence[Outcome]
+
+
+def curve(made: Plan, answer: Answer, chosen: Verdict, *, limited: bool = False) -> tuple[Read | None, Engine]:
+    engine = Engine(answer)
+    study: Any = SimpleNamespace(dataset=dataset(), seed=0)
+    found = learning_curve(study, made, raced(made, answer), chosen, engine.run, limited=limited)
+    return (Read(curve_record(found), found.outcomes) if found else None), engine
 
 
 def test_parts_are_nested_halves_that_keep_the_classes_in_proportion() -> None:
@@ -150,13 +156,12 @@ def test_a_stepped_verdict_runs_on_two_blocks_where_that_is_cheap_and_never_unde
 def test_points_and_gain_are_those_of_the_blocks() -> None:
     made = plan("probe", "finetune")
     answer = share_right({0: 0.9, 15: 0.8, 7: 0.6})
-    found, engine, meter = curve(made, answer, verdict("probe", runner_up="finetune"))
+    found, engine = curve(made, answer, verdict("probe", runner_up="finetune"))
     assert found is not None
     record, by_name = found.record, {c.name: c.points for c in found.record.curves}
     assert [(q.labels, q.blocks, q.accuracy) for q in by_name["probe"]] == [(7, 4, 0.6), (15, 4, 0.8), (30, 4, 0.9)]
     assert [q.labels for q in by_name["finetune"]] == [30]  # stepped rivals show the race's own size only
     assert len(found.outcomes) == len(engine.asked) == 2 * 4
-    assert meter.total == made.operations + sum(made.trial_operations(t) for t in trials_of(made))
 
     race = raced(made, answer)
     full = standing_from(race.of("probe"), LABELS, trained_parameters=0)
@@ -227,17 +232,17 @@ def test_a_size_that_was_not_finished_everywhere_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "chosen", "guard", "words"),
+    ("names", "chosen", "limited", "words"),
     [
-        (("probe", "freeze@2"), "freeze@2", None, "cost more than 5 % of the comparison, so probe speaks for it."),
-        (("probe", "freeze@2"), "freeze@2", object(), "a budget leaves out of the learning curve, so probe speaks"),
-        (("freeze@2", "finetune"), "freeze@2", None, "nothing that could speak for freeze@2 was trained on fewer"),
+        (("probe", "freeze@2"), "freeze@2", False, "cost more than 5 % of the comparison, so probe speaks for it."),
+        (("probe", "freeze@2"), "freeze@2", True, "a budget leaves out of the learning curve, so probe speaks"),
+        (("freeze@2", "finetune"), "freeze@2", False, "nothing that could speak for freeze@2 was trained on fewer"),
     ],
 )
 def test_a_verdict_without_a_curve_of_its_own_says_why(
-    names: tuple[str, ...], chosen: str, guard: Any, words: str
+    names: tuple[str, ...], chosen: str, limited: bool, words: str
 ) -> None:
-    found, *_ = curve(plan(*names), outcome, verdict(chosen, runner_up=names[0]), guard=guard)
+    found, *_ = curve(plan(*names), outcome, verdict(chosen, runner_up=names[0]), limited=limited)
     assert found is not None
     assert words in found.record.sentence
     assert (found.record.gain is None) == (found.record.reading is None) == ("nothing" in words)
@@ -262,6 +267,6 @@ def test_training_more_layers_is_only_advised_where_it_was_not_tried(
 
 
 def test_a_strategy_that_ran_alone_has_no_curve() -> None:
-    found, engine, _ = curve(plan("probe", alone=True), outcome, verdict("probe"))
+    found, engine = curve(plan("probe", alone=True), outcome, verdict("probe"))
     assert found is None
     assert engine.asked == []

@@ -10,7 +10,7 @@ from data_makers import build, folder, save, shared
 from PIL import Image
 
 from frostline.base.errors import DataError, FrostlineError, RecipeError
-from frostline.base.records import Dataset, DataPart
+from frostline.base.records import DataPart, Dataset
 
 
 def warned(dataset: Dataset, kind: str) -> tuple[int, tuple[str, ...], str]:

@@ -132,3 +132,10 @@ def test_trials_that_are_on_disk_need_no_time(case: Case) -> None:
     guard: Any = Stopping(0)
     assert len(list(replace(case.engine(), guard=guard).run(trials))) == 2
     assert guard.asked == [trials[2].key]
+
+
+def test_trials_that_the_plan_did_not_count_are_added_to_what_is_to_be_done(case: Case) -> None:
+    engine = case.engine()
+    done = list(engine.run_more([trial("probe", block) for block in range(3)]))
+    assert len(done) == 3
+    assert (engine.meter.total, engine.meter.done) == (40.0 + 30.0, 30.0)

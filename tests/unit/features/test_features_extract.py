@@ -20,7 +20,8 @@ from frostline.data.decode import Pictures
 from frostline.data.preprocess import Preprocess
 from frostline.data.views import augment_policy
 from frostline.features import extract
-from frostline.features.extract import Features, Trunk, ViewSource, pad
+from frostline.features.extract import Features, Trunk, ViewSource
+from frostline.features.inference import padded_chunks
 from frostline.features.store import Store
 
 ROWS, CHUNK = 10, 4
@@ -111,7 +112,7 @@ def test_taps_are_what_the_network_computes_in_chunks(tmp_path: Path) -> None:
     made.want(raw=[1, 2], pooled=[2], views=1, pooled_views=range(11))
     rows = torch.tensor([7, 2, 2])
     with torch.no_grad():
-        one = MODEL.a(made.inputs(pad(rows, CHUNK), 1))[:3].relu()
+        one = MODEL.a(made.inputs(next(padded_chunks(rows, CHUNK))[1], 1))[:3].relu()
         two = MODEL.b(one).relu()
     assert torch.allclose(made.activations(1, rows, 1), one, atol=1e-6)
     stored = made.activations(2, rows, 1)
@@ -232,8 +233,9 @@ def test_view_keys_hold_the_versions_of_what_draws_them(module: str, monkeypatch
 
 
 def test_rows_are_padded_by_their_last() -> None:
-    assert pad(torch.tensor([4, 7]), 4).tolist() == [4, 7, 7, 7]
-    assert pad(torch.tensor([4, 7]), 2).tolist() == [4, 7]
+    found = [(count, chunk.tolist()) for count, chunk in padded_chunks(torch.tensor([4, 7, 9, 2, 5]), 3)]
+    assert found == [(3, [4, 7, 9]), (2, [2, 5, 5])]
+    assert [count for count, _ in padded_chunks(torch.tensor([4, 7]), 2)] == [2]
 
 
 def test_damaged_activations_are_computed_again(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def standings(correct: np.ndarray, *, per_block: int, costs: Sequence[float] | N
             ),
             eliminated=name in eliminated,
             is_baseline=name == "baseline",
+            is_anchor=name in ("probe", "finetune"),
         )
         for name, cost, row in zip(names, costs, correct, strict=True)
     ]

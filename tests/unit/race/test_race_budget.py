@@ -25,10 +25,10 @@ from frostline.race.budget import (
     trimmed,
     vital_names,
 )
-from frostline.race.forecast import Forecast, Speeds
 from frostline.race.plan import Plan, block_trial, tune_trial
 from frostline.race.race import raced, run_race
 from frostline.race.standing import standing_from
+from frostline.race.timing import Speeds, TimeEstimate
 from frostline.recipe.recipe import Trial
 from frostline.recipe.schedule import MAX_STEPS
 
@@ -37,8 +37,8 @@ NAMES = ("baseline", "probe", "probe@2", "probe@1", "freeze@2", "freeze@1", "fin
 SPEEDS = Speeds(spent=5.0, picture=0.0, forward=0.0, step=0.1, train=0.0, setup=0.0, solve=0.0, baseline=0.0, close=1.0)
 
 
-def forecast(made: Plan, cut: Reduction, speeds: Speeds = SPEEDS) -> Forecast:
-    return Forecast(plan=trimmed(made, cut), speeds=speeds, steps=cut.steps, sealed=5, stored=frozenset({1, 2, 3}))
+def forecast(made: Plan, cut: Reduction, speeds: Speeds = SPEEDS) -> TimeEstimate:
+    return TimeEstimate(plan=trimmed(made, cut), speeds=speeds, steps=cut.steps, sealed=5, stored=frozenset({1, 2, 3}))
 
 
 def cut_to(made: Plan, budget: float, speeds: Speeds = SPEEDS) -> Reduction | None:

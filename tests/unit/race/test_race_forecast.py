@@ -7,20 +7,20 @@ from dataclasses import replace
 import pytest
 from race_plans import plan
 
-from frostline.race.forecast import Forecast, Speeds, seconds_text
 from frostline.race.plan import block_trial, tune_trial
+from frostline.race.timing import Speeds, TimeEstimate, seconds_text
 
 ZERO = Speeds(spent=0.0, picture=0.0, forward=0.0, step=0.0, train=0.0, setup=0.0, solve=0.0, baseline=0.0, close=0.0)
 
 
 def forecast(*names: str, epochs: int | None = None, speeds: Speeds = ZERO, stored: tuple[int, ...] = (1, 2, 3),
-             **changed: object) -> Forecast:  # fmt: skip
+             **changed: object) -> TimeEstimate:  # fmt: skip
     made = plan(*names, epochs=epochs)
-    found = Forecast(plan=made, speeds=speeds, steps=200, sealed=5, stored=frozenset(stored))
+    found = TimeEstimate(plan=made, speeds=speeds, steps=200, sealed=5, stored=frozenset(stored))
     return replace(found, **changed)  # type: ignore[arg-type]
 
 
-def of(made: Forecast, name: str, steps: int | None = None) -> float:
+def of(made: TimeEstimate, name: str, steps: int | None = None) -> float:
     return made.trial(block_trial(made.plan.row(name).recipe, made.plan.blocks[0], None), steps)
 
 

@@ -9,12 +9,12 @@ from race_plans import ROWS, STAGES, plan
 
 from frostline.race.cost import (
     Workload,
+    count_trained,
     forward,
     head_parameters,
     inference_operations,
     moving_operations,
     step_operations,
-    count_trained,
     training_operations,
 )
 from frostline.race.plan import block_trial, tune_trial

@@ -1,4 +1,4 @@
-"""How long a plan takes at measured speeds. Pure: the speeds are handed in (engines/gauge.py measures them)."""
+"""How long a plan takes at measured speeds. Pure: the speeds are handed in (planning/gauge.py measures them)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from frostline.race.cost import TRAINING, forward, step_operations
 from frostline.race.plan import Plan
 from frostline.recipe.recipe import BASELINE_ROWS, Recipe, Trial
-from frostline.recipe.schedule import MIN_STEPS
-
-READING_ROWS, READING_STEPS = 0.15, 10  # rows looked at to find a length, and the fewest steps between two looks
-MIXES = 11  # of an interpolated strategy
+from frostline.recipe.schedule import INNER_FRACTION, MIN_STEPS, MIXES, reading_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +28,7 @@ class Speeds:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast:
+class TimeEstimate:
     """Seconds that parts of a plan take: found lengths are counted at `steps`, the most they may take.
 
     `stored`: numbers of frozen stages whose activations are kept; others are computed anew in every step. `sealed`:
@@ -53,14 +50,14 @@ class Forecast:
 
     def _judged(self, recipe: Recipe, rows: int, held: int, training: float) -> float:
         """A training and what it answers; the baseline reads its pictures by itself."""
-        read = (rows + held) * self.speeds.fed if recipe.solver == "baseline" else 0.0
+        read = (rows + held) * self.speeds.fed if not recipe.needs_network else 0.0
         return training + held * self._looked_at(recipe) + read
 
     def features(self) -> float:
         """The pass over all views that trials share."""
         scale, views, pictures = self.plan.scale, 0, 0.0
         for row in self.plan.rows:
-            here = {"solved": scale.solved_views, "stepped": scale.stepped_views}.get(row.recipe.solver, 0) + 1
+            here = scale.training_views(row.recipe) + 1
             views = max(views, here)
             depth = row.recipe.keep if row.recipe.solves_head else row.recipe.frozen_stages
             pictures = max(pictures, here * forward(scale.stages, 0, depth))
@@ -84,14 +81,14 @@ class Forecast:
 
     def refit(self, recipe: Recipe) -> float:
         """The recipe on all development rows, and what it answers on the sealed ones."""
-        if recipe.solver == "baseline":
+        if not recipe.needs_network:
             twice = self._training(recipe, self.plan.development, looks=False)
             return twice if self.all_tested else 0.0
         return self._training(recipe, self.plan.development, looks=False) + self.speeds.setup + self.answers(recipe)
 
     def answers(self, recipe: Recipe) -> float:
         """What a fitted recipe answers on the sealed pictures; the baseline is fitted only then."""
-        if recipe.solver == "baseline":
+        if not recipe.needs_network:
             return self.refit(recipe)
         each = self.speeds.picture + self.speeds.forward * forward(self.plan.scale.stages, 0, recipe.keep)
         return self.sealed * each
@@ -115,10 +112,10 @@ class Forecast:
     def _training(self, recipe: Recipe, rows: int, steps: int | None = None, looks: bool = True) -> float:
         """`looks`: an inner part is looked at to find the length."""
         speeds, scale = self.speeds, self.plan.scale
-        if recipe.solver == "baseline":
+        if not recipe.needs_network:
             return speeds.baseline * min(rows, BASELINE_ROWS) ** 2
         seconds = speeds.setup + (speeds.solve * rows if recipe.solves_head else 0.0)
-        if recipe.solver != "stepped":
+        if not recipe.takes_steps:
             return seconds
         per_epoch = max(1, -(-rows // scale.batch_size))
         count = steps or (scale.epochs * per_epoch if scale.epochs else self.steps)
@@ -127,13 +124,15 @@ class Forecast:
         if recipe.frozen_stages and recipe.frozen_stages not in self.stored:
             sample += speeds.forward * forward(scale.stages, 0, recipe.frozen_stages)
         seconds += count * (speeds.step + scale.batch_size * sample)
-        inner = READING_ROWS * rows + scale.batch_size  # chunks are filled up
+        inner = INNER_FRACTION * rows + scale.batch_size  # chunks are filled up
         if looks and scale.epochs is None:
-            seconds += count / max(READING_STEPS, min(per_epoch, 33)) * inner * self._looked_at(recipe)
-        return seconds + (MIXES * (speeds.setup + inner * self._looked_at(recipe)) if recipe.interpolated else 0.0)
+            seconds += count / reading_interval(per_epoch, self.steps) * inner * self._looked_at(recipe)
+        if recipe.interpolated:
+            seconds += len(MIXES) * (speeds.setup + inner * self._looked_at(recipe))
+        return seconds
 
     def _looked_at(self, recipe: Recipe) -> float:
-        if recipe.solver in ("baseline", "solved"):
+        if recipe.is_solved or not recipe.needs_network:
             return 0.0
         first = recipe.frozen_stages if recipe.frozen_stages in self.stored else 0
         return self.speeds.fed + self.speeds.forward * forward(self.plan.scale.stages, first, recipe.keep)
