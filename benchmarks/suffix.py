@@ -29,7 +29,8 @@ from frostline.data.read import read_data  # noqa: E402
 from frostline.data.scan import scan  # noqa: E402
 from frostline.features.store import Store  # noqa: E402
 from frostline.pipeline import read_network  # noqa: E402
-from frostline.planning.prepare import make_study, make_trunk, map_network, want_features  # noqa: E402
+from frostline.planning.plan_race import want_features
+from frostline.planning.prepare import make_study, make_trunk, map_network
 from frostline.recipe.catalogue import make_recipe  # noqa: E402
 from frostline.recipe.schedule import Length  # noqa: E402
 from frostline.recipe.settings import Settings  # noqa: E402

@@ -32,7 +32,7 @@ from frostline.models.kinds import NORMS
 from frostline.models.network import example_call
 from frostline.pipeline import prepare
 from frostline.planning.choose import check_applicable
-from frostline.planning.prepare import want_features
+from frostline.planning.plan_race import want_features
 from frostline.recipe.catalogue import CATALOGUE, Choices, make_recipe
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings

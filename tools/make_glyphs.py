@@ -30,8 +30,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from frostline.base.seeds import numpy_generator
-from frostline.models.sources.glyphs_network import CLASSES
-from frostline.models.sources.glyphs_source import CARD, WEIGHTS
+from frostline.models.sources.glyphs_source import CARD, CLASSES, WEIGHTS
 
 SIDE, CELL = 32, 4  # pixels of the bitmap, and of a cell of which the ink is counted
 FIELD, BODY = 64, 40  # pixels of a field of distances, and of the glyph in it

@@ -20,6 +20,7 @@ from frostline.base.errors import RecipeError
 from frostline.base.events import Emit, Event, silent
 from frostline.base.files import write_atomic
 from frostline.base.hashing import hash_bytes, hash_values
+from frostline.base.packages import package_versions
 from frostline.base.version import VERSION
 from frostline.bundle import trust
 from frostline.bundle.origin import KEPT
@@ -78,6 +79,7 @@ def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None,
     if done := check_resumed(settings, out):
         return Run(out, done)
     journal = Journal(emit)
+    packages = package_versions()
     ready = prepare(settings, listing, clock, journal, check)
     study, plan, limits = ready.study, ready.plan, ready.limits
     labels = study.dataset.labels
@@ -93,7 +95,7 @@ def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None,
         race = run_race(plan, engine.run, labels=labels, margin=settings.margin, emit=meter.watch)
         plan = raced(plan, race)
     with journal.phase("refit"):
-        verdict, refits = conclude(settings, study, plan, race, journal.emit)
+        verdict, refits, race = conclude(settings, study, plan, race, journal.emit)
         calibration = calibrate(race.outcomes, verdict.strategy, labels, settings.abstain)
         loaded = save_checked(folder, study, refits[verdict.strategy], calibration)
     with journal.phase("learning curve"):
@@ -104,7 +106,7 @@ def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None,
         tests = open_seal(settings, study, plan, refits, loaded, ready.sealed)
     evidence = Evidence(plan=plan, race=race, standings=standings(plan, race, labels),
                         accuracies=standings(plan, race, labels, "accuracy"), verdict=verdict,
-                        margin=settings.margin, budget=budget_record(limits, race), refits=refits,
+                        margin=settings.margin, packages=packages, budget=budget_record(limits, race), refits=refits,
                         tests=tests, calibration=calibration, learning=learning,
                         doubts=doubts)  # fmt: skip
     result = RunWriter(folder, settings, study, evidence, journal).write()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "safetensors", "imagehash")
-
-OPTIONAL_PACKAGES = ("cleanlab", "keras")  # those that change what a run finds
+# The last two are extras that change what a run finds.
+PACKAGES = (
+    *("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "safetensors"),
+    *("cleanlab", "keras"),
+)
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of what a run computes with."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    for name in OPTIONAL_PACKAGES:
+    """Versions by name; a package that isn't installed under its own name is left out."""
+    found: dict[str, str] = {}
+    for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from frostline.base.errors import TrialError
 from frostline.base.events import Emit, Event
 from frostline.base.records import Dataset, Verdict
@@ -15,8 +17,11 @@ from frostline.train.study import Study
 
 def conclude(
     settings: Settings, study: Study, plan: Plan, race: RaceResult, emit: Emit
-) -> tuple[Verdict, dict[str, RefitResult]]:
-    """Verdict and refit. A verdict that diverges in the refit (before the seal is opened) gives way to the next."""
+) -> tuple[Verdict, dict[str, RefitResult], RaceResult]:
+    """Verdict and refit, and the race with what failed in a refit.
+
+    A verdict that diverges in the refit (before the seal is opened) gives way to the next.
+    """
     refits: dict[str, RefitResult] = {}
     while True:
         verdict = judge(settings, plan, race, study.dataset)
@@ -28,7 +33,7 @@ def conclude(
         except TrialError as error:
             if plan.alone:
                 raise
-            race.failed[verdict.strategy] = str(error)
+            race = replace(race, failed={**race.failed, verdict.strategy: str(error)})
             emit(Event(kind="warning", text=str(error)))
     if settings.evaluate_all:
         for other in plan.rows:
@@ -38,7 +43,7 @@ def conclude(
                     refits[name] = refit_row(study, plan, race, name)
                 except TrialError as error:  # the verdict stands; this one just has no sealed figure
                     emit(Event(kind="warning", text=str(error)))
-    return verdict, refits
+    return verdict, refits, race
 
 
 def refit_row(study: Study, plan: Plan, race: RaceResult, name: str) -> RefitResult:

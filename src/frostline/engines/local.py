@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from frostline.base.events import Emit, Event, ProgressEvent
 from frostline.base.records import Outcome
 from frostline.bundle.runfolder import RunFolder
-from frostline.planning.prepare import all_views
+from frostline.planning.plan_race import all_views
 from frostline.race.budget import Guard
 from frostline.race.plan import Plan
 from frostline.recipe.recipe import Trial

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -15,10 +14,7 @@ from frostline.cutting.stages import StageMap, stage_map
 from frostline.data.contract import Samples, policy_for
 from frostline.features.extract import Features, Trunk, ViewSource
 from frostline.features.store import Store
-from frostline.models.adapters import adapter_size
 from frostline.models.network import Network, example_call, pretrained
-from frostline.models.trainable import adapted_parameters, trained_parameters
-from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings
 from frostline.train.audit import hash_tensors
 from frostline.train.study import Study
@@ -81,43 +77,3 @@ def make_study(settings: Settings, dataset: Dataset, samples: Samples, network: 
         seed=settings.seed,
         weigh_classes=settings.class_weights,
     )
-
-
-def feature_widths(stages: StageMap) -> list[int]:
-    """Pooled features after each stage (0 where the network can't be cut)."""
-    return [0 if cut is None else cut.shape[cut.channel_axis] for cut in stages.cuts]
-
-
-def partial_counts(model: nn.Module, stages: StageMap, recipes: Sequence[Recipe]) -> dict[str, int]:
-    """Parameters, the head's aside, that recipes train which train only a part of a stage's tensors; of an adapter
-    its own."""
-    counts: dict[str, int] = {}
-    tensors, last = dict(model.named_parameters()), len(stages)
-    for recipe in (r for r in recipes if r.partial):
-        trained: dict[str, int] = {}
-        adapted: dict[str, int] = {}
-        for phase in recipe.stepped:
-            trained |= trained_parameters(model, stages, phase.stages, phase.head)
-            adapted |= adapted_parameters(model, stages, phase.stages, phase.head)
-        counts[recipe.name] = sum(
-            adapter_size(tensors[n], recipe.adapter) if recipe.adapter and n in adapted else tensors[n].numel()
-            for n, stage in trained.items()
-            if stage <= last
-        )
-    return counts
-
-
-def want_features(study: Study, recipes: Sequence[Recipe]) -> None:
-    """Tell the features which cuts the recipes will ask for, so that one pass fills them all."""
-    raw = [r.frozen_stages for r in recipes if r.takes_steps and r.frozen_stages]
-    pooled = [r.keep for r in recipes if r.solves_head]
-    solved_views = {0, *study.solved_views()}
-    study.features.want(raw=raw, pooled=pooled, views=len(study.stepped_views()), pooled_views=sorted(solved_views))
-
-
-def all_views(study: Study, recipes: Sequence[Recipe]) -> tuple[int, ...]:
-    """The evaluation view, and every training view that some recipe will read."""
-    views = {0}
-    views |= set(study.solved_views()) if any(r.solves_head for r in recipes) else set()
-    views |= set(study.stepped_views()) if any(r.takes_steps for r in recipes) else set()
-    return tuple(sorted(views))

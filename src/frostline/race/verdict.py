@@ -12,7 +12,7 @@ from frostline.base.records import Comparison, Verdict
 from frostline.race.compare import compare, compare_all, one_sample, versus_best
 from frostline.race.standing import ROUNDING, Standing, best_of, complete
 from frostline.stats.contributions import METRIC_WORDS, shown
-from frostline.stats.sample_size import equivalent_samples_needed, paired_samples_needed
+from frostline.stats.paired import equivalent_samples_needed, paired_samples_needed
 
 
 def decide(standings: Sequence[Standing], *, n_train: float, n_test: float, margin: float,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from frostline.base.records import FloatArray, Outcome, Verdict
+from frostline.base.records import Comparison, FloatArray, Outcome, Verdict
 from frostline.bundle import schema
 from frostline.conclude.calibrate import Calibration
 from frostline.conclude.doubts import Doubts
 from frostline.conclude.learning import LearningCurve
+from frostline.race.compare import compare_all
 from frostline.race.plan import Plan
-from frostline.race.race import RaceResult
+from frostline.race.race import RaceResult, block_sizes
 from frostline.race.standing import Standing
 from frostline.train.refit import RefitResult
 
@@ -28,10 +30,17 @@ class Evidence:
     margin: float
     refits: Mapping[str, RefitResult]  # strategies that were refitted, the verdict among them
     tests: Mapping[str, FloatArray]  # sealed probabilities of strategies that were tested
+    packages: Mapping[str, str]  # versions of what the run computed with
     budget: schema.BudgetRecord | None = None
     calibration: Calibration | None = None
     doubts: Doubts | None = None
     learning: LearningCurve | None = None
+
+    @cached_property
+    def pairs(self) -> tuple[Comparison, ...]:
+        """Every pair that met the same blocks, compared."""
+        n_train, n_test = block_sizes(self.plan)
+        return compare_all(self.standings, n_train=n_train, n_test=n_test, margin=self.margin)
 
     @property
     def outcomes(self) -> list[Outcome]:

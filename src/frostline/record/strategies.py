@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from frostline.base.records import Comparison, FloatArray, IntArray
 from frostline.base.seeds import numpy_generator
 from frostline.bundle import schema
-from frostline.race.compare import compare_all, score_interval, versus_best
+from frostline.race.compare import score_interval, versus_best
 from frostline.race.plan import PlanRow
 from frostline.race.race import block_sizes
 from frostline.race.standing import Standing
@@ -22,22 +20,16 @@ from frostline.stats.metrics import accuracy
 def strategy_records(evidence: Evidence, labels: IntArray) -> list[schema.StrategyRecord]:
     """One row a strategy: raced and eliminated ones, failed ones, then those that were skipped."""
     plan = evidence.plan
-    pairs = pair_comparisons(evidence)
-    rows = [_strategy(evidence, row, pairs, labels) for row in plan.rows]
+    rows = [_strategy(evidence, row, labels) for row in plan.rows]
     return rows + [_skipped(name, reason) for name, reason in plan.skipped.items()]
 
 
-def pair_comparisons(evidence: Evidence) -> tuple[Comparison, ...]:
-    n_train, n_test = block_sizes(evidence.plan)
-    return compare_all(evidence.standings, n_train=n_train, n_test=n_test, margin=evidence.margin)
-
-
-def _strategy(evidence: Evidence, row: PlanRow, pairs: Sequence[Comparison], labels: IntArray) -> schema.StrategyRecord:
+def _strategy(evidence: Evidence, row: PlanRow, labels: IntArray) -> schema.StrategyRecord:
     name, race = row.recipe.name, evidence.race
     standing = next((s for s in evidence.standings if s.name == name and s.blocks), None)
     plain = next((s for s in evidence.accuracies if s.name == name and s.blocks), None)
     done, raced = [o for o in race.outcomes if o.strategy == name], [o for o in race.of(name) if o.ok]
-    refitted, versus = evidence.refits.get(name), versus_best(pairs, evidence.verdict.best).get(name)
+    refitted, versus = evidence.refits.get(name), versus_best(evidence.pairs, evidence.verdict.best).get(name)
     n_train, n_test = block_sizes(evidence.plan)
     return schema.StrategyRecord(
         name=name,
@@ -123,5 +115,5 @@ def pair_records(evidence: Evidence) -> list[schema.PairRecord]:
             outcome=c.outcome,
             ci_samples=sample_interval(evidence, c.a, c.b),
         )
-        for c in pair_comparisons(evidence)
+        for c in evidence.pairs
     ]

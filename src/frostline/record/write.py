@@ -13,7 +13,6 @@ import torch
 
 from frostline.base.device import machine
 from frostline.base.files import write_atomic
-from frostline.base.packages import package_versions
 from frostline.base.records import AuditCount
 from frostline.base.version import VERSION
 from frostline.bundle import schema
@@ -31,8 +30,8 @@ from frostline.bundle.schema import RunResult
 from frostline.recipe.settings import Settings
 from frostline.record import compose
 from frostline.record.calibration import abstain_record, calibration_record
+from frostline.record.compose import doubts_csv, doubts_record
 from frostline.record.curve import curve_record
-from frostline.record.doubts import doubts_csv, doubts_record
 from frostline.record.evidence import Evidence
 from frostline.record.facts import facts_of
 from frostline.record.journal import Journal
@@ -87,7 +86,7 @@ class RunWriter:
             command=" ".join(sys.argv),
             seed=self.settings.seed,
             machine={**machine(), **asdict(study.compute)},
-            packages=package_versions(),
+            packages=dict(evidence.packages),
             settings=self.settings.identity(),
             data=compose.data_record(study.dataset, study.features.source.pictures),
             model=compose.model_record(study.network, evidence.plan, study),

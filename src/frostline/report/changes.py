@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from frostline.base.device import default_threads, machine
-from frostline.base.packages import package_versions
+from frostline.base.packages import PACKAGES, package_versions
 from frostline.base.version import VERSION
 from frostline.bundle.schema import RunResult
 
@@ -22,7 +22,6 @@ MAY_DIFFER = {
     "scikit-learn": "the splits into blocks, the baseline, and the search for neighbours",
     "pillow": "the decoding and resizing of pictures, so every pixel",
     "safetensors": "the layout of model.safetensors and moments.safetensors, not the values in them",
-    "imagehash": "nothing: frostline computes its difference hash itself",
     "cleanlab": "which labels are doubted",
     "keras": "the definition and preprocessing of Keras networks; of other networks nothing",
     "python": "the order and text of what its own modules write; hardly ever a number",
@@ -59,7 +58,8 @@ class Change:
 def environment_changes(result: RunResult) -> list[Change]:
     """Frostline, packages and machine as they are here, against those of the record."""
     found = _changes({"frostline": result.version}, {"frostline": VERSION})
-    found += _changes(result.packages, package_versions())
+    recorded = {name: result.packages[name] for name in PACKAGES if name in result.packages}
+    found += _changes(recorded, package_versions())
     here = machine()
     return found + _changes({name: result.machine.get(name) for name in here}, here)
 

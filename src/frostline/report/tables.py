@@ -7,9 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frostline.bundle.schema import MethodsRecord
-from frostline.report.doubts import doubt_lines
-from frostline.report.probability_lines import probability_lines
-from frostline.stats.meaning import meaning
+from frostline.report.lines import (
+    curve_cells,
+    curve_sentence,
+    doubt_lines,
+    meaning_lines,
+    probability_lines,
+    sealed_meaning,
+)
 
 COLUMNS = ("strategy", "accuracy", "95 % interval", "against the best", "trained", "cost (x verdict)", "note")
 WORDS = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss (nats)"}
@@ -162,55 +167,3 @@ def methods_text(methods: MethodsRecord, width: int = 100) -> str:
         told.append(wrap(f"Where terms disagree: {methods.disputed}", "  "))
     told += ["", "Sources"] + [wrap(f"- {s.what}: {s.source}", "  ") for s in methods.sources]
     return "\n".join(told) + "\n"
-
-
-def meaning_lines(result: Mapping[str, Any]) -> list[str]:
-    """One line for every kind of number that the table of strategies shows."""
-    scored = [s for s in result["strategies"] if s["score"] is not None]
-    if not scored:
-        return []
-    blocks = len(result["blocks"])
-    accuracy = result["settings"].get("metric", "accuracy") == "accuracy"
-    lines = [("accuracy", "accuracy") if accuracy else ("score", "score"), ("95 % interval", "score-interval")]
-    against = [s["versus_best"]["outcome"] for s in scored if s["versus_best"]]
-    if against:
-        lines.append(("against the best", "difference"))
-    lines += [(word, word) for word in ("worse", "better", "as-good", "undecided") if word in against]
-    return [f"  {name}: {meaning(key, blocks=blocks)}" for name, key in lines]
-
-
-def sealed_meaning() -> str:
-    """What the accuracy on the sealed part and its interval mean."""
-    return f"{meaning('sealed-accuracy')} {meaning('sealed-interval')}"
-
-
-Cells = tuple[tuple[str, ...], list[tuple[str, ...]]]
-
-
-def curve_cells(record: Mapping[str, Any]) -> Cells | None:
-    """(header, rows): one row a number of labels, one column a strategy that has more than the race's own size.
-
-    None where no strategy has.
-    """
-    curves = [c for c in record["curves"] if len(c["points"]) > 1]
-    if not curves:
-        return None
-    by_labels = [{point["labels"]: point for point in curve["points"]} for curve in curves]
-    sizes = sorted({labels for points in by_labels for labels in points})
-    every = max(point["blocks"] for points in by_labels for point in points.values())
-    rows = [(str(labels), *(_cell(points.get(labels), every) for points in by_labels)) for labels in sizes]
-    return ("labels", *(str(c["name"]) for c in curves)), rows
-
-
-def _cell(point: Mapping[str, Any] | None, every: int) -> str:
-    """`every`: the number of blocks that goes without saying."""
-    if point is None:
-        return ""
-    low, high = point["ci"]
-    blocks = "" if point["blocks"] == every else f" on {point['blocks']} block{'s' * (point['blocks'] != 1)}"
-    return f"{point['accuracy']:.3f} ({low:.3f} - {high:.3f}){blocks}"
-
-
-def curve_sentence(record: Mapping[str, Any]) -> str:
-    """Whether more labels would help."""
-    return f"More labels? {record['sentence']}"

@@ -32,7 +32,6 @@ from frostline.recipe.schedule import (
 from frostline.stats.metrics import log_loss
 from frostline.train.depthwise import fast_gradients
 from frostline.train.feed import Reader, predict
-from frostline.train.pull import Anchor, anchors_of, pull_back
 from frostline.train.study import Study
 
 
@@ -220,3 +219,39 @@ def make_optimiser(study: Study, model: nn.Module, names: dict[str, int], job: J
         return torch.optim.SGD(listed, momentum=0.9)
     fused = study.compute.device.split(":")[0] in ("cpu", "cuda")
     return torch.optim.AdamW(listed, fused=fused)
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A parameter, where it is pulled to (None: to zero), and how strongly."""
+
+    parameter: nn.Parameter
+    start: Tensor | None
+    strength: float
+
+
+def anchors_of(model: nn.Module, trained: Mapping[str, int], phase: Phase,
+               start: Mapping[str, Tensor] | None = None) -> tuple[Anchor, ...]:  # fmt: skip
+    """Anchors of the trained parameters (`trained`: name -> stage, S + 1 is the head); none where nothing pulls.
+
+    `start`: values before training, of those that an earlier phase may have moved.
+    """
+    if not (phase.pull or phase.head_pull):
+        return ()
+    parameters, last = dict(model.named_parameters()), len(phase.stages)
+    known = start or {}
+    return tuple(
+        Anchor(parameters[name], known[name] if name in known else parameters[name].detach().clone(), phase.pull)
+        if stage <= last
+        else Anchor(parameters[name], None, phase.head_pull)
+        for name, stage in trained.items()
+    )
+
+
+def pull_back(anchors: Sequence[Anchor]) -> None:
+    """Add the penalty's gradient to that of the loss."""
+    with torch.no_grad():
+        for anchor in anchors:
+            if anchor.parameter.grad is not None:
+                away = anchor.parameter if anchor.start is None else anchor.parameter - anchor.start
+                anchor.parameter.grad.add_(away, alpha=anchor.strength)

@@ -13,7 +13,7 @@ import pytest
 
 from frostline.base.records import Dataset, Outcome, Sample
 from frostline.conclude import doubts as d
-from frostline.planning.prepare import want_features
+from frostline.planning.plan_race import want_features
 from frostline.stats.intervals import wilson
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "train"))

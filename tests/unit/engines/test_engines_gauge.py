@@ -12,7 +12,7 @@ from train_studies import recipe, study
 
 from frostline.planning import gauge
 from frostline.planning.gauge import Gauge
-from frostline.planning.prepare import feature_widths
+from frostline.planning.plan_race import feature_widths
 from frostline.race.plan import Plan, Scale, make_plan
 from frostline.train.audit import hash_tensors
 from frostline.train.study import Study

@@ -17,8 +17,7 @@ from frostline.cutting.stages import stages
 from frostline.data.preprocess import to_input
 from frostline.models.network import NetworkOptions, example_input, pretrained
 from frostline.models.sources import load_network
-from frostline.models.sources.glyphs_network import CLASSES
-from frostline.models.sources.glyphs_source import CARD, WEIGHTS
+from frostline.models.sources.glyphs_source import CARD, CLASSES, WEIGHTS
 
 MOST_BYTES = 1_500_000
 

@@ -14,7 +14,7 @@ from frostline.race.race import RaceResult
 from frostline.race.standing import BlockScore, Standing
 from frostline.record.compose import block_records
 from frostline.record.evidence import Evidence
-from frostline.record.strategies import _versus, pair_comparisons, sample_interval
+from frostline.record.strategies import _versus, sample_interval
 
 ROWS = 60
 
@@ -44,7 +44,7 @@ def standing(name: str, right: np.ndarray) -> Standing:
 def evidence(*standings: Standing, best: str = "probe") -> Evidence:
     verdict = Verdict(strategy=best, best=best, reason="", runner_up=None, samples_needed=None)
     return Evidence(plan=plan(), race=RaceResult(), standings=standings, accuracies=standings, verdict=verdict,
-                    margin=0.01, refits={}, tests={})  # fmt: skip
+                    margin=0.01, refits={}, tests={}, packages={})  # fmt: skip
 
 
 def row_pattern(count: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def row_pattern(count: int) -> np.ndarray:
 
 def test_a_baseline_that_beats_the_best_is_recorded_as_better() -> None:
     found = evidence(standing("baseline", row_pattern(ROWS)), standing("probe", row_pattern(6)))
-    against = versus_best(pair_comparisons(found), "probe")["baseline"]
+    against = versus_best(found.pairs, "probe")["baseline"]
     assert _versus(found, against).outcome == "better"
 
 

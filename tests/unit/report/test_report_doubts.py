@@ -6,8 +6,8 @@ import csv
 import io
 
 from frostline.conclude.doubts import KINDS, Doubt, Doubts
-from frostline.record.doubts import MOST_EXAMPLES, doubts_csv, doubts_record
-from frostline.report.doubts import doubt_lines
+from frostline.record.compose import MOST_EXAMPLES, doubts_csv, doubts_record
+from frostline.report.lines import doubt_lines
 
 
 def many(count: int) -> Doubts:

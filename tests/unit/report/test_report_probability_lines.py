@@ -7,7 +7,7 @@ from typing import Any
 from report_records import record
 
 from frostline.bundle.schema import RunResult
-from frostline.report.probability_lines import probability_lines
+from frostline.report.lines import probability_lines
 from frostline.report.tables import result_text
 
 

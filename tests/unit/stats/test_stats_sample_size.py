@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.power import NormalIndPower
 
-from frostline.stats.paired import mcnemar_exact
-from frostline.stats.sample_size import equivalent_samples_needed, paired_samples_needed
+from frostline.stats.paired import equivalent_samples_needed, mcnemar_exact, paired_samples_needed
 
 
 @pytest.mark.parametrize(("discordance", "expected"), [(0.05, 970), (0.10, 1960), (0.20, 3920)])

@@ -17,7 +17,7 @@ from frostline.base.records import ClassMap
 from frostline.base.seeds import derive_seed
 from frostline.models.adapters import rank_of
 from frostline.planning.choose import check_applicable, skip_reasons
-from frostline.planning.prepare import partial_counts, want_features
+from frostline.planning.plan_race import partial_counts, want_features
 from frostline.recipe.catalogue import CATALOGUE, Choices, make_recipe
 from frostline.recipe.own import recipe_of, show
 from frostline.recipe.recipe import Adapter, BatchNorm, Part, Phase, Recipe

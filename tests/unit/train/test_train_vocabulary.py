@@ -24,7 +24,8 @@ from frostline.models.kinds import NORMS
 from frostline.models.network import NetworkOptions
 from frostline.models.sources import load_network
 from frostline.planning.choose import check_applicable
-from frostline.planning.prepare import make_study, make_trunk, map_network, want_features
+from frostline.planning.plan_race import want_features
+from frostline.planning.prepare import make_study, make_trunk, map_network
 from frostline.recipe.catalogue import CATALOGUE, make_recipe
 from frostline.recipe.recipe import Recipe
 from frostline.train.audit import NOTHING_MOVES, promise

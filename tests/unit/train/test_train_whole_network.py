@@ -16,13 +16,12 @@ from train_studies import study, trial
 from frostline.base.records import ClassMap
 from frostline.bundle.saved import load_model, save_model
 from frostline.models.trainable import trained_parameters
-from frostline.planning.prepare import want_features
+from frostline.planning.plan_race import want_features
 from frostline.recipe.catalogue import Choices, make_recipe
 from frostline.recipe.recipe import Recipe, Trial
 from frostline.train.feed import predict, reader
-from frostline.train.loop import Job, make_optimiser
+from frostline.train.loop import Job, anchors_of, make_optimiser, pull_back
 from frostline.train.mix import mixed
-from frostline.train.pull import anchors_of, pull_back
 from frostline.train.refit import TunedValues, refit
 from frostline.train.solve import solve
 from frostline.train.start import start_network

@@ -17,7 +17,8 @@ from frostline.data.decode import Pictures
 from frostline.data.preprocess import Preprocess
 from frostline.features.store import Store
 from frostline.models.network import Network, seeded
-from frostline.planning.prepare import make_study, make_trunk, map_network, want_features
+from frostline.planning.plan_race import want_features
+from frostline.planning.prepare import make_study, make_trunk, map_network
 from frostline.recipe.catalogue import Choices, make_recipe
 from frostline.recipe.recipe import Recipe, Trial
 from frostline.recipe.settings import Settings

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
 from frostline.data.preprocess import Preprocess
 from frostline.models.network import Network, NetworkOptions, read_weights, seeded, tried
-from frostline.models.sources.glyphs_network import CLASSES, SIDE, Glyphs
 
 WEIGHTS = Path(__file__).with_name("glyphs.safetensors")
 CARD = Path(__file__).with_name("glyphs.md")
@@ -65,3 +64,38 @@ def _weights(options: NetworkOptions) -> tuple[Mapping[str, Tensor] | None, str]
     if options.weights is not None:
         return read_weights(options.weights), Path(options.weights).name
     return read_weights(WEIGHTS), WEIGHTS.name
+
+
+SIDE = 32  # pixels of its grey input
+
+CLASSES = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+WIDTH = 16  # channels of the stem; the last stage has eight times as many
+
+
+class Glyphs(nn.Module):
+    """Five stages of 3 x 3 convolutions with BatchNorm and ReLU, a mean over the picture, a linear head: 0.3 M values.
+
+    Input (N, 1, 32, 32), standardised grey; output (N, classes), scores.
+    """
+
+    def __init__(self, classes: int = len(CLASSES), width: int = WIDTH) -> None:
+        super().__init__()
+        w = width
+        self.stem = _layer(1, w)
+        self.s1 = _layer(w, 2 * w, stride=2)
+        self.s2 = nn.Sequential(_layer(2 * w, 2 * w), _layer(2 * w, 4 * w, stride=2))
+        self.s3 = nn.Sequential(_layer(4 * w, 4 * w), _layer(4 * w, 8 * w, stride=2))
+        self.s4 = _layer(8 * w, 8 * w)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(8 * w, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.s4(self.s3(self.s2(self.s1(self.stem(x)))))
+        return cast(Tensor, self.head(self.pool(x).flatten(1)))
+
+
+def _layer(channels: int, out: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)
+    )
