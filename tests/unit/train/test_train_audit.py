@@ -11,7 +11,7 @@ from train_studies import Net, block, mapped, recipe, study, trial
 
 from frostline.base.errors import AuditError
 from frostline.base.records import AuditCount
-from frostline.features import extract
+from frostline.features import inference
 from frostline.recipe.recipe import Part
 from frostline.train import loop
 from frostline.train.audit import Promise, audit, hash_tensors, promise
@@ -125,7 +125,7 @@ def test_refit_is_audited_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_trunk_that_moves_while_features_are_computed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, honest = study(), extract.run_to
+    made, honest = study(), inference.run_to
 
     def careless(model: nn.Module, *rest: Any) -> Any:
         model.get_submodule("a.1").train()
@@ -134,7 +134,7 @@ def test_a_trunk_that_moves_while_features_are_computed_is_found(monkeypatch: py
         finally:
             model.get_submodule("a.1").eval()
 
-    monkeypatch.setattr(extract, "run_to", careless)
+    monkeypatch.setattr(inference, "run_to", careless)
     probe = trial(made, "probe")
     try:
         for view in (0, *made.solved_views()):
