@@ -102,7 +102,7 @@ def _arguments() -> argparse.Namespace:
     args = made.parse_args()
     for path in (args.data / "train", args.data / "val", args.weights):
         if not path.exists():
-            made.error(f"{path} isn't there; --data, --model and --weights say where the pictures and the network are")
+            made.error(f"{path} isn't there; --data, --model and --weights say where the images and the network are")
     return args
 
 

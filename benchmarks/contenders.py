@@ -31,7 +31,7 @@ class Case:
 
     @property
     def halved(self) -> Path:
-        """The same pictures with val/ halved into val/ and test/."""
+        """The same images with val/ halved into val/ and test/."""
         return self.scratch / "halved"
 
     @property
@@ -137,19 +137,19 @@ def _peer(case: Case, task: str, tool: Tool, choice: Choice, *, fast: bool) -> C
 
 
 def halve_validation(data: Path, target: Path) -> None:
-    """Copy train/ as it is and deal the pictures of val/ in turn to val/ and test/."""
+    """Copy train/ as it is and deal the images of val/ in turn to val/ and test/."""
     shutil.copytree(data / "train", target / "train")
     _deal(data / "val", target, ("val", "test"))
 
 
 def make_block(data: Path, target: Path) -> None:
-    """Deal the pictures of train/ to train/ and val/, one in five to val/."""
+    """Deal the images of train/ to train/ and val/, one in five to val/."""
     _deal(data / "train", target, ("val", *("train",) * (BLOCKS - 1)))
 
 
 def _deal(part: Path, target: Path, names: Sequence[str]) -> None:
     for folder in sorted(p for p in part.iterdir() if p.is_dir()):
-        for index, picture in enumerate(sorted(folder.iterdir())):
+        for index, image in enumerate(sorted(folder.iterdir())):
             place = target / names[index % len(names)] / folder.name
             place.mkdir(parents=True, exist_ok=True)
-            shutil.copy(picture, place)
+            shutil.copy(image, place)

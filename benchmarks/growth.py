@@ -1,9 +1,9 @@
 """How cost grows, from whole `frostline fit` runs that each start with an empty store.
 
-samples     probe and freeze@4 on a quarter, a half and all pictures of train/. The fixed part falls out of the
+samples     probe and freeze@4 on a quarter, a half and all images of train/. The fixed part falls out of the
             differences: (all - half) / (half - quarter) is 2 where cost is linear; told is its binary logarithm, 1.
 strategies  freeze@4 added to probe,freeze@5: what the race and its features take longer, against the bare forward and
-            backward of the suffix (suffix.py) over as many pictures.
+            backward of the suffix (suffix.py) over as many images.
 
 Prints RESULT {"ratios": [...]}.
 """
@@ -29,7 +29,7 @@ LEFT_OUT = ("read the network", "map the network", "refit", "sealed test", "meas
 
 
 def fit_seconds(args: argparse.Namespace, data: Path, strategies: str, scratch: Path) -> float:
-    """Seconds that pictures, features and race of one fit took."""
+    """Seconds that images, features and race of one fit took."""
     for name in ("run", "store", "cache"):
         shutil.rmtree(scratch / name, ignore_errors=True)
     network = args.weights / "model.py"
@@ -43,17 +43,17 @@ def fit_seconds(args: argparse.Namespace, data: Path, strategies: str, scratch: 
 
 
 def part_of(data: Path, target: Path, every: int) -> Path:
-    """A data folder with one in `every` pictures of train/, and all of val/."""
+    """A data folder with one in `every` images of train/, and all of val/."""
     shutil.copytree(data / "val", target / "val")
     for folder in sorted(p for p in (data / "train").iterdir() if p.is_dir()):
         (target / "train" / folder.name).mkdir(parents=True)
-        for picture in sorted(folder.iterdir())[::every]:
-            shutil.copy(picture, target / "train" / folder.name)
+        for image in sorted(folder.iterdir())[::every]:
+            shutil.copy(image, target / "train" / folder.name)
     return target
 
 
 def samples(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """Growth with the number of pictures."""
+    """Growth with the number of images."""
     folders = [part_of(args.data, scratch / f"one-in-{n}", n) for n in (4, 2, 1)]
     quarter, half, full = (_median(args, lambda f=f: fit_seconds(args, f, "probe,freeze@4", scratch)) for f in folders)
     ratio = (full - half) / (half - quarter) / 2
@@ -68,12 +68,12 @@ def strategies(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     study = suffix.make(args.data, args.weights, scratch / "suffix")
     suffix.prepare(study)
     rows = len(study.development)
-    a_picture = _median(args, lambda: suffix.bare_seconds(study)) / (suffix.EPOCHS * rows)
+    a_image = _median(args, lambda: suffix.bare_seconds(study)) / (suffix.EPOCHS * rows)
     trained = rows * (BLOCKS - 1) * EPOCHS
-    looked_at = rows / 3  # every picture is looked at once, in one block: a third of forward and backward
+    looked_at = rows / 3  # every image is looked at once, in one block: a third of forward and backward
     return {"what": "a further frozen strategy", "against": "its suffix alone",
-            "ratio": round((more - less) / (a_picture * (trained + looked_at)), 3), "limit": 1.25,
-            "seconds": [less, more, a_picture]}  # fmt: skip
+            "ratio": round((more - less) / (a_image * (trained + looked_at)), 3), "limit": 1.25,
+            "seconds": [less, more, a_image]}  # fmt: skip
 
 
 def _median(args: argparse.Namespace, seconds: Callable[[], float]) -> float:

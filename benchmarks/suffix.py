@@ -49,10 +49,10 @@ def make(data: Path, weights: Path, store: Path) -> Study:
     settings = Settings(data=data, model=spec, weights=str(weights / "mobilenetv1_075.safetensors"), epochs=EPOCHS,
                         batch_size=BATCH)  # fmt: skip
     network = read_network(settings)
-    dataset, pictures = read_data(settings, scan(data), network.preprocess, silent)
+    dataset, images = read_data(settings, scan(data), network.preprocess, silent)
     model, stages = map_network(network)
     trunk = make_trunk(settings, network, model, stages, len(dataset.development))
-    return make_study(settings, dataset, pictures, network, trunk, Store(store))
+    return make_study(settings, dataset, images, network, trunk, Store(store))
 
 
 def prepare(study: Study) -> None:

@@ -157,7 +157,7 @@ TORCHVISION = (
 TINY = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 48}
 WORDS = {**TINY, "vocab_size": 50, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 PATCHES = {**TINY, "image_size": 32, "patch_size": 8}
-HF_PICTURES: dict[str, dict[str, Any]] = {
+HF_IMAGES: dict[str, dict[str, Any]] = {
     "vit": PATCHES,
     "beit": PATCHES,
     "dinov2": {**TINY, "image_size": 28, "patch_size": 7},
@@ -202,7 +202,7 @@ def entries() -> Iterator[Entry]:
         yield Entry(group="timm", name=name, build=lambda name=name: _timm(name))
     for name in TORCHVISION:
         yield Entry(group="torchvision", name=name, build=lambda name=name: _torchvision(name))
-    for kind in (*HF_PICTURES, *HF_TEXT):
+    for kind in (*HF_IMAGES, *HF_TEXT):
         yield Entry(group="hf", name=kind, build=lambda kind=kind: _hf(kind))
     for name in KERAS:
         yield Entry(group="keras", name=name, build=lambda name=name: _keras(name))
@@ -210,8 +210,8 @@ def entries() -> Iterator[Entry]:
         yield Entry(group="by hand", name=kind.__name__, build=lambda kind=kind: by_hand(kind))
 
 
-def pictures(size: int, channels: int = 3) -> Tensor:
-    """Two pictures of noise."""
+def images(size: int, channels: int = 3) -> Tensor:
+    """Two images of noise."""
     return torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(1))
 
 
@@ -222,7 +222,7 @@ def _timm(name: str) -> Case:
     model = timm.create_model(name, num_classes=CLASSES, **arguments).eval()
     native = int(model.pretrained_cfg["input_size"][1])
     sizes = [arguments["img_size"]] if "img_size" in arguments else [s for s in SMALL if s < native] + [native]
-    return Case(model=model, args=(pictures(_smallest(model, sizes)),))
+    return Case(model=model, args=(images(_smallest(model, sizes)),))
 
 
 def _smallest(model: nn.Module, sizes: list[int]) -> int:
@@ -230,8 +230,8 @@ def _smallest(model: nn.Module, sizes: list[int]) -> int:
     for size in sizes[:-1]:
         try:
             with torch.no_grad():
-                model.eval()(pictures(size))
-                model.train()(pictures(size))
+                model.eval()(images(size))
+                model.train()(images(size))
             return size
         except (RuntimeError, ValueError, AssertionError, IndexError):
             continue
@@ -245,7 +245,7 @@ def _torchvision(name: str) -> Case:
 
     more = {"googlenet": {"init_weights": False}, "vit_b_16": {"image_size": 64}}.get(name, {})
     model = models.get_model(name, weights=None, num_classes=CLASSES, **more).eval()
-    return Case(model=model, args=(pictures(_smallest(model, [64] if "image_size" in more else [64, 96, 224])),))
+    return Case(model=model, args=(images(_smallest(model, [64] if "image_size" in more else [64, 96, 224])),))
 
 
 def words() -> tuple[Tensor, Tensor]:
@@ -257,11 +257,11 @@ def words() -> tuple[Tensor, Tensor]:
 def _hf(kind: str) -> Case:
     from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 
-    arguments = HF_PICTURES.get(kind) or HF_TEXT[kind]
+    arguments = HF_IMAGES.get(kind) or HF_TEXT[kind]
     config = AutoConfig.for_model(kind, num_labels=CLASSES, **arguments)
-    if kind in HF_PICTURES:
+    if kind in HF_IMAGES:
         model = AutoModelForImageClassification.from_config(config)
-        return Case(model=model.eval(), keywords={"pixel_values": pictures(arguments.get("image_size", 32))})
+        return Case(model=model.eval(), keywords={"pixel_values": images(arguments.get("image_size", 32))})
     model = AutoModelForSequenceClassification.from_config(config)
     extra = {"use_cache": False} if hasattr(config, "use_cache") else {}
     ids, mask = words()
@@ -291,5 +291,5 @@ def _awkward_kinds() -> tuple[Any, ...]:
 def by_hand(kind: Any) -> Case:
     """One of the hand-written modules; its class may say what it reads."""
     example = getattr(kind, "example", None)
-    args, keywords, other = example() if example else ((pictures(8),), {}, None)
+    args, keywords, other = example() if example else ((images(8),), {}, None)
     return Case(model=kind().eval(), args=args, keywords=keywords, other=other)

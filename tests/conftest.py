@@ -34,7 +34,7 @@ def one_thread_a_worker() -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real pictures, texts and weights."""
+    """The folder of real images, texts and weights."""
     if not SHARED.is_dir():
         pytest.skip("the folder of shared data is not beside the checkout")
     return SHARED
@@ -48,7 +48,7 @@ def mobilenet(shared: Path) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="session")
-def few_pictures(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+def few_images(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     """A folder with N real ants and N bees, drawn from the front of each class."""
 
     def make(count: int) -> Path:

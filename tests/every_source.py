@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from e2e_world import write_pictures
+from e2e_world import write_images
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -40,7 +40,7 @@ from frostline.record.journal import Journal
 from frostline.train.refit import RefitResult, TunedValues, refit
 from frostline.train.study import Study
 from hf_folders import write_sentences
-from source_networks import PICTURE_CLASSES, TEXT_CLASSES, Given
+from source_networks import IMAGE_CLASSES, TEXT_CLASSES, Given
 
 NO_HEAD = "the network has no classes of its own"
 POLICIES = ("statistics", "affine", "all")  # BatchNorm policies besides the default
@@ -98,12 +98,12 @@ def prepared(given: Given, folder: Path) -> Prepared:
 
 def _options(given: Given, folder: Path) -> tuple[dict[str, Any], list[str]]:
     folder.mkdir(parents=True, exist_ok=True)
-    classes = TEXT_CLASSES if given.text else PICTURE_CLASSES
+    classes = TEXT_CLASSES if given.text else IMAGE_CLASSES
     if given.text:
         data = write_sentences(folder / "sentences.csv", 24)
         inputs = ["who is the dog ?", "the red house", "a cat", "what is green ?"]
     else:
-        data = write_pictures(folder / "pictures", dict.fromkeys(classes, 10))
+        data = write_images(folder / "images", dict.fromkeys(classes, 10))
         inputs = [str(file) for file in sorted(data.rglob("*.png"))[::4]]
     options = {"data": data, "model": given.model, "epochs": 3, "batch_size": 8, "precision": "fp32", "device": "cpu",
                "store": "off", **given.options}  # fmt: skip

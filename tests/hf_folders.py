@@ -106,7 +106,7 @@ def write_text_network(
     return folder
 
 
-def write_picture_network(folder: Path, kind: str = "ViTImageProcessor", **processor: Any) -> Path:
+def write_image_network(folder: Path, kind: str = "ViTImageProcessor", **processor: Any) -> Path:
     """A ViT of two blocks on 32 pixels with classes cat and dog, and an image processor of that kind."""
     import torch
     import transformers as t

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hf_folders import write_picture_network, write_text_network
+from hf_folders import write_image_network, write_text_network
 
-PICTURE_CLASSES, TEXT_CLASSES = ("greenish", "reddish"), ("question", "statement")
+IMAGE_CLASSES, TEXT_CLASSES = ("greenish", "reddish"), ("question", "statement")
 NETWORK = """
 from torch import nn
 
@@ -83,8 +83,8 @@ def _shake(model: nn.Module) -> None:
             nn.init.uniform_(module.weight, 0.8, 1.2)  # timm begins some with zero, and no gradient passes them
 
 
-def hf_picture(folder: Path) -> Given:
-    write_picture_network(folder)
+def hf_image(folder: Path) -> Given:
+    write_image_network(folder)
     return Given(model=f"hf:{folder}", tensors=lambda: load_file(folder / "model.safetensors"), outputs=2)
 
 
@@ -140,7 +140,7 @@ def keras_file(folder: Path) -> Given:
 
 
 def shake_keras(model: Any, scale: float = 1.0) -> None:
-    """Moving statistics of pictures of noise: with those of a fresh model next to no gradient passes a deep one."""
+    """Moving statistics of images of noise: with those of a fresh model next to no gradient passes a deep one."""
     layers = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
     momenta = [layer.momentum for layer in layers]
     generator = torch.Generator().manual_seed(0)
@@ -185,7 +185,7 @@ SOURCES: dict[str, Callable[[Path], Given]] = {
     "timm: resnet": lambda f: from_library("timm:test_resnet", f, size=32, num_classes=6),
     "timm: vit": lambda f: from_library("timm:test_vit", f, size=32, num_classes=6, img_size=32),
     "torchvision: mobilenet": lambda f: from_library("torchvision:mobilenet_v2", f, size=32, **THIN),
-    "hf: pictures": hf_picture,
+    "hf: images": hf_image,
     "hf: texts": hf_text,
     "hf: an encoder": hf_encoder,
     "keras: a name": lambda f: keras_name(f, alpha=0.25, classes=6),

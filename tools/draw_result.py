@@ -1,6 +1,6 @@
 """Draw the accuracy of every strategy of a run, with its interval, as an SVG for README and docs.
 
-python tools/draw_result.py RUN PICTURE.svg
+python tools/draw_result.py RUN IMAGE.svg
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ LEFT, RIGHT, ROW, TOP = 120, 40, 26, 54
 WIDTH = 760
 FONT = 'font-family="sans-serif" font-size="13"'
 CAPTION = (
-    "accuracy on held-out pictures: dot = mean over paired blocks, line = 95 % interval, "
+    "accuracy on held-out images: dot = mean over paired blocks, line = 95 % interval, "
     "diamond = sealed test of the verdict; grey = dropped early"
 )
 INK, PALE, CHOSEN = "#24292f", "#8c959f", "#0b6bcb"
 
 
-def picture(result: Mapping[str, Any]) -> str:
+def image(result: Mapping[str, Any]) -> str:
     """Dots for means over blocks, lines for 95 % intervals, a diamond for the sealed test of the verdict."""
     rows = sorted((s for s in result["strategies"] if s["accuracy"] is not None), key=lambda s: -s["accuracy"])
     low = max(0.0, min(s["accuracy"] for s in rows) - 0.1)
@@ -50,7 +50,7 @@ def picture(result: Mapping[str, Any]) -> str:
 def _title(result: Mapping[str, Any]) -> str:
     data = result["data"]
     classes = " / ".join(data["classes"])
-    return f"{classes}: {data['n_development']} labelled pictures, use {result['verdict']['strategy']}"
+    return f"{classes}: {data['n_development']} labelled images, use {result['verdict']['strategy']}"
 
 
 def _row(s: Mapping[str, Any], y: float, x: Any, result: Mapping[str, Any]) -> list[str]:
@@ -73,4 +73,4 @@ def _row(s: Mapping[str, Any], y: float, x: Any, result: Mapping[str, Any]) -> l
 if __name__ == "__main__":
     run, target = Path(sys.argv[1]), Path(sys.argv[2])
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(picture(json.loads((run / "result.json").read_text(encoding="utf-8"))), encoding="utf-8")
+    target.write_text(image(json.loads((run / "result.json").read_text(encoding="utf-8"))), encoding="utf-8")

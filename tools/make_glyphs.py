@@ -35,7 +35,7 @@ from frostline.models.sources.glyphs_source import CARD, CLASSES, WEIGHTS
 SIDE, CELL = 32, 4  # pixels of the bitmap, and of a cell of which the ink is counted
 FIELD, BODY = 64, 40  # pixels of a field of distances, and of the glyph in it
 BARRED = {"7": 0.4, "Z": 0.3, "z": 0.3}  # how often a stroke is put across, which no bundled font does
-LOW, HELD_OUT = 0.8, 20  # share of pictures with the look of cells; of each class every so many-th is sealed
+LOW, HELD_OUT = 0.8, 20  # share of images with the look of cells; of each class every so many-th is sealed
 COUNT, EPOCHS, RATE, BATCH = 40_000, 18, 3e-3, 64
 CAPITALS_ONLY = "cmsy10"
 WITHOUT_LETTERS = ("Display", "NonUni", "Siz", "LastResort", "cmex10")
@@ -115,7 +115,7 @@ def written(rng: np.random.Generator, distance: Floats) -> Floats:
 
 
 def glyph(seed: int, number: int) -> tuple[str, Bytes]:
-    """Letter `number`: its class, and its picture, (8, 8) with the look of cells or (32, 32)."""
+    """Letter `number`: its class, and its image, (8, 8) with the look of cells or (32, 32)."""
     rng = numpy_generator(seed, "glyph", number)
     letter = CLASSES[number % len(CLASSES)]
     known = [face for face in faces() if face.has(letter)]
@@ -196,7 +196,7 @@ def write_card(run: Path, args: argparse.Namespace, digest: str) -> None:
 CARD_TEXT = """# glyphs
 
 The small network that frostline brings along: five stages of 3 x 3 convolutions with BatchNorm ({parameters:,} values),
-for grey pictures of 32 x 32 pixels with bright ink on a dark ground; 62 classes, `0-9A-Za-z`.
+for grey images of 32 x 32 pixels with bright ink on a dark ground; 62 classes, `0-9A-Za-z`.
 
 | | |
 |---|---|

@@ -30,7 +30,7 @@ STRATEGIES = (
 )  # fmt: skip
 EPOCHS = 25
 BATCH = 20  # two batches for the 40 rows of a block
-THREADS = 1  # on pictures this small a second thread costs more than it brings
+THREADS = 1  # on images this small a second thread costs more than it brings
 
 
 def digits() -> dict[str, Any]:
@@ -105,7 +105,7 @@ def explain(result: RunResult, width: int = 100) -> str:
     lines += [f"  {_figure(row):.3f}  {row.name.ljust(widest)}  {words}." for row, words in found]
     said = (_transfer(tested), _freezing(tested), _chosen(result, tested))
     lines += ["", *(textwrap.fill(text, max(width, 40), subsequent_indent="  ") for text in said if text)]
-    lines += ["", f"Your own pictures, one folder for each class:  {OWN}"]
+    lines += ["", f"Your own images, one folder for each class:  {OWN}"]
     return "\n".join(lines) + "\n"
 
 

@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {parameter.name: parameter.default for parameter in PA
 
 
 class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Compares strategies on the pictures or texts it is given, refits the best, and predicts with it.
+    """Compares strategies on the images or texts it is given, refits the best, and predicts with it.
 
     Args:
         model: the pre-trained network, as `--model` names it.
@@ -38,10 +38,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     Attributes:
         classes_: the labels, sorted, in the type they were given.
-        result_: the record of the run (result.json). `result_.test` is the figure on the fifth of the pictures that
+        result_: the record of the run (result.json). `result_.test` is the figure on the fifth of the images that
             was sealed: those were never learnt from, not even by the fitted network.
         run_: the RUN folder.
-        n_features_in_: values of a picture, where all were given in one array.
+        n_features_in_: values of an image, where all were given in one array.
 
     Like `fit`, the estimator seals a fifth of what it gets. A score of cross-validation is therefore that of a network
     which has learnt from four fifths of each training part. A fitted estimator can be pickled: what is stored is the
@@ -60,10 +60,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """Run the comparison.
 
         Args:
-            X: pictures, as :func:`frostline.fit` takes them: (N, H, W), (N, H, W, C), (N, C, H, W) or a list; or a
+            X: images, as :func:`frostline.fit` takes them: (N, H, W), (N, H, W, C), (N, C, H, W) or a list; or a
                 list of texts, where the network reads texts.
-            y: one label a picture: text or whole numbers.
-            groups: one name or number a picture; pictures of one group never straddle a split.
+            y: one label an image: text or whole numbers.
+            groups: one name or number an image; images of one group never straddle a split.
 
         Raises:
             FrostlineError: what was found, what was expected, what to do next.
@@ -91,7 +91,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return self._fitted().predict_proba(X)[:, self._columns]
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The most probable label of each picture or text."""
+        """The most probable label of each image or text."""
         best = self.predict_proba(X).argmax(axis=1)
         found: NDArray[Any] = self.classes_[best]
         return found

@@ -1,4 +1,4 @@
-"""The pipeline, in the order of the picture in docs/architecture.md. The one module that knows every stage.
+"""The pipeline, in the order of the image in docs/architecture.md. The one module that knows every stage.
 
 files -> Dataset -> sealed test + paired blocks
 model spec -> Network -> stage map, verified cuts

@@ -24,7 +24,7 @@ EVENTS: list[Event] = [
     PhaseEvent(kind="phase", text="", data={"name": "race", "state": "begin", "seconds": 0.0}),
     ProgressEvent(kind="progress", text="race", done=1.0, total=4.0, seconds_left=125.0),
     Event(kind="trial", text="probe, block 3: accuracy 0.940, log loss 0.180", data={"strategy": "probe", "block": 2}),
-    Event(kind="warning", text="1 picture [x] can't be read."),
+    Event(kind="warning", text="1 image [x] can't be read."),
     PhaseEvent(kind="phase", text="", data={"name": "race", "state": "end", "seconds": 12.4}),
     Event(kind="verdict", text="Use probe."),
 ]

@@ -34,7 +34,7 @@ def test_live_bar_prints_what_stays_true_and_shows_markup_as_it_is(monkeypatch, 
         for event in events:
             live.emit(event)
     text = stream.getvalue()
-    assert "warning: 1 picture [x] can't be read." in text
+    assert "warning: 1 image [x] can't be read." in text
     assert "Use probe." in text
     assert live.session.run == "runs/x-1"
 

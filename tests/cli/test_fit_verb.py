@@ -11,7 +11,7 @@ import pytest
 from frostline.cli.main import VERBS
 from frostline.recipe.settings import Settings
 
-FIT = ("fit", "pictures", "--model", "torchvision:resnet18")
+FIT = ("fit", "images", "--model", "torchvision:resnet18")
 
 
 def test_options_of_fit_are_exactly_the_settings() -> None:
@@ -21,7 +21,7 @@ def test_options_of_fit_are_exactly_the_settings() -> None:
 
 def test_defaults_of_fit_are_the_defaults_of_the_settings(command, fake_fit) -> None:
     assert command(*FIT).code == 0
-    assert fake_fit == [Settings(data=Path("pictures"), model="torchvision:resnet18")]
+    assert fake_fit == [Settings(data=Path("images"), model="torchvision:resnet18")]
 
 
 def test_every_option_reaches_its_setting(command, fake_fit) -> None:
@@ -34,7 +34,7 @@ def test_every_option_reaches_its_setting(command, fake_fit) -> None:
     words = [word for name, value in given.items() for word in (f"--{name}", value)]
     assert command(*FIT, *words, *flags).code == 0
     assert fake_fit == [
-        Settings(data=Path("pictures"), model="torchvision:resnet18", weights="random", model_args={"width": 0.5},
+        Settings(data=Path("images"), model="torchvision:resnet18", weights="random", model_args={"width": 0.5},
                  mean=(0.5,), std=(0.1, 0.2, 0.3), size=64, out=Path("runs/a"), strategies=("probe", "freeze@4"),
                  batchnorm="all", labels_per_class=5, min_per_class=3, blocks=2, budget=5400.0, epochs=7, lr=1e-3,
                  batch_size=8, augment="light", margin=0.02, prefer="accuracy", seed=4, device="cpu",
@@ -74,7 +74,7 @@ def test_result_goes_to_stdout_and_progress_to_stderr(command, fake_fit) -> None
         "1,538",
         "320 G",
         "5 trials.",
-        "warning: 1 picture [x]",
+        "warning: 1 image [x]",
         "race ...",
         "race: 12 s",
         "Use probe.",
@@ -100,8 +100,8 @@ def test_an_interrupted_run_prints_the_command_that_goes_on(command, stand_in, e
         raise KeyboardInterrupt
 
     stand_in("frostline.pipeline", run=run)
-    done = command("fit", "my pictures", "--model", "torchvision:resnet18")
+    done = command("fit", "my images", "--model", "torchvision:resnet18")
     assert done.code == 130
-    assert "frostline fit 'my pictures' --model torchvision:resnet18 --out runs/x-1 --resume" in done.err
+    assert "frostline fit 'my images' --model torchvision:resnet18 --out runs/x-1 --resume" in done.err
     done = command("fit", "d", "--model", "m", "--out", "runs/o", "--resume")
     assert "\n  frostline fit d --model m --out runs/o --resume\n" in done.err

@@ -48,7 +48,7 @@ def failing(error: BaseException):
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (DataError("No pictures in d.", "Give a folder of class folders."), 2, "No pictures in d.\n  Give a folder"),
+        (DataError("No images in d.", "Give a folder of class folders."), 2, "No images in d.\n  Give a folder"),
         (KeyError("x"), 1, "bug in frostline: KeyError: 'x' (test_problems.py:"),
         (AuditError("stem.weight was frozen and moved."), 1, "stem.weight was frozen and moved."),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/a"), 2, "The system refuses runs/a: No space left"),

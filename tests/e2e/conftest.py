@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from e2e_world import write_network, write_pictures
+from e2e_world import write_images, write_network
 
 from frostline.cli.main import main
 
@@ -23,7 +23,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("squares"), {"reddish": 12, "greenish": 12})
+    return write_images(tmp_path_factory.mktemp("squares"), {"reddish": 12, "greenish": 12})
 
 
 @pytest.fixture(scope="session")

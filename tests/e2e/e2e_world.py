@@ -36,7 +36,7 @@ def net(width=8):
 
 
 def write_pictures(root: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
-    """Noisy pictures of 20 x 18 pixels in folders `name` (with slashes for parts), one hue a class."""
+    """Noisy images of 20 x 18 pixels in folders `name` (with slashes for parts), one hue a class."""
     rng = np.random.default_rng(seed)
     hues = {name: i for i, name in enumerate(sorted({name.rpartition("/")[2] for name in counts}))}
     for name, count in counts.items():

@@ -77,7 +77,7 @@ def test_a_strategy_alone_takes_a_budget_too(fit: Fit, squares: Path, tmp_path: 
 def test_time_that_runs_short_ends_the_race_with_the_best_answer_so_far(
     fit: Fit, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nothing = Speeds(spent=0, picture=0, forward=0, step=0, train=0, setup=0, solve=0, baseline=0, close=0)
+    nothing = Speeds(spent=0, image=0, forward=0, step=0, train=0, setup=0, solve=0, baseline=0, close=0)
     monkeypatch.setattr(afford_module.Gauge, "speeds", lambda _self, _clock: nothing)
     ticks = itertools.count()
     monkeypatch.setattr(

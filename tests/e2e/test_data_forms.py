@@ -1,4 +1,4 @@
-"""The same pictures as a folder, a table, arrays and a data set: the same sealed rows, the same bits."""
+"""The same images as a folder, a table, arrays and a data set: the same sealed rows, the same bits."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_five_channels_run_the_whole_fit(world: SimpleNamespace, tmp_path: Path)
     write_pictures(tmp_path / "files", {"a": 3, "b": 3})
     for refused in (lambda: frostline.fit(tmp_path / "files", spec, weights=weights, out=tmp_path / "no"),
                     lambda: bundle.predict([tmp_path / "files" / "a" / "0.png"])):  # fmt: skip
-        with pytest.raises(FrostlineError, match="reads 5 channels, but picture files"):
+        with pytest.raises(FrostlineError, match="reads 5 channels, but image files"):
             refused()
     assert not (tmp_path / "no").exists()
 

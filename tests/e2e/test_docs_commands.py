@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from e2e_world import frostline, write_pictures
+from e2e_world import frostline, write_images
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").glob("*.md") if p.name != "options.md")]
@@ -34,16 +34,16 @@ def examples(page: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the pages speak of: a folder of pictures, the weights of a network, new pictures, a label map."""
+    """What the pages speak of: a folder of images, the weights of a network, new images, a label map."""
     import torch
     from safetensors.torch import save_file
     from torchvision.models import resnet18
 
     folder = tmp_path_factory.mktemp("docs")
-    for name in ("my-pictures", "PICTURES"):
-        write_pictures(folder / name, {"ants": 10, "bees": 10})
-    write_pictures(folder / "new-pictures", {".": 2}, seed=3)
-    (folder / "new.jpg").write_bytes((folder / "new-pictures" / "0.png").read_bytes())
+    for name in ("my-images", "IMAGES"):
+        write_images(folder / name, {"ants": 10, "bees": 10})
+    write_images(folder / "new-images", {".": 2}, seed=3)
+    (folder / "new.jpg").write_bytes((folder / "new-images" / "0.png").read_bytes())
     with torch.random.fork_rng():
         torch.manual_seed(0)
         save_file(resnet18(weights=None).state_dict(), folder / "resnet18.safetensors")

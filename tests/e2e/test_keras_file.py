@@ -31,8 +31,8 @@ def write_keras(path: Path) -> None:
 
 FRESH = """
 import json, sys, frostline
-runs, pictures = json.loads(sys.argv[1])
-print(json.dumps([frostline.load(run).predict_proba(pictures).tolist() for run in runs]))
+runs, images = json.loads(sys.argv[1])
+print(json.dumps([frostline.load(run).predict_proba(images).tolist() for run in runs]))
 """
 
 
@@ -41,7 +41,7 @@ def test_a_keras_file_with_random_layers_is_proved_and_read_back_without_the_fil
 ) -> None:
     model = tmp_path / "own.keras"
     write_keras(model)
-    pictures = [str(p) for p in sorted(squares.rglob("*.png"))[:5]]
+    images = [str(p) for p in sorted(squares.rglob("*.png"))[:5]]
     runs, here = [], []
     for name in ("probe@2", "freeze@2"):
         run = tmp_path / name
@@ -53,9 +53,9 @@ def test_a_keras_file_with_random_layers_is_proved_and_read_back_without_the_fil
         assert counted["frozen_tensors"] == counted["frozen_unchanged"]
         assert counted["frozen_tensors"] > 0
         runs.append(str(run))
-        here.append(frostline.load(run).predict_proba(pictures).tolist())
+        here.append(frostline.load(run).predict_proba(images).tolist())
     assert len({str(answer) for answer in here}) == 2  # they are different networks
     model.unlink()
-    command = [sys.executable, "-c", FRESH, json.dumps([runs, pictures])]
+    command = [sys.executable, "-c", FRESH, json.dumps([runs, images])]
     there = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, timeout=400)
     assert json.loads(there.stdout) == here

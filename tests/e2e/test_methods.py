@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from e2e_world import write_pictures
+from e2e_world import write_images
 from huggingface_hub import ModelCard
 
 from frostline.bundle.schema import RunResult
@@ -85,7 +85,7 @@ def test_an_own_recipe_is_told_by_its_nearest_term(fit: Fit, squares: Path, own:
 
 def test_a_given_validation_part_is_told_as_the_one_block(fit: Fit, tmp_path: Path) -> None:
     counts = {f"{part}/{hue}": n for part, n in (("train", 8), ("val", 4), ("test", 4)) for hue in ("red", "green")}
-    data = write_pictures(tmp_path / "data", counts)
+    data = write_images(tmp_path / "data", counts)
     result = ran(fit, data, tmp_path / "r", "--strategies", "probe,probe@1,baseline", "--store", "off")
     text = paragraph(result)
     assert "2 strategies and an SVM on raw pixels were compared" in text

@@ -28,7 +28,7 @@ def layers(width: int) -> nn.Module:
 
 
 def load_plain(name: str, options: NetworkOptions) -> Network:
-    """`plain:NAME`: the network, its weights, and how pictures are prepared for it."""
+    """`plain:NAME`: the network, its weights, and how images are prepared for it."""
     if name not in WIDTHS:
         raise ModelError(f"plain: has no network {name!r}.", nearest(name, WIDTHS))
     random = options.weights in (None, "random")

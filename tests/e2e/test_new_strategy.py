@@ -49,8 +49,8 @@ def test_a_strategy_that_is_one_entry_runs_from_plan_to_saved_model(
     moved = {r["tensor"] for r in json.loads((alone / "ledger.json").read_text()) if r["distance"]}
     assert {"2.weight", "2.bias"} < moved
     assert not {"0.weight", "4.weight"} & moved
-    picture = np.zeros((1, 18, 20, 3), dtype=np.uint8)
-    assert load(alone, trust_code=True).predict_proba(picture).sum() == pytest.approx(1.0)
+    image = np.zeros((1, 18, 20, 3), dtype=np.uint8)
+    assert load(alone, trust_code=True).predict_proba(image).sum() == pytest.approx(1.0)
     shown = fit(squares, "--strategies", "surgical@9", "--out", tmp_path / "no")
     assert shown.code == 2
     assert "there is no stage '9'" in shown.err

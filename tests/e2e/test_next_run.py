@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from e2e_world import frostline, write_pictures
+from e2e_world import frostline, write_images
 
 import frostline as library
 
 
 def test_a_run_can_be_started_from_and_its_classes_are_known(fit: Any, tmp_path: Path) -> None:
-    first = write_pictures(tmp_path / "first", {"reddish": 12, "greenish": 12, "blueish": 12})
+    first = write_images(tmp_path / "first", {"reddish": 12, "greenish": 12, "blueish": 12})
     done = fit(first, "--strategies", "finetune", "--epochs", 2, "--lr", "1e-3", "--out", tmp_path / "a")
     assert done.code == 0, done.err
-    second = write_pictures(tmp_path / "second", {"reddish": 10, "greenish": 10}, seed=3)
+    second = write_images(tmp_path / "second", {"reddish": 10, "greenish": 10}, seed=3)
     words = ("--strategies", "as-is,continue,probe", "--epochs", 2, "--prefer", "accuracy")
     done = fit(second, *words, "--out", tmp_path / "b", model=f"run:{tmp_path / 'a'}", weights=None)
     assert done.code == 0, done.err
@@ -29,13 +29,13 @@ def test_a_run_can_be_started_from_and_its_classes_are_known(fit: Any, tmp_path:
 
 @pytest.mark.parametrize("name", ["as-is", "continue"])
 def test_a_mapped_head_of_another_size_is_read_back_in_a_fresh_process(name: str, fit: Any, tmp_path: Path) -> None:
-    first = write_pictures(tmp_path / "first", {"reddish": 9, "greenish": 9, "blueish": 9})
+    first = write_images(tmp_path / "first", {"reddish": 9, "greenish": 9, "blueish": 9})
     assert fit(first, "--strategies", "finetune", "--epochs", 2, "--lr", "1e-3", "--out", tmp_path / "a").code == 0
-    second = write_pictures(tmp_path / "second", {"reddish": 10, "greenish": 10}, seed=3)
+    second = write_images(tmp_path / "second", {"reddish": 10, "greenish": 10}, seed=3)
     done: SimpleNamespace = fit(second, "--strategies", name, "--epochs", 2, "--out", tmp_path / "b",
                                 model=f"run:{tmp_path / 'a'}", weights=None)  # fmt: skip
     assert done.code == 0, done.err
-    pictures = sorted((second / "reddish").glob("*.png"))[:3]
-    said = json.loads(frostline("predict", tmp_path / "b", *pictures, "--json", "--trust-code", cwd=tmp_path).stdout)
-    here = library.load(tmp_path / "b", trust_code=True).predict_proba(pictures)
+    images = sorted((second / "reddish").glob("*.png"))[:3]
+    said = json.loads(frostline("predict", tmp_path / "b", *images, "--json", "--trust-code", cwd=tmp_path).stdout)
+    here = library.load(tmp_path / "b", trust_code=True).predict_proba(images)
     assert np.array([[p["probabilities"][c] for c in ("greenish", "reddish")] for p in said]) == pytest.approx(here)

@@ -50,9 +50,9 @@ def assert_refused(done: SimpleNamespace, *says: str) -> None:
     ("counts", "words", "says"),
     [
         (None, (), ("does not exist.", "Expected DATA/<class>")),
-        ({}, (), ("holds no pictures", "Expected DATA/<class>")),
+        ({}, (), ("holds no images", "Expected DATA/<class>")),
         ({"a": 4}, (), ("holds one class ('a')", "Add a folder of anything else.")),
-        ({"a": 4, "b": 1}, (), ("Class 'b' has a single picture", "--min-per-class 2")),
+        ({"a": 4, "b": 1}, (), ("Class 'b' has a single image", "--min-per-class 2")),
         ({"train/a": 4, "train/b": 4, "val/a": 2}, (), ("differ: 'b' missing in val/", "--min-per-class")),
         ({"train/a": 4, "train/b": 4, "val/a": 2, "val/b": 2}, ("--pool-validation",), ("--pool-validation doesn't",)),
         (
@@ -89,7 +89,7 @@ def test_data_that_cannot_be_compared_on_is_refused(
         (("--lr", "0.1", "--strategies", "probe"), ("--lr doesn't apply", "finetune")),
         (("--batchnorm", "all"), ("--batchnorm doesn't apply: the network has no BatchNorm",)),
         (("--labels-per-class", "0"), ("below 1",)),
-        (("--min-per-class", "9"), ("No class has 9 pictures", "Lower --min-per-class")),
+        (("--min-per-class", "9"), ("No class has 9 images", "Lower --min-per-class")),
         (("--device", "cuda:99"), ("is not on this machine",)),
         (("--mean", "0.5,0.5"), ("--mean has 2 numbers",)),
         (("--model-args", '{"depth": 3}'), ("fails with", "--model-args")),

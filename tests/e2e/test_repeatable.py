@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from e2e_world import FROSTLINE, NETWORK, write_network, write_pictures
+from e2e_world import FROSTLINE, NETWORK, write_images, write_network
 from safetensors.torch import load_file, save_file
 
 from frostline.base.events import Event
@@ -111,7 +111,7 @@ def test_resuming_a_finished_run_changes_nothing(fit: Fit, squares: Path, whole:
 @pytest.mark.parametrize("changed", ["code", "weights", "data"])
 def test_resuming_over_other_files_is_refused(fit: Fit, tmp_path: Path, changed: str) -> None:
     """Trials of one network or data set can't be counted for another under the same path."""
-    data, out = write_pictures(tmp_path / "data", {"a": 8, "b": 8}), tmp_path / "out"
+    data, out = write_images(tmp_path / "data", {"a": 8, "b": 8}), tmp_path / "out"
     spec, weights = write_network(tmp_path / "own")
     words = ("--strategies", "probe,finetune", "--epochs", "2", "--blocks", "2", "--out", out)
 
@@ -123,7 +123,7 @@ def test_resuming_over_other_files_is_refused(fit: Fit, tmp_path: Path, changed:
         run(Settings(data=data, model=spec, weights=weights, strategies=("probe", "finetune"), epochs=2, blocks=2,
                      out=out), interrupt)  # fmt: skip
     if changed == "data":
-        write_pictures(data, {"a": 8, "b": 8}, seed=9)
+        write_images(data, {"a": 8, "b": 8}, seed=9)
     elif changed == "code":
         write_network(tmp_path / "own", NETWORK.replace("nn.ReLU()", "nn.GELU()"))
     else:

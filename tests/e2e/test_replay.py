@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from e2e_world import NETWORK, frostline, write_network, write_pictures
+from e2e_world import NETWORK, frostline, write_images, write_network
 
 import frostline as library
 from frostline.base.errors import FrostlineError
@@ -36,7 +36,7 @@ def said(*words: object) -> SimpleNamespace:
 def world(fit: Callable[..., SimpleNamespace], tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """A run with an own recipe, a label map and source classes, whose files are gone by now."""
     root = tmp_path_factory.mktemp("replay")
-    data = write_pictures(root / "data", {"reddish": 12, "greenish": 12})
+    data = write_images(root / "data", {"reddish": 12, "greenish": 12})
     spec, weights = write_network(root / "net")
     mine, names, labels = root / "mine.json", root / "names.txt", root / "map.json"
     mine.write_text(show("freeze@2").model_dump_json())
@@ -121,18 +121,18 @@ def test_what_was_moved_can_be_pointed_at_and_a_folder_asked_for_is_kept(
     assert (tmp_path / "again" / "result.json").is_file()
 
 
-@pytest.mark.parametrize("changed", ["picture", "added", "removed", "weights", "code"])
+@pytest.mark.parametrize("changed", ["image", "added", "removed", "weights", "code"])
 def test_other_data_weights_or_code_are_refused_by_name(
     world: SimpleNamespace, copy: Path, tmp_path: Path, changed: str
 ) -> None:
     data = Path(shutil.copytree(world.data, tmp_path / "data"))
     words: list[object] = ["--data", data]
     wanted = "aren't those"
-    if changed == "picture":
+    if changed == "image":
         shutil.copy(data / "reddish" / "1.png", data / "reddish" / "0.png")
         wanted = "1 changed (reddish/0.png)"
     elif changed == "added":
-        write_pictures(tmp_path / "more", {"reddish": 1, "x": 1}, seed=8)
+        write_images(tmp_path / "more", {"reddish": 1, "x": 1}, seed=8)
         shutil.copy(tmp_path / "more" / "reddish" / "0.png", data / "greenish" / "new.png")
         wanted = "1 added (greenish/new.png)"
     elif changed == "removed":
@@ -181,15 +181,15 @@ def test_data_in_memory_are_handed_over_again(tmp_path: Path, network: tuple[str
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     labels = ["a", "b"] * 12
-    pictures = [rng.integers(0, 200, (18, 20, 3)).astype(np.uint8) + 40 * (label == "b") for label in labels]
+    images = [rng.integers(0, 200, (18, 20, 3)).astype(np.uint8) + 40 * (label == "b") for label in labels]
     words = {"weights": network[1], "strategies": "probe", "blocks": 2, "epochs": 2, "out": tmp_path / "run"}
-    library.fit((pictures, labels), network[0], **words)
+    library.fit((images, labels), network[0], **words)
     with pytest.raises(FrostlineError, match="in memory"):
         library.replay(tmp_path / "run")
-    done = library.replay(tmp_path / "run", data=(pictures, labels))
+    done = library.replay(tmp_path / "run", data=(images, labels))
     assert done.equal
     assert done.path is None
     with pytest.raises(FrostlineError, match="1 changed"):
-        library.replay(tmp_path / "run", data=([255 - pictures[0], *pictures[1:]], labels))
+        library.replay(tmp_path / "run", data=([255 - images[0], *images[1:]], labels))
     with pytest.raises(TypeError, match="modell"):
         library.replay(tmp_path / "run", modell="x")  # type: ignore[call-arg]

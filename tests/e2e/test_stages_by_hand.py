@@ -71,9 +71,9 @@ def test_stages_by_hand_on_a_network_with_side_inputs_run_reload_and_replay(
     assert record["verdict"]["strategy"] == "freeze@2"
     moved = {row["tensor"] for row in json.loads((run / "ledger.json").read_text()) if row["distance"]}
     assert moved == {"blocks.2.conv.weight", "blocks.2.conv.bias", "head.weight", "head.bias"}
-    pictures = [str(p) for p in sorted(squares.rglob("*.png"))[:4]]
-    here = frostline.load(run).predict_proba(pictures).tolist()
-    there = subprocess.run([sys.executable, "-c", FRESH, str(run), json.dumps(pictures)], capture_output=True,
+    images = [str(p) for p in sorted(squares.rglob("*.png"))[:4]]
+    here = frostline.load(run).predict_proba(images).tolist()
+    there = subprocess.run([sys.executable, "-c", FRESH, str(run), json.dumps(images)], capture_output=True,
                            text=True, check=True, timeout=300)  # fmt: skip
     assert json.loads(there.stdout) == here
     stages.unlink()

@@ -1,4 +1,4 @@
-"""The installed command on real pictures with the real MobileNet: fit, show, predict, each as a user runs it."""
+"""The installed command on real images with the real MobileNet: fit, show, predict, each as a user runs it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ RACE = ("--strategies", "probe,probe@4,freeze@5", "--epochs", "1", "--blocks", "
 
 @pytest.fixture(scope="module")
 def finished(
-    few_pictures: Callable[[int], Path], mobilenet: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+    few_images: Callable[[int], Path], mobilenet: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> SimpleNamespace:
     """One run in a process of its own, with the default --out."""
-    data, cwd = few_pictures(12), tmp_path_factory.mktemp("cwd")
+    data, cwd = few_images(12), tmp_path_factory.mktemp("cwd")
     done = frostline("fit", data, "--model", mobilenet[0], "--weights", mobilenet[1], *RACE, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return SimpleNamespace(data=data, cwd=cwd, run=cwd / "runs" / f"{data.name}-1", done=done)
@@ -65,7 +65,7 @@ def test_the_record_is_valid_and_says_what_was_run(finished: SimpleNamespace, se
 def test_progress_goes_to_stderr_and_the_answer_to_stdout(finished: SimpleNamespace) -> None:
     result = RunResult.model_validate_json((finished.run / "result.json").read_bytes())
     assert result.verdict.strategy in finished.done.stdout
-    for told in ("read the pictures ...", "trials", "refit ..."):
+    for told in ("read the images ...", "trials", "refit ..."):
         assert told in finished.done.stderr
         assert told not in finished.done.stdout
     assert "\x1b" not in finished.done.stdout + finished.done.stderr

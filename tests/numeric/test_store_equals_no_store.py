@@ -28,7 +28,7 @@ def strategies(k: int) -> tuple[str, ...]:
 
 
 def fitted(tmp: Path, data: Path, k: int, **options: object) -> Run:
-    # 19 pictures of a class in batches of 8: the last batch of every epoch is partial
+    # 19 images of a class in batches of 8: the last batch of every epoch is partial
     return run(Settings(data=data, out=tmp, strategies=strategies(k), epochs=2, blocks=2, lr=1e-3, batch_size=8,
                         prefer="accuracy", **options))  # type: ignore[arg-type]  # fmt: skip
 
@@ -46,11 +46,11 @@ def bits(result: Run) -> dict[str, object]:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", [*NETWORKS, "mobilenet"])
 def test_training_on_the_store_equals_training_without_it(
-    name: str, precision: str, tmp_path: Path, few_pictures: Callable[[int], Path], mobilenet: tuple[str, str]
+    name: str, precision: str, tmp_path: Path, few_images: Callable[[int], Path], mobilenet: tuple[str, str]
 ) -> None:
     options = dict(NETWORKS.get(name, {"model": mobilenet[0], "weights": mobilenet[1], "size": 96, "k": 4}))
     k = int(options.pop("k"))  # type: ignore[call-overload]
-    data = few_pictures(19)
+    data = few_images(19)
     stored = fitted(tmp_path / "stored", data, k, precision=precision, store=str(tmp_path / "store"), **options)
     without = fitted(tmp_path / "without", data, k, precision=precision, store="off", **options)
     assert any((tmp_path / "store").rglob("*.bin"))

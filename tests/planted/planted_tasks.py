@@ -1,6 +1,6 @@
-"""Tasks with a known right answer: tiny pictures, a tiny network, and weights that are good or bad in one known way.
+"""Tasks with a known right answer: tiny images, a tiny network, and weights that are good or bad in one known way.
 
-Pictures have 18 x 18 pixels, the short side before the crop to 16, so nothing is resampled.
+Images have 18 x 18 pixels, the short side before the crop to 16, so nothing is resampled.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def net(gain=1.0):
     return Net(gain)
 """
 
-Pictures = NDArray[np.uint8]  # (N, 18, 18, 3)
-Labelled = tuple[Pictures, NDArray[np.int64]]
+Images = NDArray[np.uint8]  # (N, 18, 18, 3)
+Labelled = tuple[Images, NDArray[np.int64]]
 State = dict[str, Tensor]
 
 
@@ -69,7 +69,7 @@ class Task:
 
 
 def write_task(root: Path, parts: dict[str, Labelled], state: State) -> Task:
-    """Write pictures as PNG files in split folders, the network's code and its weights."""
+    """Write images as PNG files in split folders, the network's code and its weights."""
     for part, (pictures, labels) in parts.items():
         for index, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
             folder = root / "data" / part / f"class{label}"
@@ -192,7 +192,7 @@ def two_colours(rng: np.random.Generator, per_class: int) -> Labelled:
 
 def mark_state(seed: int) -> State:
     """A network that knows the marks but no colour: every kernel of stage 1 is the same in red, green and blue, as
-    where a network that learnt on grey pictures is given three channels; the later stages hand the marks on.
+    where a network that learnt on grey images is given three channels; the later stages hand the marks on.
     """
     state = drawn_state(seed)
     first = state["stage1.conv.weight"]

@@ -17,10 +17,10 @@ DataPart = Literal["development", "validation", "sealed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One labelled picture (or text): `id` is the path below the data folder with `/`, or the table's row."""
+    """One labelled image (or text): `id` is the path below the data folder with `/`, or the table's row."""
 
     id: str
-    path: Path | None  # None where the picture came in memory
+    path: Path | None  # None where the image came in memory
     label: int
     part: DataPart
     group: str  # samples of one group (a patient, a video, duplicates) never straddle a split

@@ -47,7 +47,7 @@ is built."""
 
 def _use(result: RunResult) -> str:
     text = result.data.modality == "text"
-    return _USE.format(files="texts.csv" if text else "PICTURES", sample='"a text"' if text else '"picture.jpg"')
+    return _USE.format(files="texts.csv" if text else "IMAGES", sample='"a text"' if text else '"image.jpg"')
 
 
 _REPRODUCE = """```
@@ -83,8 +83,8 @@ def _limits(result: RunResult) -> list[str]:
     data = result.data
     named = ", ".join(plain(name) for name in data.classes[:CLASSES_NAMED])
     more = f" and {len(data.classes) - CLASSES_NAMED} more" if len(data.classes) > CLASSES_NAMED else ""
-    text = [f"It tells these classes apart: {named}{more}. Whatever else a picture shows, it answers with one of them.",
-            f"It was measured on samples of {plain(data_name(result))} only; how it does on pictures from elsewhere is "
+    text = [f"It tells these classes apart: {named}{more}. Whatever else an image shows, it answers with one of them.",
+            f"It was measured on samples of {plain(data_name(result))} only; how it does on images from elsewhere is "
             "not known."]  # fmt: skip
     if len(result.blocks) < 2:
         text.append("It was not measured how much its accuracy owes to the luck of this very training set.")

@@ -20,8 +20,8 @@ from frostline.cutting.inputs import call_of
 from frostline.data.contract import Samples, evaluation_views, to_inputs
 from frostline.data.decode import decode_all
 from frostline.data.preprocess import Preprocess
-from frostline.data.raw import arrange, as_numpy, is_array, raw_pictures
-from frostline.data.scan import is_picture
+from frostline.data.raw import arrange, as_numpy, is_array, raw_images
+from frostline.data.scan import is_image
 from frostline.data.tables import read_lines
 from frostline.data.texts import TextPreprocess, Texts, check_texts, read_texts
 from frostline.features.inference import scores_in_chunks
@@ -71,21 +71,21 @@ class Bundle:
         found: NDArray[np.bool_] = np.asarray(probabilities).max(axis=1, initial=0.0) >= self.threshold
         return found
 
-    def predict_proba(self, pictures: Any) -> FloatArray:
-        """Class probabilities (N, C) of pictures or texts, whichever the network reads, calibrated.
+    def predict_proba(self, images: Any) -> FloatArray:
+        """Class probabilities (N, C) of images or texts, whichever the network reads, calibrated.
 
         Args:
-            pictures: picture files (paths), or arrays as `frostline.fit` takes them: (N, H, W), (N, H, W, C),
-                (N, C, H, W) or a list of pictures; converted as there. Or a list of texts.
+            images: image files (paths), or arrays as `frostline.fit` takes them: (N, H, W), (N, H, W, C),
+                (N, C, H, W) or a list of images; converted as there. Or a list of texts.
 
         Raises:
             DataError: a file that can't be read, by its name; arrays that don't fit the network; an empty text.
         """
-        if isinstance(pictures, Sequence) and not len(pictures):
+        if isinstance(images, Sequence) and not len(images):
             return np.zeros((0, len(self.classes)))
         if isinstance(self.loaded.preprocess, TextPreprocess):
-            return predict_samples(self.loaded, _given_texts(pictures, self.loaded.preprocess))
-        sources = arrange(raw_pictures(pictures, "pictures"), self.loaded.preprocess, "pictures")
+            return predict_samples(self.loaded, _given_texts(images, self.loaded.preprocess))
+        sources = arrange(raw_images(images, "images"), self.loaded.preprocess, "images")
         decoded, bad = decode_all(
             sources, self.loaded.preprocess, threads=self.loaded.compute.threads, spill_dir=None, progress=None
         )
@@ -94,9 +94,9 @@ class Bundle:
             raise DataError(f"{sources[index]} can't be read: {reason}.", "Leave it out.")
         return predict_samples(self.loaded, decoded)
 
-    def predict(self, pictures: Any) -> list[str]:
-        """The most probable class of each picture or text, unsure or not; `pictures` as for :meth:`predict_proba`."""
-        return [self.classes[i] for i in self.predict_proba(pictures).argmax(axis=1)]
+    def predict(self, images: Any) -> list[str]:
+        """The most probable class of each image or text, unsure or not; `images` as for :meth:`predict_proba`."""
+        return [self.classes[i] for i in self.predict_proba(images).argmax(axis=1)]
 
 
 def load(path: str | Path, *, trust_code: bool = False, device: str = "auto") -> Bundle:
@@ -131,7 +131,7 @@ def _given_texts(given: Any, preprocess: TextPreprocess) -> Texts:
 
 
 def predict_samples(loaded: LoadedModel, samples: Samples) -> FloatArray:
-    """Probabilities (N, C) of decoded pictures or tokenised texts, in chunks of the recorded size; partial chunks are
+    """Probabilities (N, C) of decoded images or tokenised texts, in chunks of the recorded size; partial chunks are
     padded.
 
     softmax(logits / temperature) in float64: in float32 a high temperature could make two classes equal.
@@ -166,7 +166,7 @@ def predict_paths(run: Path, paths: Sequence[Path], *, trust_code: bool = False,
     if not good and isinstance(samples, Texts):
         raise DataError(f"None of {len(names)} texts can be read.", "Give tables with a column text, or .txt files.")
     if not good:
-        raise DataError(f"None of {len(names)} files can be read as a picture.", "Give JPEG, PNG or similar files.")
+        raise DataError(f"None of {len(names)} files can be read as an image.", "Give JPEG, PNG or similar files.")
     probabilities = predict_samples(bundle.loaded, samples.select(np.array(good)))
     sure = [None] * len(good) if bundle.threshold is None else bundle.sure(probabilities).tolist()
     return [
@@ -180,10 +180,10 @@ def _read_files(paths: Sequence[Path], loaded: LoadedModel) -> tuple[list[str], 
     """What each sample is called, the samples, and those that can't be read, with the reason."""
     if isinstance(loaded.preprocess, Preprocess):
         files = _expand(paths)
-        pictures, bad = decode_all(
+        images, bad = decode_all(
             files, loaded.preprocess, threads=loaded.compute.threads, spill_dir=None, progress=None
         )
-        return [str(file) for file in files], pictures, bad
+        return [str(file) for file in files], images, bad
     rows = [(f"{path}:{k}", text) for path in paths for k, text in enumerate(read_lines(path), 1)]
     words = [text for _, text in rows]
     return [name for name, _ in rows], read_texts(words, loaded.preprocess)[0], check_texts(words)
@@ -193,12 +193,12 @@ def _expand(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(f for f in path.rglob("*") if f.is_file() and is_picture(f.name))
+            inside = sorted(f for f in path.rglob("*") if f.is_file() and is_image(f.name))
             if not inside:
-                raise DataError(f"The folder {path} holds no pictures.", "Give picture files or a folder of them.")
+                raise DataError(f"The folder {path} holds no images.", "Give image files or a folder of them.")
             files += inside
         elif path.is_file():
             files.append(path)
         else:
-            raise DataError(f"{path} doesn't exist.", "Give picture files or a folder of them.")
+            raise DataError(f"{path} doesn't exist.", "Give image files or a folder of them.")
     return files

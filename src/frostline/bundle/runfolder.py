@@ -83,7 +83,7 @@ def open_run(path: Path, identity: Mapping[str, Any], *, inputs: str, resume: bo
 
     Args:
         identity: the settings that can change a result; they have to be those of the interrupted run.
-        inputs: hash of pictures, network code and weights, which have to be the same too.
+        inputs: hash of images, network code and weights, which have to be the same too.
     """
     check_out(path, resume=resume)
     folder = RunFolder(path)
@@ -93,7 +93,7 @@ def open_run(path: Path, identity: Mapping[str, Any], *, inputs: str, resume: bo
         _same_settings(path, stored["settings"], identity)
         if stored["inputs"] != inputs:
             raise BundleError(
-                f"--resume: the pictures, the network's code or its weights have changed since {path} was begun.",
+                f"--resume: the images, the network's code or its weights have changed since {path} was begun.",
                 "Put them back, or give another --out.",
             )
         return folder

@@ -33,7 +33,7 @@ Out = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", help="CPU threads; by default 1, since the pictures are small.", metavar="N",
+    typer.Option("--threads", help="CPU threads; by default 1, since the images are small.", metavar="N",
                  rich_help_panel=o.MACHINE),
 ]  # fmt: skip
 

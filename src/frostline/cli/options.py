@@ -30,14 +30,14 @@ def _flag(panel: str, name: str, help_text: str) -> Any:
 Data = Annotated[
     Path,
     typer.Argument(
-        metavar="DATA", help="Folder (DATA/CLASS/*, or train/ val/ test/ below) or table of pictures or texts."
+        metavar="DATA", help="Folder (DATA/CLASS/*, or train/ val/ test/ below) or table of images or texts."
     ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `frostline fit` wrote.")]
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help=f"The network: {SPECS}.")]
 Files = Annotated[
     list[Path],
-    typer.Argument(metavar="FILES...", help="Pictures or folders of them; tables with a column text, or .txt files."),
+    typer.Argument(metavar="FILES...", help="Images or folders of them; tables with a column text, or .txt files."),
 ]
 
 Model = Annotated[str, _option(NETWORK, "--model", f"The network: {SPECS}.", "SPEC")]
@@ -52,7 +52,7 @@ Mean = Annotated[str | None, _option(NETWORK, "--mean", "Mean of pixels (0 to 1)
 Std = Annotated[str | None, _option(NETWORK, "--std", "Deviation of pixels: one number or one a channel.", "S")]
 Size = Annotated[
     int | None,
-    _option(NETWORK, "--size", "Side of the pictures that the network reads, in pixels; for texts, places.", "N"),
+    _option(NETWORK, "--size", "Side of the images that the network reads, in pixels; for texts, places.", "N"),
 ]
 
 Stages = Annotated[
@@ -69,7 +69,7 @@ LabelMap = Annotated[
 ]
 
 LabelsPerClass = Annotated[int | None, _option(DATA, "--labels-per-class", "Use only so many labels a class.", "N")]
-MinPerClass = Annotated[int | None, _option(DATA, "--min-per-class", "Leave out classes with fewer pictures.", "N")]
+MinPerClass = Annotated[int | None, _option(DATA, "--min-per-class", "Leave out classes with fewer images.", "N")]
 PoolValidation = Annotated[
     bool, _flag(DATA, "--pool-validation", "Merge a given val/ into the development data and split that anew.")
 ]
@@ -110,9 +110,7 @@ LayerDecay = Annotated[
     _option(TRAINING, "--layer-decay", "Layer-wise rate decay: each stage learns so much slower than the next.", "X"),
 ]
 BatchSize = Annotated[int | None, _option(TRAINING, "--batch-size", "Samples a step.", "N")]
-Augment = Annotated[
-    str | None, _option(TRAINING, "--augment", "Variation of training pictures.", "none|light|standard")
-]
+Augment = Annotated[str | None, _option(TRAINING, "--augment", "Variation of training images.", "none|light|standard")]
 Batchnorm = Annotated[
     str | None,
     _option(TRAINING, "--batchnorm", "BatchNorm of trained stages: frozen, statistics, affine or all.", "POLICY"),

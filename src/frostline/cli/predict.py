@@ -31,7 +31,7 @@ def predict(
     trust_code: o.TrustCode = False,
     device: o.Device = "auto",
 ) -> None:
-    """Predict the class of pictures or texts with the model of a RUN folder."""
+    """Predict the class of images or texts with the model of a RUN folder."""
     if csv == "-" and json:
         raise RecipeError("--csv - and --json would both write to stdout.", "Give one of them, or --csv FILE.")
     from frostline.base.device import prepare_process

@@ -88,9 +88,9 @@ def closing(finished: Run, model: str) -> str:
     row = result.strategies[0]
     words = ["frostline", "fit", "DATA", "--model"]
     return (
-        f"Pre-trained {model} on {result.data.n_development:,} pictures of {len(result.data.classes)} classes "
+        f"Pre-trained {model} on {result.data.n_development:,} images of {len(result.data.classes)} classes "
         f"({row.epochs or 0:g} epochs, rate {row.rate or 0:g}).\n"
-        f"Sealed test ({result.data.sealed}, {result.test.n:,} pictures, opened once): {result.test.accuracy:.3f}, "
+        f"Sealed test ({result.data.sealed}, {result.test.n:,} images, opened once): {result.test.accuracy:.3f}, "
         f"95 % interval {low:.3f} to {high:.3f}.\n"
         f"To start from it:  {shlex.join([*words, f'run:{finished.path}'])}\n"
         f"  or with the weights alone:  {shlex.join([*words, model, '--weights', str(weights)])}\n"

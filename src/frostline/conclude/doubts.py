@@ -114,14 +114,14 @@ def _labels(dataset: Dataset, predicted: OutOfFold | None) -> tuple[list[Doubt],
 
 
 def copy_sets(study: Study) -> list[tuple[int, ...]]:
-    """Sets of dataset rows, two or more of the development part each, that show the same picture or say the
+    """Sets of dataset rows, two or more of the development part each, that show the same image or say the
     same text.
 
     Copies share a group. Where the user gave groups too, which join more than copies, they are compared anew.
     """
     samples, rows = study.dataset.samples, study.development
     if any(samples[i].group.startswith("group:") for i in rows):
-        given = study.features.source.pictures
+        given = study.features.source.images
         if isinstance(given, Texts):
             found = find_equal_texts(given.words).all
         else:

@@ -22,8 +22,8 @@ from frostline.train.study import Study
 
 def same_outputs(study: Study, refitted: RefitResult, loaded: LoadedModel) -> None:
     """Raise BundleError unless the reloaded network answers as the trained one does, bit for bit, on real samples."""
-    pictures = study.features.source.pictures
-    sample = pictures.select(np.arange(min(len(pictures), study.compute.chunk)))
+    images = study.features.source.images
+    sample = images.select(np.arange(min(len(images), study.compute.chunk)))
     trained = replace(loaded, model=refitted.saved.model, compute=study.compute)
     ours, read_back = predict_samples(trained, sample), predict_samples(loaded, sample)
     if not np.array_equal(ours, read_back):

@@ -1,1 +1,1 @@
-"""Reads and checks folders of pictures, splits them (and owns the sealed part), makes every tensor a network sees."""
+"""Reads and checks folders of images, splits them (and owns the sealed part), makes every tensor a network sees."""

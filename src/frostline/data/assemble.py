@@ -1,4 +1,4 @@
-"""From found and decoded pictures to the Dataset: what is left out, what is sealed, what stays together.
+"""From found and decoded images to the Dataset: what is left out, what is sealed, what stays together.
 
 The order of the steps is part of the contract: unreadable files, small classes, classes compared across parts, sealing
 and duplicates, labels per class. Whatever is left out is named, counted and recorded.
@@ -36,28 +36,28 @@ SEALED_FRACTION = 0.2
 
 def assemble(
     listing: Listing,
-    pictures: Samples,
+    images: Samples,
     bad: Mapping[int, str],
     file_hashes: Sequence[str],
     *,
     options: AssembleOptions,
 ) -> tuple[Dataset, IntArray]:
-    """The data set, and for each of its samples the row of the listing (and of `pictures` and `file_hashes`).
+    """The data set, and for each of its samples the row of the listing (and of `images` and `file_hashes`).
 
     `bad` maps rows that couldn't be decoded to the reason. Raises DataError for data that can't be compared on (no
-    readable picture, one class, a class with one picture, classes that differ between parts, too few to seal), and
+    readable image, one class, a class with one image, classes that differ between parts, too few to seal), and
     RecipeError for a setting that doesn't apply.
     """
     work = Work(listing=listing, options=options, rows=list(range(len(listing.rows))))
     work.warnings.extend(listing.warnings)
-    work.warn("ignored", listing.ignored, "not read: hidden, no picture, no class folder, or a link")
+    work.warn("ignored", listing.ignored, "not read: hidden, no image, no class folder, or a link")
     sealed_from = _assign_parts(work)
     leave_out_unreadable(work, bad)
     leave_out_small_classes(work)
     compare_classes(work)
     check_classes(work)
     report_sizes(work)
-    duplicates = _find_duplicates(work, pictures, file_hashes)
+    duplicates = _find_duplicates(work, images, file_hashes)
     if sealed_from is None:
         sealed_from = _draw_sealed(work)
     _keep_copies_apart(work, duplicates)
@@ -112,10 +112,10 @@ def _assign_parts(work: Work) -> str | None:
     return sealed and work.part_name(sealed)
 
 
-def _find_duplicates(work: Work, pictures: Samples, file_hashes: Sequence[str]) -> Duplicates:
+def _find_duplicates(work: Work, images: Samples, file_hashes: Sequence[str]) -> Duplicates:
     """Sets of copies as listing rows; copies and given groups become the groups that no split tears apart."""
     rows = work.rows
-    chosen = pictures.select(rows)
+    chosen = images.select(rows)
     if isinstance(chosen, Texts):
         found = find_equal_texts(chosen.words)
     else:
@@ -155,7 +155,7 @@ def _draw_sealed(work: Work) -> str:
 
 
 def _keep_copies_apart(work: Work, duplicates: Duplicates) -> None:
-    """No picture to learn from has a copy in the sealed part, and none to train on has one in the validation part."""
+    """No image to learn from has a copy in the sealed part, and none to train on has one in the validation part."""
     of_sealed: list[int] = []
     of_validation: list[int] = []
     together: list[tuple[int, ...]] = []

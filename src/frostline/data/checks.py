@@ -10,7 +10,7 @@ from frostline.base.errors import DataError
 from frostline.base.records import DataPart, DataWarning
 from frostline.data.scan import Listing, Row
 
-TINY = 5  # pictures; below, a class can't fill five folds
+TINY = 5  # images; below, a class can't fill five folds
 IMBALANCE = 10.0  # largest class over smallest
 EXAMPLES = 3
 FILL = "Fill the column text."
@@ -18,7 +18,7 @@ FILL = "Fill the column text."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssembleOptions:
-    """The user's settings that decide which pictures take part; `threads` only how fast copies are found."""
+    """The user's settings that decide which images take part; `threads` only how fast copies are found."""
 
     min_per_class: int | None = None
     labels_per_class: int | None = None
@@ -47,7 +47,7 @@ class Work:
 
     @property
     def noun(self) -> str:
-        """What the rows are: pictures or texts."""
+        """What the rows are: images or texts."""
         return self.listing.noun
 
     def part_name(self, part: str) -> str:
@@ -75,7 +75,7 @@ def leave_out_unreadable(work: Work, bad: Mapping[int, str]) -> None:
     if len(bad) == len(work.listing.rows):
         raise DataError(
             f"None of the {len(bad)} {work.noun} in {work.listing.root} can be read; the first is {examples[0]}.",
-            "Give whole pictures (JPEG, PNG, BMP, GIF, WebP, TIFF, PPM)." if work.noun == "pictures" else FILL,
+            "Give whole images (JPEG, PNG, BMP, GIF, WebP, TIFF, PPM)." if work.noun == "images" else FILL,
         )
     work.warn("unreadable", examples, "left out")
     work.leave_out(bad)
@@ -121,7 +121,7 @@ def compare_classes(work: Work) -> None:
 
 
 def check_classes(work: Work) -> None:
-    """Refuse a single class, and a class with a single picture, with what to do about it."""
+    """Refuse a single class, and a class with a single image, with what to do about it."""
     counts = work.per_class("development")
     if len(counts) < 2:
         raise DataError(

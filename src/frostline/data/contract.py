@@ -1,4 +1,4 @@
-"""Pictures and texts under one roof: the one module that asks which of the two a network reads."""
+"""Images and texts under one roof: the one module that asks which of the two a network reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.base.errors import DataError, RecipeError
-from frostline.data.pictures import Pictures
+from frostline.data.images import Images
 from frostline.data.preprocess import Preprocess, to_input
 from frostline.data.texts import KIND, TOKENIZER, TextPreprocess, Texts, ids_and_mask
 from frostline.data.views import Policy, augment_policy, make_views
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Contract = Preprocess | TextPreprocess
-Samples = Pictures | Texts
+Samples = Images | Texts
 
 FILE = "preprocess.json"
 
@@ -44,7 +44,7 @@ class ViewOf:
 
 
 def views_of(samples: Samples, names: Sequence[str], contract: Contract, how: ViewOf) -> Tensor:
-    """What is stored of a view: uint8 (N, C, H, W) of pictures, int32 (N, L) of texts (the same in every view)."""
+    """What is stored of a view: uint8 (N, C, H, W) of images, int32 (N, L) of texts (the same in every view)."""
     import torch
 
     if isinstance(samples, Texts):

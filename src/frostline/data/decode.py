@@ -1,4 +1,4 @@
-"""Decodes picture files once, into uint8 arrays whose short side is the one that the preprocessing asks for."""
+"""Decodes image files once, into uint8 arrays whose short side is the one that the preprocessing asks for."""
 
 from __future__ import annotations
 
@@ -15,30 +15,28 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from frostline.base.errors import DataError
 from frostline.base.hashing import hash_bytes, hash_file
-from frostline.data.pictures import Picture, Pictures, Writer
+from frostline.data.images import Images, Pixels, Writer
 from frostline.data.preprocess import Preprocess
-from frostline.data.raw import RawPicture
+from frostline.data.raw import RawImage
 
-__all__ = [
-    "FILTERS", "Lazy", "Picture", "PictureError", "Pictures", "Source", "decode_all", "hash_files", "read_picture",
-]  # fmt: skip
+__all__ = ["FILTERS", "Lazy", "Pixels", "ImageError", "Images", "Source", "decode_all", "hash_files", "read_image"]
 
 
 @dataclass(frozen=True, slots=True)
 class Lazy:
-    """A picture file that is fetched (its bytes, or where it lies) each time it is needed."""
+    """An image file that is fetched (its bytes, or where it lies) each time it is needed."""
 
     fetch: Callable[[], Path | bytes]
 
 
-Source = Path | bytes | Lazy | RawPicture  # where a picture comes from
+Source = Path | bytes | Lazy | RawImage  # where an image comes from
 Progress = Callable[[int, int], None]  # done, total
 
 # Only formats whose readers are plain decoders: others (EPS) would start programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 90_000_000  # to be decoded, after a JPEG's own shrinking; Pillow refuses twice as many in the file
 MAX_ASPECT = 8  # a longer strip keeps its middle, else one line of pixels would grow to gigabytes
-CHUNK = 256  # pictures in flight
+CHUNK = 256  # images in flight
 
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -58,18 +56,18 @@ TRANSPOSE = {
 }
 
 
-class PictureError(ValueError):
+class ImageError(ValueError):
     """A file that can't be decoded; the text is the reason, without the file's name."""
 
 
-def read_picture(source: Source, preprocess: Preprocess) -> Picture:
-    """The picture as uint8 (H, W, C), upright, in the colour mode and with the short side of `preprocess`.
+def read_image(source: Source, preprocess: Preprocess) -> Pixels:
+    """The image as uint8 (H, W, C), upright, in the colour mode and with the short side of `preprocess`.
 
     Transparency is laid on white, 16-bit values are divided by 257, an animation gives its first frame, and strips
     beyond 8 : 1 keep their middle. Raises PictureError with the reason for files that are damaged, cut short, too
-    large or no pictures.
+    large or no images.
     """
-    if isinstance(source, RawPicture):
+    if isinstance(source, RawImage):
         return _fit_pixels(source.pixels(), preprocess)
     image, orientation = _load(_fetch(source), preprocess)
     image = _shrink(_to_mode(image, preprocess.mode), preprocess)
@@ -78,7 +76,7 @@ def read_picture(source: Source, preprocess: Preprocess) -> Picture:
     return np.asarray(image).reshape(image.height, image.width, preprocess.channels)
 
 
-def _fit_pixels(pixels: Picture, preprocess: Preprocess) -> Picture:
+def _fit_pixels(pixels: Pixels, preprocess: Preprocess) -> Pixels:
     """An array is treated as a file with the same pixels is; many channels are resized one by one."""
     if preprocess.mode == "N":
         bands = [_shrink(Image.fromarray(band), preprocess) for band in np.moveaxis(pixels, 2, 0).copy()]
@@ -95,17 +93,17 @@ def decode_all(
     threads: int,
     spill_dir: Path | None,
     progress: Progress | None,
-) -> tuple[Pictures, dict[int, str]]:
-    """All pictures, and for each file that can't be read its index and reason (its entry is an empty array).
+) -> tuple[Images, dict[int, str]]:
+    """All images, and for each file that can't be read its index and reason (its entry is an empty array).
 
-    `threads` files are decoded at a time. Beyond 1 GiB the pictures lie in a file in `spill_dir` (the system's folder
+    `threads` files are decoded at a time. Beyond 1 GiB the images lie in a file in `spill_dir` (the system's folder
     for temporary files where None) that has no name any more: the system frees it with the last reference, also after
-    a crash. `progress` is called in the calling thread. Raises DataError where that file finds no room, and for picture
+    a crash. `progress` is called in the calling thread. Raises DataError where that file finds no room, and for image
     files where the network reads other channels than files have.
     """
-    if preprocess.mode == "N" and not all(isinstance(source, RawPicture) for source in sources):
+    if preprocess.mode == "N" and not all(isinstance(source, RawImage) for source in sources):
         raise DataError(
-            f"The network reads {preprocess.channels} channels, but picture files have 1 (grey) or 3 (RGB).",
+            f"The network reads {preprocess.channels} channels, but image files have 1 (grey) or 3 (RGB).",
             f"Give arrays with {preprocess.channels} channels in Python: frostline.fit((X, y), ...).",
         )
     largest = preprocess.resize**2 * MAX_ASPECT * preprocess.channels
@@ -129,16 +127,16 @@ def hash_files(sources: Sequence[Source], threads: int) -> list[str]:
         return list(pool.map(_try_hash, sources))
 
 
-def _try_read(source: Source, preprocess: Preprocess) -> Picture | str:
+def _try_read(source: Source, preprocess: Preprocess) -> Pixels | str:
     try:
-        return read_picture(source, preprocess)
-    except PictureError as error:
+        return read_image(source, preprocess)
+    except ImageError as error:
         return str(error)
 
 
 def _try_hash(source: Source) -> str:
     try:
-        if isinstance(source, RawPicture):
+        if isinstance(source, RawImage):
             return source.sha256()
         found = source.fetch() if isinstance(source, Lazy) else source
         if isinstance(found, bytes):
@@ -154,7 +152,7 @@ def _fetch(source: Path | bytes | Lazy) -> Path | bytes:
     try:
         return source.fetch()
     except OSError as error:
-        raise PictureError(f"can't be opened ({error.strerror or error})") from error
+        raise ImageError(f"can't be opened ({error.strerror or error})") from error
 
 
 @contextmanager
@@ -174,29 +172,29 @@ def _load(source: Path | bytes, preprocess: Preprocess) -> tuple[Image.Image, in
     """Decoded pixels and the EXIF orientation that is still to be applied (1 to 8)."""
     short = preprocess.resize
     if isinstance(source, Path) and source.exists() and not source.is_file():
-        raise PictureError("not a file")
+        raise ImageError("not a file")
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             image.draft(preprocess.mode, (short, short))  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below `short`
             if image.width * image.height > MAX_PIXELS:
-                raise PictureError(f"too large ({image.width} x {image.height} pixels)")
+                raise ImageError(f"too large ({image.width} x {image.height} pixels)")
             image.load()
             orientation = 1
-            with suppress(Exception):  # damaged EXIF data doesn't make a picture unreadable
+            with suppress(Exception):  # damaged EXIF data doesn't make an image unreadable
                 orientation = int(image.getexif().get(ORIENTATION, 1))
             return image, orientation
-    except PictureError:
+    except ImageError:
         raise
     except Exception as error:  # readers raise nearly every type on damaged files: SyntaxError, struct.error, KeyError
-        raise PictureError(_reason(error, source)) from error
+        raise ImageError(_reason(error, source)) from error
 
 
 def _reason(error: Exception, source: Path | bytes) -> str:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return "too large (more pixels than a picture should have)"
+        return "too large (more pixels than an image should have)"
     if isinstance(error, UnidentifiedImageError):
         empty = not source if isinstance(source, bytes) else source.stat().st_size == 0
-        return "an empty file" if empty else "not a picture, or damaged at its start"
+        return "an empty file" if empty else "not an image, or damaged at its start"
     if isinstance(error, OSError) and error.errno is not None:
         return f"can't be opened ({error.strerror})"
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -222,7 +220,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
         (1.0, "floating-point pixels outside 0 to 1") if image.mode == "F" else (65535.0, "pixels above 16 bits")
     )
     if not (values.min() >= 0 and values.max() <= top):
-        raise PictureError(name)
+        raise ImageError(name)
     return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
 
 

@@ -1,4 +1,4 @@
-"""Finds pictures that are there more than once: equal bytes, equal pixels, or close copies (re-saved, resized).
+"""Finds images that are there more than once: equal bytes, equal pixels, or close copies (re-saved, resized).
 
 A close perceptual hash alone isn't enough: digits and drawings collide (in 480 line drawings 82 pairs differ in at most
 6 of 64 bits, and none of them is a copy), so the hash only proposes pairs and the pixels decide.
@@ -16,12 +16,12 @@ from PIL import Image
 
 from frostline.base.hashing import hash_bytes
 from frostline.base.records import IntArray
-from frostline.data.decode import Picture, Pictures
+from frostline.data.decode import Images, Pixels
 
 HashArray = NDArray[np.uint64]
 
 # Measured on 2,137 real photos and drawings and 1,797 digits: copies saved again at JPEG quality 50 are at most 3 bits,
-# 0.9 grey levels and 0.13 apart, photos at half the size 3 bits, 1.9 and 0.05; the closest different pictures are 2.4
+# 0.9 grey levels and 0.13 apart, photos at half the size 3 bits, 1.9 and 0.05; the closest different images are 2.4
 # (drawings) and 3.8 (digits) grey levels apart. Cropped or brightened copies are not looked for.
 MOST_BITS = 6  # of the 64-bit difference hash
 MOST_DIFFERENCE = 2.0  # mean absolute difference of 32 x 32 grey thumbnails, in grey levels of 0 to 255
@@ -41,10 +41,10 @@ class Duplicates:
     all: tuple[tuple[int, ...], ...]
 
 
-def find_duplicates(pictures: Pictures, file_hashes: Sequence[str], *, threads: int = 1) -> Duplicates:
-    """Compares every picture with every other; pictures without pixels (unreadable ones) only by their bytes.
+def find_duplicates(pictures: Images, file_hashes: Sequence[str], *, threads: int = 1) -> Duplicates:
+    """Compares every image with every other; images without pixels (unreadable ones) only by their bytes.
 
-    Hashes of pictures of nearly the same mean grey are compared, each with each; the rest is linear. 10,000 pictures
+    Hashes of images of nearly the same mean grey are compared, each with each; the rest is linear. 10,000 images
     take about two seconds, and ten where all of them are blank.
     """
     with ThreadPoolExecutor(max(1, threads)) as pool:
@@ -59,7 +59,7 @@ def find_duplicates(pictures: Pictures, file_hashes: Sequence[str], *, threads: 
     return Duplicates(exact=_several(exact), all=_several(joined))
 
 
-def difference_hash(picture: Picture) -> int:
+def difference_hash(picture: Pixels) -> int:
     """64-bit difference hash, bit for bit that of `imagehash.dhash`: does grey rise from left to right in 9 x 8 pixels.
 
     Source: N. Krawetz, "Kind of Like That" (2013); the library itself would bring scipy and PyWavelets into the start.
@@ -70,7 +70,7 @@ def difference_hash(picture: Picture) -> int:
 def close_pairs(hashes: HashArray, thumbnails: NDArray[np.uint8]) -> list[tuple[int, int]]:
     """Pairs (a < b) whose hashes (N) are close and whose thumbnails (N, 1024) confirm it.
 
-    Only pictures of nearly the same mean grey are compared: means never differ by more than the pixels do.
+    Only images of nearly the same mean grey are compared: means never differ by more than the pixels do.
     """
     means = thumbnails.mean(axis=1)
     order = np.argsort(means, kind="stable")
@@ -111,8 +111,8 @@ def _several(groups: Iterable[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(group) for group in groups if len(group) > 1)
 
 
-def _exact(pictures: Pictures, file_hashes: Sequence[str], thumbnails: NDArray[np.uint8]) -> list[list[int]]:
-    """All rows in sets of equal bytes or pixels. Only pictures with equal thumbnails are compared pixel by pixel."""
+def _exact(pictures: Images, file_hashes: Sequence[str], thumbnails: NDArray[np.uint8]) -> list[list[int]]:
+    """All rows in sets of equal bytes or pixels. Only images with equal thumbnails are compared pixel by pixel."""
     by_bytes, by_thumbnail = _collect(file_hashes), _collect(t.tobytes() for t in thumbnails)
     groups = [rows for digest, rows in by_bytes.items() if digest]
     for rows in by_thumbnail.values():
@@ -167,7 +167,7 @@ def _prepare(pixels: NDArray[np.uint8]) -> _Thumbnails:
     return _Thumbnails(pixels, means, np.concatenate(contrasts) if contrasts else np.zeros(0, dtype=np.float32))
 
 
-def _fingerprint(picture: Picture) -> tuple[int, NDArray[np.uint8]]:
+def _fingerprint(picture: Pixels) -> tuple[int, NDArray[np.uint8]]:
     if not picture.size:
         return 0, np.zeros(THUMBNAIL**2, dtype=np.uint8)
     grey = _grey(picture)
@@ -175,7 +175,7 @@ def _fingerprint(picture: Picture) -> tuple[int, NDArray[np.uint8]]:
     return _difference_hash(grey), thumbnail.reshape(-1)
 
 
-def _grey(picture: Picture) -> Image.Image:
+def _grey(picture: Pixels) -> Image.Image:
     channels = picture.shape[2]
     if channels in (1, 3):
         return Image.fromarray(picture[:, :, 0]) if channels == 1 else Image.fromarray(picture).convert("L")

@@ -11,24 +11,24 @@ from frostline.base.errors import DataError, nearest
 from frostline.base.records import DataWarning
 from frostline.data.hub import is_dataset, list_dataset
 from frostline.data.labels import as_column, read_rows
-from frostline.data.raw import as_numpy, hash_array, is_array, raw_pictures
+from frostline.data.raw import as_numpy, hash_array, is_array, raw_images
 from frostline.data.scan import Listing, Row
 from frostline.data.tables import as_texts
 
 COLUMNS = ("image", "text", "X", "label", "split", "group")
-CONTENTS = COLUMNS[:3]  # X: pictures, or texts, as the network reads
+CONTENTS = COLUMNS[:3]  # X: images, or texts, as the network reads
 FORMS = ('Give a path, a pair (X, y), or {"image": X, "label": y} or {"text": X, "label": y} with "split" and "group" '
          "where you have them.")  # fmt: skip
 
 
 def list_given(data: Any) -> Listing:
-    """The listing of pictures or texts and labels in memory; ids are the row's number, counted from 0.
+    """The listing of images or texts and labels in memory; ids are the row's number, counted from 0.
 
     Args:
         data: a pair (X, y), or a mapping (or frame) with `image` or `text`, and `label`, and optionally `split`
             (train, val or test) and `group` (rows of one group stay together);
-            :func:`frostline.data.raw.raw_pictures` says which pictures. Strings in X are texts to a network that
-            reads texts, and paths of picture files to one that reads pictures. Or a data set of the library
+            :func:`frostline.data.raw.raw_images` says which images. Strings in X are texts to a network that
+            reads texts, and paths of image files to one that reads images. Or a data set of the library
             `datasets` (:func:`frostline.data.hub.list_dataset`).
 
     Raises:
@@ -51,23 +51,21 @@ def list_given(data: Any) -> Listing:
     if not given or "label" not in data:
         raise DataError(f"The data has no {'label' if given else 'image'!r}{'' if given else ' and no text'}.", FORMS)
     texts = _texts(data[given[0]], given[0])
-    pictures = None if given == ["text"] else raw_pictures(data[given[0]] if texts is None else list(texts), "image")
-    count = len(texts) if texts is not None else len(pictures.items) if pictures else 0
+    images = None if given == ["text"] else raw_images(data[given[0]] if texts is None else list(texts), "image")
+    count = len(texts) if texts is not None else len(images.items) if images else 0
     named = (name for name in COLUMNS if name not in CONTENTS and data.get(name) is not None)
     columns = {name: as_column(data[name], name, count) for name in named}
     rows = read_rows(columns, [None] * count, lambda row: f"row {row}", first=0)
-    if pictures is None or texts is not None:
-        root = Path(f"{'texts' if pictures is None else 'arrays'}-{content(texts or (), rows)[:8]}")
-        return Listing(root=root, kind="arrays", rows=rows, arrays=pictures, texts=texts)
+    if images is None or texts is not None:
+        root = Path(f"{'texts' if images is None else 'arrays'}-{content(texts or (), rows)[:8]}")
+        return Listing(root=root, kind="arrays", rows=rows, arrays=images, texts=texts)
     warnings: tuple[DataWarning, ...] = ()
-    if pictures.rounded:
-        handled = "floats from 0 to 1 were rounded to 8 bits, as picture files hold"
-        first = next(
-            i for i, item in enumerate(pictures.items) if not isinstance(item, Path) and item.dtype.kind == "f"
-        )
-        warnings = (DataWarning(kind="rounded", count=pictures.rounded, examples=(str(first),), handled=handled),)
-    root = Path(f"arrays-{content(pictures.items, rows)[:8]}")
-    return Listing(root=root, kind="arrays", rows=rows, warnings=warnings, arrays=pictures)
+    if images.rounded:
+        handled = "floats from 0 to 1 were rounded to 8 bits, as image files hold"
+        first = next(i for i, item in enumerate(images.items) if not isinstance(item, Path) and item.dtype.kind == "f")
+        warnings = (DataWarning(kind="rounded", count=images.rounded, examples=(str(first),), handled=handled),)
+    root = Path(f"arrays-{content(images.items, rows)[:8]}")
+    return Listing(root=root, kind="arrays", rows=rows, warnings=warnings, arrays=images)
 
 
 def _texts(values: Any, name: str) -> tuple[str, ...] | None:

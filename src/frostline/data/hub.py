@@ -27,7 +27,7 @@ def list_dataset(data: Any) -> Listing:
     """The listing of a `Dataset` (ids are row numbers from 0), or of a `DatasetDict` (ids are `split/row`).
 
     Columns are `image` and `label`, or the only ones of the features Image and ClassLabel; `split` and `group` are
-    read where they are there, and the keys of a DatasetDict are the parts. Pictures are fetched when they are decoded.
+    read where they are there, and the keys of a DatasetDict are the parts. Images are fetched when they are decoded.
     Raises DataError for other columns, unknown parts, rows without a label, and data sets that are streamed.
     """
     if not isinstance(data, Mapping):
@@ -45,7 +45,7 @@ def list_dataset(data: Any) -> Listing:
 
 def _rows(dataset: Any, part: str | None, prefix: str) -> tuple[Row, ...]:
     if not hasattr(dataset, "num_rows") or dataset.features is None:
-        raise DataError("The data set is streamed, but pictures are read more than once.", "Load it whole.")
+        raise DataError("The data set is streamed, but images are read more than once.", "Load it whole.")
     dataset = dataset.with_format(None)
     image, label = _column(dataset, "image", "Image"), _column(dataset, "label", "ClassLabel")
     columns: dict[str, list[Any]] = {"label": _labels(dataset, label)}
@@ -86,7 +86,7 @@ def _sources(dataset: Any, column: str, where: Where) -> list[Source]:
     if getattr(feature, "dtype", None) in ("string", "large_string"):
         return [_path(value, where(i)) for i, value in enumerate(dataset[column])]
     if type(feature).__name__ != "Image":
-        raise DataError(f"The column {column!r} of the data set is of {feature!r}, but pictures were expected.",
+        raise DataError(f"The column {column!r} of the data set is of {feature!r}, but images were expected.",
                         "Cast it to datasets.Image(), or give arrays: frostline.fit((X, y), ...).")  # fmt: skip
     still = dataclasses.replace(feature, decode=False)
     files = dataset.select_columns([column]).cast_column(column, still)
@@ -94,7 +94,7 @@ def _sources(dataset: Any, column: str, where: Where) -> list[Source]:
     def fetch(row: int) -> Path | bytes:
         held = files[row][column]
         if held is None or (held["bytes"] is None and not held["path"]):
-            raise FileNotFoundError(2, "no picture in this row")
+            raise FileNotFoundError(2, "no image in this row")
         return bytes(held["bytes"]) if held["bytes"] is not None else Path(held["path"])
 
     return [Lazy(lambda row=i: fetch(row)) for i in range(dataset.num_rows)]  # type: ignore[misc]

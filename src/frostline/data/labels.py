@@ -1,4 +1,4 @@
-"""Labels, parts and groups as columns: what a table or Python gives beside the pictures, checked row by row."""
+"""Labels, parts and groups as columns: what a table or Python gives beside the images, checked row by row."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ WORDS = ", ".join(PARTS)
 def as_column(values: Any, name: str, count: int) -> list[Any]:
     """One plain Python value a row, from a list, an array, a tensor or a series; DataError for another length."""
     if isinstance(values, (str, bytes)) or not (is_array(values) or hasattr(values, "__iter__")):
-        raise DataError(f"{name} is a {type(values).__name__}, but one value for each picture was expected.",
+        raise DataError(f"{name} is a {type(values).__name__}, but one value for each image was expected.",
                         f"Give a list or an array of {count}.")  # fmt: skip
     listed = values if isinstance(values, list | tuple) else None
     if listed is None:
         array = as_numpy(values) if is_array(values) else None
         if array is not None and array.ndim != 1:
-            raise DataError(f"{name} has shape {array.shape}, but one value for each picture was expected.",
+            raise DataError(f"{name} has shape {array.shape}, but one value for each image was expected.",
                             f"Give {count} values.")  # fmt: skip
         listed = list(values) if array is None else array.tolist()
     if len(listed) != count:
-        raise DataError(f"{name} has {len(listed)} values for {count} pictures.", "Give one for each picture.")
+        raise DataError(f"{name} has {len(listed)} values for {count} images.", "Give one for each image.")
     return [v.item() if isinstance(v, np.generic) or hasattr(v, "detach") else v for v in listed]
 
 

@@ -1,6 +1,6 @@
-"""The preprocessing contract: everything that turns a picture's file into a network's input, in one record.
+"""The preprocessing contract: everything that turns an image's file into a network's input, in one record.
 
-Shapes: N pictures, C channels, H rows, W columns.
+Shapes: N images, C channels, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Fit = Literal["crop", "squash"]
 Centre = Literal["round", "floor"]
 
-CHANNELS: dict[str, int] = {"RGB": 3, "L": 1}  # mode N, pictures that only arrays can hold, has any number
+CHANNELS: dict[str, int] = {"RGB": 3, "L": 1}  # mode N, images that only arrays can hold, has any number
 CROP_FRACTION = 0.875  # of the resized short side, where a source doesn't say
 # Written beside the fields, so that the saved record tells a reader everything; other values are refused on reading.
 FIXED: dict[str, Any] = {"exif": "applied", "crop": "centre", "scale": 255}
@@ -32,7 +32,7 @@ class Preprocess:
 
     `size` is (H, W) of the network's input in pixels, `resize` the short side in pixels before the crop. `mean` and
     `std` are in units of [0, 1]; one number stands for every channel. `channels` follows from the modes RGB and L, and
-    is given for N. `fit` is `squash` where the whole picture is brought to a square of `resize`, whatever its shape.
+    is given for N. `fit` is `squash` where the whole image is brought to a square of `resize`, whatever its shape.
 
     `centre` says where a centre crop begins if it can't lie in the middle: half a pixel is rounded to the even number,
     as torchvision does, or cut off, as transformers does.
@@ -64,7 +64,7 @@ class Preprocess:
             )
         if len(self.size) != 2 or min(*self.size, self.resize) < 1:
             raise DataError(
-                f"Input size {self.size} with short side {self.resize} is not a picture's size.",
+                f"Input size {self.size} with short side {self.resize} is not an image's size.",
                 "Give --size in pixels, such as 224.",
             )
         if self.fit not in get_args(Fit) or (
@@ -106,7 +106,7 @@ class Preprocess:
     def from_json(cls, record: Mapping[str, Any]) -> Preprocess:
         """The record that :meth:`to_json` wrote; raises DataError for unknown or missing keys and for wrong values.
 
-        Records without `channels` are older, and those of RGB and grey pictures; so are those without `fit`, `centre`.
+        Records without `channels` are older, and those of RGB and grey images; so are those without `fit`, `centre`.
         """
         record = {"channels": 0, "fit": "crop", "centre": "round", **record}
         names = {f.name for f in fields(cls)}
@@ -124,7 +124,7 @@ class Preprocess:
 
 
 def to_input(
-    pictures: torch.Tensor, preprocess: Preprocess, *, device: torch.device | str, channels_last: bool
+    images: torch.Tensor, preprocess: Preprocess, *, device: torch.device | str, channels_last: bool
 ) -> torch.Tensor:
     """(x / 255 - mean) / std as float32 (N, C, H, W) on `device`, from uint8 (N, C, H, W) anywhere.
 
@@ -133,14 +133,14 @@ def to_input(
     """
     import torch
 
-    if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[1] != preprocess.channels:
-        raise ValueError(f"expected uint8 (N, {preprocess.channels}, H, W), not {pictures.dtype} {pictures.shape}")
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != preprocess.channels:
+        raise ValueError(f"expected uint8 (N, {preprocess.channels}, H, W), not {images.dtype} {images.shape}")
     layout = torch.channels_last if channels_last else torch.contiguous_format
     scales = torch.tensor([1 / (255 * s) for s in preprocess.std], dtype=torch.float32)
     shifts = torch.tensor([-m / s for m, s in zip(preprocess.mean, preprocess.std, strict=True)], dtype=torch.float32)
-    result = torch.empty(pictures.shape, dtype=torch.float32, device=device, memory_format=layout)
-    result.copy_(pictures.to(device))
-    n, channels, height, width = pictures.shape
+    result = torch.empty(images.shape, dtype=torch.float32, device=device, memory_format=layout)
+    result.copy_(images.to(device))
+    n, channels, height, width = images.shape
     if channels_last:  # whole rows of pixels at a time: spreading three numbers over the last axis is 7 times slower
         rows = result.permute(0, 2, 3, 1).view(n * height, width * channels)
         rows.mul_(scales.repeat(width).to(device)).add_(shifts.repeat(width).to(device))

@@ -1,6 +1,6 @@
-"""Pictures that come as arrays: which types are taken, which axis holds the channels, and their pixels as uint8.
+"""Images that come as arrays: which types are taken, which axis holds the channels, and their pixels as uint8.
 
-Shapes: N pictures, C channels, H rows, W columns.
+Shapes: N images, C channels, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from PIL import Image
 
 from frostline.base.errors import DataError
 from frostline.base.hashing import hash_bytes
-from frostline.data.pictures import Picture
+from frostline.data.images import Pixels
 from frostline.data.preprocess import Preprocess
 
 Values = NDArray[Any]
 FIRST, LAST = 0, 2  # the axis of the channels in (C, H, W) and in (H, W, C)
 TYPES = "Give uint8 (0 to 255), uint16 (0 to 65535) or floats from 0 to 1."
-SHAPES = "Give (N, H, W), (N, H, W, C) or (N, C, H, W), or a list of such pictures."
+SHAPES = "Give (N, H, W), (N, H, W, C) or (N, C, H, W), or a list of such images."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RawPicture:
-    """One picture as it was given: (H, W), or three axes with the channels on `axis`."""
+class RawImage:
+    """One image as it was given: (H, W), or three axes with the channels on `axis`."""
 
     values: Values
     axis: int | None = None
 
-    def pixels(self) -> Picture:
+    def pixels(self) -> Pixels:
         """uint8 (H, W, C); 16-bit values are divided by 257, floats multiplied by 255, both rounded to the nearest."""
         values = self.values[:, :, None] if self.axis is None else np.moveaxis(self.values, self.axis, LAST)
         if values.dtype == np.uint8:
@@ -41,17 +41,17 @@ class RawPicture:
         return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
 
     def sha256(self) -> str:
-        """Hash of shape, type and bytes of the pixels: the same however the picture was given."""
+        """Hash of shape, type and bytes of the pixels: the same however the image was given."""
         return hash_array(self.pixels())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RawPictures:
-    """Pictures as they were given, with their axes not yet told apart: that takes the network's number of channels."""
+class RawImages:
+    """Images as they were given, with their axes not yet told apart: that takes the network's number of channels."""
 
     items: Sequence[Values | Path]
     stacked: bool  # one array for all
-    rounded: int = field(default=0)  # pictures of floats: rounded to 8 bits
+    rounded: int = field(default=0)  # images of floats: rounded to 8 bits
 
 
 def hash_array(values: Values) -> str:
@@ -59,21 +59,21 @@ def hash_array(values: Values) -> str:
     return hash_bytes(f"{values.shape}{values.dtype.str}".encode() + values.tobytes())
 
 
-def raw_pictures(given: Any, name: str = "X") -> RawPictures:
-    """Check what a user gave for pictures; nothing is copied.
+def raw_images(given: Any, name: str = "X") -> RawImages:
+    """Check what a user gave for images; nothing is copied.
 
     Args:
-        given: an array or tensor (N, H, W), (N, H, W, C) or (N, C, H, W), or a list of such pictures, of Pillow
-            images, or of paths of picture files.
+        given: an array or tensor (N, H, W), (N, H, W, C) or (N, C, H, W), or a list of such images, of Pillow
+            images, or of paths of image files.
         name: what the user calls it.
 
     Raises:
-        DataError: no pictures, another shape, another type of numbers, floats outside 0 to 1.
+        DataError: no images, another shape, another type of numbers, floats outside 0 to 1.
     """
     if not is_array(given) and not isinstance(given, Sequence):
-        raise DataError(f"{name} is a {type(given).__name__}, but pictures were expected.", SHAPES)
+        raise DataError(f"{name} is a {type(given).__name__}, but images were expected.", SHAPES)
     if isinstance(given, (str, bytes)):
-        raise DataError(f"{name} is text, but pictures were expected.", SHAPES)
+        raise DataError(f"{name} is text, but images were expected.", SHAPES)
     if is_array(given):
         values = as_numpy(given)
         if values.dtype != object:
@@ -81,9 +81,9 @@ def raw_pictures(given: Any, name: str = "X") -> RawPictures:
         given = list(values)
     items = [_item(item, f"{name}[{i}]") for i, item in enumerate(given)]
     if not items:
-        raise DataError(f"{name} holds no pictures.", SHAPES)
+        raise DataError(f"{name} holds no images.", SHAPES)
     rounded = sum(not isinstance(item, Path) and item.dtype.kind == "f" for item in items)
-    return RawPictures(items=items, stacked=False, rounded=rounded)
+    return RawImages(items=items, stacked=False, rounded=rounded)
 
 
 def is_array(value: Any) -> bool:
@@ -101,10 +101,10 @@ def as_numpy(value: Any) -> Values:
     return np.asarray(value)
 
 
-def arrange(given: RawPictures, preprocess: Preprocess, name: str = "X") -> list[RawPicture | Path]:
-    """Pictures with the axis of their channels, which is the one that fits the network.
+def arrange(given: RawImages, preprocess: Preprocess, name: str = "X") -> list[RawImage | Path]:
+    """Images with the axis of their channels, which is the one that fits the network.
 
-    A network for RGB or grey pictures takes the other kind too, as it takes such files. Raises DataError where no axis
+    A network for RGB or grey images takes the other kind too, as it takes such files. Raises DataError where no axis
     fits, or both do.
     """
     shapes = [item.shape for item in given.items if not isinstance(item, Path)]
@@ -116,19 +116,19 @@ def arrange(given: RawPictures, preprocess: Preprocess, name: str = "X") -> list
     solid = list(dict.fromkeys(shape for shape in shapes if len(shape) == 3))
     axis = _channel_axis(name, solid, preprocess) if solid else None
     return [
-        item if isinstance(item, Path) else RawPicture(item, axis if item.ndim == 3 else None) for item in given.items
+        item if isinstance(item, Path) else RawImage(item, axis if item.ndim == 3 else None) for item in given.items
     ]
 
 
-def _stacked(values: Values, name: str) -> RawPictures:
+def _stacked(values: Values, name: str) -> RawImages:
     if values.ndim not in (3, 4):
-        found = " (rows of numbers, not pictures)" if values.ndim == 2 else ""
-        raise DataError(f"{name} has shape {values.shape}{found}, but pictures were expected.", SHAPES)
+        found = " (rows of numbers, not images)" if values.ndim == 2 else ""
+        raise DataError(f"{name} has shape {values.shape}{found}, but images were expected.", SHAPES)
     if not len(values):
-        raise DataError(f"{name} holds no pictures: its shape is {values.shape}.", SHAPES)
+        raise DataError(f"{name} holds no images: its shape is {values.shape}.", SHAPES)
     _check_values(values, name)
     rounded = len(values) if values.dtype.kind == "f" else 0
-    return RawPictures(items=list(values), stacked=True, rounded=rounded)
+    return RawImages(items=list(values), stacked=True, rounded=rounded)
 
 
 def _item(item: Any, name: str) -> Values | Path:
@@ -138,17 +138,17 @@ def _item(item: Any, name: str) -> Values | Path:
         plain = item.mode in ("L", "RGB") or item.mode.startswith("I;16")
         item = np.asarray(item if plain else item.convert("RGB"))
     if not is_array(item):
-        raise DataError(f"{name} is a {type(item).__name__}, but a picture was expected.", SHAPES)
+        raise DataError(f"{name} is a {type(item).__name__}, but an image was expected.", SHAPES)
     values = as_numpy(item)
     if values.ndim not in (2, 3):
-        raise DataError(f"{name} has shape {values.shape}, but a picture has 2 or 3 axes.", SHAPES)
+        raise DataError(f"{name} has shape {values.shape}, but an image has 2 or 3 axes.", SHAPES)
     _check_values(values, name)
     return values
 
 
 def _check_values(values: Values, name: str) -> None:
     if not values.size:
-        raise DataError(f"{name} has shape {values.shape}: pictures without pixels.", SHAPES)
+        raise DataError(f"{name} has shape {values.shape}: images without pixels.", SHAPES)
     if values.dtype.kind == "f":
         low, high = float(values.min()), float(values.max())
         if not (low >= 0 and high <= 1):
@@ -158,11 +158,11 @@ def _check_values(values: Values, name: str) -> None:
 
 
 def _check_single(name: str, shape: tuple[int, ...], preprocess: Preprocess) -> None:
-    """(H, W, 3) and (3, H, W) are most likely one colour picture, and not grey ones: guessing would be silent."""
+    """(H, W, 3) and (3, H, W) are most likely one colour image, and not grey ones: guessing would be silent."""
     if shape[-1] <= 4 or (shape[0] == preprocess.channels and preprocess.channels > 1):
         raise DataError(
-            f"{name} of shape {shape} can be one picture with channels, or {shape[0]} grey ones.",
-            "Give one picture as X[None], grey ones as X[..., None].",
+            f"{name} of shape {shape} can be one image with channels, or {shape[0]} grey ones.",
+            "Give one image as X[None], grey ones as X[..., None].",
         )
 
 
@@ -174,8 +174,8 @@ def _channel_axis(name: str, shapes: Sequence[tuple[int, ...]], preprocess: Prep
             return axes[0]
         if axes:
             raise DataError(
-                f"Pictures of shape {shapes[0]} in {name} can have their channels on the first or on the last axis.",
-                "Give pictures in which only one of them has as many values as the network has channels.",
+                f"Images of shape {shapes[0]} in {name} can have their channels on the first or on the last axis.",
+                "Give images in which only one of them has as many values as the network has channels.",
             )
     odd = next((s for s in shapes if s[LAST] not in accepted and s[FIRST] not in accepted), shapes[0])
     raise _mismatch(name, odd, min(odd[FIRST], odd[LAST]), preprocess)
@@ -184,6 +184,6 @@ def _channel_axis(name: str, shapes: Sequence[tuple[int, ...]], preprocess: Prep
 def _mismatch(name: str, shape: tuple[int, ...], channels: int, preprocess: Preprocess) -> DataError:
     kind = {"RGB": "3 channels (RGB)", "L": "1 channel (grey)"}.get(preprocess.mode, f"{preprocess.channels} channels")
     return DataError(
-        f"A picture in {name} of shape {shape} has {channels} channel(s), but the network reads {kind}.",
-        "Give pictures with as many channels, or another network.",
+        f"An image in {name} of shape {shape} has {channels} channel(s), but the network reads {kind}.",
+        "Give images with as many channels, or another network.",
     )

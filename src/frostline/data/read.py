@@ -1,4 +1,4 @@
-"""From a listing to the data set and its contents: decoded pictures, or texts as token ids."""
+"""From a listing to the data set and its contents: decoded images, or texts as token ids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from frostline.base.records import Dataset, DataWarning
 from frostline.data.assemble import assemble
 from frostline.data.checks import EXAMPLES, AssembleOptions
 from frostline.data.contract import Contract, Samples
-from frostline.data.decode import Pictures, decode_all, hash_files
+from frostline.data.decode import Images, decode_all, hash_files
 from frostline.data.preprocess import Preprocess
 from frostline.data.scan import Listing
 from frostline.data.texts import TextPreprocess, Texts, check_texts, encode, fill, fitting_length
@@ -33,7 +33,7 @@ class ReadData:
 def read_data(settings: Settings, listing: Listing, contract: Contract, emit: Emit) -> ReadData:
     """Decode or tokenise everything once; what can't be read is named, counted, left out and recorded.
 
-    Raises DataError for texts where the network reads pictures, and the other way round, and as `assemble` says.
+    Raises DataError for texts where the network reads images, and the other way round, and as `assemble` says.
     """
     options = AssembleOptions(
         min_per_class=settings.min_per_class,
@@ -45,22 +45,22 @@ def read_data(settings: Settings, listing: Listing, contract: Contract, emit: Em
     if isinstance(contract, TextPreprocess):
         found = _read_texts(listing, contract, options, chosen_length=settings.size is not None)
     else:
-        found = _read_pictures(listing, contract, options)
+        found = _read_images(listing, contract, options)
     for warning in found.dataset.warnings:
         examples = ", ".join(warning.examples[:EXAMPLES])
         emit(Event(kind="warning", text=f"{warning.count} {warning.kind} ({examples}): {warning.handled}"))
     return found
 
 
-def _read_pictures(listing: Listing, preprocess: Preprocess, options: AssembleOptions) -> ReadData:
+def _read_images(listing: Listing, preprocess: Preprocess, options: AssembleOptions) -> ReadData:
     if listing.noun == "texts":
-        raise DataError(f"{listing.root} holds texts, but the network reads pictures.",
-                        "Give pictures, or a network for texts: --model hf:FOLDER.")  # fmt: skip
+        raise DataError(f"{listing.root} holds texts, but the network reads images.",
+                        "Give images, or a network for texts: --model hf:FOLDER.")  # fmt: skip
     sources = listing.sources(preprocess)
-    pictures, bad = decode_all(sources, preprocess, threads=options.threads, spill_dir=None, progress=None)
+    images, bad = decode_all(sources, preprocess, threads=options.threads, spill_dir=None, progress=None)
     hashes = hash_files(sources, options.threads)
-    dataset, rows = assemble(replace(listing, texts=None), pictures, bad, hashes, options=options)
-    chosen: Pictures = pictures.select(rows)
+    dataset, rows = assemble(replace(listing, texts=None), images, bad, hashes, options=options)
+    chosen: Images = images.select(rows)
     return ReadData(dataset, chosen, preprocess)
 
 
@@ -69,8 +69,8 @@ def _read_texts(
 ) -> ReadData:
     """The length is that of the longest text to learn from, unless --size says it: the sealed part decides nothing."""
     if listing.texts is None:
-        raise DataError(f"{listing.root} holds pictures, but the network reads texts.",
-                        "Give a table with the columns text and label, or a network for pictures.")  # fmt: skip
+        raise DataError(f"{listing.root} holds images, but the network reads texts.",
+                        "Give a table with the columns text and label, or a network for images.")  # fmt: skip
     words: tuple[str, ...] = listing.texts
     listing = replace(listing, arrays=None)
     bad = check_texts(words)

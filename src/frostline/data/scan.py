@@ -1,4 +1,4 @@
-"""Finds the pictures of a data folder: class folders (DATA/<class>/*) or split folders (DATA/train/<class>/* ...)."""
+"""Finds the images of a data folder: class folders (DATA/<class>/*) or split folders (DATA/train/<class>/* ...)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from frostline.base.errors import DataError
 from frostline.base.records import DataWarning
 from frostline.data.decode import Source
 from frostline.data.preprocess import Preprocess
-from frostline.data.raw import RawPictures, arrange
+from frostline.data.raw import RawImages, arrange
 
 GivenPart = Literal["train", "val", "test"]
 Kind = Literal["class-folders", "split-folders", "arrays", "table", "dataset"]
@@ -26,13 +26,13 @@ PARTS: dict[str, GivenPart] = {
     "validation": "val",
     "test": "test",
 }
-LAYOUT = "Expected DATA/<class>/<pictures>, or DATA/train/<class>/<pictures> with val/ or test/ beside it."
+LAYOUT = "Expected DATA/<class>/<images>, or DATA/train/<class>/<images> with val/ or test/ beside it."
 TABLES = "Tables end with .csv, .tsv, .jsonl or .parquet."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One picture that was found: `id` is its path below the data folder with `/`, or its row as text."""
+    """One image that was found: `id` is its path below the data folder with `/`, or its row as text."""
 
     id: str
     source: Source | None  # None where the listing has `arrays`
@@ -42,7 +42,7 @@ class Row:
 
     @property
     def path(self) -> Path | None:
-        """The picture's file, where it has one."""
+        """The image's file, where it has one."""
         return self.source if isinstance(self.source, Path) else None
 
 
@@ -50,9 +50,9 @@ class Row:
 class Listing:
     """What the data holds; `ignored` names files and folders that don't take part (a folder ends with `/`).
 
-    `warnings` are what was noticed while it was listed. `arrays` are the rows' pictures where they came as arrays: the
+    `warnings` are what was noticed while it was listed. `arrays` are the rows' images where they came as arrays: the
     sources of rows are then not set. `texts` are the rows' texts; where both are set, Python handed over strings that
-    are paths of pictures to a network for pictures and texts to one for texts.
+    are paths of images to a network for images and texts to one for texts.
     """
 
     root: Path
@@ -60,16 +60,16 @@ class Listing:
     rows: tuple[Row, ...]
     ignored: tuple[str, ...] = ()
     warnings: tuple[DataWarning, ...] = ()
-    arrays: RawPictures | None = None
+    arrays: RawImages | None = None
     texts: tuple[str, ...] | None = None
 
     @property
     def noun(self) -> str:
         """What the rows are."""
-        return "texts" if self.texts is not None and self.arrays is None else "pictures"
+        return "texts" if self.texts is not None and self.arrays is None else "images"
 
     def sources(self, preprocess: Preprocess) -> list[Source]:
-        """Where the picture of each row comes from. Raises DataError for arrays that don't fit the network."""
+        """Where the image of each row comes from. Raises DataError for arrays that don't fit the network."""
         if self.arrays is not None:
             return [*arrange(self.arrays, preprocess, "image")]
         return [row.source for row in self.rows if row.source is not None]
@@ -77,17 +77,17 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """One folder: its files that may be pictures, its folders that may be classes, and the rest, as ids."""
+    """One folder: its files that may be images, its folders that may be classes, and the rest, as ids."""
 
     name: str
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     folders: tuple[_Tree, ...]
     ignored: tuple[str, ...]
 
-    def all_pictures(self) -> Iterator[str]:
-        yield from self.pictures
+    def all_images(self) -> Iterator[str]:
+        yield from self.images
         for folder in self.folders:
-            yield from folder.all_pictures()
+            yield from folder.all_images()
 
     def all_ignored(self) -> Iterator[str]:
         yield from self.ignored
@@ -96,7 +96,7 @@ class _Tree:
 
     @property
     def empty(self) -> bool:
-        return next(self.all_pictures(), None) is None
+        return next(self.all_images(), None) is None
 
     @property
     def classes(self) -> tuple[_Tree, ...]:
@@ -104,35 +104,35 @@ class _Tree:
 
 
 def scan(path: Path) -> Listing:
-    """All pictures below `path`, sorted by id; nested pictures belong to the class folder above them.
+    """All images below `path`, sorted by id; nested images belong to the class folder above them.
 
-    Hidden files, files that are no pictures, linked folders and links that leave `path` are ignored and listed.
-    Raises DataError for a missing path, a file, no pictures, no class folders, or a layout that can be read two ways.
+    Hidden files, files that are no images, linked folders and links that leave `path` are ignored and listed.
+    Raises DataError for a missing path, a file, no images, no class folders, or a layout that can be read two ways.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist.", LAYOUT)
     if not path.is_dir():
-        raise DataError(f"{path} is a file, but a folder of pictures was expected.", f"{LAYOUT} {TABLES}")
+        raise DataError(f"{path} is a file, but a folder of images was expected.", f"{LAYOUT} {TABLES}")
     tree = _read(path, path.resolve(), "")
     if tree.empty:
-        raise DataError(f"{path} holds no pictures{_found_instead(tree)}.", LAYOUT)
+        raise DataError(f"{path} holds no images{_found_instead(tree)}.", LAYOUT)
     parts = _parts(path, tree)
     kind: Kind = "split-folders" if parts else "class-folders"
     rows = tuple(_rows(path, parts)) if parts else tuple(_class_rows(path, tree, None))
     if not rows:
-        raise DataError(f"{path} holds pictures, but no class folders.", LAYOUT)
+        raise DataError(f"{path} holds images, but no class folders.", LAYOUT)
     used = {row.id for row in rows}
-    ignored = [*tree.all_ignored(), *(i for i in tree.all_pictures() if i not in used)]
+    ignored = [*tree.all_ignored(), *(i for i in tree.all_images() if i not in used)]
     return Listing(root=path, kind=kind, rows=tuple(sorted(rows, key=lambda r: r.id)), ignored=tuple(sorted(ignored)))
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file of that name is taken for a picture."""
+def is_image(name: str) -> bool:
+    """Whether a file of that name is taken for an image."""
     return os.path.splitext(name)[1].lower() in ENDINGS and not name.startswith(".")
 
 
 def _read(folder: Path, root: Path, prefix: str) -> _Tree:
-    pictures, folders, ignored = [], [], []
+    images, folders, ignored = [], [], []
     try:
         entries = sorted(os.scandir(folder), key=lambda e: e.name)
     except OSError:
@@ -143,13 +143,13 @@ def _read(folder: Path, root: Path, prefix: str) -> _Tree:
             folders.append(_read(folder / entry.name, root, name + "/"))
         elif entry.is_dir():
             ignored.append(_shown(name) + "/")
-        elif is_picture(entry.name) and entry.is_file() and _inside(entry, root) and _printable(name):
-            pictures.append(name)
+        elif is_image(entry.name) and entry.is_file() and _inside(entry, root) and _printable(name):
+            images.append(name)
         else:
             ignored.append(_shown(name))
     if prefix and not entries:
         ignored.append(prefix)
-    return _Tree(_name(prefix), tuple(pictures), tuple(folders), tuple(ignored))
+    return _Tree(_name(prefix), tuple(images), tuple(folders), tuple(ignored))
 
 
 def _name(prefix: str) -> str:
@@ -192,10 +192,10 @@ def _parts(path: Path, tree: _Tree) -> dict[GivenPart, _Tree]:
 def _check_parts(path: Path, parts: dict[GivenPart, _Tree], others: list[str]) -> None:
     if "train" not in parts:
         names = " and ".join(f"{p.name}/" for p in parts.values())
-        raise DataError(f"{path} holds {names} but no train/ with pictures.", LAYOUT)
+        raise DataError(f"{path} holds {names} but no train/ with images.", LAYOUT)
     for folder in parts.values():
         if not folder.classes:
-            raise DataError(f"{path / folder.name} holds pictures, but no class folders.", LAYOUT)
+            raise DataError(f"{path / folder.name} holds images, but no class folders.", LAYOUT)
     if others and len(parts) == 1:
         raise DataError(
             f"{path} can be read two ways: train/ holds class folders, but {others[0]!r} stands beside it.",
@@ -210,7 +210,7 @@ def _rows(path: Path, parts: dict[GivenPart, _Tree]) -> Iterator[Row]:
 
 def _class_rows(path: Path, tree: _Tree, part: GivenPart | None) -> Iterator[Row]:
     for folder in tree.classes:
-        for name in folder.all_pictures():
+        for name in folder.all_images():
             yield Row(id=name, source=path / name, class_name=folder.name, part=part, group=None)
 
 

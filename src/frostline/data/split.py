@@ -104,8 +104,8 @@ def number_of_folds(labels: IntArray, groups: Sequence[str], *, most: int = MOST
         per_class.setdefault(label, set()).add(group)
     if len(set(groups)) < 2:
         raise DataError(
-            f"All {len(labels)} pictures to learn from are copies or belong to one group, so they can't be split.",
-            "Add other pictures.",
+            f"All {len(labels)} images to learn from are copies or belong to one group, so they can't be split.",
+            "Add other images.",
         )
     return max(2, min(most, *(len(names) for names in per_class.values())))
 

@@ -1,4 +1,4 @@
-"""Tables of pictures or texts: CSV, TSV, JSON lines and Parquet with the columns image or text, and label, optionally
+"""Tables of images or texts: CSV, TSV, JSON lines and Parquet with the columns image or text, and label, optionally
 split and group."""
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Place:
 
 
 def find(path: Path) -> Listing:
-    """The listing of a folder of pictures, or of a table of pictures or texts. Raises DataError as `scan` and
+    """The listing of a folder of images, or of a table of images or texts. Raises DataError as `scan` and
     `read_table` say."""
     return read_table(path) if path.suffix.lower() in READERS and path.is_file() else scan(path)
 
@@ -42,8 +42,8 @@ def find(path: Path) -> Listing:
 def read_table(path: Path) -> Listing:
     """The rows of a table; ids are their numbers, counted from 1 (a header isn't counted).
 
-    A table with a column `text` has one text a row. A picture is a path, relative to the table's folder or absolute;
-    in Parquet also the bytes of a picture file, alone or in a struct of `bytes` and `path`, as the library `datasets`
+    A table with a column `text` has one text a row. An image is a path, relative to the table's folder or absolute;
+    in Parquet also the bytes of an image file, alone or in a struct of `bytes` and `path`, as the library `datasets`
     writes them. Files that are missing count as unreadable. Raises DataError for a missing column, an empty cell, an
     unknown part, a relative path that leads out of the table's folder, or a file that isn't such a table; each names
     row and column.
@@ -103,7 +103,7 @@ def as_texts(values: Sequence[Any], where: Callable[[int], str]) -> tuple[str, .
 
 
 def _source(images: Sequence[Any], row: int, folder: Path, where: _Place) -> Source:
-    if isinstance(images, ArrowPictures):
+    if isinstance(images, ArrowImages):
         held = images.path(row)
         if held is None:
             return Lazy(lambda: images.bytes(row))
@@ -120,7 +120,7 @@ def _source(images: Sequence[Any], row: int, folder: Path, where: _Place) -> Sou
     if not path.resolve().is_relative_to(folder):
         raise DataError(
             f"image is {held!r} in {where(row)}, which leads out of the table's folder.",
-            "Move the table to the folder above the pictures, or give absolute paths.",
+            "Move the table to the folder above the images, or give absolute paths.",
         )
     return path
 
@@ -194,12 +194,12 @@ def _pictures_of(column: Any, path: Path) -> Sequence[Any]:
 
     kind = column.type
     if pa.types.is_struct(kind) and {"bytes", "path"} <= {kind.field(i).name for i in range(kind.num_fields)}:
-        return ArrowPictures(column)
+        return ArrowImages(column)
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return ArrowPictures(column)
+        return ArrowImages(column)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
         return list(column.to_pylist())
-    raise DataError(f"The column image of {path} holds {kind}, but paths or pictures were expected.", FORM)
+    raise DataError(f"The column image of {path} holds {kind}, but paths or images were expected.", FORM)
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
@@ -211,8 +211,8 @@ def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
     return names if isinstance(names, list) and all(isinstance(n, str) for n in names) else []
 
 
-class ArrowPictures(Sequence[Any]):
-    """A column of picture files' bytes, or of structs of them; only the picture asked for is copied."""
+class ArrowImages(Sequence[Any]):
+    """A column of image files' bytes, or of structs of them; only the image asked for is copied."""
 
     def __init__(self, column: Any) -> None:
         self._column = column
@@ -224,7 +224,7 @@ class ArrowPictures(Sequence[Any]):
         return self._column[row].as_py()
 
     def path(self, row: int) -> str | None:
-        """The path of a picture that isn't held as bytes; None where it is, empty text where neither is there."""
+        """The path of an image that isn't held as bytes; None where it is, empty text where neither is there."""
         scalar = self._column[row]
         if not scalar.is_valid:
             return ""
@@ -233,7 +233,7 @@ class ArrowPictures(Sequence[Any]):
         return None if scalar["bytes"].is_valid else scalar["path"].as_py() or ""
 
     def bytes(self, row: int) -> bytes:
-        """The bytes of a picture file."""
+        """The bytes of an image file."""
         scalar = self._column[row]
         return bytes((scalar["bytes"] if hasattr(scalar, "keys") else scalar).as_py())
 

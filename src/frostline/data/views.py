@@ -1,6 +1,6 @@
-"""Augmented views of decoded pictures: each is a pure function of (seed, sample, view).
+"""Augmented views of decoded images: each is a pure function of (seed, sample, view).
 
-Shapes: N pictures, C channels, H rows, W columns. View 0 is the evaluation view, views 1, 2, ... are random.
+Shapes: N images, C channels, H rows, W columns. View 0 is the evaluation view, views 1, 2, ... are random.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from frostline.base.seeds import numpy_generator
-from frostline.data.decode import FILTERS, Picture, Pictures
+from frostline.data.decode import FILTERS, Images, Pixels
 from frostline.data.preprocess import Preprocess
 from frostline.recipe.settings import Augment
 
 MOST_VIEWS = 10
-SMALL = 32  # pixels; up to here, and for grey pictures, mirror images may be another class (b and d, 2 and 5)
+SMALL = 32  # pixels; up to here, and for grey images, mirror images may be another class (b and d, 2 and 5)
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's own conversion
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
@@ -31,7 +31,7 @@ class Policy:
     """What a random view may do. Ranges are drawn from evenly (`ratio` on a log scale)."""
 
     name: Augment
-    area: tuple[float, float] = (1.0, 1.0)  # of the largest box with the input's aspect that fits the picture
+    area: tuple[float, float] = (1.0, 1.0)  # of the largest box with the input's aspect that fits the image
     ratio: tuple[float, float] = (1.0, 1.0)  # width / height of the box, times the input's own
     flip: bool = False  # left to right, every second time
     rotate: float = 0.0  # degrees to either side
@@ -57,11 +57,11 @@ def view_of_epoch(epoch: int, views: int) -> int:
 def augment_policy(setting: Augment | None, preprocess: Preprocess) -> Policy:
     """The policy of `--augment`, made exact for one input.
 
-    Rule: where nothing is set, colour pictures over 32 pixels get `standard`, others `light`. Flips are off for grey
-    pictures and for inputs of 32 pixels or less, whatever is set. `standard` is a random resized crop (area 0.35 to 1,
-    ratio 3/4 to 4/3) with mild colour changes; on grey or small pictures, where a crop soon cuts the object, the area
+    Rule: where nothing is set, colour images over 32 pixels get `standard`, others `light`. Flips are off for grey
+    images and for inputs of 32 pixels or less, whatever is set. `standard` is a random resized crop (area 0.35 to 1,
+    ratio 3/4 to 4/3) with mild colour changes; on grey or small images, where a crop soon cuts the object, the area
     is 0.6 to 1 and turns by up to 10 degrees are added. What other channels than grey and RGB mean isn't known: they
-    count as such pictures, and their values stay as they are. `light` shifts the evaluation crop and varies its side by
+    count as such images, and their values stay as they are. `light` shifts the evaluation crop and varies its side by
     about a tenth. `none` gives view 0 always.
     """
     colour = preprocess.mode == "RGB"
@@ -82,13 +82,11 @@ def augment_policy(setting: Augment | None, preprocess: Preprocess) -> Policy:
     )
 
 
-def make_view(
-    picture: Picture, preprocess: Preprocess, policy: Policy, *, seed: int, sample: str, view: int
-) -> Picture:
+def make_view(picture: Pixels, preprocess: Preprocess, policy: Policy, *, seed: int, sample: str, view: int) -> Pixels:
     """One view as uint8 (H, W, C) of `preprocess.size`; depends on nothing but its arguments.
 
-    View 0 is the centre crop; where the picture is smaller than the crop, its largest box of that aspect is enlarged.
-    `sample` names the picture (its hash or id).
+    View 0 is the centre crop; where the image is smaller than the crop, its largest box of that aspect is enlarged.
+    `sample` names the image (its hash or id).
     """
     if view == 0 or policy.still:
         return _evaluation_view(picture, preprocess)
@@ -104,7 +102,7 @@ def make_view(
 
 
 def make_views(
-    pictures: Pictures,
+    pictures: Images,
     samples: Sequence[str],
     preprocess: Preprocess,
     policy: Policy,
@@ -114,12 +112,12 @@ def make_views(
     threads: int,
     out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """One view of every picture as uint8 (N, C, H, W); `samples[i]` names picture i.
+    """One view of every image as uint8 (N, C, H, W); `samples[i]` names image i.
 
     Written to `out` (any memory layout) where given, else to new memory in channels-last order.
     """
     if len(samples) != len(pictures):
-        raise ValueError(f"{len(samples)} names for {len(pictures)} pictures")
+        raise ValueError(f"{len(samples)} names for {len(pictures)} images")
     height, width = preprocess.size
     if out is None:
         out = np.empty((len(pictures), height, width, preprocess.channels), dtype=np.uint8).transpose(0, 3, 1, 2)
@@ -138,7 +136,7 @@ def make_views(
     return out
 
 
-def _evaluation_view(picture: Picture, preprocess: Preprocess) -> Picture:
+def _evaluation_view(picture: Pixels, preprocess: Preprocess) -> Pixels:
     (height, width), (rows, columns) = picture.shape[:2], preprocess.size
     if height >= rows and width >= columns:
         whole: Callable[[float], int] = math.floor if preprocess.centre == "floor" else round
@@ -165,7 +163,7 @@ def _between(limits: tuple[float, float], draw: float) -> float:
     return low + (high - low) * draw
 
 
-def _crop(picture: Picture, box: Box, preprocess: Preprocess) -> Picture:
+def _crop(picture: Pixels, box: Box, preprocess: Preprocess) -> Pixels:
     """The box, resized to the input's size; only the pixels that it touches are handed to Pillow."""
     height, width = picture.shape[:2]
     left, top = math.floor(box[0]), math.floor(box[1])
@@ -175,8 +173,8 @@ def _crop(picture: Picture, box: Box, preprocess: Preprocess) -> Picture:
     return _each(picture[top:bottom, left:right], lambda image, _: image.resize((columns, rows), kernel, box=inner))
 
 
-def _rotate(picture: Picture, box: Box, degrees: float) -> Picture:
-    """Turned about the box's centre; the corners that appear take the mean colour of the picture's rim."""
+def _rotate(picture: Pixels, box: Box, degrees: float) -> Pixels:
+    """Turned about the box's centre; the corners that appear take the mean colour of the image's rim."""
     rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
     means = [int(v) for v in np.rint(rim.mean(axis=0))]
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
@@ -189,7 +187,7 @@ def _rotate(picture: Picture, box: Box, degrees: float) -> Picture:
     return _each(picture, turn)
 
 
-def _each(picture: Picture, change: Callable[[Image.Image, slice], Image.Image]) -> Picture:
+def _each(picture: Pixels, change: Callable[[Image.Image, slice], Image.Image]) -> Pixels:
     """Pillow's images have 1 or 3 channels; others are changed one by one. `change` is told which channels it gets."""
     channels = picture.shape[2]
     if channels in (1, 3):
@@ -219,10 +217,10 @@ def _mean_grey(image: Image.Image) -> float:
     return float(mean @ np.array(GREY)) if mean.size == 3 else float(mean[0])
 
 
-def _image(picture: Picture) -> Image.Image:
+def _image(picture: Pixels) -> Image.Image:
     return Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
 
 
-def _pixels(image: Image.Image) -> Picture:
+def _pixels(image: Image.Image) -> Pixels:
     pixels = np.asarray(image)
     return pixels if pixels.ndim == 3 else pixels[:, :, None]

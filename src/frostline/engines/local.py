@@ -98,7 +98,7 @@ def compute_features(study: Study, plan: Plan, meter: Meter) -> None:
     """Views and activations that all trials share, each computed once (or found in the store)."""
     views = all_views(study, [row.recipe for row in plan.rows])
     for count, view in enumerate(views, 1):
-        before = study.features.prefix_pictures
+        before = study.features.prefix_images
         study.features.prepare(view)
-        fresh = study.features.prefix_pictures > before
+        fresh = study.features.prefix_images > before
         meter.add(plan.shared_operations / len(views), text=f"view {count} of {len(views)}", measured=fresh)

@@ -29,18 +29,18 @@ from frostline.data.views import Policy
 from frostline.features.inference import tapped_chunks
 from frostline.features.store import Array, Store
 
-VIEW_CHUNK = 1024  # pictures of a view that are held in memory at a time
-RAW_VIEWS = 4  # an activation larger than this many uint8 views of its picture is recomputed rather than stored
+VIEW_CHUNK = 1024  # images of a view that are held in memory at a time
+RAW_VIEWS = 4  # an activation larger than this many uint8 views of its image is recomputed rather than stored
 RAW_CAP = 4 << 30  # bytes of raw activations that one study may store
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSource:
-    """Pictures (or texts), and the pure function (seed, sample, view) -> what is stored of a view: a uint8 picture of
+    """Images (or texts), and the pure function (seed, sample, view) -> what is stored of a view: a uint8 image of
     the network's input size, or a row of token ids."""
 
-    pictures: Samples
-    samples: Sequence[str]  # content hash of each picture
+    images: Samples
+    samples: Sequence[str]  # content hash of each image
     preprocess: Contract
     policy: Policy
     seed: int
@@ -51,10 +51,10 @@ class ViewSource:
 
     def make(self, view: int, rows: IntArray | None = None) -> Tensor:
         """One view, uint8 (N,C,H,W) or int32 (N,L), for the given rows or all."""
-        pictures = self.pictures if rows is None else self.pictures.select(rows)
+        images = self.images if rows is None else self.images.select(rows)
         samples = self.samples if rows is None else [self.samples[i] for i in rows]
         how = ViewOf(view=view, policy=self.policy, seed=self.seed, threads=self.threads)
-        return views_of(pictures, samples, self.preprocess, how)
+        return views_of(images, samples, self.preprocess, how)
 
     def key(self, view: int) -> str:
         seed = self.seed if view else 0  # view 0 is the same for every seed
@@ -94,7 +94,7 @@ class Features:
     pooled_views: frozenset[int] = frozenset()
     view_seconds: float = 0.0
     prefix_seconds: float = 0.0
-    prefix_pictures: int = 0
+    prefix_images: int = 0
     _memory: dict[str, Array] = field(default_factory=dict)
     _resident: dict[str, Array] = field(default_factory=dict)
     _keys: dict[tuple[str, int, int], str] = field(default_factory=dict)
@@ -128,14 +128,14 @@ class Features:
     def stored(self, stage: int) -> bool:
         return stage in self.raw
 
-    def pictures(self, rows: Tensor, view: int) -> Tensor:
+    def images(self, rows: Tensor, view: int) -> Tensor:
         """uint8 (N,C,H,W) of these rows in a view, or int32 (N,L)."""
         return self._view(view).rows(rows) if self.store else self.source.make(view, rows.numpy())
 
     def inputs(self, rows: Tensor, view: int) -> Tensor | dict[str, Tensor]:
         """The network's inputs for these rows, on the device."""
-        pictures, compute = self.pictures(rows, view), self.trunk.compute
-        return to_inputs(pictures, self.source.preprocess, device=compute.device, channels_last=compute.channels_last)
+        images, compute = self.images(rows, view), self.trunk.compute
+        return to_inputs(images, self.source.preprocess, device=compute.device, channels_last=compute.channels_last)
 
     def activations(self, stage: int, rows: Tensor, view: int) -> Tensor:
         """Stored activation after `stage` for these rows, on the device, in its original memory format."""
@@ -220,7 +220,7 @@ class Features:
                 for (kind, stage), sink in sinks.items():
                     sink(self._kept(kind, stage, outputs[stage], tapped.call.tensors)[: tapped.count])
         self.prefix_seconds += time.perf_counter() - started
-        self.prefix_pictures += len(rows)
+        self.prefix_images += len(rows)
 
     def _sink(self, stack: contextlib.ExitStack, kind: str, stage: int, view: int) -> Callable[[Tensor], None]:
         key = self._key(kind, stage, view)

@@ -22,7 +22,7 @@ BLOCK = re.compile(r"^(?:.*?_)?(?:block_?\d+[a-z]*|expanded_conv(?:_\d+)?)(?=_|$
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One call. `weighty`: holds a kernel, `depthwise`: only one a channel. `opens`: padding, dropout or reshaping that
-    goes with what comes next. `merges`: joins branches or pools. `size` is (H, W) of a picture that it gives."""
+    goes with what comes next. `merges`: joins branches or pools. `size` is (H, W) of an image that it gives."""
 
     module: str
     inputs: tuple[int, ...]

@@ -1,6 +1,6 @@
 """Keras layers as torch modules: the same numbers, on (N, C, H, W), with what training needs to see in plain view.
 
-Keras keeps pictures as (N, H, W, C) and every weight, running statistics included, in one flat list of parameters.
+Keras keeps images as (N, H, W, C) and every weight, running statistics included, in one flat list of parameters.
 Here a convolution is an nn.Conv2d, a Dense an nn.Linear, and moving statistics are buffers.
 """
 
@@ -245,7 +245,7 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
 }  # fmt: skip
 
 
-class DenseOnPictures(nn.Linear):
+class DenseOnImages(nn.Linear):
     """Dense on (N, H, W, C): each place by itself."""
 
     def forward(self, input: Tensor) -> Tensor:

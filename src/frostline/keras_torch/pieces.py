@@ -160,7 +160,7 @@ def _dense(seen: Seen) -> list[Piece] | None:
     if getattr(layer, "lora_enabled", False):
         return None
     wide, out = layer.kernel.shape
-    kind = own.DenseOnPictures if seen.ranks[0] == 4 else nn.Linear
+    kind = own.DenseOnImages if seen.ranks[0] == 4 else nn.Linear
     module = kind(wide, out, bias=layer.bias is not None, device="meta")
     kernel = Weight(variable=layer.kernel, initializer=layer.kernel_initializer, change=torch.t)
     return _activated(

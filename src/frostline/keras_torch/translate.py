@@ -53,7 +53,7 @@ def translate(model: Any, *, reverse: bool, renumber: bool) -> Blueprint:
     """Translate; `reverse` puts a flip from RGB to BGR first, `renumber` counts names that Keras gave by itself (they
     go on counting through a process) from the start.
 
-    Raises ModelError for a model that isn't a graph of layers, or doesn't take one picture.
+    Raises ModelError for a model that isn't a graph of layers, or doesn't take one image.
     """
     model = _functional(model)
     if model is None:
@@ -62,7 +62,7 @@ def translate(model: Any, *, reverse: bool, renumber: bool) -> Blueprint:
     shapes = [tuple(x.shape) for x in model.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or len(model.outputs) != 1:
         raise ModelError(f"The Keras model takes {shapes} and gives {len(model.outputs)} outputs; one batch of "
-                         "pictures (N, H, W, C) and one output are needed.", "Cut such a model out of it.")  # fmt: skip
+                         "images (N, H, W, C) and one output are needed.", "Cut such a model out of it.")  # fmt: skip
     draft = _Draft(renumber=renumber)
     source = draft.value()
     first = draft.add_own(REVERSED, ReversedChannels(), source) if reverse else source
@@ -113,7 +113,7 @@ class _Draft:
         for node in _nodes(model):
             tensors = node.arguments.keras_tensors
             if not tensors:
-                raise ModelError(f"The Keras layer {node.operation.name!r} reads no picture.",
+                raise ModelError(f"The Keras layer {node.operation.name!r} reads no image.",
                                  "Give a model whose layers all depend on its input.")  # fmt: skip
             given = [known[id(x)] for x in tensors]
             inner = _functional(node.operation)

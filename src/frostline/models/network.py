@@ -124,7 +124,7 @@ def _recorded(network: Network, module: nn.Module) -> Recording:
             raise
         first = (str(cause).strip().splitlines() or [""])[0].rstrip(".")
         height, width = contract.size if isinstance(contract, Preprocess) else (0, 0)
-        what = f"pictures of {height} x {width} pixels and {contract.channels} channel(s)" if isinstance(
+        what = f"images of {height} x {width} pixels and {contract.channels} channel(s)" if isinstance(
             contract, Preprocess) else f"texts of {contract.length} places"  # fmt: skip
         raise ModelError(f"{network.spec} can't read {what} ({type(cause).__name__}: {first}).",
                          "Give another --size, or none for the network's own.") from cause  # fmt: skip

@@ -55,15 +55,15 @@ class Gauge:
         """Time each operation, and read the clock last."""
         study, stages = self.study, self.plan.scale.stages
         rows = np.resize(np.arange(len(study.development)), study.batch_size).astype(np.int64)
-        picture, pictures = _usual(lambda: study.features.source.make(1, rows))
-        chunk_rows = torch.arange(min(len(pictures), study.compute.chunk))
-        passed, _ = _usual(lambda: self._pass(pictures, chunk_rows))
-        fixed, train, setup = self._steps(pictures)
+        image, images = _usual(lambda: study.features.source.make(1, rows))
+        chunk_rows = torch.arange(min(len(images), study.compute.chunk))
+        passed, _ = _usual(lambda: self._pass(images, chunk_rows))
+        fixed, train, setup = self._steps(images)
         solve, simple = self._solve(), self._baseline()
         build, _ = _timed(lambda: study.network.build(0))
-        each = picture / study.batch_size
+        each = image / study.batch_size
         return Speeds(
-            picture=each,
+            image=each,
             forward=passed / study.compute.chunk / max(1.0, forward(stages, 0, len(stages))),
             step=fixed,
             train=train,
@@ -163,7 +163,7 @@ class Gauge:
         """Seconds a squared row."""
         if all(row.recipe.needs_network for row in self.plan.rows):
             return 0.0
-        rows, contents = min(SVM_ROWS, self.plan.development), self.study.features.source.pictures
+        rows, contents = min(SVM_ROWS, self.plan.development), self.study.features.source.images
         labels = np.arange(rows, dtype=np.int64) % self.plan.scale.classes
         made: baseline.Plain = numpy_generator(1, "gauge").random(size=(rows, baseline.SIDE**2))
         if isinstance(contents, Texts):

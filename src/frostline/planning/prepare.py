@@ -58,7 +58,7 @@ def make_study(settings: Settings, dataset: Dataset, samples: Samples, network: 
     policy = policy_for(settings.augment, network.preprocess)
     rows = dataset.development
     source = ViewSource(
-        pictures=samples.select(rows),
+        images=samples.select(rows),
         samples=[dataset.samples[i].sha256 for i in rows],
         preprocess=network.preprocess,
         policy=policy,

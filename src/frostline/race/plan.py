@@ -97,7 +97,7 @@ class Plan:
         return moving_operations(recipe, stages, work) + looked_at
 
     def use_cost(self, recipe: Recipe, steps: int | None = None) -> float:
-        """Counted operations of training on its own and of inference: one fit, one pass over as many pictures."""
+        """Counted operations of training on its own and of inference: one fit, one pass over as many images."""
         work = _workload(recipe, self.scale, self.development, steps)
         inference = self.development * inference_operations(recipe, self.scale.stages)
         return training_operations(recipe, self.scale.stages, work) + inference

@@ -13,10 +13,10 @@ from frostline.recipe.schedule import INNER_FRACTION, MIN_STEPS, MIXES, reading_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speeds:
-    """Seconds, measured on this machine with this network and these pictures just before the plan is fitted."""
+    """Seconds, measured on this machine with this network and these images just before the plan is fitted."""
 
     spent: float  # since the start of the clock
-    picture: float  # one view of one picture
+    image: float  # one view of one image
     forward: float  # an operation of inference
     step: float  # fixed, a training step
     train: float  # an operation (counted forward) of a training step
@@ -24,7 +24,7 @@ class Speeds:
     solve: float  # a row of a solved head (all views, inner folds and penalties)
     baseline: float  # a squared row of the baseline
     close: float  # saving, loading back, writing the record
-    fed: float = 0.0  # a picture made anew in every step, where views aren't stored
+    fed: float = 0.0  # an image made anew in every step, where views aren't stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class TimeEstimate:
     """Seconds that parts of a plan take: found lengths are counted at `steps`, the most they may take.
 
     `stored`: numbers of frozen stages whose activations are kept; others are computed anew in every step. `sealed`:
-    pictures of the sealed test. `all_tested`: every strategy is refitted and tested.
+    images of the sealed test. `all_tested`: every strategy is refitted and tested.
     """
 
     plan: Plan
@@ -49,19 +49,19 @@ class TimeEstimate:
         return self._judged(trial.recipe, rows, held, self._training(trial.recipe, rows, steps or trial.steps, looks))
 
     def _judged(self, recipe: Recipe, rows: int, held: int, training: float) -> float:
-        """A training and what it answers; the baseline reads its pictures by itself."""
+        """A training and what it answers; the baseline reads its images by itself."""
         read = (rows + held) * self.speeds.fed if not recipe.needs_network else 0.0
         return training + held * self._looked_at(recipe) + read
 
     def features(self) -> float:
         """The pass over all views that trials share."""
-        scale, views, pictures = self.plan.scale, 0, 0.0
+        scale, views, images = self.plan.scale, 0, 0.0
         for row in self.plan.rows:
             here = scale.training_views(row.recipe) + 1
             views = max(views, here)
             depth = row.recipe.keep if row.recipe.solves_head else row.recipe.frozen_stages
-            pictures = max(pictures, here * forward(scale.stages, 0, depth))
-        return self.plan.development * (views * self.speeds.picture + pictures * self.speeds.forward)
+            images = max(images, here * forward(scale.stages, 0, depth))
+        return self.plan.development * (views * self.speeds.image + images * self.speeds.forward)
 
     def race(self, blocks: int | None = None) -> float:
         """Tuning and all blocks; with `blocks` only so many of these, without tuning."""
@@ -87,10 +87,10 @@ class TimeEstimate:
         return self._training(recipe, self.plan.development, looks=False) + self.speeds.setup + self.answers(recipe)
 
     def answers(self, recipe: Recipe) -> float:
-        """What a fitted recipe answers on the sealed pictures; the baseline is fitted only then."""
+        """What a fitted recipe answers on the sealed images; the baseline is fitted only then."""
         if not recipe.needs_network:
             return self.refit(recipe)
-        each = self.speeds.picture + self.speeds.forward * forward(self.plan.scale.stages, 0, recipe.keep)
+        each = self.speeds.image + self.speeds.forward * forward(self.plan.scale.stages, 0, recipe.keep)
         return self.sealed * each
 
     def closing(self) -> float:

@@ -29,7 +29,7 @@ from frostline.train.study import Study
 
 
 def data_record(dataset: Dataset, samples: Samples) -> schema.DataRecord:
-    """What the data set was; `samples` tells whether pictures or texts."""
+    """What the data set was; `samples` tells whether images or texts."""
     groups = {s.group for s in dataset.samples}
     return schema.DataRecord(
         path=dataset.path,

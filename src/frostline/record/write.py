@@ -88,7 +88,7 @@ class RunWriter:
             machine={**machine(), **asdict(study.compute)},
             packages=dict(evidence.packages),
             settings=self.settings.identity(),
-            data=compose.data_record(study.dataset, study.features.source.pictures),
+            data=compose.data_record(study.dataset, study.features.source.images),
             model=compose.model_record(study.network, evidence.plan, study),
             blocks=compose.block_records(evidence.plan),
             strategies=strategy_records(evidence, labels),
@@ -120,7 +120,7 @@ class RunWriter:
             prefix_seconds=seconds,
             store_mb=store.bytes_used() / 1e6 if store else 0.0,
             peak_rss_mb=rss,
-            images_per_second=features.prefix_pictures / seconds if seconds else 0.0,
+            images_per_second=features.prefix_images / seconds if seconds else 0.0,
         )
 
     def _phases(self) -> list[tuple[str, float]]:

@@ -20,7 +20,7 @@ MAY_DIFFER = {
     "numpy": "the random draws of labels, views and resamples, and the last bits of sums",
     "scipy": "the quantiles behind intervals and p-values, in their last bits",
     "scikit-learn": "the splits into blocks, the baseline, and the search for neighbours",
-    "pillow": "the decoding and resizing of pictures, so every pixel",
+    "pillow": "the decoding and resizing of images, so every pixel",
     "safetensors": "the layout of model.safetensors and moments.safetensors, not the values in them",
     "cleanlab": "which labels are doubted",
     "keras": "the definition and preprocessing of Keras networks; of other networks nothing",

@@ -1,4 +1,4 @@
-"""The baseline: no network at all. Pictures: 32 x 32 grey pixels with an RBF-SVM; texts: TF-IDF of words and pairs of
+"""The baseline: no network at all. Images: 32 x 32 grey pixels with an RBF-SVM; texts: TF-IDF of words and pairs of
 words with logistic regression. It answers "do I need a network?".
 """
 
@@ -28,10 +28,10 @@ Plain = FloatArray | Sequence[str]  # what the baseline reads: grey pixels (N, 1
 
 def read_plain(features: Features, positions: Tensor) -> Plain:
     """What it reads of development rows at these places."""
-    contents = features.source.pictures
+    contents = features.source.images
     if isinstance(contents, Texts):
         return contents.select(positions.numpy()).words
-    return grey_pixels(features.pictures(positions, 0))
+    return grey_pixels(features.images(positions, 0))
 
 
 def plain(samples: Samples, contract: Contract, threads: int) -> Plain:
@@ -47,10 +47,10 @@ def thinned(labels: IntArray) -> IntArray:
     return np.sort(order[np.linspace(0, len(order) - 1, BASELINE_ROWS).astype(np.int64)])
 
 
-def grey_pixels(pictures: Tensor) -> FloatArray:
+def grey_pixels(images: Tensor) -> FloatArray:
     """(N, 1024) in 0..1 from uint8 (N,C,H,W): grey, averaged down to 32 x 32."""
     parts = []
-    for chunk in torch.split(pictures, 256):
+    for chunk in torch.split(images, 256):
         values = chunk.float() / 255
         weights = _LUMA if values.shape[1] == 3 else torch.full((values.shape[1],), 1 / values.shape[1])
         grey = (values * weights.view(1, -1, 1, 1)).sum(1, keepdim=True)
@@ -62,7 +62,7 @@ def grey_pixels(pictures: Tensor) -> FloatArray:
 def fit_predict(train: Plain, labels: IntArray, rows: Plain, classes: int, *, weigh: bool = False) -> FloatArray:
     """Probabilities (N, classes) of `rows`.
 
-    Of pictures a softmax of the decision values at the temperature that cross-validated ones ask for (which class
+    Of images a softmax of the decision values at the temperature that cross-validated ones ask for (which class
     comes first isn't changed by it); at 1 where some class has a single sample.
     """
     kept = thinned(labels)

@@ -3,7 +3,7 @@
 On CPUs oneDNN's bf16 gradient with respect to the input of a depthwise convolution of stride 2 falls back to a
 reference loop: 95 to 145 ms where fp32 takes 1 to 10 ms (MobileNet V1 0.75 at 224 pixels, batch 32). Four such layers
 were three quarters of a fine-tuning step. Here the forward pass stays as it is, bit for bit; only the gradient is
-computed in fp32. Measured: 52 -> 83 pictures a second (docs/decisions/0005).
+computed in fp32. Measured: 52 -> 83 images a second (docs/decisions/0005).
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def _run_solved(study: Study, trial: Trial) -> TrialResult:
 def solve_head(study: Study, recipe: Recipe, rows: IntArray, *, block: int) -> LinearHead:
     """The linear head on the pooled features of stage `keep`, its penalty chosen by log loss on inner folds.
 
-    Rows that can't be split (copies of one picture) get the middle of the path.
+    Rows that can't be split (copies of one image) get the middle of the path.
     """
     try:
         folds = inner_folds(study.dataset, rows, folds=INNER_FOLDS, seed=study.seed, block=block)

@@ -142,7 +142,7 @@ def test_another_run_is_refused_unless_resumed_with_its_own_settings(tmp_path: P
 
 def test_other_inputs_are_refused(tmp_path: Path) -> None:
     open_run(tmp_path / "run", {"seed": 0}, inputs="old", resume=False)
-    with pytest.raises(BundleError, match="the pictures, the network's code or its weights have changed"):
+    with pytest.raises(BundleError, match="the images, the network's code or its weights have changed"):
         open_run(tmp_path / "run", {"seed": 0}, inputs="new", resume=True)
 
 

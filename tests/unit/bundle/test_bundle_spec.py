@@ -24,10 +24,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _fitted(out: Path, strategy: str) -> Path:
     rng = np.random.default_rng(0)
     levels = np.repeat([40, 120, 200], 8)
-    pictures = np.clip(rng.normal(levels[:, None, None], 30, (24, 32, 32)), 0, 255).astype(np.uint8)
+    images = np.clip(rng.normal(levels[:, None, None], 30, (24, 32, 32)), 0, 255).astype(np.uint8)
     steps = {"epochs": 1, "lr": 1e-3, "batch_size": 8} if strategy == "finetune" else {}
     labels = [f"c{level}" for level in levels]
-    fit((pictures, labels), "glyphs", weights="random", strategies=strategy, out=out, store="off", augment="none",
+    fit((images, labels), "glyphs", weights="random", strategies=strategy, out=out, store="off", augment="none",
         **steps)  # fmt: skip
     return out
 
@@ -54,8 +54,8 @@ def test_other_weights_make_another_fingerprint(run: Path) -> None:
 
 
 def test_its_bundle_stands_alone(run: Path, tmp_path: Path) -> None:
-    pictures = np.full((12, 32, 32), 80, dtype=np.uint8) + np.arange(12, dtype=np.uint8)[:, None, None] * 12
-    made = fit((pictures, ["a", "b"] * 6), f"run:{run}", strategies="probe", out=tmp_path / "next", store="off",
+    images = np.full((12, 32, 32), 80, dtype=np.uint8) + np.arange(12, dtype=np.uint8)[:, None, None] * 12
+    made = fit((images, ["a", "b"] * 6), f"run:{run}", strategies="probe", out=tmp_path / "next", store="off",
                augment="none")  # fmt: skip
     assert load_model(made.path / "model").recipe["source"]["spec"] == "glyphs"
 

@@ -94,7 +94,7 @@ def test_labels_of_one_class_are_not_judged() -> None:
     assert d.wrong_labels(np.zeros(5, dtype=np.int64), np.full((5, 2), 0.5)).tolist() == []
 
 
-def test_a_doubted_label_names_what_the_picture_looks_like(digits: tuple[np.ndarray, ...]) -> None:
+def test_a_doubted_label_names_what_the_image_looks_like(digits: tuple[np.ndarray, ...]) -> None:
     labels, probabilities, _, _ = digits
     study = replace(ts.study(14), dataset=made_dataset(labels.tolist()), development=np.arange(0))
     doubts = [x for x in d.find_doubts(study, [outcome(labels, probabilities)], "probe").found if x.kind == "label"]
@@ -117,7 +117,7 @@ def test_labels_that_cannot_be_judged_are_said_and_nothing_fails(why: str, monke
     assert ("pip install 'frostline[quality]'" if why == "not installed" else "ran alone") in found.method
 
 
-def test_a_picture_unlike_all_others_is_the_first_outlier_of_few(digits: tuple[np.ndarray, ...]) -> None:
+def test_a_image_unlike_all_others_is_the_first_outlier_of_few(digits: tuple[np.ndarray, ...]) -> None:
     _, _, pixels, _ = digits
     dataset = made_dataset([0] * 401)
     planted = np.vstack([pixels, np.random.default_rng(0).uniform(0, 1, pixels.shape[1])])  # noise is no digit
@@ -167,13 +167,13 @@ def test_classes_with_few_samples_are_named_with_how_many_are_needed() -> None:
 
 @pytest.mark.parametrize("grouped", [False, True])
 def test_copies_within_a_class_and_between_two_are_told_apart(grouped: bool) -> None:
-    """Where the user gave groups, pictures of one group aren't copies for that; the pictures themselves decide."""
+    """Where the user gave groups, images of one group aren't copies for that; the images themselves decide."""
     made = ts.study(14)
-    shown = ts.pictures(made.dataset)
+    shown = ts.images(made.dataset)
     order = [0, 1, 0, 0, *range(4, 14)]  # rows 2 (of the class of row 0) and 3 (of the other) show what row 0 shows
     groups = ["group:all"] * 16 if grouped else ["0", "1", "0", "0", *map(str, range(4, 16))]
     samples = tuple(replace(s, group=group) for s, group in zip(made.dataset.samples, groups, strict=True))
-    source = replace(made.features.source, pictures=shown.select(np.array(order)))
+    source = replace(made.features.source, images=shown.select(np.array(order)))
     made.features.source = source
     found = d.find_doubts(replace(made, dataset=replace(made.dataset, samples=samples)), [], "probe").found
     copies = [(x.kind, x.id, x.suggestion) for x in found if "copy" in x.kind]

@@ -1,4 +1,4 @@
-"""Small pictures, folders and data sets for the tests of the data layer."""
+"""Small images, folders and data sets for the tests of the data layer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def save(path: Path, seed: int, **size: int) -> Path:
 
 
 def folder(root: Path, **counts: int) -> Path:
-    """Pictures below root; `train__ants=3` puts three in train/ants. All differ."""
+    """Images below root; `train__ants=3` puts three in train/ants. All differ."""
     seed = sum(1 for _ in root.rglob("*.png")) * 1000
     for name, count in counts.items():
         for k in range(count):

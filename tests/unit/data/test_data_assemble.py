@@ -87,8 +87,8 @@ def test_ignored_files_tiny_classes_and_imbalance_are_reported(tmp_path: Path) -
     [
         ({"a": 3}, {}, r"one class \('a'\)", "Add a folder of anything else"),
         ({"train__a": 3, "val__a": 3}, {}, r"one class \('a'\)", "Add a folder of anything else"),
-        ({"a": 1, "b": 5}, {}, "Class 'a' has a single picture", "--min-per-class 2"),
-        ({"a": 1, "b": 5, "c": 1}, {}, "Classes 'a', 'c' have a single picture", "--min-per-class 2"),
+        ({"a": 1, "b": 5}, {}, "Class 'a' has a single image", "--min-per-class 2"),
+        ({"a": 1, "b": 5, "c": 1}, {}, "Classes 'a', 'c' have a single image", "--min-per-class 2"),
         ({"train__a": 1, "train__b": 5, "val__a": 9, "val__b": 9}, {}, "Class 'a' has a single", "--min-per-class 2"),
         (
             {"train__a": 3, "train__b": 3, "val__a": 3, "val__c": 3},
@@ -96,7 +96,7 @@ def test_ignored_files_tiny_classes_and_imbalance_are_reported(tmp_path: Path) -
             r"train/, val/ in .* differ: 'c' missing in train/; 'b' missing in val/",
             "same classes",
         ),
-        ({"a": 2, "b": 2}, {}, "too few different pictures to seal", "test/ folder"),
+        ({"a": 2, "b": 2}, {}, "too few different images to seal", "test/ folder"),
         ({"a": 3, "b": 4}, {"min_per_class": 9}, r"No class has 9 .*'b', has 4", "Lower --min-per-class"),
         ({"a": 9, "b": 3}, {"min_per_class": 4}, r"one class \('a'\)", "Add a folder"),
         ({"a": 9, "b": 4}, {"labels_per_class": 4}, "--labels-per-class 4: class 'b' has 3 ", "at most 3"),
@@ -114,7 +114,7 @@ def test_nothing_readable_is_refused(tmp_path: Path) -> None:
     folder(tmp_path, a=2, b=2)
     for path in tmp_path.rglob("*.png"):
         path.write_bytes(b"x")
-    with pytest.raises(DataError, match=r"None of the 4 pictures.*a/000\.png: not a picture"):
+    with pytest.raises(DataError, match=r"None of the 4 images.*a/000\.png: not an image"):
         build(tmp_path)
 
 
@@ -172,7 +172,7 @@ def test_copies_of_sealed_pictures_are_left_out_and_the_sealed_part_is_unchanged
 def test_a_class_that_is_only_copies_of_sealed_pictures_is_refused(tmp_path: Path) -> None:
     folder(tmp_path, train__a=5, val__a=5, val__b=5)
     shutil.copytree(tmp_path / "val" / "b", tmp_path / "train" / "b")
-    with pytest.raises(DataError, match="Class 'b' has 0 pictures left"):
+    with pytest.raises(DataError, match="Class 'b' has 0 images left"):
         build(tmp_path)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from frostline.data.decode import Pictures, decode_all, hash_files, read_picture
+from frostline.data.decode import Images, decode_all, hash_files, read_image
 from frostline.data.duplicates import (
     MOST_BITS,
     MOST_DIFFERENCE,
@@ -26,7 +26,7 @@ LARGE = Preprocess.default(224, (0.5,), (0.5,), 3)
 
 
 def groups(*arrays: np.ndarray, hashes: list[str] | None = None) -> list[list[int]]:
-    found = find_duplicates(Pictures.from_arrays(arrays), hashes or [str(i) for i in range(len(arrays))])
+    found = find_duplicates(Images.from_arrays(arrays), hashes or [str(i) for i in range(len(arrays))])
     return [list(group) for group in found.all]
 
 
@@ -48,7 +48,7 @@ def test_one_changed_pixel_is_no_exact_copy_but_a_close_one() -> None:
     a = noise(1)
     b = a.copy()
     b[0, 0] ^= 1
-    found = find_duplicates(Pictures.from_arrays([a, b]), ["x", "y"])
+    found = find_duplicates(Images.from_arrays([a, b]), ["x", "y"])
     assert found.exact == ()
     assert found.all == ((0, 1),)
 
@@ -66,14 +66,14 @@ def test_unreadable_pictures_are_compared_by_bytes_only() -> None:
 
 def test_saved_again_copies_of_real_photos_are_found() -> None:
     paths = sorted((shared("flowers5") / "test" / "tulip").iterdir())[:12]
-    pictures = [read_picture(path, LARGE) for path in paths]
+    pictures = [read_image(path, LARGE) for path in paths]
     copies = []
     for k, path in enumerate(paths):
         image, stream = Image.open(path), io.BytesIO()
         if k % 2:
             image = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
         image.save(stream, "JPEG", quality=60)
-        copies.append(read_picture(stream.getvalue(), LARGE))
+        copies.append(read_image(stream.getvalue(), LARGE))
     assert groups(*pictures, *copies) == [[k, k + len(paths)] for k in range(len(paths))]
 
 
@@ -119,7 +119,7 @@ def test_merged_groups_are_the_connected_components(count: int, sets: list[list[
 
 @pytest.mark.parametrize("spread", [0.0, 0.3, 3.0, 60.0])
 def test_close_pairs_are_those_of_comparing_every_pixel_of_every_pair(spread: float) -> None:
-    """Pictures from nearly blank to far apart, with near copies among them, against the rule written out."""
+    """Images from nearly blank to far apart, with near copies among them, against the rule written out."""
     rng = np.random.default_rng(int(spread * 10))
     small = np.clip(128 + rng.normal(0, spread, (60, 4, 4)), 0, 255).astype(np.uint8)
     blobs = [np.asarray(Image.fromarray(s).resize((32, 32), Image.Resampling.BICUBIC)) for s in small]

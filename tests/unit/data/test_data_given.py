@@ -1,4 +1,4 @@
-"""Arrays through Python: shapes, types, labels, and the same pixels as files with the same pictures."""
+"""Arrays through Python: shapes, types, labels, and the same pixels as files with the same images."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from frostline.base.errors import DataError
-from frostline.data.decode import decode_all, hash_files, read_picture
+from frostline.data.decode import decode_all, hash_files, read_image
 from frostline.data.given import list_given
 from frostline.data.preprocess import Preprocess
-from frostline.data.raw import RawPicture, arrange, raw_pictures
+from frostline.data.raw import RawImage, arrange, raw_images
 from frostline.data.views import augment_policy, make_view
 
 RGB = Preprocess.default(28, (0.5,), (0.5,), 3)
@@ -31,7 +31,7 @@ def stack(count: int = 4, channels: int = 3, height: int = 24, width: int = 20) 
 
 
 def decoded(images: Any, preprocess: Preprocess) -> list[np.ndarray]:
-    sources = arrange(raw_pictures(images), preprocess)
+    sources = arrange(raw_images(images), preprocess)
     pictures, bad = decode_all(sources, preprocess, threads=1, spill_dir=None, progress=None)
     assert not bad
     return list(pictures)
@@ -64,10 +64,10 @@ def test_every_form_of_the_same_pictures_gives_the_pixels_of_the_files(form: Any
     paths = [tmp_path / f"{i}.png" for i in range(len(images))]
     for path, image in zip(paths, images, strict=True):
         Image.fromarray(image).save(path)
-    assert equal(decoded(form(images), RGB), [read_picture(path, RGB) for path in paths])
-    assert equal(decoded(form(images), GREY), [read_picture(path, GREY) for path in paths])
-    plain = hash_files(arrange(raw_pictures(images), RGB), 1)
-    assert hash_files(arrange(raw_pictures(form(images)), RGB), 1) == plain
+    assert equal(decoded(form(images), RGB), [read_image(path, RGB) for path in paths])
+    assert equal(decoded(form(images), GREY), [read_image(path, GREY) for path in paths])
+    plain = hash_files(arrange(raw_images(images), RGB), 1)
+    assert hash_files(arrange(raw_images(form(images)), RGB), 1) == plain
 
 
 def test_grey_arrays_are_treated_as_grey_files(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_grey_arrays_are_treated_as_grey_files(tmp_path: Path) -> None:
     for path, image in zip(paths, images, strict=True):
         Image.fromarray(image).save(path)
     for preprocess in (RGB, GREY):
-        files = [read_picture(path, preprocess) for path in paths]
+        files = [read_image(path, preprocess) for path in paths]
         for form in (images, images[..., None], images[:, None], images.astype(np.uint16) * 257):
             assert equal(decoded(form, preprocess), files)
 
@@ -86,7 +86,7 @@ def test_pictures_of_varying_size_and_files_may_stand_in_one_list(tmp_path: Path
     images = [noise(2, 30, 40), tmp_path / "a.png", noise(3, 50, 33, 1)[:, :, 0], str(tmp_path / "a.png")]
     one, two, three, four = decoded(images, RGB)
     assert one.shape == (32, 42, 3)
-    assert np.array_equal(two, read_picture(tmp_path / "a.png", RGB))
+    assert np.array_equal(two, read_image(tmp_path / "a.png", RGB))
     assert np.array_equal(two, four)
     assert np.array_equal(three[..., 0], three[..., 2])
 
@@ -129,11 +129,11 @@ REFUSED = {
     "too few": (stack(channels=3), FIVE, "has 3 channel.* reads 5 channels"),
     "grey for many": (stack(channels=1)[..., 0], FIVE, "has 1 channel.* reads 5 channels"),
     "two readings": (stack(height=3, channels=3), RGB, r"\(3, 20, 3\) in X can have their channels on the first or"),
-    "one picture": (stack()[0], RGB, "can be one picture with channels, or 24 grey ones"),
-    "one tensor": (stack()[0].transpose(2, 0, 1), RGB, "can be one picture with channels, or 3 grey ones"),
+    "one image": (stack()[0], RGB, "can be one image with channels, or 24 grey ones"),
+    "one tensor": (stack()[0].transpose(2, 0, 1), RGB, "can be one image with channels, or 3 grey ones"),
     "rows": (np.zeros((4, 9), np.uint8), RGB, r"shape \(4, 9\) \(rows of numbers"),
-    "none": (np.zeros((0, 9, 9), np.uint8), RGB, "holds no pictures"),
-    "no list": ([], RGB, "holds no pictures"),
+    "none": (np.zeros((0, 9, 9), np.uint8), RGB, "holds no images"),
+    "no list": ([], RGB, "holds no images"),
     "no pixels": (np.zeros((4, 0, 9), np.uint8), RGB, "without pixels"),
     "long integers": (stack().astype(int), RGB, "holds int64 values"),
     "booleans": (stack() > 9, RGB, "holds bool values"),
@@ -142,7 +142,7 @@ REFUSED = {
     "text": ("folder", RGB, "X is text"),
     "a number": (3, RGB, "X is a int"),
     "numbers": ([1, 2], RGB, r"X\[0\] is a int"),
-    "one odd picture": ([stack()[0], np.zeros((2, 2, 2, 2), np.uint8)], RGB, r"X\[1\] has shape \(2, 2, 2, 2\)"),
+    "one odd image": ([stack()[0], np.zeros((2, 2, 2, 2), np.uint8)], RGB, r"X\[1\] has shape \(2, 2, 2, 2\)"),
     "a type": (np.zeros((2, 4, 4), complex), RGB, "complex128"),
 }
 
@@ -150,13 +150,13 @@ REFUSED = {
 @pytest.mark.parametrize(("images", "preprocess", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_known_is_refused_in_one_sentence(images: Any, preprocess: Preprocess, message: str) -> None:
     with pytest.raises(DataError, match=message) as error:
-        arrange(raw_pictures(images), preprocess)
+        arrange(raw_images(images), preprocess)
     assert error.value.hint
 
 
 def test_files_for_a_network_of_many_channels_are_refused(tmp_path: Path) -> None:
     Image.fromarray(noise(1)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match="reads 5 channels, but picture files have 1"):
+    with pytest.raises(DataError, match="reads 5 channels, but image files have 1"):
         decode_all([tmp_path / "a.png"], FIVE, threads=1, spill_dir=None, progress=None)
 
 
@@ -164,7 +164,7 @@ def test_files_for_a_network_of_many_channels_are_refused(tmp_path: Path) -> Non
 def test_every_8_bit_value_survives_16_bits_and_floats(value: int) -> None:
     one = np.full((1, 1), value, np.uint8)
     for form in (one, one.astype(np.uint16) * 257, one / 255, (one / 255).astype(np.float32)):
-        assert RawPicture(form).pixels().item() == value
+        assert RawImage(form).pixels().item() == value
 
 
 def test_a_mapping_gives_rows_with_parts_and_groups() -> None:
@@ -210,7 +210,7 @@ def test_a_frame_of_pandas_is_a_mapping(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"label": [0, 1, 0]}, "label has 3 values for 4 pictures"),
+        ({"label": [0, 1, 0]}, "label has 3 values for 4 images"),
         ({"label": [0, 1, 0, None]}, "label is empty in row 3"),
         ({"label": ["a", " ", "a", "b"]}, "label is empty in row 1"),
         ({"label": [0.5, 1.0, 0.0, 1.0]}, "label is 0.5 in row 0"),

@@ -11,7 +11,7 @@ from data_makers import SMALL, folder, noise
 from PIL import Image as PillowImage
 
 from frostline.base.errors import DataError
-from frostline.data.decode import decode_all, hash_files, read_picture
+from frostline.data.decode import decode_all, hash_files, read_image
 from frostline.data.given import list_given
 
 datasets = pytest.importorskip("datasets")
@@ -39,7 +39,7 @@ def test_a_dataset_gives_the_pixels_and_hashes_of_its_files(paths: list[str]) ->
         sources = listing.sources(SMALL)
         found, bad = decode_all(sources, SMALL, threads=2, spill_dir=None, progress=None)
         assert not bad
-        assert all(np.array_equal(a, read_picture(Path(p), SMALL)) for a, p in zip(found, paths, strict=True))
+        assert all(np.array_equal(a, read_image(Path(p), SMALL)) for a, p in zip(found, paths, strict=True))
         assert hash_files(sources, 1) == hash_files([Path(p) for p in paths], 1)
 
 
@@ -73,7 +73,7 @@ def test_columns_of_parts_and_groups_are_read(paths: list[str]) -> None:
 def test_a_row_without_a_picture_is_unreadable_and_one_without_a_label_is_refused(paths: list[str]) -> None:
     listing = list_given(made([*paths[:5], None]))
     _, bad = decode_all(listing.sources(SMALL), SMALL, threads=1, spill_dir=None, progress=None)
-    assert bad == {5: "can't be opened (no picture in this row)"}
+    assert bad == {5: "can't be opened (no image in this row)"}
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a"])})
     data = datasets.Dataset.from_dict({"image": paths[:2], "label": [0, -1]}, features=features)
     with pytest.raises(DataError, match="label is empty in row 1 of the data set"):
@@ -83,7 +83,7 @@ def test_a_row_without_a_picture_is_unreadable_and_one_without_a_label_is_refuse
 def test_other_data_sets_are_refused(paths: list[str]) -> None:
     with pytest.raises(DataError, match="no column 'image' and 0 of Image; it has 'text', 'label'"):
         list_given(datasets.Dataset.from_dict({"text": ["x"], "label": [1]}))
-    with pytest.raises(DataError, match="pictures were expected") as error:
+    with pytest.raises(DataError, match="images were expected") as error:
         list_given(datasets.Dataset.from_dict({"image": [[1, 2]], "label": [1]}))
     assert "datasets.Image()" in error.value.hint
     with pytest.raises(DataError, match="streamed"):

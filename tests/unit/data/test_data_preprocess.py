@@ -12,7 +12,7 @@ RGB = Preprocess.default(24, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 3)
 GREY = Preprocess.default(24, (0.3,), (0.2,), 1)
 
 
-def pictures(channels: int, n: int = 7) -> torch.Tensor:
+def images(channels: int, n: int = 7) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (n, channels, 24, 23), dtype=torch.uint8, generator=generator)
 
@@ -22,7 +22,7 @@ def pictures(channels: int, n: int = 7) -> torch.Tensor:
 def test_to_input_equals_torchvision_normalize(preprocess: Preprocess, channels_last: bool) -> None:
     from torchvision.transforms.v2.functional import normalize
 
-    x = pictures(preprocess.channels)
+    x = images(preprocess.channels)
     expected = normalize(x.double() / 255, list(preprocess.mean), list(preprocess.std))
     result = to_input(x, preprocess, device="cpu", channels_last=channels_last)
     assert result.dtype == torch.float32
@@ -31,7 +31,7 @@ def test_to_input_equals_torchvision_normalize(preprocess: Preprocess, channels_
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_a_sample_has_the_same_bits_and_layout_in_any_batch_and_source_layout(channels_last: bool) -> None:
-    x = pictures(3)
+    x = images(3)
     whole = to_input(x, RGB, device="cpu", channels_last=channels_last)
     assert torch.equal(whole, to_input(x, RGB, device="cpu", channels_last=not channels_last))
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -44,7 +44,7 @@ def test_a_sample_has_the_same_bits_and_layout_in_any_batch_and_source_layout(ch
 
 
 def test_grey_input_has_the_asked_strides_although_both_layouts_fit() -> None:
-    x = pictures(1)
+    x = images(1)
     for source in (x, x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)):
         assert to_input(source, GREY, device="cpu", channels_last=False).stride() == (552, 552, 23, 1)
         assert to_input(source, GREY, device="cpu", channels_last=True).stride() == (552, 1, 23, 1)
@@ -52,9 +52,9 @@ def test_grey_input_has_the_asked_strides_although_both_layouts_fit() -> None:
 
 def test_to_input_refuses_other_types_and_channels() -> None:
     with pytest.raises(ValueError, match="uint8"):
-        to_input(pictures(3).float(), RGB, device="cpu", channels_last=False)
+        to_input(images(3).float(), RGB, device="cpu", channels_last=False)
     with pytest.raises(ValueError, match="uint8"):
-        to_input(pictures(1), RGB, device="cpu", channels_last=False)
+        to_input(images(1), RGB, device="cpu", channels_last=False)
 
 
 def test_default_resizes_to_size_over_0875_and_spreads_one_number_over_channels() -> None:
@@ -79,7 +79,7 @@ def test_record_survives_json() -> None:
         ({"interpolation": "area"}, "'area' is not known"),
         ({"crop": "corner"}, "crop='corner'"),
         ({"size": [224]}, "another type"),
-        ({"resize": 0}, "not a picture's size"),
+        ({"resize": 0}, "not an image's size"),
         ({"std": [0.0]}, "--std 0 can't be used"),
     ],
 )

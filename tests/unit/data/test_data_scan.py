@@ -10,7 +10,7 @@ from frostline.base.errors import DataError
 from frostline.data.scan import scan
 
 
-def test_class_folders_are_read_in_order_with_nested_pictures(tmp_path: Path) -> None:
+def test_class_folders_are_read_in_order_with_nested_images(tmp_path: Path) -> None:
     folder(tmp_path, bees=2, ants=1)
     save(tmp_path / "ants" / "more" / "x.JPG", 50)
     listing = scan(tmp_path)
@@ -30,7 +30,7 @@ def test_split_folders_are_known_by_any_usual_name(tmp_path: Path, name: str) ->
     assert {row.part for row in listing.rows} == {"train", "val", "test"}
 
 
-def test_what_is_no_picture_is_ignored_and_listed(tmp_path: Path) -> None:
+def test_what_is_no_image_is_ignored_and_listed(tmp_path: Path) -> None:
     folder(tmp_path, a=1, b=1)
     save(tmp_path / "loose.png", 9)
     save(tmp_path / "a" / ".hidden.png", 9)
@@ -89,9 +89,9 @@ def test_other_folders_beside_given_parts_are_ignored(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ({}, "holds no pictures"),
+        ({}, "holds no images"),
         ({"val__a": 1, "val__b": 1}, "holds val/ but no train/"),
-        ({"train": 3, "val": 3}, "train holds pictures, but no class folders"),
+        ({"train": 3, "val": 3}, "train holds images, but no class folders"),
         ({"train__a": 1, "train__b": 1, "extra": 1}, "two ways.*'extra'"),
         ({"train__a": 1, "val__a": 1, "valid__a": 1}, "both val/ and valid/"),
     ],
@@ -105,17 +105,17 @@ def test_layouts_that_cannot_be_read_are_refused(tmp_path: Path, counts: dict[st
 def test_a_missing_path_a_file_and_a_flat_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         scan(tmp_path / "nowhere")
-    picture = save(tmp_path / "flat" / "x.png", 1)
+    image = save(tmp_path / "flat" / "x.png", 1)
     with pytest.raises(DataError, match="is a file"):
-        scan(picture)
+        scan(image)
     with pytest.raises(DataError, match="no class folders"):
-        scan(picture.parent)
+        scan(image.parent)
 
 
-def test_files_found_instead_of_pictures_are_named(tmp_path: Path) -> None:
+def test_files_found_instead_of_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.heic").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"no pictures \(found \.heic files\)"):
+    with pytest.raises(DataError, match=r"no images \(found \.heic files\)"):
         scan(tmp_path)
 
 

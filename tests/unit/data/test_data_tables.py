@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from frostline.base.errors import DataError
 from frostline.data.assemble import AssembleOptions, assemble
-from frostline.data.decode import decode_all, hash_files, read_picture
+from frostline.data.decode import decode_all, hash_files, read_image
 from frostline.data.scan import Listing, scan
 from frostline.data.tables import find, read_table
 
@@ -63,7 +63,7 @@ def write_bytes(root: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def write_structs(root: Path, rows: list[dict[str, Any]]) -> Path:
-    """The first picture as bytes, the others by their path, as `datasets` may write them."""
+    """The first image as bytes, the others by their path, as `datasets` may write them."""
     held = [{"bytes": None, "path": row["image"]} for row in rows]
     held[0] = {"bytes": (root / rows[0]["image"]).read_bytes(), "path": "elsewhere.png"}
     return write_parquet(root, [{**row, "image": image} for row, image in zip(rows, held, strict=True)])
@@ -88,7 +88,7 @@ def test_every_format_gives_the_same_rows_pixels_and_hashes(pictures: Path, writ
     assert [r.group for r in listing.rows] == ["p", None, "q"]
     paths = [pictures / row["image"] for row in ROWS]
     for found, path in zip(pixels(listing), paths, strict=True):
-        assert np.array_equal(found, read_picture(path, SMALL))
+        assert np.array_equal(found, read_image(path, SMALL))
     assert hash_files(listing.sources(SMALL), 1) == hash_files(paths, 1)
 
 
@@ -118,7 +118,7 @@ def test_numbered_classes_of_datasets_get_their_names(pictures: Path) -> None:
 
 def test_missing_files_folders_and_rubbish_count_as_unreadable(tmp_path: Path) -> None:
     root = folder(tmp_path, a=4, b=4)
-    (root / "x.png").write_bytes(b"no picture")
+    (root / "x.png").write_bytes(b"no image")
     rows = [{"image": f"{c}/00{k}.png", "label": c} for c in "ab" for k in range(4)]
     rows += [{"image": name, "label": "a"} for name in ("gone.png", "a", "x.png")]
     listing = read_table(write_csv(root, rows))
@@ -190,7 +190,7 @@ OTHERS = {
     "number": ("t.jsonl", b'{"image": 4, "label": 1}\n', "image is 4 in row 1 of t.jsonl, but a path"),
     "float": ("t.jsonl", b'{"image": "a", "label": 1.5}\n', "label is 1.5 in row 1"),
     "no Parquet": ("t.parquet", b"PAR1 rubbish", "can't be read as Parquet"),
-    "another file": ("t.zip", b"PK", "is a file, but a folder of pictures was expected"),
+    "another file": ("t.zip", b"PK", "is a file, but a folder of images was expected"),
 }
 
 

@@ -145,11 +145,11 @@ def test_a_table_needs_either_column_and_the_network_has_to_read_it(contract: Te
         find(none)
     texts = tmp_path / "t.csv"
     texts.write_text("text,label\na,x\nb,y\n")
-    pictures = Preprocess.default(8, (0.5,), (0.5,), 3)
-    with pytest.raises(DataError, match="holds texts, but the network reads pictures"):
-        read_data(settings(), find(texts), pictures, silent)
+    images = Preprocess.default(8, (0.5,), (0.5,), 3)
+    with pytest.raises(DataError, match="holds texts, but the network reads images"):
+        read_data(settings(), find(texts), images, silent)
     arrays = list_given((np.zeros((4, 8, 8), np.uint8), [0, 1, 0, 1]))
-    with pytest.raises(DataError, match="holds pictures, but the network reads texts"):
+    with pytest.raises(DataError, match="holds images, but the network reads texts"):
         read_data(settings(), arrays, contract, silent)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from frostline.data.decode import Pictures
+from frostline.data.decode import Images
 from frostline.data.preprocess import Preprocess
 from frostline.data.views import augment_policy, make_view, make_views, number_of_views, view_of_epoch
 
@@ -19,7 +19,7 @@ GREY = Preprocess.default(28, (0.5,), (0.5,), 1)  # short side 32
 NAMES = ["none", "light", "standard"]
 SIZES = [(55, 70), (55, 55), (90, 55), (40, 300), (20, 20)]
 ARRAYS = [noise(k, h, w) for k, (h, w) in enumerate(SIZES)]
-PICTURES = Pictures.from_arrays(ARRAYS)
+PICTURES = Images.from_arrays(ARRAYS)
 IDS = [f"id{k}" for k in range(len(SIZES))]
 
 
@@ -108,7 +108,7 @@ def test_flips_come_every_second_time_and_mirror_the_picture() -> None:
 
 
 def test_crops_keep_to_the_policys_area_and_ratio() -> None:
-    """A picture whose colours are its coordinates tells where a view was cut."""
+    """An image whose colours are its coordinates tells where a view was cut."""
     y, x = np.mgrid[0:200, 0:200].astype(np.uint8)
     picture = np.stack([x, y, x], axis=2)
     policy = replace(augment_policy("standard", PHOTO), light=0.0, saturation=0.0, flip=False)
@@ -150,5 +150,5 @@ def test_turning_fills_the_corners_with_the_rim() -> None:
 
 
 def test_names_have_to_match_the_pictures() -> None:
-    with pytest.raises(ValueError, match="4 names for 5 pictures"):
+    with pytest.raises(ValueError, match="4 names for 5 images"):
         make_views(PICTURES, IDS[:4], PHOTO, augment_policy(None, PHOTO), seed=0, view=1, threads=1)

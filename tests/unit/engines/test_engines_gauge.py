@@ -42,12 +42,12 @@ def test_every_operation_is_scaled_to_its_unit() -> None:
     found = Gauge(made, asked).speeds(lambda: 42.0)
     total = sum(s.operations for s in made.trunk.stages.stages)
     assert found.spent == 42.0
-    assert found.picture == pytest.approx(1 / made.batch_size)
+    assert found.image == pytest.approx(1 / made.batch_size)
     assert found.forward == pytest.approx(1 / (made.compute.chunk * total))
     assert (found.step, found.train) == (0.0, pytest.approx(1 / (made.batch_size * total)))
     assert found.solve == pytest.approx(1 / 28 * 2 * 3)  # 14 rows in 2 views; 3 folds of 2/3, and one on all
     assert found.baseline == pytest.approx(1 / 14**2)
-    assert found.fed == found.picture  # no store: each step makes its pictures anew
+    assert found.fed == found.image  # no store: each step makes its images anew
 
 
 def test_the_fixed_part_of_a_step_is_where_the_line_through_two_depths_begins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +68,6 @@ def test_nothing_is_touched_by_measuring(names: tuple[str, ...], tmp_path: Any) 
     found = Gauge(made, plan(made, *names)).speeds(lambda: 0.0)
     assert hash_tensors(made.trunk.model) == before
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert min(found.forward, found.picture, found.setup) > 0
+    assert min(found.forward, found.image, found.setup) > 0
     assert found.fed == 0.0
     assert not list(tmp_path.rglob("*.bin"))

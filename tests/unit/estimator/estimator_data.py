@@ -1,4 +1,4 @@
-"""Small pictures as arrays, a small network, and rows of numbers drawn as pictures."""
+"""Small images as arrays, a small network, and rows of numbers drawn as images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def spec_and_weights(root: Path) -> tuple[str, str]:
     return f"torch:{file}:net", str(weights)
 
 
-def pictures(count: int, seed: int = 0, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
+def images(count: int, seed: int = 0, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Noise (N, 18, 20, 3) with one brighter channel a class, and the class of each."""
     rng = np.random.default_rng(seed)
     y = np.arange(count) % classes
@@ -46,7 +46,7 @@ def pictures(count: int, seed: int = 0, classes: int = 2) -> tuple[np.ndarray, n
     return np.clip(values, 0, 255).astype(np.uint8), y
 
 
-class RowsAsPictures(TransferClassifier):
+class RowsAsImages(TransferClassifier):
     """What scikit-learn's own checks can feed: each number of a row becomes a bar of its brightness."""
 
     def fit(self, X: Any, y: Any) -> Self:

@@ -11,7 +11,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
-from estimator_data import RowsAsPictures, pictures
+from estimator_data import RowsAsImages, images
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -30,10 +30,10 @@ EXPECTED_TO_BE_SKIPPED = {"check_array_api_input"}  # asks for an environment va
 
 
 @pytest.mark.slow
-def test_every_check_of_scikit_learn_passes_on_rows_drawn_as_pictures(options: dict[str, Any]) -> None:
+def test_every_check_of_scikit_learn_passes_on_rows_drawn_as_images(options: dict[str, Any]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of checks that are skipped
-        results = check_estimator(RowsAsPictures(**options), expected_failed_checks=EXPECTED_TO_FAIL, on_fail=None)
+        results = check_estimator(RowsAsImages(**options), expected_failed_checks=EXPECTED_TO_FAIL, on_fail=None)
     status = {r["check_name"]: (r["status"], r["exception"]) for r in results}
     assert {name for name, (state, _) in status.items() if state == "failed"} == set(), status
     assert {name for name, (state, _) in status.items() if state == "xfail"} == set(EXPECTED_TO_FAIL)
@@ -43,13 +43,13 @@ def test_every_check_of_scikit_learn_passes_on_rows_drawn_as_pictures(options: d
 
 def test_the_checks_that_need_no_rows_pass_on_the_classifier_itself(options: dict[str, Any]) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn has no pictures to feed
+        warnings.simplefilter("ignore")  # scikit-learn has no images to feed
         results = check_estimator(TransferClassifier(**options), on_fail=None)
     assert {r["status"] for r in results} == {"passed"}, results
 
 
 def test_it_predicts_what_fit_and_load_predict(options: dict[str, Any], tmp_path: Any) -> None:
-    X, y = pictures(40)
+    X, y = images(40)
     given = {k: v for k, v in options.items() if k != "model"}
     run = frostline.fit((X, y), options["model"], out=tmp_path / "run", **given)
     bundle = frostline.load(run.path, trust_code=True, device="cpu")
@@ -66,7 +66,7 @@ def test_it_predicts_what_fit_and_load_predict(options: dict[str, Any], tmp_path
     ids=["int", "text", "object", "10 sorts before 2 as text"],
 )
 def test_classes_keep_their_type_and_the_columns_their_order(options: dict[str, Any], names: np.ndarray) -> None:
-    X, y = pictures(36, classes=3)
+    X, y = images(36, classes=3)
     fitted = TransferClassifier(**options).fit(X, names[y])
     assert fitted.classes_.dtype == names.dtype
     assert fitted.classes_.tolist() == sorted(names.tolist())
@@ -92,8 +92,8 @@ def test_the_parameters_are_the_fields_of_settings(options: dict[str, Any]) -> N
 
 
 def test_it_works_in_pipelines_cross_validation_and_searches(options: dict[str, Any]) -> None:
-    X, y = pictures(48)
-    half = FunctionTransformer(lambda pictures: pictures[:, ::2, ::2])
+    X, y = images(48)
+    half = FunctionTransformer(lambda images: images[:, ::2, ::2])
     scores = cross_val_score(make_pipeline(half, TransferClassifier(**options)), X, y, cv=2)
     assert scores.shape == (2,)
     assert scores.min() > 0.8
@@ -104,13 +104,13 @@ def test_it_works_in_pipelines_cross_validation_and_searches(options: dict[str, 
 
 
 def test_fit_prints_nothing(options: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
-    TransferClassifier(**options).fit(*pictures(24))
+    TransferClassifier(**options).fit(*images(24))
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("tool", [pickle, joblib], ids=["pickle", "joblib"])
 def test_a_fitted_one_survives_pickling_and_leaves_no_folder_behind(options: dict[str, Any], tool: Any) -> None:
-    X, y = pictures(24)
+    X, y = images(24)
     fitted = TransferClassifier(**options).fit(X, y)
     expected, first = fitted.predict_proba(X), fitted.run_
     file = io.BytesIO()
@@ -136,11 +136,11 @@ def test_an_unfitted_one_can_be_pickled_and_says_that_it_is_not_fitted(options: 
     again = pickle.loads(pickle.dumps(TransferClassifier(**options)))  # bytes of this very line
     assert again.get_params() == TransferClassifier(**options).get_params()
     with pytest.raises(NotFittedError):
-        again.predict(pictures(2)[0])
+        again.predict(images(2)[0])
 
 
 def test_a_given_folder_stays(options: dict[str, Any], tmp_path: Any) -> None:
-    fitted = TransferClassifier(**options, out=tmp_path / "run").fit(*pictures(24))
+    fitted = TransferClassifier(**options, out=tmp_path / "run").fit(*images(24))
     assert fitted.run_ == tmp_path / "run"
     del fitted
     gc.collect()
@@ -148,7 +148,7 @@ def test_a_given_folder_stays(options: dict[str, Any], tmp_path: Any) -> None:
 
 
 def test_small_classes_that_are_left_out_are_no_classes(options: dict[str, Any]) -> None:
-    X, y = pictures(41, classes=2)
+    X, y = images(41, classes=2)
     y = np.append(y[:-1], 9)
     fitted = TransferClassifier(**options, min_per_class=3).fit(X, y)
     assert fitted.classes_.tolist() == [0, 1]
@@ -156,7 +156,7 @@ def test_small_classes_that_are_left_out_are_no_classes(options: dict[str, Any])
 
 
 def test_groups_never_straddle_the_seal(options: dict[str, Any], tmp_path: Any) -> None:
-    X, y = pictures(40)
+    X, y = images(40)
     groups = np.arange(40) // 4
     fitted = TransferClassifier(**options, out=tmp_path / "run").fit(X, y, groups=groups)
     assert fitted.result_.data.groups == 10
@@ -164,16 +164,16 @@ def test_groups_never_straddle_the_seal(options: dict[str, Any], tmp_path: Any) 
 
 
 def test_rows_of_numbers_are_refused_with_the_shape_to_give(options: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match=r"shape \(10, 64\) \(rows of numbers, not pictures\)") as error:
+    with pytest.raises(DataError, match=r"shape \(10, 64\) \(rows of numbers, not images\)") as error:
         TransferClassifier(**options).fit(np.zeros((10, 64)), np.arange(10) % 2)
     assert "(N, H, W)" in error.value.hint
 
 
 def test_labels_that_are_no_classes_are_refused(options: dict[str, Any]) -> None:
-    X, y = pictures(10)
+    X, y = images(10)
     with pytest.raises(ValueError, match="continuous"):
         TransferClassifier(**options).fit(X, y + 0.5)
     with pytest.raises(ValueError, match="y is None"):
         TransferClassifier(**options).fit(X, None)
-    with pytest.raises(DataError, match="9 values for 10 pictures"):
+    with pytest.raises(DataError, match="9 values for 10 images"):
         TransferClassifier(**options).fit(X, y[:9])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from frostline.base.device import Compute
 from frostline.cutting.guard import forked_seed
 from frostline.cutting.stages import StageMap, stage_map
-from frostline.data.decode import Pictures
+from frostline.data.decode import Images
 from frostline.data.preprocess import Preprocess
 from frostline.data.views import augment_policy
 from frostline.features import extract
@@ -56,9 +56,9 @@ MODEL, STAGES = network()
 
 def source(**changed: Any) -> ViewSource:
     rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 255, (18, 18, 3), dtype=np.uint8) for _ in range(ROWS)]
+    images = [rng.integers(0, 255, (18, 18, 3), dtype=np.uint8) for _ in range(ROWS)]
     names, policy = [f"{i:064d}" for i in range(ROWS)], augment_policy("standard", PREPROCESS)
-    made = ViewSource(pictures=Pictures.from_arrays(pictures), samples=names, preprocess=PREPROCESS, policy=policy,
+    made = ViewSource(images=Images.from_arrays(images), samples=names, preprocess=PREPROCESS, policy=policy,
                       seed=0, threads=1)  # fmt: skip
     return replace(made, **changed)
 
@@ -81,7 +81,7 @@ def test_one_pass_fills_every_tap_of_a_view(tmp_path: Path) -> None:
     for stage in (1, 2):
         made.activations(stage, torch.tensor([9, 0]), 0)
     assert len(MODEL.runs) == 3
-    assert made.prefix_pictures == ROWS
+    assert made.prefix_images == ROWS
     made.pooled(1, 3)
     assert len(MODEL.runs) == 6  # another view is another pass
 
@@ -93,7 +93,7 @@ def test_what_one_study_computed_the_next_one_finds(tmp_path: Path) -> None:
         made.prepare(1)
     assert len(MODEL.runs) == 3
     assert torch.equal(first.pooled(3, 1), second.pooled(3, 1))
-    assert second.prefix_pictures == 0
+    assert second.prefix_images == 0
 
 
 def test_a_further_tap_alone_is_computed(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_store_and_no_store_give_equal_bits(tmp_path: Path) -> None:
 def test_a_sample_does_not_depend_on_who_came_with_it(tmp_path: Path) -> None:
     whole, few = features(tmp_path / "a"), features(tmp_path / "b")
     subset = np.array([8, 3, 5])
-    few.source = replace(whole.source, pictures=whole.source.pictures.select(subset),
+    few.source = replace(whole.source, images=whole.source.images.select(subset),
                          samples=[whole.source.samples[i] for i in subset])  # fmt: skip
     for made in (whole, few):
         made.want(raw=[2], pooled=[3], views=1, pooled_views=range(11))

@@ -43,7 +43,7 @@ from frostline.models.sources.torch_file import run_file
 from frostline.models.trainable import set_training
 from frostline.recipe.recipe import Part
 
-PICTURES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 DATA = Path(__file__).parents[3] / "../shared/data"
 
 
@@ -117,21 +117,21 @@ AWKWARD = [Residual, UNet, Shared, Mixed, InPlace, Plain, Recurrent]
 @pytest.mark.parametrize("kind", AWKWARD)
 def test_every_clean_boundary_of_an_awkward_network_is_exact(kind: type[nn.Module]) -> None:
     model = network(kind)
-    cuts = [c for c in find_cuts(record(model, [PICTURES])).values() if isinstance(c, Cut)]
+    cuts = [c for c in find_cuts(record(model, [IMAGES])).values() if isinstance(c, Cut)]
     assert cuts
-    assert {c.name: verify_cut(model, c, [PICTURES]) for c in cuts} == {c.name: None for c in cuts}
+    assert {c.name: verify_cut(model, c, [IMAGES]) for c in cuts} == {c.name: None for c in cuts}
 
 
 def test_identity_that_hands_on_a_held_tensor_is_no_cut() -> None:
     model = network(Residual)
-    places = find_cuts(record(model, [PICTURES]))
+    places = find_cuts(record(model, [IMAGES]))
     assert "hands on its own input" in str(places["out", "hold"])
     assert "read again later" in str(places["in", "one"])
     assert isinstance(places["out", "stem"], Cut)
 
 
 def test_skip_connection_makes_the_middle_uncuttable_and_says_why() -> None:
-    mapped = stage_map(network(UNet), PICTURES, verify="all")
+    mapped = stage_map(network(UNet), IMAGES, verify="all")
     assert [s.cuttable for s in mapped.stages] == [True, False, True, True]
     assert mapped.stages[2].cut == "before dec"  # the concatenation is one tensor again
     assert "2 tensors are needed after it (" in str(mapped.stages[1].why_not)
@@ -140,7 +140,7 @@ def test_skip_connection_makes_the_middle_uncuttable_and_says_why() -> None:
 
 
 def test_shared_block_straddles_the_cuts_between_its_calls() -> None:
-    mapped = stage_map(network(Shared), PICTURES, verify="all")
+    mapped = stage_map(network(Shared), IMAGES, verify="all")
     names = [s.name for s in mapped.stages]
     assert names == ["stem", "block", "between", "later"]
     assert all(s.cuttable for s in mapped.stages)
@@ -170,7 +170,7 @@ def test_mask_from_the_raw_inputs_is_made_again_by_the_suffix() -> None:
 
 def test_a_root_that_draws_at_random_before_the_cut_stays_quiet_while_the_prefix_is_frozen() -> None:
     model = network(RandomRoot)
-    proven = stage_map(model, PICTURES, verify="all")
+    proven = stage_map(model, IMAGES, verify="all")
     assert [s.cuttable for s in proven.stages] == [True, True]
     assert proven.quiet == {1, 2}
     frozen, trained = Part(trained=False), Part(trained=True, batchnorm="all")
@@ -185,7 +185,7 @@ def test_randomness_that_no_flag_controls_withdraws_the_cut() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(functional.dropout(x, 0.5, self.body.training))
 
-    proven = stage_map(network(Reckless), PICTURES, verify="all")
+    proven = stage_map(network(Reckless), IMAGES, verify="all")
     assert not proven.stages[0].cuttable
     assert "in training mode" in str(proven.stages[0].why_not)
 
@@ -228,34 +228,34 @@ def test_module_called_within_another_is_no_stage_of_its_own() -> None:
 
 def test_a_false_cut_is_found_out() -> None:
     model = network(Residual)
-    true = find_cuts(record(model, [PICTURES]))["out", "stem"]
+    true = find_cuts(record(model, [IMAGES]))["out", "stem"]
     assert isinstance(true, Cut)
     false = Cut(**{n: getattr(true, n) for n in Cut.__slots__} | {"where": "in", "module": "one"})
-    assert verify_cut(model, true, [PICTURES]) is None
-    assert verify_cut(model, false, [PICTURES]) == "prefix and suffix don't give the whole network's output"
+    assert verify_cut(model, true, [IMAGES]) is None
+    assert verify_cut(model, false, [IMAGES]) == "prefix and suffix don't give the whole network's output"
 
 
 def test_suffix_never_writes_into_the_stored_activation() -> None:
     model = network(InPlace).eval()
-    parts = split(model, PICTURES, at="stem")
+    parts = split(model, IMAGES, at="stem")
     assert parts.cut.mutated
     with torch.no_grad():
-        activation = parts.prefix(PICTURES)
+        activation = parts.prefix(IMAGES)
         before = activation.clone()
-        assert torch.equal(parts.suffix(activation), model(PICTURES))
-        tapped, _ = taps(model, [parts.cut, stage_map(model, PICTURES).cut_after(2)], PICTURES)
+        assert torch.equal(parts.suffix(activation), model(IMAGES))
+        tapped, _ = taps(model, [parts.cut, stage_map(model, IMAGES).cut_after(2)], IMAGES)
     assert torch.equal(activation, before)
     assert torch.equal(tapped, before)
 
 
 def test_gradients_and_buffers_of_a_training_suffix_are_the_whole_networks() -> None:
     model = network(Plain)
-    parts = split(model, PICTURES, at="s1")
+    parts = split(model, IMAGES, at="s1")
     model.s1.eval().requires_grad_(False)
     with torch.no_grad():
-        activation = parts.prefix(PICTURES)
+        activation = parts.prefix(IMAGES)
     twin = copy.deepcopy(model)
-    twin(PICTURES).square().sum().backward()
+    twin(IMAGES).square().sum().backward()
     parts.suffix(activation).square().sum().backward()
     for (name, a), (_, b) in zip(model.named_parameters(), twin.named_parameters(), strict=True):
         assert (a.grad is None) == (b.grad is None), name
@@ -267,29 +267,29 @@ def test_gradients_and_buffers_of_a_training_suffix_are_the_whole_networks() -> 
 
 def test_suffix_under_autocast_is_the_autocast_whole() -> None:
     model = network(Plain).eval()
-    parts = split(model, PICTURES, at=2)
+    parts = split(model, IMAGES, at=2)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        activation = parts.prefix(PICTURES)
+        activation = parts.prefix(IMAGES)
         assert activation.dtype == torch.bfloat16
-        assert torch.equal(parts.suffix(activation), model(PICTURES))
+        assert torch.equal(parts.suffix(activation), model(IMAGES))
 
 
 def test_copies_of_one_architecture_share_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network(Plain).eval()
-    mapped = stage_map(model, PICTURES)
+    mapped = stage_map(model, IMAGES)
     first = mapped.split(model, 2)
-    first.suffix(first.prefix(PICTURES), PICTURES)
+    first.suffix(first.prefix(IMAGES), IMAGES)
     monkeypatch.setattr("frostline.cutting.skeleton.learn", lambda *_: pytest.fail("learnt again"))
     with forked_seed(9):
         other = Plain().eval()
     second = mapped.split(other, 2)
-    assert torch.equal(second.suffix(second.prefix(PICTURES), PICTURES), other(PICTURES))
+    assert torch.equal(second.suffix(second.prefix(IMAGES), IMAGES), other(IMAGES))
 
 
 def test_modules_left_out_do_no_work() -> None:
     model = network(Plain).eval()
-    parts = split(model, PICTURES, at="s2")
-    activation = parts.prefix(PICTURES)
+    parts = split(model, IMAGES, at="s2")
+    activation = parts.prefix(IMAGES)
     calls: list[str] = []
     for name in ("s1.0", "s2.0", "s3.0"):
         model.get_submodule(name).register_forward_hook(lambda *_, name=name: calls.append(name))
@@ -312,7 +312,7 @@ def test_mapping_leaves_the_users_module_as_it_was() -> None:
     model.head.weight.grad = torch.ones_like(model.head.weight)
     before, values = state_of(model), copy.deepcopy(model.state_dict())
     generator = torch.get_rng_state()
-    stage_map(model, PICTURES, verify="all")
+    stage_map(model, IMAGES, verify="all")
     assert state_of(model) == before
     assert all(torch.equal(v, values[n]) for n, v in model.state_dict().items())
     assert torch.equal(model.head.weight.grad, torch.ones_like(model.head.weight))
@@ -321,10 +321,10 @@ def test_mapping_leaves_the_users_module_as_it_was() -> None:
 
 def test_a_failing_run_leaves_no_hook_and_no_patch_behind() -> None:
     model = network(Plain).eval()
-    parts = split(model, PICTURES, at="s2")
-    activation = parts.prefix(PICTURES)
+    parts = split(model, IMAGES, at="s2")
+    activation = parts.prefix(IMAGES)
     before = state_of(model)
-    for broken in (lambda: parts.suffix(activation[:, :1]), lambda: parts.prefix(PICTURES[:, :1])):
+    for broken in (lambda: parts.suffix(activation[:, :1]), lambda: parts.prefix(IMAGES[:, :1])):
         with pytest.raises(RuntimeError):
             broken()
         assert state_of(model) == before
@@ -332,10 +332,10 @@ def test_a_failing_run_leaves_no_hook_and_no_patch_behind() -> None:
 
 def test_instances_own_forward_comes_back() -> None:
     model = network(Plain).eval()
-    parts = split(model, PICTURES, at="s2")
+    parts = split(model, IMAGES, at="s2")
     own = model.s1.forward
     model.s1.forward = own
-    parts.suffix(parts.prefix(PICTURES))
+    parts.suffix(parts.prefix(IMAGES))
     assert model.s1.__dict__["forward"] is own
 
 
@@ -352,10 +352,10 @@ def test_operations_are_those_of_torchs_own_counter() -> None:
 
 def test_unknown_stage_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ModelError, match="no stage 's22'") as caught:
-        split(network(Plain), PICTURES, at="s22")
+        split(network(Plain), IMAGES, at="s22")
     assert "'s2'" in caught.value.hint
     with pytest.raises(ModelError, match="only 1 to 3"):
-        split(network(Plain), PICTURES, at=4)
+        split(network(Plain), IMAGES, at=4)
 
 
 def test_deep_networks_are_merged_to_sixteen_stages() -> None:
@@ -368,24 +368,24 @@ def test_deep_networks_are_merged_to_sixteen_stages() -> None:
 
 def test_a_copied_stage_map_serves_as_well() -> None:
     model = network(Plain).eval()
-    mapped = copy.deepcopy(stage_map(model, PICTURES, verify="all"))
+    mapped = copy.deepcopy(stage_map(model, IMAGES, verify="all"))
     parts = mapped.split(model, 1)
-    assert torch.equal(parts.suffix(parts.prefix(PICTURES)), model(PICTURES))
+    assert torch.equal(parts.suffix(parts.prefix(IMAGES)), model(IMAGES))
 
 
 def test_stale_cut_is_refused() -> None:
     model = network(Plain).eval()
-    mapped = stage_map(model, PICTURES)
+    mapped = stage_map(model, IMAGES)
     parts = Split(model, mapped.cut_after(1), form=mapped.form, skeletons=SkeletonStore())
     model.forward = lambda x: x  # type: ignore[method-assign]
     with pytest.raises(ModelError, match="didn't come by the cut after s1"):
-        parts.prefix(PICTURES)
+        parts.prefix(IMAGES)
 
 
 def test_untouched_undoes_what_batch_norm_writes() -> None:
     model = network(Plain)
     with untouched(model):
-        model.train()(PICTURES)
+        model.train()(IMAGES)
         assert int(model.s1[1].num_batches_tracked) == 1
     assert int(model.s1[1].num_batches_tracked) == 0
     assert torch.equal(model.s1[1].running_mean, torch.zeros(4))
@@ -425,12 +425,12 @@ def test_what_a_module_remembers_of_the_same_samples_proves_nothing() -> None:
 
 
 def test_a_buffer_that_the_run_writes_is_live() -> None:
-    mapped = stage_map(network(Noting), PICTURES, verify="all")
+    mapped = stage_map(network(Noting), IMAGES, verify="all")
     assert "2 tensors are needed after it" in str(mapped.stages[1].why_not)
 
 
 def test_values_that_python_code_read_before_the_cut_are_not_guessed_after_it() -> None:
-    mapped = stage_map(network(Gated), PICTURES, verify="all")
+    mapped = stage_map(network(Gated), IMAGES, verify="all")
     assert [s.cuttable for s in mapped.stages] == [False, False, True]
     wrong = "prefix and suffix don't give the whole network's output"
     assert mapped.stages[0].why_not == f"{wrong}, for Python code before it looks at values"
@@ -490,9 +490,9 @@ def test_network_without_a_replaceable_head_can_still_be_cut() -> None:
             return (self.head(x) + self.other(x)).flatten(1) / 2
 
     model = network(TwoHeads).eval()
-    assert sum(s.cuttable for s in stages(model, PICTURES)) >= 3
+    assert sum(s.cuttable for s in stages(model, IMAGES)) >= 3
     with pytest.raises(ModelError, match="isn't the output of its last layer"):
-        stage_map(model, PICTURES)
+        stage_map(model, IMAGES)
 
 
 def test_last_features_are_pooled_as_the_network_pools_them() -> None:
@@ -532,12 +532,12 @@ def test_stages_named_by_hand_are_those_of_the_map(tmp_path: Path) -> None:
     file = tmp_path / "stages"
     model = network(UNet)
     file.write_text('{"first": "enc1", "middle": "before mid", "last": "dec"}')
-    mapped = stage_map(model, PICTURES, named=read_named(file), verify="all")
+    mapped = stage_map(model, IMAGES, named=read_named(file), verify="all")
     assert [(s.name, s.cuttable) for s in mapped.stages] == [("first", True), ("middle", False), ("last", True)]
     assert "2 tensors are needed after it" in str(mapped.stages[1].why_not)
     assert mapped.parameter_stage["dec.0.weight"] == 3
     file.write_text("enc1  # the first\nlast after dec\n")
-    assert [s.name for s in stage_map(model, PICTURES, named=read_named(file)).stages] == ["enc1", "last"]
+    assert [s.name for s in stage_map(model, IMAGES, named=read_named(file)).stages] == ["enc1", "last"]
 
 
 @pytest.mark.parametrize(
@@ -560,7 +560,7 @@ def test_stages_by_hand_that_don_t_fit_are_refused(tmp_path: Path, text: str, pr
     file = tmp_path / "stages"
     file.write_text(text)
     with pytest.raises(ModelError) as caught:
-        stage_map(network(UNet), PICTURES, named=read_named(file))
+        stage_map(network(UNet), IMAGES, named=read_named(file))
     assert problem in caught.value.message
     assert hint in caught.value.hint
 

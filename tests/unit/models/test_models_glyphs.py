@@ -59,8 +59,8 @@ def test_it_reads_letters_that_it_never_saw(maker: ModuleType) -> None:
     network = load_network("glyphs")
     numbers = range(10_000_000, 10_000_000 + 124)
     drawn = [maker.glyph(1, number) for number in numbers]
-    pictures = np.stack([np.kron(p, np.ones((32 // len(p),) * 2, dtype=np.uint8)) for _, p in drawn])
-    inputs = to_input(torch.from_numpy(pictures)[:, None], network.preprocess, device="cpu", channels_last=False)
+    images = np.stack([np.kron(p, np.ones((32 // len(p),) * 2, dtype=np.uint8)) for _, p in drawn])
+    inputs = to_input(torch.from_numpy(images)[:, None], network.preprocess, device="cpu", channels_last=False)
     with torch.no_grad():
         guessed = pretrained(network)(inputs).argmax(1)
     right = np.mean([CLASSES[int(i)].lower() == letter.lower() for i, (letter, _) in zip(guessed, drawn, strict=True)])
@@ -101,21 +101,21 @@ def test_a_spec_without_a_colon_suggests_it() -> None:
 def test_a_letter_is_a_function_of_seed_and_number(maker: ModuleType) -> None:
     first = [maker.glyph(0, number) for number in range(6)]
     again = [maker.glyph(0, number) for number in reversed(range(6))][::-1]
-    for (letter, picture), (other, same) in zip(first, again, strict=True):
+    for (letter, image), (other, same) in zip(first, again, strict=True):
         assert letter == other
-        assert np.array_equal(picture, same)
-        assert picture.dtype == np.uint8
-        assert picture.shape in ((8, 8), (32, 32))
-        assert picture.max() > 100
+        assert np.array_equal(image, same)
+        assert image.dtype == np.uint8
+        assert image.shape in ((8, 8), (32, 32))
+        assert image.max() > 100
     assert [letter for letter, _ in first] == list(CLASSES[:6])
-    assert not all(np.array_equal(maker.glyph(1, n)[1], picture) for n, (_, picture) in enumerate(first))
+    assert not all(np.array_equal(maker.glyph(1, n)[1], image) for n, (_, image) in enumerate(first))
 
 
-def test_a_picture_of_cells_counts_ink_in_sixteenths(maker: ModuleType) -> None:
-    cells = [picture for _, picture in (maker.glyph(0, n) for n in range(20)) if picture.shape == (8, 8)]
+def test_a_image_of_cells_counts_ink_in_sixteenths(maker: ModuleType) -> None:
+    cells = [image for _, image in (maker.glyph(0, n) for n in range(20)) if image.shape == (8, 8)]
     assert cells
-    for picture in cells:
-        assert np.allclose(picture * (16 / 255), np.rint(picture * (16 / 255)), atol=0.04)
+    for image in cells:
+        assert np.allclose(image * (16 / 255), np.rint(image * (16 / 255)), atol=0.04)
 
 
 def test_distance_is_positive_in_the_ink_alone(maker: ModuleType) -> None:

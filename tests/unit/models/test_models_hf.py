@@ -17,7 +17,7 @@ from frostline.cutting.heads import find_head
 from frostline.cutting.inputs import Call, call_of
 from frostline.cutting.recorder import record
 from frostline.cutting.stages import stage_map
-from frostline.data.decode import read_picture
+from frostline.data.decode import read_image
 from frostline.data.preprocess import Preprocess, to_input
 from frostline.data.texts import TextPreprocess, encode, ids_and_mask, read_texts
 from frostline.data.views import augment_policy, make_view
@@ -35,7 +35,7 @@ from hf_folders import (  # noqa: E402
     POSITIONS,
     WORDS,
     write_architecture,
-    write_picture_network,
+    write_image_network,
     write_text_network,
 )
 
@@ -274,7 +274,7 @@ def test_modules_that_cannot_be_expressed_are_refused(copy: Path) -> None:
 
 
 def ours(file: Path, contract: Preprocess) -> np.ndarray:
-    picture = read_picture(file, contract)
+    picture = read_image(file, contract)
     view = make_view(picture, contract, augment_policy("none", contract), seed=0, sample="", view=0)
     views = torch.from_numpy(view.transpose(2, 0, 1)[None].copy())
     return to_input(views, contract, device="cpu", channels_last=False)[0].numpy()
@@ -300,7 +300,7 @@ CROP = {"height": 32, "width": 32}
     ],
 )
 def test_pictures_are_prepared_as_the_image_processor_does(tmp_path: Path, kind: str, settings: dict[str, Any]) -> None:
-    folder = write_picture_network(tmp_path / "n", kind, **settings)
+    folder = write_image_network(tmp_path / "n", kind, **settings)
     network = load_network(f"hf:{folder}", options(weights="random"))
     contract = network.preprocess
     assert isinstance(contract, Preprocess)
@@ -317,7 +317,7 @@ def test_pictures_are_prepared_as_the_image_processor_does(tmp_path: Path, kind:
 
 
 def test_size_that_the_weights_do_not_fit_is_refused(tmp_path: Path) -> None:
-    folder = write_picture_network(tmp_path / "n")
+    folder = write_image_network(tmp_path / "n")
     with pytest.raises(ModelError, match=r"other shapes than --size .*position_embeddings"):
         load_network(f"hf:{folder}", options(size=48))
     assert load_network(f"hf:{folder}", options(size=48, weights="random")).preprocess.size == (48, 48)
@@ -325,7 +325,7 @@ def test_size_that_the_weights_do_not_fit_is_refused(tmp_path: Path) -> None:
 
 def test_network_of_pictures_in_bgr_is_given_bgr(tmp_path: Path) -> None:
     crop = {"size": {"shortest_edge": 36}, "crop_size": CROP}
-    folder = write_picture_network(tmp_path / "n", "MobileViTImageProcessor", **crop)
+    folder = write_image_network(tmp_path / "n", "MobileViTImageProcessor", **crop)
     network = load_network(f"hf:{folder}")
     theirs = transformers.ViTForImageClassification.from_pretrained(folder).eval()
     call = example_call(network.preprocess)
@@ -335,7 +335,7 @@ def test_network_of_pictures_in_bgr_is_given_bgr(tmp_path: Path) -> None:
 
 
 def test_processor_that_does_not_do_what_its_settings_say_is_refused(tmp_path: Path) -> None:
-    folder = write_picture_network(tmp_path / "n")
+    folder = write_image_network(tmp_path / "n")
     file = folder / "preprocessor_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "do_flip_channel_order": True}))  # ViT's doesn't
     with pytest.raises(ModelError, match="otherwise than its settings say"):
@@ -343,7 +343,7 @@ def test_processor_that_does_not_do_what_its_settings_say_is_refused(tmp_path: P
 
 
 def test_picture_classifier_equals_the_librarys_own(tmp_path: Path) -> None:
-    folder = write_picture_network(tmp_path / "n")
+    folder = write_image_network(tmp_path / "n")
     network = load_network(f"hf:{folder}")
     assert network.classes == ("cat", "dog")
     theirs = transformers.ViTForImageClassification.from_pretrained(folder).eval()
@@ -354,7 +354,7 @@ def test_picture_classifier_equals_the_librarys_own(tmp_path: Path) -> None:
 
 
 def test_steps_of_an_image_processor_that_cannot_be_expressed_are_refused(tmp_path: Path) -> None:
-    folder = write_picture_network(tmp_path / "n")
+    folder = write_image_network(tmp_path / "n")
     file = folder / "preprocessor_config.json"
     record = json.loads(file.read_text())
     file.write_text(json.dumps({**record, "do_color_quantize": True}))

@@ -83,7 +83,7 @@ def odd() -> Any:
         return shaken(keras.Model(i, o))
 
 
-def pictures(model: Any, rows: int = 4) -> torch.Tensor:
+def images(model: Any, rows: int = 4) -> torch.Tensor:
     _, height, width, channels = model.inputs[0].shape
     return torch.randn((rows, channels, height, width), generator=torch.Generator().manual_seed(3))
 
@@ -95,7 +95,7 @@ def by_keras(model: Any, x: torch.Tensor, *, training: bool) -> torch.Tensor:
 @pytest.mark.parametrize("make", [residual, odd])
 def test_the_translated_network_answers_as_keras_does(make: Any) -> None:
     model = make()
-    x, blueprint = pictures(model), translate(model, reverse=False, renumber=True)
+    x, blueprint = images(model), translate(model, reverse=False, renumber=True)
     with torch.no_grad():
         expected, found = by_keras(model, x, training=False), blueprint.template.eval()(x)
     found = found.softmax(-1) if blueprint.final else found
@@ -105,7 +105,7 @@ def test_the_translated_network_answers_as_keras_does(make: Any) -> None:
 
 def test_a_training_step_gives_keras_gradients_and_moving_statistics() -> None:
     model = residual()
-    x, blueprint = pictures(model), translate(model, reverse=False, renumber=True)
+    x, blueprint = images(model), translate(model, reverse=False, renumber=True)
     network = blueprint.template.train()
     by_keras(model, x, training=True).log().square().mean().backward()
     network(x).log_softmax(-1).square().mean().backward()
@@ -192,11 +192,11 @@ def test_random_layers_that_keras_runs_repeat_under_a_seed() -> None:
 def test_preprocessing_is_keras_own_to_the_last_channel(name: str) -> None:
     function = getattr(keras.applications, name).preprocess_input
     scaling = measured(function)
-    picture = torch.randint(0, 256, (2, 3, 5, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    image = torch.randint(0, 256, (2, 3, 5, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     record = Preprocess.default((5, 4), scaling.mean, scaling.std, 3)
-    ours = to_input(picture, record, device="cpu", channels_last=False)
+    ours = to_input(image, record, device="cpu", channels_last=False)
     ours = ours.flip(1) if scaling.reverse else ours
-    theirs = function(picture.permute(0, 2, 3, 1).numpy().astype(np.float64))
+    theirs = function(image.permute(0, 2, 3, 1).numpy().astype(np.float64))
     np.testing.assert_allclose(ours.permute(0, 2, 3, 1).numpy(), theirs, rtol=0, atol=2e-5 * max(1, abs(theirs).max()))
     assert scaling.reverse == (name == "resnet50")
 
@@ -227,7 +227,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
 def test_weights_of_a_file_answer_as_in_keras(small: tuple[Any, Path]) -> None:
     model, path = small
     network = given("keras:MobileNet", weights=str(path), model_args=SMALL, size=32)
-    x = pictures(model)
+    x = images(model)
     with torch.no_grad():
         found, expected = pretrained(network)(x).flatten(1).softmax(1), by_keras(model, x, training=False)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
@@ -277,7 +277,7 @@ def test_a_keras_file_brings_its_weights_and_is_asked_for_its_scaling(saved: tup
     model, path = saved
     assert "--mean 0.5 --std 0.5" in refused(f"keras:{path}").hint
     network = given(f"keras:{path}", mean=(0.5,), std=(0.5,))
-    x = pictures(model)
+    x = images(model)
     with torch.no_grad():
         found = pretrained(network)(x).softmax(1)
         torch.testing.assert_close(found, by_keras(model, x, training=False), rtol=1e-4, atol=1e-6)
@@ -289,12 +289,12 @@ def test_a_keras_file_brings_its_weights_and_is_asked_for_its_scaling(saved: tup
     assert "takes no argument 'classes'" in refused(f"keras:{path}", model_args={"classes": 3}).message
 
 
-def test_channels_first_and_other_inputs_than_one_picture_are_refused() -> None:
+def test_channels_first_and_other_inputs_than_one_image_are_refused() -> None:
     with building(keras):
         i, j = keras.Input((3, 8, 8)), keras.Input((8,))
         first = keras.Model(i, L.Dense(2)(L.Flatten()(L.Conv2D(2, 3, data_format="channels_first")(i))))
         table = keras.Model(j, L.Dense(2)(j))
-    for model, words in ((first, "channels_first"), (table, "one batch of pictures")):
+    for model, words in ((first, "channels_first"), (table, "one batch of images")):
         with pytest.raises(ModelError, match=words):
             translate(model, reverse=False, renumber=True)
 

@@ -23,20 +23,20 @@ from frostline.models.new_heads import CutNetwork, new_head
 from frostline.models.trainable import moving_buffers, set_training, trained_parameters
 from frostline.recipe.recipe import BatchNorm, Part
 
-PICTURES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 FROZEN, HEAD = Part(trained=False), Part(trained=True)
 
 
 def plain() -> tuple[nn.Module, StageMap]:
     with forked_seed(3):
         model = Plain()
-    return model, stage_map(model, PICTURES)
+    return model, stage_map(model, IMAGES)
 
 
 def step(model: nn.Module) -> dict[str, Tensor]:
     """What one step of plain gradient descent leaves behind."""
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5)
-    functional.cross_entropy(model(PICTURES), torch.tensor([0, 1, 2, 3])).backward()
+    functional.cross_entropy(model(IMAGES), torch.tensor([0, 1, 2, 3])).backward()
     optimiser.step()
     return model.state_dict()
 
@@ -70,9 +70,9 @@ def test_batchnorm_policy_moves_what_it_says_and_nothing_else(policy: BatchNorm,
 def test_running_mean_adapts_by_a_tenth_of_the_batch_mean() -> None:
     model, mapped = plain()
     set_training(model, mapped, (Part(trained=False, batchnorm="statistics"), FROZEN, FROZEN), HEAD)
-    means = functional.conv2d(PICTURES, model.s1[0].weight, padding=1).mean((0, 2, 3))
+    means = functional.conv2d(IMAGES, model.s1[0].weight, padding=1).mean((0, 2, 3))
     with torch.no_grad():
-        model(PICTURES)
+        model(IMAGES)
     torch.testing.assert_close(model.s1[1].running_mean, 0.1 * means, rtol=1e-5, atol=1e-7)
 
 
@@ -103,7 +103,7 @@ def test_all_frozen_trains_the_head_only() -> None:
 def test_vectors_of_spectral_norm_move_with_their_stage_only(trained: bool) -> None:
     model, _ = plain()
     nn.utils.parametrizations.spectral_norm(model.s2[0])
-    mapped = stage_map(model, PICTURES)
+    mapped = stage_map(model, IMAGES)
     parts = (FROZEN, Part(trained=trained), FROZEN)
     before = copy.deepcopy(model.state_dict())
     set_training(model, mapped, parts, HEAD)
@@ -142,7 +142,7 @@ def test_what_a_frozen_stage_reads_too_stays_frozen() -> None:
     assert "one.weight" not in frozen_first
     assert {"three.bias", "two.weight"} <= set(frozen_first)
     assert "one.weight" in trained_parameters(tied, mapped, (HEAD, HEAD, HEAD), HEAD)
-    mapped = stage_map(shared, PICTURES)
+    mapped = stage_map(shared, IMAGES)
     set_training(shared, mapped, (FROZEN, FROZEN, Part(trained=True, batchnorm="all"), HEAD), HEAD)
     assert not any(m.training for m in shared.block.modules())
     assert not any(p.requires_grad for p in shared.block.parameters())
@@ -156,7 +156,7 @@ def test_new_head_is_zero_and_leaves_the_generator_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert model.head is head
     assert isinstance(head, nn.Conv2d)
-    assert torch.equal(model(PICTURES), torch.zeros(4, 9))
+    assert torch.equal(model(IMAGES), torch.zeros(4, 9))
     set_training(model, mapped, (FROZEN,) * 3, HEAD)
     assert {n for n, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
 
@@ -174,9 +174,9 @@ def test_head_inside_a_container_is_replaced_in_its_place() -> None:
 
 
 def test_heads_of_awkward_networks_are_found() -> None:
-    assert head_of(Mixed(), PICTURES).path == "head"
+    assert head_of(Mixed(), IMAGES).path == "head"
     assert head_of(Masked(), torch.ones(2, 4, dtype=torch.long)).path == "head"
-    assert flat_logits(Mixed()(PICTURES)).shape == (4, 5)
+    assert flat_logits(Mixed()(IMAGES)).shape == (4, 5)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_channels_are_followed_through_a_channel_shuffle() -> None:
 
     end = (nn.Conv2d(4, 6, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
     model = nn.Sequential(nn.Conv2d(3, 4, 1), Shuffle(), *end)
-    cut = find_cuts(record(model, [PICTURES]))["out", "1"]
+    cut = find_cuts(record(model, [IMAGES]))["out", "1"]
     assert isinstance(cut, Cut)
     assert cut.channel_axis == 1
 
@@ -231,11 +231,11 @@ def test_cut_network_gives_a_linear_layer_on_the_pooled_prefix() -> None:
     model, mapped = plain()
     model.eval()
     short = CutNetwork(mapped.split(model, 2), classes=3)
-    assert torch.equal(short(PICTURES), torch.zeros(4, 3))
+    assert torch.equal(short(IMAGES), torch.zeros(4, 3))
     nn.init.ones_(short.head.weight)
     with torch.no_grad():
-        expected = model.s2(model.s1(PICTURES)).mean((2, 3)).sum(1)
-        torch.testing.assert_close(short(PICTURES), expected[:, None].expand(4, 3))
+        expected = model.s2(model.s1(IMAGES)).mean((2, 3)).sum(1)
+        torch.testing.assert_close(short(IMAGES), expected[:, None].expand(4, 3))
     assert short.in_features == 4
 
 

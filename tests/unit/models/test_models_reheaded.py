@@ -16,7 +16,7 @@ from frostline.cutting.stages import stage_map
 from frostline.data.preprocess import Preprocess
 from frostline.models.network import Network, pretrained, seeded, tried
 
-PICTURES = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 class Distilled(nn.Module):
@@ -135,8 +135,8 @@ def test_averaged_heads_are_one_linear_layer_on_the_same_features() -> None:
     with torch.no_grad():
         model.head.weight.copy_((whole.head.weight + whole.head_dist.weight) / 2)
         model.head.bias.copy_((whole.head.bias + whole.head_dist.bias) / 2)
-        torch.testing.assert_close(model(PICTURES), whole(PICTURES))
-    mapped = stage_map(model, PICTURES, verify="all")
+        torch.testing.assert_close(model(IMAGES), whole(IMAGES))
+    mapped = stage_map(model, IMAGES, verify="all")
     assert [(s.name, s.cuttable) for s in mapped.stages] == [("stem", True), ("top", True)]
     assert mapped.head.path == "head"
 
@@ -147,8 +147,8 @@ def test_features_of_a_convolution_as_head_are_pooled_as_its_scores_were() -> No
     features: list[Tensor] = []
     model.head.register_forward_pre_hook(lambda _module, args: features.append(args[0]))
     with torch.no_grad():
-        model(PICTURES)
-        assert torch.equal(features[0], whole.features(PICTURES).mean((2, 3)))
+        model(IMAGES)
+        assert torch.equal(features[0], whole.features(IMAGES).mean((2, 3)))
 
 
 def test_two_builds_of_one_seed_are_equal_and_the_global_generator_is_left_alone() -> None:
@@ -172,11 +172,11 @@ def test_scores_are_read_before_a_softmax_and_without_what_else_is_returned(kind
     found = tried(given, identity={})
     model, whole = pretrained(found), pretrained(given)
     with torch.no_grad():
-        assert torch.equal(model(PICTURES), whole.fc(whole.top(whole.stem(PICTURES)).mean((2, 3))))
+        assert torch.equal(model(IMAGES), whole.fc(whole.top(whole.stem(IMAGES)).mean((2, 3))))
     assert (found.classes, found.headless) == (given.classes, None)  # its own head is there
-    mapped = stage_map(model, PICTURES, verify="all")
+    mapped = stage_map(model, IMAGES, verify="all")
     assert [(s.name, s.cuttable) for s in mapped.stages] == [("stem", True), ("top", True)]
-    named = stage_map(model, PICTURES, verify="all", named=named_stages({"early": "stem", "late": "top"}))
+    named = stage_map(model, IMAGES, verify="all", named=named_stages({"early": "stem", "late": "top"}))
     assert [s.cuttable for s in named.stages] == [True, True]
 
 
@@ -186,7 +186,7 @@ def test_a_network_that_ends_in_a_norm_layer_has_its_features_read() -> None:
     model, whole = pretrained(found), pretrained(given)
     with torch.no_grad():
         model.head.weight.copy_(torch.eye(6)[:1])
-        torch.testing.assert_close(model(PICTURES)[:, 0], whole(PICTURES)[:, 0])
+        torch.testing.assert_close(model(IMAGES)[:, 0], whole(IMAGES)[:, 0])
     assert found.headless == "it has no classes of its own"
 
 

@@ -319,7 +319,7 @@ def test_timm_weights_are_adapted_to_channels_and_size_as_timm_does(
         ("timm:resnet18", {"checkpoint_path": "x.pth"}, "--weights FILE says that"),
         ("timm:resnet18", {"features_only": True}, "its own head"),
         ("timm:resnet18", {"num_classes": 0}, "without a head"),
-        ("timm:test_vit", {"img_size": 64, "patch_size": 48}, "can't read pictures|can't be built"),
+        ("timm:test_vit", {"img_size": 64, "patch_size": 48}, "can't read images|can't be built"),
         ("torchvision:resnet18", {"weights": "DEFAULT"}, "--weights says that"),
         ("torchvision:fasterrcnn_resnet50_fpn", {}, "finds objects"),
         ("torchvision:quantized_resnet18", {}, "computes in whole numbers"),
@@ -344,7 +344,7 @@ def test_a_vision_transformer_of_torchvision_takes_weights_of_another_size(tmp_p
 
 
 def test_a_size_that_the_network_cannot_read_is_one_sentence() -> None:
-    with pytest.raises(ModelError, match="can't read pictures of 33 x 33 pixels") as caught:
+    with pytest.raises(ModelError, match="can't read images of 33 x 33 pixels") as caught:
         load_network("timm:test_vit", NetworkOptions(weights="random", size=33))
     assert "--size" in caught.value.hint
 

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 from sweep_proof import examine
 from sweep_zoo import by_hand
 
-PICTURES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 OFFERED = {"Routed": 1, "Restless": 0, "Twice": 3, "Listening": 2, "PartScripted": 3, "Biased": 5}  # the others: 4
 
 
@@ -34,7 +34,7 @@ def test_every_cut_of_an_unusual_network_is_exact(kind: type[nn.Module]) -> None
 
 
 def reasons(model: nn.Module) -> list[str]:
-    return [str(stage.why_not) for stage in stages(model.eval(), PICTURES) if not stage.cuttable]
+    return [str(stage.why_not) for stage in stages(model.eval(), IMAGES) if not stage.cuttable]
 
 
 def test_a_network_that_answers_differently_each_time_is_said_to_do_so() -> None:
@@ -51,8 +51,8 @@ def test_values_that_decide_how_large_tensors_are_forbid_the_cuts_after_them() -
 
 def test_activations_have_the_recorded_shape_where_hooks_change_it() -> None:
     model = Hooked().eval()
-    mapped = stage_map(model, PICTURES, verify="all")
-    shapes = [tuple(mapped.split(model, stage.index).prefix(PICTURES).shape[1:]) for stage in mapped.stages]
+    mapped = stage_map(model, IMAGES, verify="all")
+    shapes = [tuple(mapped.split(model, stage.index).prefix(IMAGES).shape[1:]) for stage in mapped.stages]
     assert shapes == [stage.output_shape for stage in mapped.stages] == [(4, 8, 8), (4,), (6,), (6,)]
 
 
@@ -60,7 +60,7 @@ def test_activations_have_the_recorded_shape_where_hooks_change_it() -> None:
 @pytest.mark.parametrize(
     ("model", "problem"),
     [
-        (lambda: torch.jit.trace(Four().eval(), PICTURES), "is scripted"),
+        (lambda: torch.jit.trace(Four().eval(), IMAGES), "is scripted"),
         (lambda: torch.compile(Four(), backend="eager"), "The network is compiled"),
         (lambda: nn.Sequential(torch.compile(nn.Flatten(), backend="eager"), nn.Linear(192, 5)), "The part 0"),
         (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(5)), "a LazyLinear that has no weights before its first"),
@@ -68,7 +68,7 @@ def test_activations_have_the_recorded_shape_where_hooks_change_it() -> None:
 )
 def test_networks_that_cannot_be_watched_are_refused_with_the_reason(model: object, problem: str) -> None:
     with pytest.raises(ModelError, match=problem) as caught:
-        stages(model(), PICTURES)  # type: ignore[operator]
+        stages(model(), IMAGES)  # type: ignore[operator]
     assert caught.value.hint
 
 
@@ -82,7 +82,7 @@ def test_weights_outside_of_modules_are_said_to_be_the_problem() -> None:
             return self.head(nn.functional.conv2d(x, self.kernel).relu().mean((2, 3)))
 
     with pytest.raises(ModelError, match="its weights are read outside of modules"):
-        stages(Bare(), PICTURES)
+        stages(Bare(), IMAGES)
 
 
 def test_a_loop_that_waits_for_a_value_ends_in_the_proof() -> None:
@@ -102,6 +102,6 @@ def test_a_loop_that_waits_for_a_value_ends_in_the_proof() -> None:
             return self.scores(self.d(self.c(x)))
 
     with forked_seed(3):
-        found = stages(Waiting(), PICTURES)
+        found = stages(Waiting(), IMAGES)
     assert [stage.cuttable for stage in found] == [True, False, False, False]
     assert "a loop in Python code before the cut doesn't end" in str(found[-1].why_not)

@@ -34,7 +34,7 @@ from frostline.recipe.schedule import MAX_STEPS
 
 NAMES = ("baseline", "probe", "probe@2", "probe@1", "freeze@2", "freeze@1", "finetune", "lp-ft", "scratch")
 # a step takes a tenth of a second, starting 5 and writing 1; all else is free
-SPEEDS = Speeds(spent=5.0, picture=0.0, forward=0.0, step=0.1, train=0.0, setup=0.0, solve=0.0, baseline=0.0, close=1.0)
+SPEEDS = Speeds(spent=5.0, image=0.0, forward=0.0, step=0.1, train=0.0, setup=0.0, solve=0.0, baseline=0.0, close=1.0)
 
 
 def forecast(made: Plan, cut: Reduction, speeds: Speeds = SPEEDS) -> TimeEstimate:

@@ -10,7 +10,7 @@ from race_plans import plan
 from frostline.race.plan import block_trial, tune_trial
 from frostline.race.timing import Speeds, TimeEstimate, seconds_text
 
-ZERO = Speeds(spent=0.0, picture=0.0, forward=0.0, step=0.0, train=0.0, setup=0.0, solve=0.0, baseline=0.0, close=0.0)
+ZERO = Speeds(spent=0.0, image=0.0, forward=0.0, step=0.0, train=0.0, setup=0.0, solve=0.0, baseline=0.0, close=0.0)
 
 
 def forecast(*names: str, epochs: int | None = None, speeds: Speeds = ZERO, stored: tuple[int, ...] = (1, 2, 3),
@@ -53,7 +53,7 @@ def test_solved_heads_and_the_baseline_count_by_rows() -> None:
 
 
 def test_the_shared_pass_reads_every_view_once_to_the_deepest_cut() -> None:
-    made = forecast("probe", "finetune", speeds=replace(ZERO, picture=0.1, forward=1e-3))
+    made = forecast("probe", "finetune", speeds=replace(ZERO, image=0.1, forward=1e-3))
     assert made.features() == pytest.approx(40 * (11 * 0.1 + 7 * 600e-3))
 
 
@@ -73,10 +73,10 @@ def test_the_close_counts_the_costliest_refit_or_all_of_them() -> None:
     assert made.total() == pytest.approx(made.features() + made.race() + made.closing())
 
 
-def test_after_the_refits_only_the_sealed_pictures_are_left() -> None:
-    speeds = replace(ZERO, setup=1.0, step=0.1, close=4.0, picture=0.5, forward=1e-3, baseline=0.01)
+def test_after_the_refits_only_the_sealed_images_are_left() -> None:
+    speeds = replace(ZERO, setup=1.0, step=0.1, close=4.0, image=0.5, forward=1e-3, baseline=0.01)
     made = forecast("baseline", "probe", "finetune", speeds=speeds)
-    answers = 5 * (0.5 + 600e-3)  # of the 5 sealed pictures
+    answers = 5 * (0.5 + 600e-3)  # of the 5 sealed images
     fitted_late = 0.01 * 40**2  # the baseline, on all rows
     assert replace(made, all_tested=True).ending() == pytest.approx(4.0 + 2 * answers + fitted_late)
     assert forecast("probe", "finetune", speeds=speeds).ending() == pytest.approx(4.0 + answers)

@@ -1,4 +1,4 @@
-"""The baseline: an SVM on small grey pictures, against scikit-learn's own."""
+"""The baseline: an SVM on small grey images, against scikit-learn's own."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from frostline.base.records import ClassMap
 from frostline.base.seeds import derive_seed
 from frostline.bundle.predict import predict_samples
 from frostline.bundle.saved import LoadedModel, save_model
-from frostline.data.decode import Pictures
+from frostline.data.decode import Images
 from frostline.models.kinds import NORMS
 from frostline.models.network import NetworkOptions
 from frostline.models.sources import load_network
@@ -50,32 +50,32 @@ import numpy as np
 import torch
 from frostline.bundle.predict import predict_samples
 from frostline.bundle.saved import load_model
-from frostline.data.decode import Pictures
+from frostline.data.decode import Images
 
 torch.set_num_threads(1)
 root = Path(sys.argv[1])
-pictures = Pictures.from_arrays(list(np.load(root / "pictures.npy")))
+images = Images.from_arrays(list(np.load(root / "images.npy")))
 for folder in sorted(root.glob("*@*")):
-    found = predict_samples(load_model(folder, device="cpu"), pictures)
+    found = predict_samples(load_model(folder, device="cpu"), images)
     print(folder.name, np.array_equal(found, np.load(folder / "expected.npy")))
 """
 
 
-def study_of(name: str) -> tuple[Study, Pictures]:
-    """14 development rows in batches of 4 for two epochs, and the pictures of all samples."""
+def study_of(name: str) -> tuple[Study, Images]:
+    """14 development rows in batches of 4 for two epochs, and the images of all samples."""
     torch.set_num_threads(1)
     network = load_network(*NETWORKS[name])
     model, stages = map_network(network)
     rng, data, side = np.random.default_rng(0), dataset(14), network.preprocess.resize
     shape = (side, side + 3, network.preprocess.channels)
-    pictures = Pictures.from_arrays([
+    images = Images.from_arrays([
         np.clip(rng.normal(90 + 70 * s.label, 40, shape), 0, 255).astype(np.uint8) for s in data.samples
     ])  # fmt: skip
     trunk = make_trunk(SETTINGS, network, model, stages, 14)
-    made = make_study(SETTINGS, data, pictures, network, trunk, None)
+    made = make_study(SETTINGS, data, images, network, trunk, None)
     outputs = stages.head.out_features
     classes = ClassMap(source=tuple(map(str, range(outputs))), groups=((0, 3), (1,)))
-    return replace(made, class_map=classes), pictures
+    return replace(made, class_map=classes), images
 
 
 def recipes(made: Study) -> dict[str, Recipe]:
@@ -137,17 +137,17 @@ def check_moves(made: Study, recipe: Recipe, fitted: RefitResult) -> None:
     assert fitted.audit.frozen_tensors == fitted.audit.frozen_unchanged
 
 
-def save(folder: Path, fitted: RefitResult, pictures: Pictures) -> None:
+def save(folder: Path, fitted: RefitResult, images: Images) -> None:
     done = fitted.saved
     save_model(folder, done)
     loaded = LoadedModel(model=done.model, preprocess=done.network.preprocess, classes=tuple(done.classes),
                     compute=done.compute, recipe={})  # fmt: skip
-    np.save(folder / "expected.npy", predict_samples(loaded, pictures))
+    np.save(folder / "expected.npy", predict_samples(loaded, images))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_strategy_moves_what_it_says_and_reloads_in_another_process(name: str, tmp_path: Path) -> None:
-    made, pictures = study_of(name)
+    made, images = study_of(name)
     every = recipes(made)
     want_features(made, list(every.values()))
     if name in NO_BIAS:
@@ -161,9 +161,9 @@ def test_every_strategy_moves_what_it_says_and_reloads_in_another_process(name: 
         fitted = refit(made, recipe, TunedValues(rate=1e-4, mix=0.5))
         if not recipe.interpolated:  # which has no start of its own to compare with
             check_moves(made, recipe, fitted)
-        save(tmp_path / f"{strategy.replace('@', '-')}@", fitted, pictures)
+        save(tmp_path / f"{strategy.replace('@', '-')}@", fitted, images)
     assert not moved(trunk, tensors(made.trunk.model))
-    np.save(tmp_path / "pictures.npy", np.stack([pictures[i] for i in range(len(pictures))]))
+    np.save(tmp_path / "images.npy", np.stack([images[i] for i in range(len(images))]))
     done = subprocess.run([sys.executable, "-c", RELOAD, str(tmp_path)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"{s} True" for s in sorted(f"{n.replace('@', '-')}@" for n in every)]

@@ -1,4 +1,4 @@
-"""A study that takes milliseconds: a network of four small stages and pictures of noise, one class brighter."""
+"""A study that takes milliseconds: a network of four small stages and images of noise, one class brighter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from frostline.base.records import Dataset, Sample
 from frostline.cutting.stages import StageMap
-from frostline.data.decode import Pictures
+from frostline.data.decode import Images
 from frostline.data.preprocess import Preprocess
 from frostline.features.store import Store
 from frostline.models.network import Network, seeded
@@ -70,9 +70,9 @@ def dataset(rows: int, classes: int = 2, sealed: int = 2) -> Dataset:
     return Dataset(path="made", kind="folders", classes=names, samples=samples, sealed_from="test/")
 
 
-def pictures(data: Dataset) -> Pictures:
+def images(data: Dataset) -> Images:
     rng = np.random.default_rng(0)
-    return Pictures.from_arrays([
+    return Images.from_arrays([
         np.clip(rng.normal(90 + 70 * s.label, 40, (PREPROCESS.resize, PREPROCESS.resize + 3, 3)), 0, 255).astype(
             np.uint8
         )
@@ -89,7 +89,7 @@ def study(rows: int = 14, *, store: Path | None = None, make: Callable[[], nn.Mo
     network, model, stages = mapped(make)
     settings, data = replace(SETTINGS, **changed), dataset(rows, classes)
     trunk = make_trunk(settings, network, model, stages, rows)
-    return make_study(settings, data, pictures(data), network, trunk, Store(store) if store else None)
+    return make_study(settings, data, images(data), network, trunk, Store(store) if store else None)
 
 
 def recipe(made: Study, name: str, batchnorm: Any = None) -> Recipe:

@@ -45,7 +45,7 @@ def load(options: NetworkOptions) -> Network:
 
 
 def preprocess(options: NetworkOptions) -> Preprocess:
-    """The whole picture (its centre square), brought to 32 pixels; grey, ink bright."""
+    """The whole image (its centre square), brought to 32 pixels; grey, ink bright."""
     return Preprocess(mode="L", size=(SIDE, SIDE), resize=SIDE, interpolation="bilinear",
                       mean=options.mean or (MEAN,), std=options.std or (STD,))  # fmt: skip
 
@@ -74,7 +74,7 @@ WIDTH = 16  # channels of the stem; the last stage has eight times as many
 
 
 class Glyphs(nn.Module):
-    """Five stages of 3 x 3 convolutions with BatchNorm and ReLU, a mean over the picture, a linear head: 0.3 M values.
+    """Five stages of 3 x 3 convolutions with BatchNorm and ReLU, a mean over the image, a linear head: 0.3 M values.
 
     Input (N, 1, 32, 32), standardised grey; output (N, classes), scores.
     """

@@ -1,4 +1,4 @@
-"""`hf:NAME-or-folder`: networks of the library transformers that classify pictures or texts, and text encoders.
+"""`hf:NAME-or-folder`: networks of the library transformers that classify images or texts, and text encoders.
 
 The folder's configuration says which; its image processor or tokenizer is the preprocessing. Weights come from
 safetensors files alone, code from the library alone (never from the folder), and nothing is downloaded.
@@ -24,14 +24,14 @@ from frostline.data.contract import FILE, Contract, read_contract
 from frostline.models.network import Network, NetworkOptions, read_weights, seeded, tried
 from frostline.models.sources.hf_encoder import TextEncoder
 from frostline.models.sources.hf_folder import Pooled, find_folder, first_line, library, quiet, read_json, read_pooling
-from frostline.models.sources.hf_picture import picture_contract
+from frostline.models.sources.hf_image import image_contract
 from frostline.models.sources.hf_text import TOKENIZER, counts_from_pad, text_contract
 
-Kind = Literal["picture-classifier", "text-classifier", "text-encoder"]
+Kind = Literal["image-classifier", "text-classifier", "text-encoder"]
 BUILT = "hf.json"  # in a saved model's folder: what was found out about the original one
 OWN = ("pooling", "normalise")  # --model-args that aren't the configuration's
 READS: dict[Kind, str] = {
-    "picture-classifier": "pixel_values", "text-classifier": "input_ids", "text-encoder": "input_ids"
+    "image-classifier": "pixel_values", "text-classifier": "input_ids", "text-encoder": "input_ids"
 }  # fmt: skip
 # what tells that a folder holds a tokenizer, older kinds among them
 TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model", "spm.model",
@@ -48,7 +48,7 @@ class HfPlan:
     config: Any
     kind: Kind
     pooled: Pooled
-    reverse: bool = False  # the pictures' channels are handed on in the order BGR
+    reverse: bool = False  # the images' channels are handed on in the order BGR
 
     def files(self) -> dict[str, bytes]:
         """What building it again needs, under names of its own; no path or time in it."""
@@ -62,7 +62,7 @@ class HfPlan:
         """The library's class that builds it."""
         t = library()
         encoder = t.AutoModelForTextEncoding if _without_decoder(self.config) else t.AutoModel
-        return {"picture-classifier": t.AutoModelForImageClassification, "text-encoder": encoder,
+        return {"image-classifier": t.AutoModelForImageClassification, "text-encoder": encoder,
                 "text-classifier": t.AutoModelForSequenceClassification}[self.kind]  # fmt: skip
 
     def arguments(self) -> dict[str, Any]:
@@ -102,11 +102,11 @@ class Reversed(nn.Module):
         self.network = network
 
     def forward(self, pixel_values: Tensor) -> Any:
-        """What the network returns of pictures (N, 3, H, W)."""
+        """What the network returns of images (N, 3, H, W)."""
         return self.network(pixel_values.flip(1))
 
 
-KINDS_HINT = "frostline reads networks that classify pictures or texts, and text encoders."
+KINDS_HINT = "frostline reads networks that classify images or texts, and text encoders."
 
 
 def load(name: str, options: NetworkOptions) -> Network:
@@ -188,7 +188,7 @@ def _kind(spec: str, folder: Path, config: Any) -> Kind:
     t = library()
     named = (getattr(config, "architectures", None) or [""])[0]
     if named.endswith("ForImageClassification"):
-        return "picture-classifier"
+        return "image-classifier"
     if named.endswith("ForSequenceClassification"):
         return "text-classifier"
     if _without_decoder(config):
@@ -198,12 +198,12 @@ def _kind(spec: str, folder: Path, config: Any) -> Kind:
                          "Take one that was saved as ...ForSequenceClassification.")  # fmt: skip
     tokens = any((folder / file).is_file() for file in TOKENIZERS)
     if type(config) in t.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING and not tokens:
-        return "picture-classifier"
+        return "image-classifier"
     if type(config) in t.MODEL_MAPPING and tokens:
         return "text-encoder"
     if type(config) in t.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         raise ModelError(f"{spec} is a {named or config.model_type}, but the folder holds no tokenizer.", TOKENIZER)
-    raise ModelError(f"{spec} is a {named or config.model_type}, which classifies neither pictures nor texts.",
+    raise ModelError(f"{spec} is a {named or config.model_type}, which classifies neither images nor texts.",
                      KINDS_HINT)  # fmt: skip
 
 
@@ -220,9 +220,9 @@ def _with_contract(plan: HfPlan, options: NetworkOptions, *, saved: bool) -> tup
             return plan, read_contract(plan.folder)
         except (OSError, ValueError) as error:
             raise ModelError(f"{plan.folder / FILE} can't be read ({error}).", "Run frostline fit again.") from error
-    if plan.kind == "picture-classifier":
-        pictures, reverse = picture_contract(plan.spec, plan.folder, plan.config, options)
-        return replace(plan, reverse=reverse), pictures
+    if plan.kind == "image-classifier":
+        images, reverse = image_contract(plan.spec, plan.folder, plan.config, options)
+        return replace(plan, reverse=reverse), images
     contract = text_contract(plan.spec, plan.folder, plan.config, options)
     if not counts_from_pad(plan.config):  # decoders look for the last token that isn't this one
         plan.config.pad_token_id = contract.pad

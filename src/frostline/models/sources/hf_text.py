@@ -16,7 +16,7 @@ MOST = 4096  # places, where nothing says how much the network reads
 
 def text_contract(spec: str, folder: Path, config: Any, options: NetworkOptions) -> TextPreprocess:
     """Read it. Raises ModelError for a tokenizer that can't be read without the folder's own code, and for options of
-    pictures."""
+    images."""
     for name in ("mean", "std"):
         if getattr(options, name) is not None:
             raise ModelError(f"--{name} doesn't apply: {spec} reads texts.", "Leave it out.")

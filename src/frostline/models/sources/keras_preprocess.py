@@ -51,9 +51,9 @@ def measured(function: Callable[[Any], Any]) -> Scaling:
 
 
 def _pure(channel: int) -> Any:
-    picture = np.zeros((1, 1, 1, 3))
-    picture[..., channel] = 255.0
-    return picture
+    image = np.zeros((1, 1, 1, 3))
+    image[..., channel] = 255.0
+    return image
 
 
 def scaling_of_mode(keras: Any, mode: str) -> Scaling:
@@ -69,7 +69,7 @@ def scaling_of_mode(keras: Any, mode: str) -> Scaling:
 def make_preprocess(
     spec: str, scaling: Scaling | None, shape: tuple[int, int, int], options: NetworkOptions
 ) -> Preprocess:
-    """The record for pictures of (H, W, C). The user's mean and std come before the source's. Raises ModelError where
+    """The record for images of (H, W, C). The user's mean and std come before the source's. Raises ModelError where
     neither says them."""
     height, width, channels = shape
     usable = scaling is not None and (channels == 3 or scaling.uniform)
@@ -79,5 +79,5 @@ def make_preprocess(
         mean = mean or (scaling.mean if channels == 3 else scaling.mean[:1])
         std = std or (scaling.std if channels == 3 else scaling.std[:1])
     if mean is None or std is None:
-        raise ModelError(f"{spec} doesn't say how its pictures are scaled.", f"Give {ASK}.")
+        raise ModelError(f"{spec} doesn't say how its images are scaled.", f"Give {ASK}.")
     return Preprocess.default((height, width), mean, std, channels)

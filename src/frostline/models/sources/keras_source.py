@@ -144,7 +144,7 @@ def _arguments(name: str, options: NetworkOptions) -> dict[str, Any]:
     """For the factory, with the size put in; what would take the head away or download something is refused."""
     given = dict(options.model_args)
     for argument, why in (("weights", "--weights says that"), ("include_top", "the head is put in by frostline"),
-                          ("input_tensor", "the input is a picture")):  # fmt: skip
+                          ("input_tensor", "the input is an image")):  # fmt: skip
         if argument in given:
             raise ModelError(f"--model-args: {argument!r} doesn't apply to keras:{name}: {why}.", "Leave it out.")
     shape = given.get("input_shape")
@@ -160,12 +160,12 @@ def _arguments(name: str, options: NetworkOptions) -> dict[str, Any]:
 
 
 def _shape(model: Any, options: NetworkOptions) -> tuple[int, int, int]:
-    """(H, W, C) of the pictures: the user's size, else the model's own."""
+    """(H, W, C) of the images: the user's size, else the model's own."""
     height, width, channels = model.inputs[0].shape[1:]
     if options.size:
         height = width = options.size
     if height is None or width is None or channels is None:
-        raise ModelError("The Keras model doesn't say how large its pictures are.", "Give --size N.")
+        raise ModelError("The Keras model doesn't say how large its images are.", "Give --size N.")
     return int(height), int(width), int(channels)
 
 
@@ -214,7 +214,7 @@ def _check_equal(spec: str, model: Any, blueprint: Blueprint, preprocess: Prepro
             ours = network(x)
         except RuntimeError as error:
             first = str(error).splitlines()[0]
-            raise ModelError(f"{spec} doesn't take pictures of {preprocess.size} pixels ({first}).",
+            raise ModelError(f"{spec} doesn't take images of {preprocess.size} pixels ({first}).",
                              "Leave --size out.") from error  # fmt: skip
         if tuple(own) != preprocess.size and None not in own:
             x = torch.nn.functional.interpolate(x, size=tuple(own))

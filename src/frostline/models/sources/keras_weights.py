@@ -53,7 +53,7 @@ def _without_top(keras: Any, model: Any, file: Path, bare: Callable[[], Any]) ->
 
 
 def _words(error: Exception) -> str:
-    """Keras' first sentence, without its pictures of layers."""
+    """Keras' first sentence, without its images of layers."""
     first = " ".join(str(error).split()) or type(error).__name__
     return first if len(first) <= SHOWN else first[:SHOWN].rsplit(" ", 1)[0] + " ..."
 

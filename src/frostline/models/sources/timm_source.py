@@ -118,7 +118,7 @@ def _in_cache(spec: str, hub_id: str) -> Path:
 def _config(build: Callable[[int], nn.Module]) -> Mapping[str, Any]:
     config = getattr(build(0), "pretrained_cfg", None)
     if not isinstance(config, Mapping) or "input_size" not in config:
-        raise ModelError("timm doesn't say what pictures this network reads.", "Take another network of timm.")
+        raise ModelError("timm doesn't say what images this network reads.", "Take another network of timm.")
     return config
 
 

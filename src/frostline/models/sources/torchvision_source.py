@@ -67,7 +67,7 @@ def _check_known(name: str) -> None:
         return
     for module, does in OTHERS.items():
         if name in models.list_models(module=getattr(models, module)):
-            raise ModelError(f"torchvision:{name} {does}, and frostline reads networks that classify pictures.",
+            raise ModelError(f"torchvision:{name} {does}, and frostline reads networks that classify images.",
                              unknown("torchvision", name.removeprefix("quantized_"), known).hint)  # fmt: skip
     raise unknown("torchvision", name, known)
 
@@ -75,7 +75,7 @@ def _check_known(name: str) -> None:
 def _own(name: str) -> dict[str, Any]:
     """What torchvision itself says when it builds these two with its weights: inputs are scaled anew within (they were
     trained so), and the slow initialisation, which it warns about, is answered. Their auxiliary heads are left out:
-    they run in training only, where nothing here would read them, and fail on small pictures."""
+    they run in training only, where nothing here would read them, and fail on small images."""
     own = {"init_weights": True, "transform_input": True, "aux_logits": False}
     return own if name in ("googlenet", "inception_v3") else {}
 

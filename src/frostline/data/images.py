@@ -1,4 +1,4 @@
-"""Decoded pictures: one flat buffer of bytes for all of them, in memory or, beyond a limit, in a temporary file."""
+"""Decoded images: one flat buffer of bytes for all of them, in memory or, beyond a limit, in a temporary file."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from frostline.base.errors import DataError
 from frostline.base.records import IntArray
 
-Picture = NDArray[np.uint8]  # (H, W, C)
+Pixels = NDArray[np.uint8]  # (H, W, C)
 
-SPILL_BYTES = 1 << 30  # decoded pictures beyond this lie in a memory-mapped temporary file
+SPILL_BYTES = 1 << 30  # decoded images beyond this lie in a memory-mapped temporary file
 
 
-class Pictures(Sequence[Picture]):
-    """Pictures of varying size (uint8, H x W x C, read-only) in one flat buffer, in memory or in a temporary file."""
+class Images(Sequence[Pixels]):
+    """Images of varying size (uint8, H x W x C, read-only) in one flat buffer, in memory or in a temporary file."""
 
     def __init__(self, buffer: NDArray[np.uint8], offsets: IntArray, shapes: IntArray) -> None:
-        """`offsets` (N) are where pictures start in the flat buffer, `shapes` (N, 3) their H, W and C."""
+        """`offsets` (N) are where images start in the flat buffer, `shapes` (N, 3) their H, W and C."""
         self._buffer, self._offsets, self._shapes = buffer, offsets, shapes
 
     @classmethod
-    def from_arrays(cls, arrays: Sequence[Picture]) -> Pictures:
+    def from_arrays(cls, arrays: Sequence[Pixels]) -> Images:
         writer = Writer(sum(a.size for a in arrays), None)
         for array in arrays:
             writer.add(array)
@@ -35,7 +35,7 @@ class Pictures(Sequence[Picture]):
     def __len__(self) -> int:
         return len(self._offsets)
 
-    def __getitem__(self, index: int) -> Picture:  # type: ignore[override]  # no slices: select() is meant for that
+    def __getitem__(self, index: int) -> Pixels:  # type: ignore[override]  # no slices: select() is meant for that
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         start, shape = self._offsets[index], self._shapes[index]
@@ -43,10 +43,10 @@ class Pictures(Sequence[Picture]):
         view.flags.writeable = False
         return view
 
-    def select(self, indices: Sequence[int] | IntArray) -> Pictures:
-        """The pictures of these rows, in this order, on the same memory."""
+    def select(self, indices: Sequence[int] | IntArray) -> Images:
+        """The images of these rows, in this order, on the same memory."""
         chosen = np.asarray(indices, dtype=np.int64)
-        return Pictures(self._buffer, self._offsets[chosen], self._shapes[chosen])
+        return Images(self._buffer, self._offsets[chosen], self._shapes[chosen])
 
     @property
     def nbytes(self) -> int:
@@ -58,7 +58,7 @@ class Pictures(Sequence[Picture]):
 
 
 class Writer:
-    """Appends pictures to memory, and beyond SPILL_BYTES to a nameless temporary file."""
+    """Appends images to memory, and beyond SPILL_BYTES to a nameless temporary file."""
 
     def __init__(self, bytes_at_most: int, spill_dir: Path | None) -> None:
         # Pages that are never written cost nothing, so reserving the most that can come saves a second copy.
@@ -69,26 +69,26 @@ class Writer:
         self._offsets: list[int] = []
         self._shapes: list[tuple[int, ...]] = []
 
-    def add(self, picture: Picture) -> None:
-        end = self._size + picture.size
+    def add(self, image: Pixels) -> None:
+        end = self._size + image.size
         if self._file is None and end > len(self._memory):
             self._spill()
         if self._file is None:
-            self._memory[self._size : end] = picture.reshape(-1)
+            self._memory[self._size : end] = image.reshape(-1)
         else:
-            self._write(picture)
+            self._write(image)
         self._offsets.append(self._size)
-        self._shapes.append(picture.shape)
+        self._shapes.append(image.shape)
         self._size = end
 
-    def finish(self) -> Pictures:
+    def finish(self) -> Images:
         buffer: NDArray[np.uint8] = self._memory[: self._size]
         if self._file is not None:
             self._file.flush()
             buffer = np.memmap(self._file, dtype=np.uint8, mode="r", shape=(self._size,))
             self._file.close()
         shapes = np.array(self._shapes, dtype=np.int64).reshape(-1, 3)
-        return Pictures(buffer, np.array(self._offsets, dtype=np.int64), shapes)
+        return Images(buffer, np.array(self._offsets, dtype=np.int64), shapes)
 
     def _spill(self) -> None:
         self._file = tempfile.TemporaryFile(dir=self._spill_dir)  # noqa: SIM115  # outlives this call
@@ -101,6 +101,6 @@ class Writer:
             self._file.write(np.ascontiguousarray(values).data)
         except OSError as error:
             raise DataError(
-                f"The decoded pictures found no room on the disk after {self._size >> 20} MiB ({error.strerror}).",
+                f"The decoded images found no room on the disk after {self._size >> 20} MiB ({error.strerror}).",
                 "Free some space, or set --store to a folder on a larger disk.",
             ) from error

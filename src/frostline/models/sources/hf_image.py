@@ -1,4 +1,4 @@
-"""Pictures for a network in a folder of transformers: its image processor as a Preprocess, tried against it."""
+"""Images for a network in a folder of transformers: its image processor as a Preprocess, tried against it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from frostline.base.errors import DataError, ModelError
 from frostline.base.records import FloatArray
-from frostline.data.decode import read_picture
+from frostline.data.decode import read_image
 from frostline.data.preprocess import Fit, Interpolation, Preprocess
 from frostline.data.views import augment_policy, make_view
 from frostline.models.network import NetworkOptions
@@ -26,11 +26,11 @@ FILTERS: dict[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 
 REVERSES = "do_flip_channel_order"  # RGB to BGR, by a layer before the network
 KNOWN = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb", REVERSES)  # others are refused
 HINT = "Write a torch: factory, with MEAN, STD and INPUT_SIZE as they should be."
-SQUASHED_FROM = 384  # ConvNeXt's processor: from this size on the picture is squashed, below it is cropped
+SQUASHED_FROM = 384  # ConvNeXt's processor: from this size on the image is squashed, below it is cropped
 ENLARGED = {"LevitImageProcessor": 256 / 224}  # of processors that don't record it: short side over the size they state
 
 
-def picture_contract(spec: str, folder: Path, config: Any, options: NetworkOptions) -> tuple[Preprocess, bool]:
+def image_contract(spec: str, folder: Path, config: Any, options: NetworkOptions) -> tuple[Preprocess, bool]:
     """Read the image processor, and whether the network wants BGR; raises ModelError, in a sentence, for what a
     Preprocess can't express."""
     processor = _processor(spec, folder)
@@ -82,7 +82,7 @@ def _enlarged(processor: Any) -> float:
 
 
 def _sizes(spec: str, record: Mapping[str, Any], enlarged: float) -> tuple[int, int, Fit]:
-    """(side of the input, side before the crop, how the picture is fitted), in pixels."""
+    """(side of the input, side before the crop, how the image is fitted), in pixels."""
     size = _sides(record.get("size")) if record.get("do_resize") else {}
     crop = _sides(record.get("crop_size")) if record.get("do_center_crop") else {}
     short, height, width = size.get("shortest_edge"), size.get("height"), size.get("width")
@@ -120,9 +120,9 @@ def _scales(record: Mapping[str, Any], channels: int) -> tuple[tuple[float, ...]
 
 
 def _try(spec: str, processor: Any, contract: Preprocess, reverse: bool) -> None:
-    """Prepare a picture both ways: what a processor does isn't always what its settings say.
+    """Prepare an image both ways: what a processor does isn't always what its settings say.
 
-    The picture is a ramp to the right in red and one downwards in green, so that another size, crop, order of channels
+    The image is a ramp to the right in red and one downwards in green, so that another size, crop, order of channels
     or scale shows, but neither the rounding of a resize nor a crop that begins one pixel later. Raises ModelError.
     """
     if contract.mode != "RGB":
@@ -138,7 +138,7 @@ def _try(spec: str, processor: Any, contract: Preprocess, reverse: bool) -> None
             raise ModelError(f"The image processor of {spec} doesn't run ({first_line(error)}).", HINT) from error
     file = io.BytesIO()
     image.save(file, "PNG")
-    picture = read_picture(file.getvalue(), contract)
+    picture = read_image(file.getvalue(), contract)
     view = make_view(picture, contract, augment_policy("none", contract), seed=0, sample="", view=0)
     ours: FloatArray = view.transpose(2, 0, 1).astype(np.float64)
     if theirs.shape == ours.shape:
@@ -146,4 +146,4 @@ def _try(spec: str, processor: Any, contract: Preprocess, reverse: bool) -> None
         differs = np.abs((theirs[::-1] if reverse else theirs) * scale * 255 + shift * 255 - ours)
         if differs.mean() <= 2 + 255 / side:  # grey levels: a pixel's step in one of three channels, and rounding
             return
-    raise ModelError(f"The image processor of {spec} prepares pictures otherwise than its settings say.", HINT)
+    raise ModelError(f"The image processor of {spec} prepares images otherwise than its settings say.", HINT)
