@@ -157,8 +157,13 @@ def _our_result(run: Path) -> dict[str, Any]:
         trials[trial["strategy"]] += 1
     verdict = record["verdict"]["strategy"]
     refit = next(s["steps"] or 0 for s in record["strategies"] if s["name"] == verdict)
-    return {"accuracy": record["test"]["accuracy"], "verdict": verdict, "steps": sum(steps.values()) + refit,
-            "steps_by_strategy": dict(steps), "trials_by_strategy": dict(trials)}  # fmt: skip
+    return {
+        "accuracy": record["test"]["accuracy"],
+        "verdict": verdict,
+        "steps": sum(steps.values()) + refit,
+        "steps_by_strategy": dict(steps),
+        "trials_by_strategy": dict(trials),
+    }
 
 
 def figures(args: argparse.Namespace, runs: Runs, lone: dict[str, Any]) -> dict[str, Any]:
@@ -169,12 +174,16 @@ def figures(args: argparse.Namespace, runs: Runs, lone: dict[str, Any]) -> dict[
     return {
         "commit": commit.strip(),
         "quick": args.quick,
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(),
-                    "cpu_capability": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__},
+        "machine": {
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "torch": torch.__version__,
+        },
         "runs": [{"task": task, "contender": name, **asdict(m)} for (task, name), done in runs.items() for m in done],
         "ratios": ratios(runs, lone),
         "lone": lone,
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

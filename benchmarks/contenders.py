@@ -61,11 +61,12 @@ TOOLS = {
     "plain": Tool(name="plain", script="plain_loop.py", tasks=("head", "full", "sweep")),
     "sklearn": Tool(name="timm+sklearn", script="timm_sklearn.py", tasks=("head",), fast=False, shortened=False),
     "hf": Tool(name="HF Trainer", script="hf_trainer.py", environment="torch"),
-    "lightning": Tool(name="Lightning", script="lightning_tool.py", environment="torch",
-                      tasks=("head", "full", "sweep")),
+    "lightning": Tool(
+        name="Lightning", script="lightning_tool.py", environment="torch", tasks=("head", "full", "sweep")
+    ),
     "fastai": Tool(name="fastai", script="fastai_tool.py", environment="torch", tasks=("head", "full", "sweep")),
     "keras": Tool(name="Keras", script="keras_tf.py", environment="keras", shortened=False),
-}  # fmt: skip
+}
 TASKS = ("head", "full", "sweep", "whole", "twin")
 
 
@@ -101,8 +102,11 @@ def contenders(case: Case, task: str, choice: Choice) -> list[Contender]:
     if task == "twin":
         made.append(_frostline(case, task, "store off", data, (*options, "--store", "off")))
     for tool in (TOOLS[key] for key in choice.tools if task in TOOLS[key].tasks):
-        made += [_peer(case, task, tool, choice, fast=variant == "fast") for variant in choice.variants
-                 if variant == "as-run" or tool.fast]  # fmt: skip
+        made += [
+            _peer(case, task, tool, choice, fast=variant == "fast")
+            for variant in choice.variants
+            if variant == "as-run" or tool.fast
+        ]
     return made
 
 
@@ -122,8 +126,18 @@ def _ours(case: Case, task: str) -> tuple[Path, tuple[str, ...]]:
 
 def _frostline(case: Case, task: str, name: str, data: Path, options: tuple[str, ...]) -> Contender:
     network = ("--model", f"torch:{case.model}:{case.factory}", "--weights", str(case.weights))
-    command = (sys.executable, "-m", "frostline", "fit", str(data), *network, *options,
-               "--out", str(case.scratch / "run"), "--plain")  # fmt: skip
+    command = (
+        sys.executable,
+        "-m",
+        "frostline",
+        "fit",
+        str(data),
+        *network,
+        *options,
+        "--out",
+        str(case.scratch / "run"),
+        "--plain",
+    )
     return Contender(task=task, name=name, command=command, frostline=True)
 
 
@@ -131,8 +145,19 @@ def _peer(case: Case, task: str, tool: Tool, choice: Choice, *, fast: bool) -> C
     data = {"sweep": case.halved, "whole": case.block}.get(task, case.data)
     epochs = QUICK.get(task) if choice.quick and tool.shortened else None
     more = (("--fast",) if fast else ()) + (("--epochs", str(epochs)) if epochs else ())
-    command = (str(tool.python), str(HERE / "peers" / tool.script), "--task", task, *more, "--data", str(data),
-               "--model", f"{case.model}:{case.factory}", "--weights", str(case.weights))  # fmt: skip
+    command = (
+        str(tool.python),
+        str(HERE / "peers" / tool.script),
+        "--task",
+        task,
+        *more,
+        "--data",
+        str(data),
+        "--model",
+        f"{case.model}:{case.factory}",
+        "--weights",
+        str(case.weights),
+    )
     return Contender(task=task, name=f"{tool.name} fast" if fast else tool.name, command=command)
 
 

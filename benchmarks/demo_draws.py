@@ -41,8 +41,13 @@ def run_draw(seed: int, labels_per_class: int, threads: int | None) -> Draw:
         out = Path(folder) / "run"
         result = demo(labels_per_class=labels_per_class, seed=seed, out=out, store="off", threads=threads).result
     tested = {s.name: s.test.accuracy for s in result.strategies if s.test}
-    return Draw(seed=seed, verdict=result.verdict.strategy, accuracy=result.test.accuracy, tested=tested,
-                seconds=time.perf_counter() - started)  # fmt: skip
+    return Draw(
+        seed=seed,
+        verdict=result.verdict.strategy,
+        accuracy=result.test.accuracy,
+        tested=tested,
+        seconds=time.perf_counter() - started,
+    )
 
 
 def summary(draws: list[Draw]) -> str:
@@ -80,8 +85,11 @@ def main() -> None:
     for seed in range(args.seeds):
         draws.append(run_draw(seed, args.labels_per_class, args.threads))
         last = draws[-1]
-        print(f"seed {seed}: {last.verdict} {last.accuracy:.3f}, baseline {last.tested['baseline']:.3f}, "
-              f"{last.seconds:.0f} s", flush=True)  # fmt: skip
+        print(
+            f"seed {seed}: {last.verdict} {last.accuracy:.3f}, baseline {last.tested['baseline']:.3f}, "
+            f"{last.seconds:.0f} s",
+            flush=True,
+        )
     print(summary(draws))
     if args.json:
         rows = [{"seed": d.seed, "verdict": d.verdict, "accuracy": d.accuracy, "tested": d.tested} for d in draws]

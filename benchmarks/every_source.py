@@ -19,9 +19,9 @@ from frostline.base.device import prepare_process
 
 prepare_process(None)
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests" / part) for part in ("", "e2e")]
-from every_source import prepared, reloaded, run_all  # noqa: E402
-from source_networks import LARGE, SOURCES  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `cases` lies
+from cases.every_source import prepared, reloaded, run_all  # noqa: E402
+from cases.source_networks import LARGE, SOURCES  # noqa: E402
 
 
 def main() -> None:
@@ -48,13 +48,19 @@ def main() -> None:
             same = reloaded(rows, {name: made.inputs}, folder)
         right = sum(same.values())
         why = "; ".join(f"{n}: {reason}" for n, reason in made.skipped.items())
-        print(f"| {name} | {len(rows)} | {sum(r.frozen for r in rows)} | {sum(r.moved for r in rows)} | "
-              f"{right} of {len(rows)} | {seconds:.1f} | {why} |", flush=True)  # fmt: skip
+        print(
+            f"| {name} | {len(rows)} | {sum(r.frozen for r in rows)} | {sum(r.moved for r in rows)} | "
+            f"{right} of {len(rows)} | {seconds:.1f} | {why} |",
+            flush=True,
+        )
         for row in rows:
             bad += bool(row.wrong) + (not same.get(row.folder, False))
             if row.wrong or not same.get(row.folder, False):
-                print(f"    {row.strategy}: {'' if same.get(row.folder, False) else 'reloads differently; '}"
-                      f"{len(row.wrong)} tensors wrong: {', '.join(row.wrong[:6])}", flush=True)  # fmt: skip
+                print(
+                    f"    {row.strategy}: {'' if same.get(row.folder, False) else 'reloads differently; '}"
+                    f"{len(row.wrong)} tensors wrong: {', '.join(row.wrong[:6])}",
+                    flush=True,
+                )
     raise SystemExit(1 if bad else 0)
 
 

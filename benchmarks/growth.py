@@ -33,10 +33,32 @@ def fit_seconds(args: argparse.Namespace, data: Path, strategies: str, scratch: 
     for name in ("run", "store", "cache"):
         shutil.rmtree(scratch / name, ignore_errors=True)
     network = args.weights / "model.py"
-    command = (sys.executable, "-m", "frostline", "fit", str(data), "--model", f"torch:{network}:mobilenetv1_075",
-               "--weights", str(args.weights / "mobilenetv1_075.safetensors"), "--strategies", strategies,
-               "--epochs", str(EPOCHS), "--blocks", str(BLOCKS), "--lr", "1e-4", "--batch-size", "32",
-               "--store", str(scratch / "store"), "--out", str(scratch / "run"), "--plain")  # fmt: skip
+    command = (
+        sys.executable,
+        "-m",
+        "frostline",
+        "fit",
+        str(data),
+        "--model",
+        f"torch:{network}:mobilenetv1_075",
+        "--weights",
+        str(args.weights / "mobilenetv1_075.safetensors"),
+        "--strategies",
+        strategies,
+        "--epochs",
+        str(EPOCHS),
+        "--blocks",
+        str(BLOCKS),
+        "--lr",
+        "1e-4",
+        "--batch-size",
+        "32",
+        "--store",
+        str(scratch / "store"),
+        "--out",
+        str(scratch / "run"),
+        "--plain",
+    )
     measure(command, environment={"FROSTLINE_CACHE": str(scratch / "cache")})
     record = json.loads((scratch / "run" / "result.json").read_text(encoding="utf-8"))
     return sum(p["seconds"] for p in record["cost"]["phases"] if p["name"] not in LEFT_OUT)
@@ -57,8 +79,13 @@ def samples(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     folders = [part_of(args.data, scratch / f"one-in-{n}", n) for n in (4, 2, 1)]
     quarter, half, full = (_median(args, lambda f=f: fit_seconds(args, f, "probe,freeze@4", scratch)) for f in folders)
     ratio = (full - half) / (half - quarter) / 2
-    return {"what": "growth with samples, twice as many", "against": "linear", "ratio": round(ratio, 3), "limit": 1.25,
-            "seconds": [quarter, half, full]}  # fmt: skip
+    return {
+        "what": "growth with samples, twice as many",
+        "against": "linear",
+        "ratio": round(ratio, 3),
+        "limit": 1.25,
+        "seconds": [quarter, half, full],
+    }
 
 
 def strategies(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
@@ -71,9 +98,13 @@ def strategies(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     a_image = _median(args, lambda: suffix.bare_seconds(study)) / (suffix.EPOCHS * rows)
     trained = rows * (BLOCKS - 1) * EPOCHS
     looked_at = rows / 3  # every image is looked at once, in one block: a third of forward and backward
-    return {"what": "a further frozen strategy", "against": "its suffix alone",
-            "ratio": round((more - less) / (a_image * (trained + looked_at)), 3), "limit": 1.25,
-            "seconds": [less, more, a_image]}  # fmt: skip
+    return {
+        "what": "a further frozen strategy",
+        "against": "its suffix alone",
+        "ratio": round((more - less) / (a_image * (trained + looked_at)), 3),
+        "limit": 1.25,
+        "seconds": [less, more, a_image],
+    }
 
 
 def _median(args: argparse.Namespace, seconds: Callable[[], float]) -> float:

@@ -36,8 +36,9 @@ def measure(command: Sequence[str], *, environment: dict[str, str] | None = None
     """Run a command and wait for it. Raises CommandError on another exit code than 0."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                                   env=_environment(environment or {}))  # fmt: skip
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=_environment(environment or {})
+        )
         watch = Watch(process.pid)
         watch.start()
         _, status, usage = os.wait4(process.pid, 0)
@@ -48,8 +49,13 @@ def measure(command: Sequence[str], *, environment: dict[str, str] | None = None
         text = log.read()
     if process.returncode:
         raise CommandError(f"{' '.join(command)} ended with {process.returncode}:\n{text[-1500:]}")
-    return Measured(wall=wall, cpu=usage.ru_utime + usage.ru_stime, rss_mb=watch.rss / 1024,
-                    anonymous_mb=watch.anonymous / 1024, result=_result(text))  # fmt: skip
+    return Measured(
+        wall=wall,
+        cpu=usage.ru_utime + usage.ru_stime,
+        rss_mb=watch.rss / 1024,
+        anonymous_mb=watch.anonymous / 1024,
+        result=_result(text),
+    )
 
 
 def _environment(extra: dict[str, str]) -> dict[str, str]:

@@ -29,8 +29,8 @@ from frostline.data.read import read_data  # noqa: E402
 from frostline.data.scan import scan  # noqa: E402
 from frostline.features.store import Store  # noqa: E402
 from frostline.pipeline import read_network  # noqa: E402
-from frostline.planning.plan_race import want_features
-from frostline.planning.prepare import make_study, make_trunk, map_network
+from frostline.planning.plan_race import want_features  # noqa: E402
+from frostline.planning.prepare import make_study, make_trunk, map_network  # noqa: E402
 from frostline.recipe.catalogue import make_recipe  # noqa: E402
 from frostline.recipe.schedule import Length  # noqa: E402
 from frostline.recipe.settings import Settings  # noqa: E402
@@ -46,8 +46,9 @@ FROZEN, BATCH, EPOCHS = 4, 32, 3
 def make(data: Path, weights: Path, store: Path) -> Study:
     """The study of ants_bees that `frostline fit` would make."""
     spec = f"torch:{weights / 'model.py'}:mobilenetv1_075"
-    settings = Settings(data=data, model=spec, weights=str(weights / "mobilenetv1_075.safetensors"), epochs=EPOCHS,
-                        batch_size=BATCH)  # fmt: skip
+    settings = Settings(
+        data=data, model=spec, weights=str(weights / "mobilenetv1_075.safetensors"), epochs=EPOCHS, batch_size=BATCH
+    )
     network = read_network(settings)
     dataset, images = read_data(settings, scan(data), network.preprocess, silent)
     model, stages = map_network(network)
@@ -67,8 +68,14 @@ def stored_seconds(study: Study) -> float:
     recipe = make_recipe(f"freeze@{FROZEN}", study.trunk.stages.stages)
     model = start_network(study, recipe, 0)
     steps = EPOCHS * study.steps_per_epoch(len(study.development))
-    job = Job(phase=recipe.phases[0], rate=1e-4, rows=study.development, inner=np.zeros(0, dtype=np.int64),
-              length=Length(steps), block=0)  # fmt: skip
+    job = Job(
+        phase=recipe.phases[0],
+        rate=1e-4,
+        rows=study.development,
+        inner=np.zeros(0, dtype=np.int64),
+        length=Length(steps),
+        block=0,
+    )
     read = reader(study, model, recipe.frozen_stages)
     begun = time.perf_counter()
     run_phase(study, model, read, job)

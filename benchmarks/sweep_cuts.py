@@ -19,14 +19,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `cases` lies
 from frostline.base.device import prepare_process
 
 prepare_process(1)
 
+from cases.proof import Row, examine  # noqa: E402  (the allocator has to be set before torch is imported)
+from cases.zoo import Entry, entries  # noqa: E402
 from frostline.base.errors import FrostlineError  # noqa: E402
 from frostline.cutting.guard import forked_seed  # noqa: E402
-from sweep_proof import Row, examine  # noqa: E402  (the allocator has to be set before torch is imported)
-from sweep_zoo import Entry, entries  # noqa: E402
 
 BEGIN, END = "<!-- sweep: begin -->", "<!-- sweep: end -->"
 FEW = 4
@@ -136,8 +137,10 @@ def page(found: Found) -> str:
             lines.append(f"| {group} | {name} | | | | | | {row} |")
         else:
             reasons = "<br>".join(shortened(why(row)))
-            lines.append(f"| {group} | {name} | {row.modules} | {row.stages} | {row.offered} | {row.exact} "
-                         f"| {row.seconds:.1f} | {reasons} |")  # fmt: skip
+            lines.append(
+                f"| {group} | {name} | {row.modules} | {row.stages} | {row.offered} | {row.exact} "
+                f"| {row.seconds:.1f} | {reasons} |"
+            )
     return "\n".join(lines)
 
 

@@ -7,8 +7,17 @@ from typing import Any
 from measure import Measured
 from targets import Runs, all_trials, median, value
 
-COLUMNS = ("task", "contender", "wall s", "at equal steps s", "CPU s", "anonymous MB", "resident MB", "steps run",
-           "accuracy")  # fmt: skip
+COLUMNS = (
+    "task",
+    "contender",
+    "wall s",
+    "at equal steps s",
+    "CPU s",
+    "anonymous MB",
+    "resident MB",
+    "steps run",
+    "accuracy",
+)
 
 
 def runs_table(runs: Runs) -> str:
@@ -17,9 +26,21 @@ def runs_table(runs: Runs) -> str:
     for (task, name), done in runs.items():
         wall, cpu, anonymous, rss = (median(done, f) for f in ("wall", "cpu", "anonymous_mb", "rss_mb"))
         last = done[-1].result
-        lines.append(_line([task, name, f"{wall:.1f}", f"{value(runs, task, name, 'wall'):.1f}", f"{cpu:.1f}",
-                            f"{anonymous:.0f}", f"{rss:.0f}", str(last.get("steps", "")),
-                            f"{last.get('accuracy', float('nan')):.3f}"]))  # fmt: skip
+        lines.append(
+            _line(
+                [
+                    task,
+                    name,
+                    f"{wall:.1f}",
+                    f"{value(runs, task, name, 'wall'):.1f}",
+                    f"{cpu:.1f}",
+                    f"{anonymous:.0f}",
+                    f"{rss:.0f}",
+                    str(last.get("steps", "")),
+                    f"{last.get('accuracy', float('nan')):.3f}",
+                ]
+            )
+        )
     return "\n".join([*lines, *_whole(runs)]) + "\n"
 
 
@@ -31,16 +52,22 @@ def _whole(runs: Runs) -> list[str]:
     did = ours[-1].result
     trials = did["trials_by_strategy"]
     steps = ", ".join(f"{name} {n} in {trials[name]}" for name, n in did["steps_by_strategy"].items() if n)
-    lines = ["", f"whole: {sum(did['steps_by_strategy'].values())} steps of ours in trials ({steps}), and a refit of "
-                 f"{did['verdict']}."]  # fmt: skip
-    return lines + [_share(name, done[-1], did) for (task, name), done in runs.items()
-                    if task == "whole" and name != "frostline"]  # fmt: skip
+    lines = [
+        "",
+        f"whole: {sum(did['steps_by_strategy'].values())} steps of ours in trials ({steps}), and a refit of "
+        f"{did['verdict']}.",
+    ]
+    return lines + [
+        _share(name, done[-1], did) for (task, name), done in runs.items() if task == "whole" and name != "frostline"
+    ]
 
 
 def _share(name: str, done: Measured, did: dict[str, Any]) -> str:
     ran, counted = done.result["steps"], sum(did["steps_by_strategy"].values())
-    return (f"whole, {name}: {ran} steps run, {ran / counted:.0%} of the {counted} it is scaled to, strategy by "
-            f"strategy; without elimination it would take {all_trials(done):.0f} s.")  # fmt: skip
+    return (
+        f"whole, {name}: {ran} steps run, {ran / counted:.0%} of the {counted} it is scaled to, strategy by "
+        f"strategy; without elimination it would take {all_trials(done):.0f} s."
+    )
 
 
 def ratios_table(rows: list[dict[str, Any]]) -> str:

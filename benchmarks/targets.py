@@ -31,12 +31,22 @@ class Target:
 
 
 def _against_tools() -> list[Target]:
-    rows = ((1, "head only", "head", 1 / 5, 1 / 2), (2, "full fine-tuning", "full", 1 / 3, 1 / 2),
-            (3, "freeze sweep", "sweep", 1 / 3, 2 / 5), (4, "whole comparison", "whole", 1 / 5, 2 / 5))  # fmt: skip
+    rows = (
+        (1, "head only", "head", 1 / 5, 1 / 2),
+        (2, "full fine-tuning", "full", 1 / 3, 1 / 2),
+        (3, "freeze sweep", "sweep", 1 / 3, 2 / 5),
+        (4, "whole comparison", "whole", 1 / 5, 2 / 5),
+    )
     made = []
     for row, what, task, torch_limit, keras_limit in rows:
-        limits = {FASTEST: torch_limit, "Keras": keras_limit, FASTEST_BY_HAND: None, "Keras fast": None,
-                  "timm+sklearn": None, **dict.fromkeys(TORCH)}  # fmt: skip
+        limits = {
+            FASTEST: torch_limit,
+            "Keras": keras_limit,
+            FASTEST_BY_HAND: None,
+            "Keras fast": None,
+            "timm+sklearn": None,
+            **dict.fromkeys(TORCH),
+        }
         made += [Target(row=row, what=what, task=task, against=a, limit=limit) for a, limit in limits.items()]
     return made
 
@@ -44,9 +54,11 @@ def _against_tools() -> list[Target]:
 TARGETS = (
     *_against_tools(),
     Target(row=5, what="whole runs, stored and not", task="twin", against="store off", limit=None),
-    *(Target(row=7, what=f"anonymous memory, {task}", task=task, against="plain", limit=1.5, field="anonymous_mb")
-      for task in ("head", "full", "sweep")),
-)  # fmt: skip
+    *(
+        Target(row=7, what=f"anonymous memory, {task}", task=task, against="plain", limit=1.5, field="anonymous_mb")
+        for task in ("head", "full", "sweep")
+    ),
+)
 
 
 def equal_wall(task: str, done: Measured, ours: Measured | None) -> float:
@@ -113,5 +125,11 @@ def ratios(runs: Runs, lone: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _row(row: int, what: str, against: str, ratio: float, limit: float | None) -> dict[str, Any]:
-    return {"row": row, "what": what, "against": against, "ratio": ratio, "limit": limit,
-            "met": None if limit is None else ratio <= limit}  # fmt: skip
+    return {
+        "row": row,
+        "what": what,
+        "against": against,
+        "ratio": ratio,
+        "limit": limit,
+        "met": None if limit is None else ratio <= limit,
+    }

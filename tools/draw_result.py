@@ -65,8 +65,10 @@ def _row(s: Mapping[str, Any], y: float, x: Any, result: Mapping[str, Any]) -> l
     ]
     if chosen:
         t = x(result["test"]["accuracy"])
-        parts.append(f'<path d="M{t - 7:.1f} {y}L{t:.1f} {y - 7}L{t + 7:.1f} {y}L{t:.1f} {y + 7}Z" fill="none" '
-                     f'stroke="#cf222e" stroke-width="2"/>')  # fmt: skip
+        parts.append(
+            f'<path d="M{t - 7:.1f} {y}L{t:.1f} {y - 7}L{t + 7:.1f} {y}L{t:.1f} {y + 7}Z" fill="none" '
+            f'stroke="#cf222e" stroke-width="2"/>'
+        )
     return parts
 
 

@@ -175,9 +175,30 @@ def _png(picture: Bytes) -> bytes:
 
 def pretrain_words(table: Path, run: Path, seed: int) -> list[str]:
     """The command that trains it."""
-    return ["pretrain", str(table), "--model", "glyphs", "--method", "supervised", "--epochs", str(EPOCHS),
-            "--lr", str(RATE), "--batch-size", str(BATCH), "--augment", "none", "--seed", str(seed),
-            "--threads", "1", "--store", "off", "--out", str(run)]  # fmt: skip
+    return [
+        "pretrain",
+        str(table),
+        "--model",
+        "glyphs",
+        "--method",
+        "supervised",
+        "--epochs",
+        str(EPOCHS),
+        "--lr",
+        str(RATE),
+        "--batch-size",
+        str(BATCH),
+        "--augment",
+        "none",
+        "--seed",
+        str(seed),
+        "--threads",
+        "1",
+        "--store",
+        "off",
+        "--out",
+        str(run),
+    ]
 
 
 def write_card(run: Path, args: argparse.Namespace, digest: str) -> None:
@@ -185,12 +206,24 @@ def write_card(run: Path, args: argparse.Namespace, digest: str) -> None:
     from frostline.bundle.runfolder import read_result
 
     result = read_result(run)
-    CARD.write_text(CARD_TEXT.format(
-        count=args.count, seed=args.seed, faces=len(faces()), epochs=EPOCHS, rate=RATE, batch=BATCH,
-        accuracy=result.test.accuracy, n=result.test.n, sha256=digest, bytes=WEIGHTS.stat().st_size,
-        parameters=result.model.parameters, torch=result.packages["torch"],
-        command=" ".join(["frostline", *pretrain_words(Path("glyphs.parquet"), Path("RUN"), args.seed)]),
-    ), encoding="utf-8")  # fmt: skip
+    CARD.write_text(
+        CARD_TEXT.format(
+            count=args.count,
+            seed=args.seed,
+            faces=len(faces()),
+            epochs=EPOCHS,
+            rate=RATE,
+            batch=BATCH,
+            accuracy=result.test.accuracy,
+            n=result.test.n,
+            sha256=digest,
+            bytes=WEIGHTS.stat().st_size,
+            parameters=result.model.parameters,
+            torch=result.packages["torch"],
+            command=" ".join(["frostline", *pretrain_words(Path("glyphs.parquet"), Path("RUN"), args.seed)]),
+        ),
+        encoding="utf-8",
+    )
 
 
 CARD_TEXT = """# glyphs

@@ -43,10 +43,14 @@ def trainings(task: str, epochs: int | None = None) -> list[Training]:
         "whole": ("freeze@1", "freeze@2", "freeze@3", "freeze@4", "freeze@5", "lp-ft", "finetune", "scratch"),
     }[task]
     return [
-        Training(name=name, frozen=HEAD if name == "probe" else int(name.partition("@")[2] or 0),
-                 scratch=name == "scratch", epochs=epochs or EPOCHS[task])
+        Training(
+            name=name,
+            frozen=HEAD if name == "probe" else int(name.partition("@")[2] or 0),
+            scratch=name == "scratch",
+            epochs=epochs or EPOCHS[task],
+        )
         for name in names
-    ]  # fmt: skip
+    ]
 
 
 class Clock:
@@ -107,8 +111,15 @@ def run(args: argparse.Namespace, train: Train) -> None:
         begun, clock = time.perf_counter(), Clock()
         accuracy = train(training, clock)
         seconds = round(time.perf_counter() - begun, 3)
-        done.append({"name": training.name, "steps": clock.steps, "seconds": seconds, "epochs": clock.epochs,
-                     "accuracy": accuracy})  # fmt: skip
+        done.append(
+            {
+                "name": training.name,
+                "steps": clock.steps,
+                "seconds": seconds,
+                "epochs": clock.epochs,
+                "accuracy": accuracy,
+            }
+        )
     result(accuracy=max(d["accuracy"] for d in done), steps=sum(d["steps"] for d in done), trainings=done)
 
 

@@ -73,9 +73,16 @@ def read(args: Any) -> ImageDataLoaders:
     module, _ = user_module(args.model)
     size = module.INPUT_SIZE[-1]
     loaders = ImageDataLoaders.from_folder(
-        args.data, train="train", valid="val", item_tfms=[RandomResizedCrop(size), FlipItem()],
-        batch_tfms=Normalize.from_stats(module.MEAN, module.STD), bs=BATCH, num_workers=WORKERS, seed=args.seed,
-        device=torch.device("cpu"))  # fmt: skip
+        args.data,
+        train="train",
+        valid="val",
+        item_tfms=[RandomResizedCrop(size), FlipItem()],
+        batch_tfms=Normalize.from_stats(module.MEAN, module.STD),
+        bs=BATCH,
+        num_workers=WORKERS,
+        seed=args.seed,
+        device=torch.device("cpu"),
+    )
     loaders.train.drop_last = False
     return loaders
 
@@ -94,8 +101,15 @@ def learner(args: Any, loaders: ImageDataLoaders, training: Training, clock: Clo
         known = {id(p) for p in frozen}
         return L([group for group in (frozen, [p for p in model.parameters() if id(p) not in known]) if group])
 
-    made = vision_learner(loaders, arch, metrics=accuracy, splitter=split, path=Path(folder), train_bn=not args.fast,
-                          cbs=[Mark(clock), *([Fast()] if args.fast else [])])  # fmt: skip
+    made = vision_learner(
+        loaders,
+        arch,
+        metrics=accuracy,
+        splitter=split,
+        path=Path(folder),
+        train_bn=not args.fast,
+        cbs=[Mark(clock), *([Fast()] if args.fast else [])],
+    )
     if training.frozen:
         made.freeze_to(-1)
     else:

@@ -69,14 +69,18 @@ def pictures(args: Any, cache: str) -> Any:
 
         return apply
 
-    return (found["train"].with_transform(applied(ways["train"])),
-            found["validation"].with_transform(applied(ways["val"])))  # fmt: skip
+    return (
+        found["train"].with_transform(applied(ways["train"])),
+        found["validation"].with_transform(applied(ways["val"])),
+    )
 
 
 def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     """A batch."""
-    return {"pixel_values": torch.stack([e["pixel_values"] for e in examples]),
-            "labels": torch.tensor([e["label"] for e in examples])}  # fmt: skip
+    return {
+        "pixel_values": torch.stack([e["pixel_values"] for e in examples]),
+        "labels": torch.tensor([e["label"] for e in examples]),
+    }
 
 
 def accuracy(prediction: Any) -> dict[str, float]:
@@ -94,13 +98,31 @@ def main() -> None:
 
         def train(training: Training, clock: Clock) -> float:
             how = TrainingArguments(
-                output_dir=folder, per_device_train_batch_size=BATCH, per_device_eval_batch_size=BATCH,
-                num_train_epochs=training.epochs, learning_rate=1e-3, eval_strategy="epoch", save_strategy="no",
-                report_to="none", remove_unused_columns=False, use_cpu=True, bf16=args.fast, seed=args.seed,
-                disable_tqdm=True, dataloader_num_workers=WORKERS, dataloader_pin_memory=False)  # fmt: skip
-            trainer = Trainer(model=Net(begin(args, training, count), fast=args.fast), args=how,
-                              train_dataset=train_set, eval_dataset=val_set, data_collator=collate,
-                              compute_metrics=accuracy, callbacks=[Mark(clock)])  # fmt: skip
+                output_dir=folder,
+                per_device_train_batch_size=BATCH,
+                per_device_eval_batch_size=BATCH,
+                num_train_epochs=training.epochs,
+                learning_rate=1e-3,
+                eval_strategy="epoch",
+                save_strategy="no",
+                report_to="none",
+                remove_unused_columns=False,
+                use_cpu=True,
+                bf16=args.fast,
+                seed=args.seed,
+                disable_tqdm=True,
+                dataloader_num_workers=WORKERS,
+                dataloader_pin_memory=False,
+            )
+            trainer = Trainer(
+                model=Net(begin(args, training, count), fast=args.fast),
+                args=how,
+                train_dataset=train_set,
+                eval_dataset=val_set,
+                data_collator=collate,
+                compute_metrics=accuracy,
+                callbacks=[Mark(clock)],
+            )
             trainer.train()
             return float([h["eval_accuracy"] for h in trainer.state.log_history if "eval_accuracy" in h][-1])
 

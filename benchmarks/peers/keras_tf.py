@@ -52,8 +52,13 @@ def read(args: Any) -> tuple[tf.data.Dataset, tf.data.Dataset]:
 
     def part(name: str) -> tf.data.Dataset:
         return keras.utils.image_dataset_from_directory(
-            str(args.data / name), image_size=(SIZE, SIZE), batch_size=BATCH, shuffle=name == "train", seed=args.seed,
-            verbose=False)  # fmt: skip
+            str(args.data / name),
+            image_size=(SIZE, SIZE),
+            batch_size=BATCH,
+            shuffle=name == "train",
+            seed=args.seed,
+            verbose=False,
+        )
 
     train, val = part("train"), part("val")
     if args.fast:
@@ -67,8 +72,9 @@ def pretrained(weights: Path) -> keras.Model:
     """The network without its head, with its weights."""
     whole = keras.applications.MobileNet(alpha=0.75, weights=None, input_shape=(SIZE, SIZE, 3))
     whole.load_weights(weights.with_suffix(".weights.h5"))
-    base = keras.applications.MobileNet(alpha=0.75, weights=None, include_top=False, input_shape=(SIZE, SIZE, 3),
-                                        pooling="avg")  # fmt: skip
+    base = keras.applications.MobileNet(
+        alpha=0.75, weights=None, include_top=False, input_shape=(SIZE, SIZE, 3), pooling="avg"
+    )
     for layer in base.layers:
         if layer.weights:
             layer.set_weights(whole.get_layer(layer.name).get_weights())
@@ -89,8 +95,9 @@ def freeze(base: keras.Model, frozen: int) -> None:
 def network(args: Any, training: Training, count: int) -> keras.Model:
     """What one training starts from, compiled."""
     if training.scratch:
-        base = keras.applications.MobileNet(alpha=0.75, weights=None, include_top=False,
-                                            input_shape=(SIZE, SIZE, 3), pooling="avg")  # fmt: skip
+        base = keras.applications.MobileNet(
+            alpha=0.75, weights=None, include_top=False, input_shape=(SIZE, SIZE, 3), pooling="avg"
+        )
     else:
         base = pretrained(args.weights)
     freeze(base, training.frozen)
@@ -113,8 +120,9 @@ def main() -> None:
 
     def train(training: Training, clock: Clock) -> float:
         made = network(args, training, count)
-        history = made.fit(train_set, validation_data=val_set, epochs=training.epochs, verbose=0,
-                           callbacks=[Mark(clock, steps)])  # fmt: skip
+        history = made.fit(
+            train_set, validation_data=val_set, epochs=training.epochs, verbose=0, callbacks=[Mark(clock, steps)]
+        )
         return float(history.history["val_accuracy"][-1])
 
     run(args, train)

@@ -95,10 +95,17 @@ def main() -> None:
     def train(training: Training, clock: Clock) -> float:
         with tempfile.TemporaryDirectory() as folder:
             trainer = lightning.Trainer(
-                max_epochs=training.epochs, callbacks=[Freeze(training.frozen), Mark(clock)], accelerator="cpu",
-                precision="bf16-mixed" if args.fast else "32-true", logger=False, enable_checkpointing=False,
-                num_sanity_val_steps=0, enable_model_summary=False, enable_progress_bar=False,
-                default_root_dir=folder)  # fmt: skip
+                max_epochs=training.epochs,
+                callbacks=[Freeze(training.frozen), Mark(clock)],
+                accelerator="cpu",
+                precision="bf16-mixed" if args.fast else "32-true",
+                logger=False,
+                enable_checkpointing=False,
+                num_sanity_val_steps=0,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+                default_root_dir=folder,
+            )
             trainer.fit(Module(begin(args, training, count), fast=args.fast), parts["train"], parts["val"])
         return float(trainer.callback_metrics["val_accuracy"])
 

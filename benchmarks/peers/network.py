@@ -56,7 +56,8 @@ def transformations(model: str, *, augment: bool) -> dict[str, Transform]:
 def loaders(data: Path, model: str, *, augment: bool) -> dict[str, DataLoader[Any]]:
     """The tutorial's loaders of train/ and val/."""
     return {
-        part: DataLoader(datasets.ImageFolder(str(data / part), way), BATCH, shuffle=augment and part == "train",
-                         num_workers=WORKERS)
+        part: DataLoader(
+            datasets.ImageFolder(str(data / part), way), BATCH, shuffle=augment and part == "train", num_workers=WORKERS
+        )
         for part, way in transformations(model, augment=augment).items()
-    }  # fmt: skip
+    }

@@ -25,9 +25,22 @@ SEALED_PER_CLASS = 100
 SEAL = 0  # the seed of the sealed draw, which --seed never changes
 LEVELS = 16  # grey levels of a scan, above 0
 STRATEGIES = (
-    "baseline", "as-is", "probe", "probe@4", "probe@3", "probe@2", "probe@1", "freeze@4", "freeze@3", "freeze@2",
-    "finetune", "lp-ft", "l2sp", "continue", "scratch",
-)  # fmt: skip
+    "baseline",
+    "as-is",
+    "probe",
+    "probe@4",
+    "probe@3",
+    "probe@2",
+    "probe@1",
+    "freeze@4",
+    "freeze@3",
+    "freeze@2",
+    "finetune",
+    "lp-ft",
+    "l2sp",
+    "continue",
+    "scratch",
+)
 EPOCHS = 25
 BATCH = 20  # two batches for the 40 rows of a block
 THREADS = 1  # on images this small a second thread costs more than it brings
@@ -73,8 +86,15 @@ def demo(
         FrostlineError: as `fit` does.
     """
     own = {"strategies": STRATEGIES, "epochs": EPOCHS, "batch_size": BATCH, "threads": THREADS, "evaluate_all": True}
-    return fit(data or digits(), MODEL, emit=emit, labels_per_class=labels_per_class, seed=seed,
-               out=Path(out) if out else next_out(Path("demo")), **{**own, **options})  # fmt: skip
+    return fit(
+        data or digits(),
+        MODEL,
+        emit=emit,
+        labels_per_class=labels_per_class,
+        seed=seed,
+        out=Path(out) if out else next_out(Path("demo")),
+        **{**own, **options},
+    )
 
 
 # What a row answers: its kind, and the question in words. Of several depths that one speaks which the labels favoured.
@@ -123,8 +143,10 @@ def _transfer(tested: Mapping[str, StrategyRecord]) -> str:
     if "scratch" not in tested or "finetune" not in tested:
         return ""
     gain = 100 * (_figure(tested["finetune"]) - _figure(tested["scratch"]))
-    return (f"What the network had learnt from printed letters is worth {gain:+.1f} points here: finetune and scratch "
-            "both train every layer, the one from there, the other from nothing.")  # fmt: skip
+    return (
+        f"What the network had learnt from printed letters is worth {gain:+.1f} points here: finetune and scratch "
+        "both train every layer, the one from there, the other from nothing."
+    )
 
 
 def _freezing(tested: Mapping[str, StrategyRecord]) -> str:
@@ -134,13 +156,17 @@ def _freezing(tested: Mapping[str, StrategyRecord]) -> str:
         return ""
     points = 100 * (_figure(frozen) - _figure(free))
     share = frozen.operations / free.operations
-    return (f"Must some layers be frozen? {frozen.name} is {points:+.1f} points from finetune, for {share:.0%} of its "
-            "operations.")  # fmt: skip
+    return (
+        f"Must some layers be frozen? {frozen.name} is {points:+.1f} points from finetune, for {share:.0%} of its "
+        "operations."
+    )
 
 
 def _chosen(result: RunResult, tested: Mapping[str, StrategyRecord]) -> str:
     """What the verdict went by, and how it did."""
     name, base = result.verdict.strategy, tested.get("baseline")
     beside = f", the pixels' SVM {_figure(base):.3f}" if base else ""
-    return (f"The verdict, {name}, was chosen by the labelled scans alone; the sealed ones were opened once, after "
-            f"that: {result.test.accuracy:.3f}{beside}.")  # fmt: skip
+    return (
+        f"The verdict, {name}, was chosen by the labelled scans alone; the sealed ones were opened once, after "
+        f"that: {result.test.accuracy:.3f}{beside}."
+    )

@@ -67,8 +67,13 @@ class Run:
     result: RunResult
 
 
-def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None, clock: Clock | None = None,
-        check: StudyCheck | None = None) -> Run:  # fmt: skip
+def run(
+    settings: Settings,
+    emit: Emit = silent,
+    listing: Listing | None = None,
+    clock: Clock | None = None,
+    check: StudyCheck | None = None,
+) -> Run:
     """Compare strategies, choose one, refit it, open the sealed test once, write the RUN folder.
 
     `listing` is what `settings.data` names, where it isn't to be looked for on the disk (data in memory).
@@ -104,11 +109,21 @@ def run(settings: Settings, emit: Emit = silent, listing: Listing | None = None,
         doubts = find_doubts(study, race.outcomes, verdict.strategy)
     with journal.phase("sealed test"):
         tests = open_seal(settings, study, plan, refits, loaded, ready.sealed)
-    evidence = Evidence(plan=plan, race=race, standings=standings(plan, race, labels),
-                        accuracies=standings(plan, race, labels, "accuracy"), verdict=verdict,
-                        margin=settings.margin, packages=packages, budget=budget_record(limits, race), refits=refits,
-                        tests=tests, calibration=calibration, learning=learning,
-                        doubts=doubts)  # fmt: skip
+    evidence = Evidence(
+        plan=plan,
+        race=race,
+        standings=standings(plan, race, labels),
+        accuracies=standings(plan, race, labels, "accuracy"),
+        verdict=verdict,
+        margin=settings.margin,
+        packages=packages,
+        budget=budget_record(limits, race),
+        refits=refits,
+        tests=tests,
+        calibration=calibration,
+        learning=learning,
+        doubts=doubts,
+    )
     result = RunWriter(folder, settings, study, evidence, journal).write()
     data = {"strategy": verdict.strategy, "run": str(folder.path)}
     journal.emit(Event(kind="verdict", text=verdict.reason, data=data))
@@ -129,8 +144,9 @@ class Prepared:
 StudyCheck = Callable[[Study], None]
 
 
-def prepare(settings: Settings, listing: Listing | None, clock: Clock, journal: Journal,
-            check: StudyCheck | None = None) -> Prepared:  # fmt: skip
+def prepare(
+    settings: Settings, listing: Listing | None, clock: Clock, journal: Journal, check: StudyCheck | None = None
+) -> Prepared:
     """Read network and data, find the cuts, choose the recipes, plan the race."""
     with journal.phase("read the network"):
         listing = listing or find(settings.data)
@@ -188,8 +204,13 @@ def announce(plan: Plan, limits: BudgetedPlan | None, folder: RunFolder, journal
 
 def read_network(settings: Settings) -> Network:
     """Resolve the spec; code that the user names here is trusted from now on."""
-    options = NetworkOptions(weights=settings.weights, model_args=settings.model_args, mean=settings.mean,
-                             std=settings.std, size=settings.size)  # fmt: skip
+    options = NetworkOptions(
+        weights=settings.weights,
+        model_args=settings.model_args,
+        mean=settings.mean,
+        std=settings.std,
+        size=settings.size,
+    )
     network = resolve_network(settings.model, options, trust_code=settings.trust_code)
     if network.code and not settings.model.startswith(PREFIX):
         trust.remember(network.code.sha256)

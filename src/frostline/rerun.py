@@ -59,17 +59,26 @@ class Replay:
             although = f", although {_names(self.changes)} changed" if self.changes else ""
             return f"The replay of {self.run} is equal: {self.differences.counts()}{although}."
         if not self.differences.found:
-            return (f"The replay of {self.run} is equal to its record, but {self.differences.altered[0]} in it isn't: "
-                    "that file was changed after the run.")  # fmt: skip
+            return (
+                f"The replay of {self.run} is equal to its record, but {self.differences.altered[0]} in it isn't: "
+                "that file was changed after the run."
+            )
         first = self.differences.found[0]
         if {d.where for d in self.differences.found} <= {*self.differences.misrecorded}:
-            return (f"The replay of {self.run} is equal to the files in it, but its record names another hash of "
-                    f"{first.where}: the record was changed after the run.")  # fmt: skip
-        cause = f"{_names(self.changes)} changed, which may be why" if self.changes else \
-            "nothing that the record names has changed, so the record was, or a fault of frostline or of the "\
-            "network's code shows"  # fmt: skip
-        return (f"The replay of {self.run} differs: {self.differences.counts()}; the first difference is in the "
-                f"{first.kind} {first.where}; {cause}.")  # fmt: skip
+            return (
+                f"The replay of {self.run} is equal to the files in it, but its record names another hash of "
+                f"{first.where}: the record was changed after the run."
+            )
+        cause = (
+            f"{_names(self.changes)} changed, which may be why"
+            if self.changes
+            else "nothing that the record names has changed, so the record was, or a fault of frostline or of the "
+            "network's code shows"
+        )
+        return (
+            f"The replay of {self.run} differs: {self.differences.counts()}; the first difference is in the "
+            f"{first.kind} {first.where}; {cause}."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +155,10 @@ def _settings(run: Path, result: RunResult, where: ReplayOptions, data: Any) -> 
         listing = list_given(data)
         return replace(settings, data=listing.root), listing
     if result.data.kind in IN_MEMORY:
-        raise DataError(f"{run} was made from data in memory, which no command can find.",
-                        f'Hand them over in Python: frostline.replay("{run}", data=...).')  # fmt: skip
+        raise DataError(
+            f"{run} was made from data in memory, which no command can find.",
+            f'Hand them over in Python: frostline.replay("{run}", data=...).',
+        )
     path = settings.data if data is None else Path(data)
     if not path.exists():
         raise DataError(f"The data of {run} are not at {path}.", "Say where they are: --data DIR.")
@@ -158,12 +169,16 @@ def _budget(run: Path, result: RunResult, settings: Settings) -> RecipeError:
     """A plan that depended on speed can't be had again; one with the same strategies and no budget can."""
     ran = [s.name for s in result.strategies if s.status in ("raced", "eliminated")]
     own = {Path(name).stem: name for name in settings.strategies if name.endswith(".json")}
-    fixed = replace(settings, budget=None, strategies=tuple(own.get(name, name) for name in ran),
-                    blocks=len(result.blocks) or settings.blocks)  # fmt: skip
-    return RecipeError(f"{run} was made with --budget, so its plan depended on the speed of that hour and can't be had "
-                       "again.",
-                       f"A run of the strategies that it had time for, without a budget, can be replayed:\n"
-                       f"{fit_command(fixed)}")  # fmt: skip
+    fixed = replace(
+        settings,
+        budget=None,
+        strategies=tuple(own.get(name, name) for name in ran),
+        blocks=len(result.blocks) or settings.blocks,
+    )
+    return RecipeError(
+        f"{run} was made with --budget, so its plan depended on the speed of that hour and can't be had again.",
+        f"A run of the strategies that it had time for, without a budget, can be replayed:\n{fit_command(fixed)}",
+    )
 
 
 def _check_code(run: Path, settings: Settings, *, named: bool) -> str | None:
@@ -217,21 +232,26 @@ def check_network(run: Path, result: RunResult, network: Network) -> None:
 
 def check_samples(run: Path, recorded: Mapping[str, SampleNote], dataset: Dataset) -> None:
     """Raise DataError naming what was changed, added or removed since the record, or is split otherwise."""
-    here = {s.id: SampleNote(label=dataset.classes[s.label], part=s.part, group=s.group, sha256=s.sha256)
-            for s in dataset.samples}  # fmt: skip
+    here = {
+        s.id: SampleNote(label=dataset.classes[s.label], part=s.part, group=s.group, sha256=s.sha256)
+        for s in dataset.samples
+    }
     both = [i for i in recorded if i in here]
     kinds = {
         "changed": [i for i in both if here[i].sha256 != recorded[i].sha256],
         "removed": [i for i in recorded if i not in here],
         "added": [i for i in here if i not in recorded],
         "labelled otherwise": [i for i in both if here[i].label != recorded[i].label],
-        "in another part or group": [i for i in both if (here[i].part, here[i].group)
-                                     != (recorded[i].part, recorded[i].group)],
-    }  # fmt: skip
+        "in another part or group": [
+            i for i in both if (here[i].part, here[i].group) != (recorded[i].part, recorded[i].group)
+        ],
+    }
     told = [f"{len(ids):,} {kind} ({_some(ids)})" for kind, ids in kinds.items() if ids]
     if told:
-        raise DataError(f"The data in {dataset.path} aren't those that {run} was made with: {', '.join(told)}.",
-                        "Put them back, say where those are (--data DIR), or run frostline fit anew.")  # fmt: skip
+        raise DataError(
+            f"The data in {dataset.path} aren't those that {run} was made with: {', '.join(told)}.",
+            "Put them back, say where those are (--data DIR), or run frostline fit anew.",
+        )
 
 
 def _some(ids: list[str]) -> str:

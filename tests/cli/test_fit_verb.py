@@ -25,22 +25,67 @@ def test_defaults_of_fit_are_the_defaults_of_the_settings(command, fake_fit) -> 
 
 
 def test_every_option_reaches_its_setting(command, fake_fit) -> None:
-    given = {"weights": "random", "model-args": '{"width": 0.5}', "mean": "0.5", "std": "0.1,0.2,0.3", "size": 64,
-             "out": "runs/a", "strategies": "probe, freeze@4", "batchnorm": "all", "labels-per-class": 5,
-             "min-per-class": 3, "blocks": 2, "budget": "1.5h", "epochs": 7, "lr": 1e-3, "batch-size": 8,
-             "augment": "light", "margin": 0.02, "prefer": "accuracy", "seed": 4, "device": "cpu",
-             "precision": "fp32", "threads": 1, "store": "off"}  # fmt: skip
+    given = {
+        "weights": "random",
+        "model-args": '{"width": 0.5}',
+        "mean": "0.5",
+        "std": "0.1,0.2,0.3",
+        "size": 64,
+        "out": "runs/a",
+        "strategies": "probe, freeze@4",
+        "batchnorm": "all",
+        "labels-per-class": 5,
+        "min-per-class": 3,
+        "blocks": 2,
+        "budget": "1.5h",
+        "epochs": 7,
+        "lr": 1e-3,
+        "batch-size": 8,
+        "augment": "light",
+        "margin": 0.02,
+        "prefer": "accuracy",
+        "seed": 4,
+        "device": "cpu",
+        "precision": "fp32",
+        "threads": 1,
+        "store": "off",
+    }
     flags = ("--pool-validation", "--evaluate-all", "--trust-code", "--resume")
     words = [word for name, value in given.items() for word in (f"--{name}", value)]
     assert command(*FIT, *words, *flags).code == 0
     assert fake_fit == [
-        Settings(data=Path("images"), model="torchvision:resnet18", weights="random", model_args={"width": 0.5},
-                 mean=(0.5,), std=(0.1, 0.2, 0.3), size=64, out=Path("runs/a"), strategies=("probe", "freeze@4"),
-                 batchnorm="all", labels_per_class=5, min_per_class=3, blocks=2, budget=5400.0, epochs=7, lr=1e-3,
-                 batch_size=8, augment="light", margin=0.02, prefer="accuracy", seed=4, device="cpu",
-                 precision="fp32", threads=1, store="off", pool_validation=True, evaluate_all=True, trust_code=True,
-                 resume=True)
-    ]  # fmt: skip
+        Settings(
+            data=Path("images"),
+            model="torchvision:resnet18",
+            weights="random",
+            model_args={"width": 0.5},
+            mean=(0.5,),
+            std=(0.1, 0.2, 0.3),
+            size=64,
+            out=Path("runs/a"),
+            strategies=("probe", "freeze@4"),
+            batchnorm="all",
+            labels_per_class=5,
+            min_per_class=3,
+            blocks=2,
+            budget=5400.0,
+            epochs=7,
+            lr=1e-3,
+            batch_size=8,
+            augment="light",
+            margin=0.02,
+            prefer="accuracy",
+            seed=4,
+            device="cpu",
+            precision="fp32",
+            threads=1,
+            store="off",
+            pool_validation=True,
+            evaluate_all=True,
+            trust_code=True,
+            resume=True,
+        )
+    ]
 
 
 @pytest.mark.parametrize(

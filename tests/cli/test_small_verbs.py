@@ -19,11 +19,26 @@ PREDICTIONS = [
     SimpleNamespace(file="a/y, z.jpg", predicted="ants", probabilities={"ants": 0.75, "bees": 0.25}, sure=None),
 ]
 STAGES = (
-    StageInfo(index=1, name="stem", parameters=864, output_shape=(32, 112, 112), stored_bytes=1_605_632,
-              operations=2.2e7, cuttable=True),
-    StageInfo(index=2, name="blocks.0", parameters=3000, output_shape=(64, 56, 56), stored_bytes=802_816,
-              operations=6.6e7, cuttable=False, why_not="two tensors live on"),
-)  # fmt: skip
+    StageInfo(
+        index=1,
+        name="stem",
+        parameters=864,
+        output_shape=(32, 112, 112),
+        stored_bytes=1_605_632,
+        operations=2.2e7,
+        cuttable=True,
+    ),
+    StageInfo(
+        index=2,
+        name="blocks.0",
+        parameters=3000,
+        output_shape=(64, 56, 56),
+        stored_bytes=802_816,
+        operations=6.6e7,
+        cuttable=False,
+        why_not="two tensors live on",
+    ),
+)
 
 
 @pytest.fixture
@@ -124,9 +139,16 @@ def test_stages_says_where_the_network_can_be_cut_and_why_not(command, fake_netw
 
 def test_stages_json_has_the_fields_of_the_record(command, fake_network) -> None:
     got = json.loads(command("stages", "timm:x", "--json").out)
-    assert got[1] == {"index": 2, "name": "blocks.0", "parameters": 3000, "output_shape": [64, 56, 56],
-                      "stored_bytes": 802_816, "operations": 6.6e7, "cuttable": False,
-                      "why_not": "two tensors live on"}  # fmt: skip
+    assert got[1] == {
+        "index": 2,
+        "name": "blocks.0",
+        "parameters": 3000,
+        "output_shape": [64, 56, 56],
+        "stored_bytes": 802_816,
+        "operations": 6.6e7,
+        "cuttable": False,
+        "why_not": "two tensors live on",
+    }
 
 
 def test_strategies_lists_the_whole_catalogue(command) -> None:

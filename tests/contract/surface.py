@@ -32,8 +32,10 @@ def verbs() -> dict[str, list[str]]:
     from frostline.cli.main import app
 
     group: Any = typer.main.get_command(app)
-    return {name: sorted(p.opts[0] if p.opts[0].startswith("-") else (p.metavar or p.name) for p in verb.params)
-            for name, verb in sorted(group.commands.items())}  # fmt: skip
+    return {
+        name: sorted(p.opts[0] if p.opts[0].startswith("-") else (p.metavar or p.name) for p in verb.params)
+        for name, verb in sorted(group.commands.items())
+    }
 
 
 def keys(schema: dict[str, Any]) -> Iterator[str]:

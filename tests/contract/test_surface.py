@@ -49,7 +49,11 @@ def test_verbs_of_later_steps_do_not_exist(surface: ModuleType) -> None:
 
 
 def test_keys_are_found_in_lists_and_unions(surface: ModuleType) -> None:
-    schema = {"$defs": {"A": {"properties": {"x": {"type": "number"}}}},
-              "properties": {"many": {"items": {"$ref": "#/$defs/A"}},
-                             "maybe": {"anyOf": [{"$ref": "#/$defs/A"}, {"type": "null"}]}}}  # fmt: skip
+    schema = {
+        "$defs": {"A": {"properties": {"x": {"type": "number"}}}},
+        "properties": {
+            "many": {"items": {"$ref": "#/$defs/A"}},
+            "maybe": {"anyOf": [{"$ref": "#/$defs/A"}, {"type": "null"}]},
+        },
+    }
     assert list(surface.keys(schema)) == ["many", "many[].x", "maybe", "maybe.x"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from e2e_world import write_images, write_network
 
+from cases.small_world import write_images, write_network
 from frostline.cli.main import main
 
 Fit = Callable[..., SimpleNamespace]

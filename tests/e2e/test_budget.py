@@ -11,8 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from e2e_world import frostline
 
+from cases.small_world import frostline
 from frostline.base.clock import Clock
 from frostline.bundle.runfolder import read_result
 from frostline.planning import afford as afford_module
@@ -128,8 +128,18 @@ def test_the_installed_command_counts_from_its_start_and_ends_in_time(
 ) -> None:
     begun = time.perf_counter()
     words = ("--strategies", "probe,finetune", "--blocks", "2", "--epochs", "2", "--budget", "60s", "--out", "run")
-    done = frostline("fit", squares, "--model", network[0], "--weights", network[1], *words, "--plain", cwd=tmp_path,
-                     cache=tmp_path / "cache")  # fmt: skip
+    done = frostline(
+        "fit",
+        squares,
+        "--model",
+        network[0],
+        "--weights",
+        network[1],
+        *words,
+        "--plain",
+        cwd=tmp_path,
+        cache=tmp_path / "cache",
+    )
     seconds = time.perf_counter() - begun
     assert done.returncode == 0, done.stderr
     assert seconds <= 1.1 * 60

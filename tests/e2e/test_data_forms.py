@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from e2e_world import NETWORK, write_network, write_pictures
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import frostline
+from cases.small_world import NETWORK, write_images, write_network
 from frostline.base.errors import FrostlineError
 
 COUNTS = {"test/greenish": 4, "test/reddish": 4, "train/greenish": 9, "train/reddish": 9}
@@ -27,7 +27,7 @@ FEW = {"strategies": "probe,freeze@2", "blocks": 2, "epochs": 1, "threads": 1, "
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, network: tuple[str, str]) -> SimpleNamespace:
-    root = write_pictures(tmp_path_factory.mktemp("world"), COUNTS)
+    root = write_images(tmp_path_factory.mktemp("world"), COUNTS)
     ids = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.png"))
     rows = [{"image": i, "label": i.split("/")[1], "split": i.split("/")[0]} for i in ids]
     return SimpleNamespace(root=root, ids=ids, rows=rows, network=network)
@@ -133,9 +133,11 @@ def test_five_channels_run_the_whole_fit(world: SimpleNamespace, tmp_path: Path)
     several = {**FEW, "strategies": "baseline,probe,freeze@2,finetune"}
     run = frostline.fit((X, y), spec, weights=weights, out=tmp_path / "several", augment="standard", **several)
     assert {s.status for s in run.result.strategies} <= {"raced", "eliminated"}
-    write_pictures(tmp_path / "files", {"a": 3, "b": 3})
-    for refused in (lambda: frostline.fit(tmp_path / "files", spec, weights=weights, out=tmp_path / "no"),
-                    lambda: bundle.predict([tmp_path / "files" / "a" / "0.png"])):  # fmt: skip
+    write_images(tmp_path / "files", {"a": 3, "b": 3})
+    for refused in (
+        lambda: frostline.fit(tmp_path / "files", spec, weights=weights, out=tmp_path / "no"),
+        lambda: bundle.predict([tmp_path / "files" / "a" / "0.png"]),
+    ):
         with pytest.raises(FrostlineError, match="reads 5 channels, but image files"):
             refused()
     assert not (tmp_path / "no").exists()

@@ -81,8 +81,19 @@ def test_pretraining_is_reproducible_and_its_weights_go_on(squares: Path, tmp_pa
     start = ("--model", "glyphs", "--weights", weights[0])
     onward = run("fit", squares, *start, "--strategies", "probe", "--store", "off", "--out", tmp_path / "c")
     assert onward.code == 0, onward.err
-    again = run("fit", squares, "--model", f"run:{tmp_path / 'a'}", "--strategies", "as-is,probe", "--store", "off",
-                "--plain", "--out", tmp_path / "d")  # fmt: skip
+    again = run(
+        "fit",
+        squares,
+        "--model",
+        f"run:{tmp_path / 'a'}",
+        "--strategies",
+        "as-is,probe",
+        "--store",
+        "off",
+        "--plain",
+        "--out",
+        tmp_path / "d",
+    )
     assert again.code == 0, again.err
     assert "as-is" in again.out
 

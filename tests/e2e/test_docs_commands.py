@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from e2e_world import frostline, write_images
+
+from cases.small_world import frostline, write_images
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").glob("*.md") if p.name != "options.md")]

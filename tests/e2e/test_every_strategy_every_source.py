@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from every_source import NO_HEAD, prepared, reloaded, run_all
+from cases.every_source import NO_HEAD, prepared, reloaded, run_all
+from cases.source_networks import SOURCES
 from frostline.recipe.catalogue import CATALOGUE
-from source_networks import SOURCES
 
 PACKAGES = {"hf": "transformers", "keras": "keras"}
 LACKING = {  # what a network has nothing to train for
-    "timm: resnet": {"bias"}, "keras: a name": {"bias"}, "torchvision: mobilenet": {"bias"},
+    "timm: resnet": {"bias"},
+    "keras: a name": {"bias"},
+    "torchvision: mobilenet": {"bias"},
     "hf: an encoder": {"as-is", "continue"},
-}  # fmt: skip
+}
 
 FREEZING = ("as-is", "probe", "freeze", "reinit-freeze", "norm", "bias", "lora")
 

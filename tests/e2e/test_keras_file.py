@@ -46,8 +46,20 @@ def test_a_keras_file_with_random_layers_is_proved_and_read_back_without_the_fil
     for name in ("probe@2", "freeze@2"):
         run = tmp_path / name
         rate = () if name.startswith("probe") else ("--lr", "1e-2")
-        done = fit(squares, "--strategies", name, "--out", run, "--epochs", 2, "--blocks", 2, *rate,
-                   model=f"keras:{model}", weights=None)  # fmt: skip
+        done = fit(
+            squares,
+            "--strategies",
+            name,
+            "--out",
+            run,
+            "--epochs",
+            2,
+            "--blocks",
+            2,
+            *rate,
+            model=f"keras:{model}",
+            weights=None,
+        )
         assert done.code == 0, done.err
         counted = json.loads((run / "result.json").read_text())["audit"]
         assert counted["frozen_tensors"] == counted["frozen_unchanged"]

@@ -22,8 +22,15 @@ Make = Callable[..., Settings]
 @pytest.fixture(scope="module")
 def make(squares: Path, network: tuple[str, str]) -> Make:
     """Settings of a race whose cheapest strategies are solved."""
-    given = {"data": squares, "model": network[0], "weights": Path(network[1]), "epochs": 4, "threads": 1, "blocks": 3,
-             "strategies": ("baseline", "probe", "probe@2", "freeze@1")}  # fmt: skip
+    given = {
+        "data": squares,
+        "model": network[0],
+        "weights": Path(network[1]),
+        "epochs": 4,
+        "threads": 1,
+        "blocks": 3,
+        "strategies": ("baseline", "probe", "probe@2", "freeze@1"),
+    }
     return lambda **changed: Settings(**{**given, **changed})  # type: ignore[arg-type]
 
 
@@ -60,8 +67,9 @@ def test_trials_of_the_curve_are_kept_and_audited_but_take_no_part_in_the_race(
     run(make(out=tmp_path / "without"), silent)
     without = read_result(tmp_path / "without")
     assert without.learning_curve is None
-    assert trials(tmp_path / "without") == [{**t, "seconds": u["seconds"]} for t, u in
-                                            zip(kept, trials(tmp_path / "without"), strict=False)]  # fmt: skip
+    assert trials(tmp_path / "without") == [
+        {**t, "seconds": u["seconds"]} for t, u in zip(kept, trials(tmp_path / "without"), strict=False)
+    ]
     same = without_volatile(whole.result), without_volatile(without)
     for key in ("strategies", "pairs", "verdict", "test", "blocks"):
         assert same[0][key] == same[1][key]

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from e2e_world import write_images
 from huggingface_hub import ModelCard
 
+from cases.small_world import write_images
 from frostline.bundle.schema import RunResult
 from frostline.cli.main import main
 from frostline.recipe.own import show

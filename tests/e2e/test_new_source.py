@@ -22,8 +22,10 @@ WIDTHS: Mapping[str, int] = {"narrow": 4, "wide": 8}
 
 
 def layers(width: int) -> nn.Module:
-    blocks = [nn.Sequential(nn.Conv2d(3 if i == 0 else width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU())
-              for i in range(3)]  # fmt: skip
+    blocks = [
+        nn.Sequential(nn.Conv2d(3 if i == 0 else width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU())
+        for i in range(3)
+    ]
     return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 5))
 
 

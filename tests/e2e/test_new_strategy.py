@@ -22,8 +22,15 @@ def surgical(stages: Sequence[StageInfo], k: int, choices: Choices) -> Recipe:
     """Stage k and the head trained, everything else frozen."""
     parts = tuple(Part(trained=s.index == k, batchnorm=choices.batchnorm or "frozen") for s in stages)
     phase = Phase(name="train", solver="stepped", stages=parts, head=Part(trained=True, lr_factor=10.0))
-    return Recipe(name=f"surgical@{k}", kind="surgical", origins=("pretrained",) * len(stages), head_origin="new",
-                  keep=len(stages), phases=(phase,), rates=(1e-3, 3e-3))  # fmt: skip
+    return Recipe(
+        name=f"surgical@{k}",
+        kind="surgical",
+        origins=("pretrained",) * len(stages),
+        head_origin="new",
+        keep=len(stages),
+        phases=(phase,),
+        rates=(1e-3, 3e-3),
+    )
 
 
 def test_a_strategy_that_is_one_entry_runs_from_plan_to_saved_model(

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from e2e_world import frostline, write_images
 
 import frostline as library
+from cases.small_world import frostline, write_images
 
 
 def test_a_run_can_be_started_from_and_its_classes_are_known(fit: Any, tmp_path: Path) -> None:
@@ -32,8 +32,17 @@ def test_a_mapped_head_of_another_size_is_read_back_in_a_fresh_process(name: str
     first = write_images(tmp_path / "first", {"reddish": 9, "greenish": 9, "blueish": 9})
     assert fit(first, "--strategies", "finetune", "--epochs", 2, "--lr", "1e-3", "--out", tmp_path / "a").code == 0
     second = write_images(tmp_path / "second", {"reddish": 10, "greenish": 10}, seed=3)
-    done: SimpleNamespace = fit(second, "--strategies", name, "--epochs", 2, "--out", tmp_path / "b",
-                                model=f"run:{tmp_path / 'a'}", weights=None)  # fmt: skip
+    done: SimpleNamespace = fit(
+        second,
+        "--strategies",
+        name,
+        "--epochs",
+        2,
+        "--out",
+        tmp_path / "b",
+        model=f"run:{tmp_path / 'a'}",
+        weights=None,
+    )
     assert done.code == 0, done.err
     images = sorted((second / "reddish").glob("*.png"))[:3]
     said = json.loads(frostline("predict", tmp_path / "b", *images, "--json", "--trust-code", cwd=tmp_path).stdout)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from e2e_world import frostline
+
+from cases.small_world import frostline
 
 
 def test_a_shown_recipe_runs_like_its_strategy(fit: Any, squares: Path, tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from e2e_world import write_pictures
 from PIL import Image
 from torch import nn
 
+from cases.small_world import write_images
 from frostline.models.sources import hub
 
 Fit = Callable[..., SimpleNamespace]
@@ -31,7 +31,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("good"), TWO)
+    return write_images(tmp_path_factory.mktemp("good"), TWO)
 
 
 def assert_refused(done: SimpleNamespace, *says: str) -> None:
@@ -70,7 +70,7 @@ def test_data_that_cannot_be_compared_on_is_refused(
     data = tmp_path / "data"
     if counts is not None:
         data.mkdir()
-        write_pictures(data, counts)
+        write_images(data, counts)
     assert_refused(fit(data, *words), *says)
 
 
@@ -158,7 +158,7 @@ def test_out_that_holds_something_is_refused_and_left_as_it_was(fit: Fit, good: 
 def test_a_truncated_picture_is_named_and_the_run_goes_on(fit: Fit, tmp_path: Path) -> None:
     import json
 
-    data, out = write_pictures(tmp_path / "data", {"a": 6, "b": 6}), tmp_path / "run"
+    data, out = write_images(tmp_path / "data", {"a": 6, "b": 6}), tmp_path / "run"
     whole = tmp_path / "whole.jpg"
     Image.effect_noise((64, 64), 60).convert("RGB").save(whole)
     (data / "a" / "broken.jpg").write_bytes(whole.read_bytes()[:-300])

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from e2e_world import FROSTLINE, NETWORK, write_images, write_network
 from safetensors.torch import load_file, save_file
 
+from cases.small_world import FROSTLINE, NETWORK, write_images, write_network
 from frostline.base.events import Event
 from frostline.bundle.runfolder import read_result
 from frostline.bundle.schema import RunResult, without_volatile
@@ -56,8 +56,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
 
 def killed_run(command: list[str], out: Path) -> dict[str, float]:
     """Start a run, kill it once a few trials are on disk; gives the seconds that each of those took."""
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)  # fmt: skip
+    process = subprocess.Popen(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + 60
         while len(list(out.glob(".work/outcomes/*.json"))) < KILL_AFTER:
@@ -120,8 +121,12 @@ def test_resuming_over_other_files_is_refused(fit: Fit, tmp_path: Path, changed:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(Settings(data=data, model=spec, weights=weights, strategies=("probe", "finetune"), epochs=2, blocks=2,
-                     out=out), interrupt)  # fmt: skip
+        run(
+            Settings(
+                data=data, model=spec, weights=weights, strategies=("probe", "finetune"), epochs=2, blocks=2, out=out
+            ),
+            interrupt,
+        )
     if changed == "data":
         write_images(data, {"a": 8, "b": 8}, seed=9)
     elif changed == "code":

@@ -13,15 +13,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from e2e_world import NETWORK, frostline, write_images, write_network
 
 import frostline as library
+from cases.small_world import NETWORK, frostline, write_images, write_network
 from frostline.base.errors import FrostlineError
 from frostline.cli.main import main
 from frostline.recipe.own import show
 
-RACE = ("--strategies", "probe,as-is,{mine}", "--blocks", "2", "--epochs", "2", "--threads", "1",
-        "--min-per-class", "3", "--mean", "0.5,0.5,0.5")  # fmt: skip
+RACE = (
+    "--strategies",
+    "probe,as-is,{mine}",
+    "--blocks",
+    "2",
+    "--epochs",
+    "2",
+    "--threads",
+    "1",
+    "--min-per-class",
+    "3",
+    "--mean",
+    "0.5,0.5,0.5",
+)
 
 
 def said(*words: object) -> SimpleNamespace:
@@ -43,8 +55,18 @@ def world(fit: Callable[..., SimpleNamespace], tmp_path_factory: pytest.TempPath
     names.write_text("red\ngreen\nblue\ngrey\npink\n")
     labels.write_text('{"reddish": ["red", "pink"], "greenish": "green"}')
     words = [word.format(mine=mine) for word in RACE]
-    done = fit(data, *words, "--source-classes", names, "--label-map", labels, "--out", root / "run", model=spec,
-               weights=weights)  # fmt: skip
+    done = fit(
+        data,
+        *words,
+        "--source-classes",
+        names,
+        "--label-map",
+        labels,
+        "--out",
+        root / "run",
+        model=spec,
+        weights=weights,
+    )
     assert done.code == 0, done.err
     for file in (mine, names, labels):
         file.unlink()
@@ -107,16 +129,29 @@ def test_what_was_moved_can_be_pointed_at_and_a_folder_asked_for_is_kept(
 ) -> None:
     shutil.copytree(world.data, tmp_path / "moved")
     shutil.copytree(Path(world.weights).parent, tmp_path / "net")
-    change(copy, lambda record: record["settings"].update(data="gone", weights="gone.safetensors",
-                                                          model="torch:gone.py:net"))  # fmt: skip
+    change(
+        copy,
+        lambda record: record["settings"].update(data="gone", weights="gone.safetensors", model="torch:gone.py:net"),
+    )
     done = said("replay", copy, "--plain")
     assert (done.code, done.out) == (2, "")
     assert "are not at gone" in done.err
     assert "--data DIR" in done.err
     done = said("replay", copy, "--data", "moved", "--plain")
     assert "code of copy is not at gone.py" in done.err.replace(f"{tmp_path}/", "")
-    done = said("replay", copy, "--data", "moved", "--model", "torch:net/net.py:net", "--weights",
-                "net/weights.safetensors", "--out", "again", "--plain")  # fmt: skip
+    done = said(
+        "replay",
+        copy,
+        "--data",
+        "moved",
+        "--model",
+        "torch:net/net.py:net",
+        "--weights",
+        "net/weights.safetensors",
+        "--out",
+        "again",
+        "--plain",
+    )
     assert done.code == 0, done.out + done.err
     assert (tmp_path / "again" / "result.json").is_file()
 

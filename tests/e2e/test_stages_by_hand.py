@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-from e2e_world import write_network
-
 import frostline
+from cases.small_world import write_network
 
 Fit = Callable[..., SimpleNamespace]
 MASKED = """
@@ -66,15 +65,22 @@ def test_stages_by_hand_on_a_network_with_side_inputs_run_reload_and_replay(
     assert done.code == 0, done.err
     record = json.loads((run / "result.json").read_text())
     assert [(s["name"], s["cuttable"]) for s in record["model"]["stages"]] == [
-        ("stem", True), ("early", True), ("late", True)
-    ]  # fmt: skip
+        ("stem", True),
+        ("early", True),
+        ("late", True),
+    ]
     assert record["verdict"]["strategy"] == "freeze@2"
     moved = {row["tensor"] for row in json.loads((run / "ledger.json").read_text()) if row["distance"]}
     assert moved == {"blocks.2.conv.weight", "blocks.2.conv.bias", "head.weight", "head.bias"}
     images = [str(p) for p in sorted(squares.rglob("*.png"))[:4]]
     here = frostline.load(run).predict_proba(images).tolist()
-    there = subprocess.run([sys.executable, "-c", FRESH, str(run), json.dumps(images)], capture_output=True,
-                           text=True, check=True, timeout=300)  # fmt: skip
+    there = subprocess.run(
+        [sys.executable, "-c", FRESH, str(run), json.dumps(images)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
     assert json.loads(there.stdout) == here
     stages.unlink()
     assert frostline.replay(run, trust_code=True).equal

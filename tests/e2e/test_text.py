@@ -18,7 +18,7 @@ import frostline
 
 pytest.importorskip("transformers", reason="the extra `text` isn't installed")
 
-from hf_folders import write_architecture, write_sentences, write_text_network
+from cases.hf_folders import write_architecture, write_sentences, write_text_network
 
 Fit = Callable[..., SimpleNamespace]
 FRESH = """
@@ -41,8 +41,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def raced(fit: Fit, sentences: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "all"
-    result = fit(sentences, "--blocks", "1", "--epochs", "1", "--lr", "1e-3", "--evaluate-all", "--out", out,
-                 model=f"hf:{folder}", weights=None)  # fmt: skip
+    result = fit(
+        sentences,
+        "--blocks",
+        "1",
+        "--epochs",
+        "1",
+        "--lr",
+        "1e-3",
+        "--evaluate-all",
+        "--out",
+        out,
+        model=f"hf:{folder}",
+        weights=None,
+    )
     assert result.code == 0, result.err
     return out
 
@@ -62,8 +74,21 @@ def test_every_strategy_runs_on_texts_and_nothing_frozen_moves(raced: Path) -> N
 def deep(fit: Fit, sentences: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose network was trained from the middle on, with dropout, and without a store."""
     out = tmp_path_factory.mktemp("runs") / "deep"
-    result = fit(sentences, "--strategies", "freeze@1", "--epochs", "2", "--lr", "1e-3", "--out", out, "--store", "off",
-                 model=f"hf:{folder}", weights=None)  # fmt: skip
+    result = fit(
+        sentences,
+        "--strategies",
+        "freeze@1",
+        "--epochs",
+        "2",
+        "--lr",
+        "1e-3",
+        "--out",
+        out,
+        "--store",
+        "off",
+        model=f"hf:{folder}",
+        weights=None,
+    )
     assert result.code == 0, result.err
     return out
 
@@ -76,8 +101,20 @@ def test_stored_equals_unstored_bit_for_bit(
     for store in (str(tmp_path / "store"), "off"):
         out = tmp_path / f"run-{len(weights)}"
         rate = [] if strategy.startswith("probe") else ["--lr", "1e-3"]
-        result = fit(sentences, "--strategies", strategy, "--epochs", "2", *rate, "--out", out, "--store", store,
-                     model=f"hf:{folder}", weights=None)  # fmt: skip
+        result = fit(
+            sentences,
+            "--strategies",
+            strategy,
+            "--epochs",
+            "2",
+            *rate,
+            "--out",
+            out,
+            "--store",
+            store,
+            model=f"hf:{folder}",
+            weights=None,
+        )
         assert result.code == 0, result.err
         weights.append((out / "model" / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]
@@ -91,8 +128,9 @@ def test_saved_model_answers_alike_in_a_fresh_process_without_the_original_folde
     moved = folder.with_name("elsewhere")
     shutil.move(folder, moved)
     try:
-        done = subprocess.run([sys.executable, "-c", FRESH, str(deep), json.dumps(given)], capture_output=True,
-                              text=True)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", FRESH, str(deep), json.dumps(given)], capture_output=True, text=True
+        )
     finally:
         shutil.move(moved, folder)
     assert done.returncode == 0, done.stderr
@@ -145,8 +183,17 @@ def test_a_text_answers_the_same_whoever_comes_with_it(deep: Path) -> None:
 
 
 def test_a_run_is_a_model_for_the_next_one(fit: Fit, sentences: Path, deep: Path, tmp_path: Path) -> None:
-    result = fit(sentences, "--strategies", "as-is,probe", "--blocks", "1", "--out", tmp_path / "next",
-                 model=f"run:{deep}", weights=None)  # fmt: skip
+    result = fit(
+        sentences,
+        "--strategies",
+        "as-is,probe",
+        "--blocks",
+        "1",
+        "--out",
+        tmp_path / "next",
+        model=f"run:{deep}",
+        weights=None,
+    )
     assert result.code == 0, result.err
     record = json.loads((tmp_path / "next" / "result.json").read_text())
     assert {s["name"] for s in record["strategies"] if s["status"] == "raced"} == {"as-is", "probe"}
@@ -158,8 +205,21 @@ def test_decoders_and_encoder_decoders_run_from_probe_to_the_saved_model(
 ) -> None:
     """Their own head too, whose classes are mapped; the bundle answers as the fit did."""
     out, network = tmp_path / "run", write_architecture(tmp_path / name, name)
-    result = fit(sentences, "--strategies", "probe,freeze@1,finetune,as-is", "--blocks", "1", "--epochs", "1", "--lr",
-                 "1e-3", "--out", out, model=f"hf:{network}", weights=None)  # fmt: skip
+    result = fit(
+        sentences,
+        "--strategies",
+        "probe,freeze@1,finetune,as-is",
+        "--blocks",
+        "1",
+        "--epochs",
+        "1",
+        "--lr",
+        "1e-3",
+        "--out",
+        out,
+        model=f"hf:{network}",
+        weights=None,
+    )
     assert result.code == 0, result.err
     sealed = rows_of(out / "predictions.csv")
     words = [r["text"] for r in rows_of(sentences)]
@@ -173,8 +233,17 @@ def test_decoders_and_encoder_decoders_run_from_probe_to_the_saved_model(
 def test_length_without_room_for_a_word_is_refused(
     fit: Fit, sentences: Path, folder: Path, tmp_path: Path, size: str
 ) -> None:
-    result = fit(sentences, "--strategies", "probe", "--size", size, "--out", tmp_path / "run", model=f"hf:{folder}",
-                 weights=None)  # fmt: skip
+    result = fit(
+        sentences,
+        "--strategies",
+        "probe",
+        "--size",
+        size,
+        "--out",
+        tmp_path / "run",
+        model=f"hf:{folder}",
+        weights=None,
+    )
     assert result.code == 2
     assert "leave no room for words" in result.err
 
@@ -188,7 +257,16 @@ def test_sentence_encoder_learns_real_questions(fit: Fit, shared: Path, tmp_path
         writer = csv.DictWriter(handle, ["text", "label"])
         writer.writeheader()
         writer.writerows(rows)
-    result = fit(table, "--strategies", "probe", "--size", "24", "--out", tmp_path / "run",
-                 model=f"hf:{minilm.get_model_path()}", weights=None)  # fmt: skip
+    result = fit(
+        table,
+        "--strategies",
+        "probe",
+        "--size",
+        "24",
+        "--out",
+        tmp_path / "run",
+        model=f"hf:{minilm.get_model_path()}",
+        weights=None,
+    )
     assert result.code == 0, result.err
     assert json.loads((tmp_path / "run" / "result.json").read_text())["test"]["accuracy"] > 0.7

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from e2e_world import frostline
 
 import frostline as library
+from cases.small_world import frostline
 from frostline.bundle.schema import RunResult
 from frostline.cli.main import main
 
@@ -101,9 +101,12 @@ def test_the_loaded_bundle_gives_every_sealed_row(finished: SimpleNamespace, sea
 
 
 def test_code_that_this_user_never_named_is_not_run(
-    finished: SimpleNamespace, sealed: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    finished: SimpleNamespace,
+    sealed: list[dict[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("FROSTLINE_CACHE", str(tmp_path / "someone else"))
     words = ["predict", str(finished.run), str(finished.data / sealed[0]["id"])]
     assert main(words) == 2

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -14,13 +11,11 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-from evidence import simulate
-from evidence_learners import Procedure, out_of_fold, train
-from evidence_study import measure_truth, run_study
-from evidence_tables import estimate, report
-from evidence_worlds import PLANTED, Rows, probes, synthetic
+from cases.evidence.learners import Procedure, out_of_fold, train
+from cases.evidence.simulation import simulate
+from cases.evidence.study import measure_truth, run_study
+from cases.evidence.tables import estimate, report
+from cases.evidence.worlds import PLANTED, Rows, probes, synthetic
 
 N, D, C = 90, 5, 3
 

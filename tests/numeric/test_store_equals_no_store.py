@@ -29,8 +29,19 @@ def strategies(k: int) -> tuple[str, ...]:
 
 def fitted(tmp: Path, data: Path, k: int, **options: object) -> Run:
     # 19 images of a class in batches of 8: the last batch of every epoch is partial
-    return run(Settings(data=data, out=tmp, strategies=strategies(k), epochs=2, blocks=2, lr=1e-3, batch_size=8,
-                        prefer="accuracy", **options))  # type: ignore[arg-type]  # fmt: skip
+    return run(
+        Settings(
+            data=data,
+            out=tmp,
+            strategies=strategies(k),
+            epochs=2,
+            blocks=2,
+            lr=1e-3,
+            batch_size=8,
+            prefer="accuracy",
+            **options,
+        )
+    )  # type: ignore[arg-type]
 
 
 def bits(result: Run) -> dict[str, object]:

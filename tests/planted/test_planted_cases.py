@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import planted_tasks as tasks
 import pytest
-from planted_tasks import Labelled, Task
 
 from frostline.bundle.schema import RunResult
 from frostline.pipeline import run
 from frostline.recipe.settings import Settings
+from helpers import planted_tasks as tasks
+from helpers.planted_tasks import Labelled, Task
 
 GAP = 0.10  # accuracy that every other strategy stays behind
 EVERY = ("baseline", "probe", "probe@1", "probe@2", "probe@3", "freeze@1", "freeze@2", "finetune", "scratch")
@@ -68,8 +68,15 @@ def test_partial_freezing_wins_where_early_stages_break_and_later_ones_are_wrong
     rng = np.random.default_rng(3)
     data = parts(tasks.layouts(rng, 36), tasks.layouts(rng, 20))
     task = tasks.write_task(tmp_path, data, tasks.delicate_state(3))
-    result = compared(task, tmp_path / "run", seed=3, lr=8e-3, epochs=15, model_args={"gain": tasks.GAIN},
-                      strategies=(*EVERY, "freeze@3"))  # fmt: skip
+    result = compared(
+        task,
+        tmp_path / "run",
+        seed=3,
+        lr=8e-3,
+        epochs=15,
+        model_args={"gain": tasks.GAIN},
+        strategies=(*EVERY, "freeze@3"),
+    )
     assert_only(result, "freeze@2")
 
 

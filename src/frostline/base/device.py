@@ -99,8 +99,9 @@ def has_bf16(device: str) -> bool:
     return device == "cpu" and bool(cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def choose_compute(*, device: str, precision: str, threads: int | None, chunk: int, model: nn.Module,
-                   operations: float) -> Compute:  # fmt: skip
+def choose_compute(
+    *, device: str, precision: str, threads: int | None, chunk: int, model: nn.Module, operations: float
+) -> Compute:
     """Apply the written rule.
 
     Args:

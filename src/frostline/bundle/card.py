@@ -83,9 +83,11 @@ def _limits(result: RunResult) -> list[str]:
     data = result.data
     named = ", ".join(plain(name) for name in data.classes[:CLASSES_NAMED])
     more = f" and {len(data.classes) - CLASSES_NAMED} more" if len(data.classes) > CLASSES_NAMED else ""
-    text = [f"It tells these classes apart: {named}{more}. Whatever else an image shows, it answers with one of them.",
-            f"It was measured on samples of {plain(data_name(result))} only; how it does on images from elsewhere is "
-            "not known."]  # fmt: skip
+    text = [
+        f"It tells these classes apart: {named}{more}. Whatever else an image shows, it answers with one of them.",
+        f"It was measured on samples of {plain(data_name(result))} only; how it does on images from elsewhere is "
+        "not known.",
+    ]
     if len(result.blocks) < 2:
         text.append("It was not measured how much its accuracy owes to the luck of this very training set.")
     if _chosen(result).undertrained:
@@ -145,9 +147,11 @@ def _calibration(result: RunResult) -> str:
     if found.temperature is None:
         return f"Probabilities were not calibrated: {plain(found.reason).rstrip('.')}."
     before, after = found.sealed_before, found.sealed_after
-    return (f"Probabilities are calibrated at temperature {found.temperature:.2f}: on the sealed samples log loss went "
-            f"from {before.log_loss:.3f} to {after.log_loss:.3f} nats, calibration error from {before.ece:.3f} to "
-            f"{after.ece:.3f}.")  # fmt: skip
+    return (
+        f"Probabilities are calibrated at temperature {found.temperature:.2f}: on the sealed samples log loss went "
+        f"from {before.log_loss:.3f} to {after.log_loss:.3f} nats, calibration error from {before.ece:.3f} to "
+        f"{after.ece:.3f}."
+    )
 
 
 def _abstaining(result: RunResult) -> str:
@@ -155,8 +159,10 @@ def _abstaining(result: RunResult) -> str:
     if found is None or found.threshold is None or found.sealed is None:
         return ""
     right = "" if found.sealed.accuracy is None else f", {found.sealed.accuracy:.3f} of them rightly"
-    return (f"Below a confidence of {found.threshold:.3f} an answer is marked as unsure; of the sealed samples "
-            f"{found.sealed.answered:,} of {found.sealed.n:,} were answered{right}.")  # fmt: skip
+    return (
+        f"Below a confidence of {found.threshold:.3f} an answer is marked as unsure; of the sealed samples "
+        f"{found.sealed.answered:,} of {found.sealed.n:,} were answered{right}."
+    )
 
 
 def _sources(result: RunResult) -> str:

@@ -15,8 +15,10 @@ from frostline.bundle.schema import RunResult
 from frostline.recipe.settings import Settings, option
 
 KEPT = {  # files of the user's, kept as they were given
-    "label_map": "inputs/label_map.json", "source_classes": "inputs/source_classes.txt", "stages": "inputs/stages.txt",
-}  # fmt: skip
+    "label_map": "inputs/label_map.json",
+    "source_classes": "inputs/source_classes.txt",
+    "stages": "inputs/stages.txt",
+}
 RECIPES = "recipes"
 PATHS = {"data": Path, **dict.fromkeys(KEPT, Path)}
 TUPLES = ("mean", "std", "strategies")
@@ -42,12 +44,17 @@ def recorded_settings(run: Path, result: RunResult) -> Settings:
     store_off = values.pop("store_off", False)
     known = {f.name for f in fields(Settings)}
     strange = sorted(set(values) - known)
-    lacking = sorted(f.name for f in fields(Settings) if f.default is MISSING and f.default_factory is MISSING
-                     and f.name not in values)  # fmt: skip
+    lacking = sorted(
+        f.name
+        for f in fields(Settings)
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in values
+    )
     if strange or lacking:
         what = f"has the setting {strange[0]!r}, which isn't known" if strange else f"lacks {lacking[0]!r}"
-        raise BundleError(f"The record of {run}, written by frostline {result.version}, {what}.",
-                          "Replay it with the version that wrote it.")  # fmt: skip
+        raise BundleError(
+            f"The record of {run}, written by frostline {result.version}, {what}.",
+            "Replay it with the version that wrote it.",
+        )
     given: dict[str, Any] = {k: v for k, v in values.items() if v is not None}
     given |= {name: convert(given[name]) for name, convert in PATHS.items() if name in given}
     given |= {name: tuple(given[name]) for name in TUPLES if name in given}
@@ -64,16 +71,19 @@ def _strategies(run: Path, asked: Sequence[str], ran: Sequence[str]) -> tuple[st
     files = [name for name in names if name.endswith(".json")]
     copies = [name for name in ran if (run / RECIPES / f"{name}.json").is_file()]  # in the order they were asked for
     if len(copies) != len(files):
-        raise BundleError(f"{run} keeps {len(copies)} of the {len(files)} recipe files it was made with.",
-                          f"Put them back into {run / RECIPES}.")  # fmt: skip
+        raise BundleError(
+            f"{run} keeps {len(copies)} of the {len(files)} recipe files it was made with.",
+            f"Put them back into {run / RECIPES}.",
+        )
     kept = dict(zip(files, copies, strict=True))
     return tuple(str(run / RECIPES / f"{kept[name]}.json") if name in kept else name for name in names)
 
 
 def _kept(run: Path, name: str) -> Path:
     if not (run / name).is_file():
-        raise BundleError(f"{run} was made with a file that it should keep as {name}, but there is none.",
-                          "Put it back.")  # fmt: skip
+        raise BundleError(
+            f"{run} was made with a file that it should keep as {name}, but there is none.", "Put it back."
+        )
     return run / name
 
 
@@ -98,11 +108,15 @@ def read_samples(run: Path) -> dict[str, SampleNote]:
     path = run / "samples.csv"
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return {row["id"]: SampleNote(label=row["label"], part=row["part"], group=row["group"],
-                                          sha256=row["sha256"]) for row in csv.DictReader(file)}  # fmt: skip
+            return {
+                row["id"]: SampleNote(label=row["label"], part=row["part"], group=row["group"], sha256=row["sha256"])
+                for row in csv.DictReader(file)
+            }
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise BundleError(f"{path} can't be read, so nobody can say whether the data are the same.",
-                          "Put it back as the run wrote it.") from error  # fmt: skip
+        raise BundleError(
+            f"{path} can't be read, so nobody can say whether the data are the same.",
+            "Put it back as the run wrote it.",
+        ) from error
 
 
 def code_hash(run: Path) -> str | None:
@@ -111,6 +125,8 @@ def code_hash(run: Path) -> str | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["source"]["code_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{path} can't be read, so nobody can say whether the network's code is the same.",
-                          "Put it back as the run wrote it.") from error  # fmt: skip
+        raise BundleError(
+            f"{path} can't be read, so nobody can say whether the network's code is the same.",
+            "Put it back as the run wrote it.",
+        ) from error
     return None if found is None else str(found)

@@ -154,8 +154,14 @@ def _softmax(scores: Tensor, temperature: float) -> FloatArray:
     return probabilities
 
 
-def predict_paths(run: Path, paths: Sequence[Path], *, trust_code: bool = False, device: str = "auto",
-                  on_bad: BadFile = lambda _file, _reason: None) -> list[Prediction]:  # fmt: skip
+def predict_paths(
+    run: Path,
+    paths: Sequence[Path],
+    *,
+    trust_code: bool = False,
+    device: str = "auto",
+    on_bad: BadFile = lambda _file, _reason: None,
+) -> list[Prediction]:
     """Predict files and whole folders, or the rows of text files: tables with a column `text`, .txt with one text a
     line. What can't be read is told to `on_bad` and left out; DataError if nothing is left."""
     bundle = load(run, trust_code=trust_code, device=device)
@@ -170,10 +176,14 @@ def predict_paths(run: Path, paths: Sequence[Path], *, trust_code: bool = False,
     probabilities = predict_samples(bundle.loaded, samples.select(np.array(good)))
     sure = [None] * len(good) if bundle.threshold is None else bundle.sure(probabilities).tolist()
     return [
-        Prediction(file=names[i], predicted=bundle.classes[int(row.argmax())], sure=known,
-                   probabilities=dict(zip(bundle.classes, map(float, row), strict=True)))
+        Prediction(
+            file=names[i],
+            predicted=bundle.classes[int(row.argmax())],
+            sure=known,
+            probabilities=dict(zip(bundle.classes, map(float, row), strict=True)),
+        )
         for i, row, known in zip(good, probabilities, sure, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _read_files(paths: Sequence[Path], loaded: LoadedModel) -> tuple[list[str], Samples, dict[int, str]]:

@@ -115,8 +115,10 @@ def _same_settings(path: Path, stored: Mapping[str, Any], identity: Mapping[str,
     wanted = json.loads(json.dumps(identity))
     changed = sorted(k for k in {*stored, *wanted} if stored.get(k) != wanted.get(k))
     if changed:
-        raise BundleError(f"--resume: {path} was begun with other settings ({', '.join(changed[:4])}).",
-                          "Give the settings of that run, or another --out.")  # fmt: skip
+        raise BundleError(
+            f"--resume: {path} was begun with other settings ({', '.join(changed[:4])}).",
+            "Give the settings of that run, or another --out.",
+        )
 
 
 def next_out(data: Path, root: Path = Path("runs")) -> Path:
@@ -144,8 +146,10 @@ def read_result(run: Path) -> RunResult:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise BundleError(f"{path} is not a record of this version: {where}: {first['msg']}.",
-                          "Run frostline fit again with this version.") from error  # fmt: skip
+        raise BundleError(
+            f"{path} is not a record of this version: {where}: {first['msg']}.",
+            "Run frostline fit again with this version.",
+        ) from error
 
 
 def outcome_from(value: Mapping[str, Any]) -> Outcome:
@@ -186,8 +190,9 @@ def write_oof(path: Path, outcomes: Iterable[Outcome], ids: Sequence[str], class
     write_atomic(path, buffer.getvalue())
 
 
-def write_predictions(path: Path, ids: Sequence[str], labels: Sequence[int], probabilities: FloatArray,
-                      classes: Sequence[str]) -> None:  # fmt: skip
+def write_predictions(
+    path: Path, ids: Sequence[str], labels: Sequence[int], probabilities: FloatArray, classes: Sequence[str]
+) -> None:
     """predictions.csv: the sealed rows."""
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")

@@ -30,9 +30,15 @@ from frostline.recipe.recipe import Recipe
 FORMAT = 3
 OLDEST = 2  # had neither temperature nor threshold
 NOTE: dict[str, type | tuple[type, ...]] = {  # what recipe.json has to hold
-    "source": dict, "head": dict, "head_form": dict, "cut": (dict, type(None)), "compute": dict, "tensors": list,
-    "temperature": (int, float, type(None)), "abstain": (dict, type(None)),
-}  # fmt: skip
+    "source": dict,
+    "head": dict,
+    "head_form": dict,
+    "cut": (dict, type(None)),
+    "compute": dict,
+    "tensors": list,
+    "temperature": (int, float, type(None)),
+    "abstain": (dict, type(None)),
+}
 ABSTAIN: dict[str, type | tuple[type, ...]] = {"wanted_accuracy": float, "threshold": (int, float, type(None))}
 SOURCE = ("spec", "model_args", "code_sha256", "self_loading")
 CODE = "code.py"
@@ -174,10 +180,14 @@ def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") 
     _fill(model, folder / "model.safetensors", set(note["tensors"]))
     compute = _compute(note["compute"], device)
     return LoadedModel(
-        model=place(model, compute).eval(), preprocess=preprocess, classes=tuple(classes), compute=compute, recipe=note,
+        model=place(model, compute).eval(),
+        preprocess=preprocess,
+        classes=tuple(classes),
+        compute=compute,
+        recipe=note,
         temperature=1.0 if note["temperature"] is None else float(note["temperature"]),
         abstain=Abstain(**note["abstain"]) if note["abstain"] else None,
-    )  # fmt: skip
+    )
 
 
 def read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Contract]:
@@ -187,15 +197,18 @@ def read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Contract]:
         classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
         preprocess = read_contract(folder)
     except FileNotFoundError as error:
-        raise BundleError(f"{folder} is not a saved model: {Path(error.filename).name} is missing.",
-                          "Give the RUN folder that frostline fit wrote.") from error  # fmt: skip
+        raise BundleError(
+            f"{folder} is not a saved model: {Path(error.filename).name} is missing.",
+            "Give the RUN folder that frostline fit wrote.",
+        ) from error
     except ValueError as error:
         raise BundleError(f"{folder} holds a damaged file: {error}.", "Run frostline fit again.") from error
     if not isinstance(note, dict) or not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
         raise BundleError(f"{folder} holds a recipe.json or classes.json of another form.", "Run frostline fit again.")
     if note.get("format") not in (OLDEST, FORMAT):
-        raise BundleError(f"{folder} has format {note.get('format')}, this version reads {OLDEST} and {FORMAT}.",
-                          "Update frostline.")  # fmt: skip
+        raise BundleError(
+            f"{folder} has format {note.get('format')}, this version reads {OLDEST} and {FORMAT}.", "Update frostline."
+        )
     if note["format"] == OLDEST:
         note = {"temperature": None, "abstain": None, **note}
     wrong = _unusable(note)
@@ -251,8 +264,10 @@ def _fill(model: nn.Module, path: Path, wanted: set[str]) -> None:
     own = named_tensors(model)
     wrong = sorted({k for k in saved if k not in own or own[k].shape != saved[k].shape} | (wanted ^ set(saved)))
     if wrong:
-        raise BundleError(f"{path} doesn't fit its network ({', '.join(wrong[:3])}).",
-                          "The network's package may have changed: see the versions in result.json.")  # fmt: skip
+        raise BundleError(
+            f"{path} doesn't fit its network ({', '.join(wrong[:3])}).",
+            "The network's package may have changed: see the versions in result.json.",
+        )
     with torch.no_grad():
         for name, tensor in saved.items():
             own[name].copy_(tensor)
@@ -262,5 +277,10 @@ def _compute(note: Mapping[str, Any], device: str) -> Compute:
     found = find_device(device)
     # a CPU computes bf16 whatever its flags, only slower: the answers stay those that were tested
     precision = note["precision"] if found == "cpu" or has_bf16(found) else "fp32"
-    return Compute(device=found, precision=precision, channels_last=note["channels_last"], threads=default_threads(),
-                   chunk=note["chunk"])  # fmt: skip
+    return Compute(
+        device=found,
+        precision=precision,
+        channels_last=note["channels_last"],
+        threads=default_threads(),
+        chunk=note["chunk"],
+    )

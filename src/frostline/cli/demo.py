@@ -17,14 +17,19 @@ LabelsPerClass = Annotated[
 ]
 Strategies = Annotated[
     str | None,
-    typer.Option("--strategies", help="Names with commas between, instead of the demo's own.", metavar="a,b,c",
-                 rich_help_panel=o.COMPARISON),
-]  # fmt: skip
+    typer.Option(
+        "--strategies",
+        help="Names with commas between, instead of the demo's own.",
+        metavar="a,b,c",
+        rich_help_panel=o.COMPARISON,
+    ),
+]
 Epochs = Annotated[
     int | None,
-    typer.Option("--epochs", help="Passes over the labels, instead of the demo's own.", metavar="N",
-                 rich_help_panel=o.TRAINING),
-]  # fmt: skip
+    typer.Option(
+        "--epochs", help="Passes over the labels, instead of the demo's own.", metavar="N", rich_help_panel=o.TRAINING
+    ),
+]
 Out = Annotated[
     str | None,
     typer.Option(
@@ -33,9 +38,13 @@ Out = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", help="CPU threads; by default 1, since the images are small.", metavar="N",
-                 rich_help_panel=o.MACHINE),
-]  # fmt: skip
+    typer.Option(
+        "--threads",
+        help="CPU threads; by default 1, since the images are small.",
+        metavar="N",
+        rich_help_panel=o.MACHINE,
+    ),
+]
 
 
 def demo(
@@ -57,8 +66,12 @@ def demo(
     from frostline.demo import demo as run_demo
     from frostline.demo import explain
 
-    chosen = {"strategies": parse_names(strategies) if strategies else None, "epochs": epochs, "threads": threads,
-              "store": store}  # fmt: skip
+    chosen = {
+        "strategies": parse_names(strategies) if strategies else None,
+        "epochs": epochs,
+        "threads": threads,
+        "store": store,
+    }
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     with drawing(plain=plain, json_lines=json, session=ctx.obj) as screen:
         finished = run_demo(labels_per_class=labels_per_class, seed=seed, out=out, emit=screen.emit, **given)

@@ -27,9 +27,13 @@ Method = Annotated[
 Epochs = Annotated[int, typer.Option("--epochs", help="Passes over the data.", metavar="N", rich_help_panel=o.TRAINING)]
 Lr = Annotated[
     float | None,
-    typer.Option("--lr", help="Learning rate; by default three are tried, each for all epochs.", metavar="X",
-                 rich_help_panel=o.TRAINING),
-]  # fmt: skip
+    typer.Option(
+        "--lr",
+        help="Learning rate; by default three are tried, each for all epochs.",
+        metavar="X",
+        rich_help_panel=o.TRAINING,
+    ),
+]
 
 
 def pretrain(

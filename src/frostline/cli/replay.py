@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="Folder to keep; by default only a replay that differs is kept.",
-                 rich_help_panel=o.MACHINE),
-]  # fmt: skip
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Folder to keep; by default only a replay that differs is kept.",
+        rich_help_panel=o.MACHINE,
+    ),
+]
 Data = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="Where the data lie by now.", rich_help_panel=o.DATA),
@@ -55,8 +59,9 @@ def replay(
     with drawing(plain=plain, json_lines=json, session=ctx.obj) as screen:
         done = run_again(run, data=data, model=model, weights=weights, out=out, trust_code=trust_code, emit=screen.emit)
     if json:
-        print_json({"kind": "result", "text": done.sentence(), "run": str(done.path or run), "data": report(done)},
-                   indent=None)  # fmt: skip
+        print_json(
+            {"kind": "result", "text": done.sentence(), "run": str(done.path or run), "data": report(done)}, indent=None
+        )
     else:
         print_text(text(done))
     if not done.equal:
@@ -68,9 +73,14 @@ def report(done: Replay) -> dict[str, Any]:
     from dataclasses import asdict
 
     found = done.differences
-    return {"equal": done.equal, "compared": dict(found.compared), "altered": list(found.altered),
-            "changes": [asdict(c) for c in done.changes], "differences": [asdict(d) for d in found.found],
-            "kept": str(done.path) if done.path else None}  # fmt: skip
+    return {
+        "equal": done.equal,
+        "compared": dict(found.compared),
+        "altered": list(found.altered),
+        "changes": [asdict(c) for c in done.changes],
+        "differences": [asdict(d) for d in found.found],
+        "kept": str(done.path) if done.path else None,
+    }
 
 
 def text(done: Replay) -> str:

@@ -20,8 +20,15 @@ def console(*, stderr: bool = False, plain: bool = False) -> Console:
 
     stream = sys.stderr if stderr else sys.stdout
     terminal = stream.isatty() and not plain
-    return Console(file=stream, force_terminal=terminal, no_color=not terminal or None, highlight=False, markup=False,
-                   width=None if stream.isatty() else PIPE_WIDTH, emoji=False)  # fmt: skip
+    return Console(
+        file=stream,
+        force_terminal=terminal,
+        no_color=not terminal or None,
+        highlight=False,
+        markup=False,
+        width=None if stream.isatty() else PIPE_WIDTH,
+        emoji=False,
+    )
 
 
 def stdout_width() -> int:

@@ -13,9 +13,15 @@ if TYPE_CHECKING:
     from frostline.bundle.schema import MethodsRecord, RunResult
 
 Methods = Annotated[
-    bool, typer.Option("--methods", metavar="", show_default=False, rich_help_panel=o.MACHINE,
-                       help="The methods paragraph for a paper, with terms and sources.")
-]  # fmt: skip
+    bool,
+    typer.Option(
+        "--methods",
+        metavar="",
+        show_default=False,
+        rich_help_panel=o.MACHINE,
+        help="The methods paragraph for a paper, with terms and sources.",
+    ),
+]
 
 
 def show(run: o.Run, methods: Methods = False, json: o.Json = False) -> None:

@@ -69,8 +69,18 @@ def draw(found: list[StageInfo] | tuple[StageInfo, ...], *, why: bool) -> None:
     for s in found:
         cut = "yes" if s.cuttable else f"no: {s.why_not}" if why else "no"
         shape = " x ".join(map(str, s.output_shape))
-        rows.append((str(s.index), s.name, f"{s.parameters:,}", shape, f"{s.stored_bytes / 1000:.1f}",
-                     f"{100 * s.operations / total:.0f} %", operations(s.operations), cut))  # fmt: skip
+        rows.append(
+            (
+                str(s.index),
+                s.name,
+                f"{s.parameters:,}",
+                shape,
+                f"{s.stored_bytes / 1000:.1f}",
+                f"{100 * s.operations / total:.0f} %",
+                operations(s.operations),
+                cut,
+            )
+        )
     header = ("stage", "name", "parameters", "output", "kB stored", "share", "operations", "cut")
     print_table(header, rows, right=("stage", "parameters", "output", "kB stored", "share", "operations"))
 

@@ -36,8 +36,13 @@ def calibrate(outcomes: Sequence[Outcome], strategy: str, labels: IntArray, want
     found = held_out(outcomes, strategy, labels)
     if found is None:
         reason = f"{strategy} was not judged on held-out folds, so there is nothing to tell a temperature from"
-        told = None if wanted is None else stats.Threshold(
-            value=None, reason=f"{strategy} was not judged on held-out folds: no threshold can be told.")  # fmt: skip
+        told = (
+            None
+            if wanted is None
+            else stats.Threshold(
+                value=None, reason=f"{strategy} was not judged on held-out folds: no threshold can be told."
+            )
+        )
         return Calibration(temperature=None, reason=reason, wanted=wanted, threshold=told)
     # repeats are not averaged: the saved model is one network, and a mean of several is less sure than each
     first = np.unique(found.rows, return_index=True)[1]
@@ -49,8 +54,9 @@ def calibrate(outcomes: Sequence[Outcome], strategy: str, labels: IntArray, want
     if wanted is not None:
         sure = stats.tempered(found.probabilities, temperature or 1.0)
         threshold = stats.abstain_threshold(sure, found.labels, wanted, repeats=found.repeats)
-    return Calibration(temperature=temperature, reason=why_not or _told_by(found), held_out=found, wanted=wanted,
-                       threshold=threshold)  # fmt: skip
+    return Calibration(
+        temperature=temperature, reason=why_not or _told_by(found), held_out=found, wanted=wanted, threshold=threshold
+    )
 
 
 def _told_by(found: HeldOut) -> str:

@@ -68,8 +68,10 @@ def find_doubts(study: Study, outcomes: Sequence[Outcome], strategy: str) -> Dou
     copied = list(_copies(dataset, copies))
     found = sorted([*labels, *copied, *near, *small_classes(dataset)], key=lambda d: KINDS.index(d.kind))
     how_copies = "Copies: equal bytes or pixels, or a close difference hash that the pixels confirm."
-    how_small = (f"Small classes: fewer than {LEAST_TO_LEARN} samples to learn from, or fewer than {sealed_needed()} "
-                 f"sealed ones, which keep a 95 % Wilson interval within {100 * HALF_WIDTH:.0f} points.")  # fmt: skip
+    how_small = (
+        f"Small classes: fewer than {LEAST_TO_LEARN} samples to learn from, or fewer than {sealed_needed()} "
+        f"sealed ones, which keep a 95 % Wilson interval within {100 * HALF_WIDTH:.0f} points."
+    )
     return Doubts(method=" ".join((how_labels, how_copies, how_near, how_small)), found=tuple(found))
 
 
@@ -152,8 +154,11 @@ def _copies(dataset: Dataset, copies: Sequence[tuple[int, ...]]) -> Iterator[Dou
 def _neighbours(study: Study, copies: Sequence[tuple[int, ...]]) -> tuple[list[Doubt], str]:
     stages, rows = study.features.pooled_stages, len(study.development)
     if not stages or not LEAST_ROWS <= rows <= MOST_ROWS:
-        why = "no strategy that ran reads stored features" if not stages else f"that takes {LEAST_ROWS:,} to "\
-              f"{MOST_ROWS:,} samples, and there are {rows:,}"  # fmt: skip
+        why = (
+            "no strategy that ran reads stored features"
+            if not stages
+            else f"that takes {LEAST_ROWS:,} to {MOST_ROWS:,} samples, and there are {rows:,}"
+        )
         return [], f"Outliers and close neighbours weren't looked for: {why}."
     stage = max(stages)
     name = study.stages[stage].name
@@ -161,9 +166,11 @@ def _neighbours(study: Study, copies: Sequence[tuple[int, ...]]) -> tuple[list[D
     where = np.asarray(study.development)
     of = {row: k for k, group in enumerate(copies) for row in group}
     found = [*close_pairs(study.dataset, where, distances, nearest, of), *outliers(study.dataset, where, distances)]
-    how = (f"Outliers: mean cosine distance to {distances.shape[1]} neighbours, on the features after {name}, beyond "
-           f"Tukey's inner fence. Close neighbours of another class: each the other's nearest, at most {NEAR:g} of "
-           f"the median such distance apart.")  # fmt: skip
+    how = (
+        f"Outliers: mean cosine distance to {distances.shape[1]} neighbours, on the features after {name}, beyond "
+        f"Tukey's inner fence. Close neighbours of another class: each the other's nearest, at most {NEAR:g} of "
+        f"the median such distance apart."
+    )
     return found, how
 
 
@@ -193,13 +200,15 @@ def outliers(dataset: Dataset, rows: IntArray, distances: FloatArray) -> list[Do
     for i in far:
         sample, ratio = dataset.samples[rows[i]], float(mean[i] / max(middle, 1e-12))
         detail = f"{sample.id} is unlike all others: {ratio:.1f} times the usual distance to its neighbours."
-        doubts.append(Doubt(kind="outlier", id=sample.id, label=dataset.classes[sample.label], score=ratio,
-                            detail=detail))  # fmt: skip
+        doubts.append(
+            Doubt(kind="outlier", id=sample.id, label=dataset.classes[sample.label], score=ratio, detail=detail)
+        )
     return doubts
 
 
-def close_pairs(dataset: Dataset, rows: IntArray, distances: FloatArray, nearest: IntArray,
-                copies: dict[int, int]) -> list[Doubt]:  # fmt: skip
+def close_pairs(
+    dataset: Dataset, rows: IntArray, distances: FloatArray, nearest: IntArray, copies: dict[int, int]
+) -> list[Doubt]:
     """Pairs of different classes that are nearest to each other and very close, the closest first.
 
     `copies` says which set of copies a dataset row belongs to: those are told elsewhere.
@@ -215,8 +224,16 @@ def close_pairs(dataset: Dataset, rows: IntArray, distances: FloatArray, nearest
             continue
         label, other = dataset.classes[one.label], dataset.classes[two.label]
         detail = f"{one.id} ({label}) and {two.id} ({other}) look nearly alike to the network."
-        doubts.append(Doubt(kind="close-to-other-class", id=one.id, label=label, suggestion=other, detail=detail,
-                            score=float(near[a] / max(limit / NEAR, 1e-12))))  # fmt: skip
+        doubts.append(
+            Doubt(
+                kind="close-to-other-class",
+                id=one.id,
+                label=label,
+                suggestion=other,
+                detail=detail,
+                score=float(near[a] / max(limit / NEAR, 1e-12)),
+            )
+        )
     return doubts
 
 
@@ -230,9 +247,11 @@ def small_classes(dataset: Dataset) -> list[Doubt]:
         if to_learn < LEAST_TO_LEARN:
             told.append(f"{to_learn} samples to learn from, and at least {LEAST_TO_LEARN} are needed")
         if 0 < to_judge < sealed_needed():
-            told.append(f"{to_judge} sealed samples tell its share of right answers to within "
-                        f"{100 * half_width(to_judge):.0f} points only, {sealed_needed()} would to within "
-                        f"{100 * HALF_WIDTH:.0f}")  # fmt: skip
+            told.append(
+                f"{to_judge} sealed samples tell its share of right answers to within "
+                f"{100 * half_width(to_judge):.0f} points only, {sealed_needed()} would to within "
+                f"{100 * HALF_WIDTH:.0f}"
+            )
         elif to_judge == 0:
             told.append("no sealed sample, so its share of right answers isn't tested")
         if told:

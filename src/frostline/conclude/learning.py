@@ -63,8 +63,9 @@ def learning_curve(
     draws = draw_parts(study.dataset, first_repeat(plan), seed=study.seed)
     trials = plan_trials(plan, race, verdict, draws, stepped=not limited)
     outcomes = tuple(run(trials))
-    curves = Curves(plan=plan, race=race, draws=draws, labels=study.dataset.labels, trials=tuple(trials),
-                    outcomes=outcomes)  # fmt: skip
+    curves = Curves(
+        plan=plan, race=race, draws=draws, labels=study.dataset.labels, trials=tuple(trials), outcomes=outcomes
+    )
     names = tuple(compared_names(plan, race, verdict))
     return LearningCurve(curves=curves, names=names, verdict=verdict, limited=limited)
 
@@ -106,8 +107,9 @@ def compared_names(plan: Plan, race: RaceResult, verdict: Verdict) -> list[str]:
         r.name for r in recipes if not r.needs_network
     ]
     wanted = (verdict.strategy, verdict.best, verdict.runner_up, *ends)
-    finished = {row.recipe.name for row in plan.rows
-                if sum(o.ok for o in race.of(row.recipe.name)) == len(plan.race_blocks())}  # fmt: skip
+    finished = {
+        row.recipe.name for row in plan.rows if sum(o.ok for o in race.of(row.recipe.name)) == len(plan.race_blocks())
+    }
     return [name for name in dict.fromkeys(wanted) if name in finished]
 
 
@@ -139,8 +141,14 @@ def plan_trials(plan: Plan, race: RaceResult, verdict: Verdict, draws: Draws, *,
 
 
 def _trial(recipe: Recipe, block: Block, rate: float | None, rows: IntArray) -> Trial:
-    return Trial(recipe=recipe, purpose="curve", block=block.index, rate=rate, train=tuple(map(int, rows)),
-                 validation=tuple(map(int, block.validation)))  # fmt: skip
+    return Trial(
+        recipe=recipe,
+        purpose="curve",
+        block=block.index,
+        rate=rate,
+        train=tuple(map(int, rows)),
+        validation=tuple(map(int, block.validation)),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,8 +204,9 @@ class Curves:
             found = self.at(name, share)
             if found is not None:
                 ci = score_interval(found, n_train=n_train, n_test=n_test)
-                points.append(SizePoint(labels=round(self.size(share)), blocks=len(found.blocks),
-                                                 accuracy=found.score, ci=ci))  # fmt: skip
+                points.append(
+                    SizePoint(labels=round(self.size(share)), blocks=len(found.blocks), accuracy=found.score, ci=ci)
+                )
         return points
 
     def gain(self, name: str) -> Gain | None:
@@ -208,5 +217,11 @@ class Curves:
             return None
         n_train, n_test = block_sizes(self.plan)
         found = compare(full, half, n_train=n_train, n_test=n_test)
-        return Gain(strategy=name, fewer=round(self.size(2)), labels=round(self.size(1)), blocks=len(half.blocks),
-                    difference=found.mean, ci=found.ci)  # fmt: skip
+        return Gain(
+            strategy=name,
+            fewer=round(self.size(2)),
+            labels=round(self.size(1)),
+            blocks=len(half.blocks),
+            difference=found.mean,
+            ci=found.ci,
+        )

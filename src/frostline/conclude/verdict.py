@@ -60,5 +60,10 @@ def judge(settings: Settings, plan: Plan, race: RaceResult, dataset: Dataset) ->
         reason = f"{name} was the only strategy asked for: it was tuned, fitted and tested, and compared with nothing."
         return Verdict(strategy=name, best=name, reason=reason, runner_up=None, samples_needed=None)
     n_train, n_test = block_sizes(plan)
-    return decide(standings(plan, race, dataset.labels), n_train=n_train, n_test=n_test, margin=settings.margin,
-                  prefer=settings.prefer)  # fmt: skip
+    return decide(
+        standings(plan, race, dataset.labels),
+        n_train=n_train,
+        n_test=n_test,
+        margin=settings.margin,
+        prefer=settings.prefer,
+    )

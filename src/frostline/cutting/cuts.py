@@ -128,8 +128,10 @@ def _shaped(recording: Recording, boundary: Boundary) -> str:
 def _listed(records: Iterable[TensorRecord]) -> str:
     """Shape and maker of some tensors, in words."""
     found = Counter((record.maker or "the network itself", tuple(record.tensor.shape[1:])) for record in records)
-    words = [f"{' x '.join(map(str, shape)) or 'one number'}{f' ({n} times)' if n > 1 else ''} made in {maker}"
-             for (maker, shape), n in found.items()]  # fmt: skip
+    words = [
+        f"{' x '.join(map(str, shape)) or 'one number'}{f' ({n} times)' if n > 1 else ''} made in {maker}"
+        for (maker, shape), n in found.items()
+    ]
     more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
     return ", ".join(words[:SHOWN]) + more
 

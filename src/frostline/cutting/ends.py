@@ -57,18 +57,24 @@ def find_ends(
 def _nothing_before(recording: Recording, head: HeadSite) -> ModelError:
     start = f"The network has no module with weights before its head {head.path}"
     if all(head.owns(name) for name in recording.parameter_names.values()):
-        return ModelError(f"{start}, so there is nothing to freeze.",
-                          "Give a network with at least one layer before the last.")  # fmt: skip
-    return ModelError(f"{start}: its weights are read outside of modules, where it can't be cut.",
-                      "Put the layers into modules of their own (nn.Module), which the network calls.")  # fmt: skip
+        return ModelError(
+            f"{start}, so there is nothing to freeze.", "Give a network with at least one layer before the last."
+        )
+    return ModelError(
+        f"{start}: its weights are read outside of modules, where it can't be cut.",
+        "Put the layers into modules of their own (nn.Module), which the network calls.",
+    )
 
 
 def _named_ends(recording: Recording, places: Places, head: HeadSite, named: Sequence[NamedStage]) -> list[End]:
     found = boundaries_of(recording, named, head.path)
     left_out = weighty_between(recording, head, found[-1].index)
     if left_out:
-        raise ModelError(f"The last stage ends at {named[-1].module}, but {', '.join(left_out[:3])} runs between it "
-                         f"and the head {head.path}.", "Name one more stage that ends there.")  # fmt: skip
+        raise ModelError(
+            f"The last stage ends at {named[-1].module}, but {', '.join(left_out[:3])} runs between it "
+            f"and the head {head.path}.",
+            "Name one more stage that ends there.",
+        )
     ends = [_end_at_boundary(recording, places, s.name, b) for s, b in zip(named[:-1], found[:-1], strict=True)]
     return [*ends, _last_end(recording, places, named[-1].name, found[-1].index, head)]
 

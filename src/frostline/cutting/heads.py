@@ -11,8 +11,22 @@ from frostline.base.errors import ModelError
 from frostline.cutting.outputs import HEAD_HINT, logits
 from frostline.cutting.recorder import Recording
 
-RESHAPES = ("view", "reshape", "squeeze", "flatten", "clone", "alias", "detach", "select", "_to_copy", "slice",
-            "index", "gather", "unbind", "split")  # fmt: skip
+RESHAPES = (
+    "view",
+    "reshape",
+    "squeeze",
+    "flatten",
+    "clone",
+    "alias",
+    "detach",
+    "select",
+    "_to_copy",
+    "slice",
+    "index",
+    "gather",
+    "unbind",
+    "split",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

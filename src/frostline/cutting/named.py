@@ -70,8 +70,9 @@ def _from_words(words: Sequence[str], path: Path | None) -> NamedStage:
     name, rest = (words[0], words[1:]) if len(words) > 1 and words[0] not in _WHERE else ("", words)
     where: Literal["in", "out"] = _WHERE[rest[0]] if len(rest) == 2 and rest[0] in _WHERE else "out"
     if not (len(rest) == 1 or (len(rest) == 2 and rest[0] in _WHERE)):
-        raise ModelError(f"{f'--stages {path}' if path else 'A stage'} says {' '.join(words)!r}, which isn't a stage.",
-                         FORM)  # fmt: skip
+        raise ModelError(
+            f"{f'--stages {path}' if path else 'A stage'} says {' '.join(words)!r}, which isn't a stage.", FORM
+        )
     return NamedStage(name=name or rest[-1], where=where, module=rest[-1])
 
 
@@ -108,20 +109,29 @@ def boundaries_of(recording: Recording, named: Sequence[NamedStage], head: str) 
         if stage.module not in recording.calls or not stage.module:
             exists = any(name == stage.module for name, _ in recording.model.named_modules())
             problem = "doesn't run" if exists else "doesn't exist"
-            raise ModelError(f"The stage {stage.name} ends at the module {stage.module!r}, which {problem}.",
-                             nearest(stage.module, _near(stage.module, known)))  # fmt: skip
+            raise ModelError(
+                f"The stage {stage.name} ends at the module {stage.module!r}, which {problem}.",
+                nearest(stage.module, _near(stage.module, known)),
+            )
         if recording.calls[stage.module] > 1:
-            raise ModelError(f"The stage {stage.name} ends at {stage.module}, which is called "
-                             f"{recording.calls[stage.module]} times.", "Name a module that runs once.")  # fmt: skip
+            raise ModelError(
+                f"The stage {stage.name} ends at {stage.module}, which is called "
+                f"{recording.calls[stage.module]} times.",
+                "Name a module that runs once.",
+            )
         boundary = recording.first(stage.where, stage.module)
         if found and boundary.index <= found[-1].index:
-            raise ModelError(f"The stage {stage.name} ends at {stage.module}, which runs before the end of the stage "
-                             "above it.", "Name stages in the order in which they run, from the input.")  # fmt: skip
+            raise ModelError(
+                f"The stage {stage.name} ends at {stage.module}, which runs before the end of the stage above it.",
+                "Name stages in the order in which they run, from the input.",
+            )
         found.append(boundary)
     at_head = recording.first("in", head).index
     if found[-1].index > at_head:
-        raise ModelError(f"The stage {named[-1].name} ends at {named[-1].module}, which runs after the head {head}.",
-                         "The head is not a stage: let the last one end before it.")  # fmt: skip
+        raise ModelError(
+            f"The stage {named[-1].name} ends at {named[-1].module}, which runs after the head {head}.",
+            "The head is not a stage: let the last one end before it.",
+        )
     return found
 
 

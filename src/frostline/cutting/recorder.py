@@ -228,8 +228,10 @@ def record(model: nn.Module, inputs: Call | Sequence[Tensor]) -> Recording:
         except Exception as error:  # whatever the network's code raises
             shapes = " and ".join(" x ".join(map(str, x.shape)) for x in copies)
             first = (str(error).strip().splitlines() or [""])[0]
-            raise ModelError(f"The network doesn't run on an example of {shapes} ({type(error).__name__}: {first}).",
-                             "Do its arguments and --size belong together?") from error  # fmt: skip
+            raise ModelError(
+                f"The network doesn't run on an example of {shapes} ({type(error).__name__}: {first}).",
+                "Do its arguments and --size belong together?",
+            ) from error
         finally:
             for handle in handles:
                 handle.remove()

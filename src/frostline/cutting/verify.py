@@ -98,10 +98,9 @@ def _varied_input(x: Tensor, batch: int, rows: int, other: bool) -> Tensor:
 
 
 def _poisoned(call: Call, needs: Sequence[int], fill: float) -> Call:
-    return call.with_tensors([
-        x if i in needs else filled(torch.empty_like(x), fill)
-        for i, x in enumerate(call.tensors)
-    ])  # fmt: skip
+    return call.with_tensors(
+        [x if i in needs else filled(torch.empty_like(x), fill) for i, x in enumerate(call.tensors)]
+    )
 
 
 def _suffix(

@@ -100,8 +100,9 @@ def _assign_parts(work: Work) -> str | None:
         )
     if "train" not in given and given != {None}:
         names = " and ".join(sorted(work.part_name(part) for part in given if part))
-        raise DataError(f"{work.listing.root} has {names}, but no {work.part_name('train')}.",
-                        "Say which rows are to learn from.")  # fmt: skip
+        raise DataError(
+            f"{work.listing.root} has {names}, but no {work.part_name('train')}.", "Say which rows are to learn from."
+        )
     meaning: dict[str | None, DataPart] = {"test": "sealed", "val": "validation"}
     if "test" not in given:
         meaning["val"] = "sealed"

@@ -86,8 +86,10 @@ def map_classes(
 def _check_given(places: Mapping[str, list[int]], target: Sequence[str], given: Mapping[str, Sequence[str]]) -> None:
     unknown = [name for name in given if name not in target]
     if unknown:
-        raise DataError(f"--label-map: the data has no class {_listed(unknown)}.",
-                        f"{nearest(unknown[0], target)} Its classes: {_listed(target)}.")  # fmt: skip
+        raise DataError(
+            f"--label-map: the data has no class {_listed(unknown)}.",
+            f"{nearest(unknown[0], target)} Its classes: {_listed(target)}.",
+        )
     wanted = [name for names in given.values() for name in names]
     lacking = [name for name in dict.fromkeys(wanted) if name not in places]
     if lacking:
@@ -97,8 +99,10 @@ def _check_given(places: Mapping[str, list[int]], target: Sequence[str], given: 
     shared = [name for name in dict.fromkeys(wanted) if len(places[name]) > 1]
     if shared:
         where = ", ".join(str(i + 1) for i in places[shared[0]])
-        raise DataError(f"--label-map: the network has several classes called {shared[0]!r} (outputs {where}).",
-                        "Tell them apart in a --source-classes FILE.")  # fmt: skip
+        raise DataError(
+            f"--label-map: the network has several classes called {shared[0]!r} (outputs {where}).",
+            "Tell them apart in a --source-classes FILE.",
+        )
 
 
 def _check_disjoint(source: Sequence[str], target: Sequence[str], groups: Sequence[tuple[int, ...]]) -> None:

@@ -19,7 +19,7 @@ from frostline.data.images import Images, Pixels, Writer
 from frostline.data.preprocess import Preprocess
 from frostline.data.raw import RawImage
 
-__all__ = ["FILTERS", "Lazy", "Pixels", "ImageError", "Images", "Source", "decode_all", "hash_files", "read_image"]
+__all__ = ["FILTERS", "ImageError", "Images", "Lazy", "Pixels", "Source", "decode_all", "hash_files", "read_image"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,10 @@ from frostline.data.tables import as_texts
 
 COLUMNS = ("image", "text", "X", "label", "split", "group")
 CONTENTS = COLUMNS[:3]  # X: images, or texts, as the network reads
-FORMS = ('Give a path, a pair (X, y), or {"image": X, "label": y} or {"text": X, "label": y} with "split" and "group" '
-         "where you have them.")  # fmt: skip
+FORMS = (
+    'Give a path, a pair (X, y), or {"image": X, "label": y} or {"text": X, "label": y} with "split" and "group" '
+    "where you have them."
+)
 
 
 def list_given(data: Any) -> Listing:

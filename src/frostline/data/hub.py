@@ -86,8 +86,10 @@ def _sources(dataset: Any, column: str, where: Where) -> list[Source]:
     if getattr(feature, "dtype", None) in ("string", "large_string"):
         return [_path(value, where(i)) for i, value in enumerate(dataset[column])]
     if type(feature).__name__ != "Image":
-        raise DataError(f"The column {column!r} of the data set is of {feature!r}, but images were expected.",
-                        "Cast it to datasets.Image(), or give arrays: frostline.fit((X, y), ...).")  # fmt: skip
+        raise DataError(
+            f"The column {column!r} of the data set is of {feature!r}, but images were expected.",
+            "Cast it to datasets.Image(), or give arrays: frostline.fit((X, y), ...).",
+        )
     still = dataclasses.replace(feature, decode=False)
     files = dataset.select_columns([column]).cast_column(column, still)
 

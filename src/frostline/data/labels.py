@@ -20,14 +20,17 @@ WORDS = ", ".join(PARTS)
 def as_column(values: Any, name: str, count: int) -> list[Any]:
     """One plain Python value a row, from a list, an array, a tensor or a series; DataError for another length."""
     if isinstance(values, (str, bytes)) or not (is_array(values) or hasattr(values, "__iter__")):
-        raise DataError(f"{name} is a {type(values).__name__}, but one value for each image was expected.",
-                        f"Give a list or an array of {count}.")  # fmt: skip
+        raise DataError(
+            f"{name} is a {type(values).__name__}, but one value for each image was expected.",
+            f"Give a list or an array of {count}.",
+        )
     listed = values if isinstance(values, list | tuple) else None
     if listed is None:
         array = as_numpy(values) if is_array(values) else None
         if array is not None and array.ndim != 1:
-            raise DataError(f"{name} has shape {array.shape}, but one value for each image was expected.",
-                            f"Give {count} values.")  # fmt: skip
+            raise DataError(
+                f"{name} has shape {array.shape}, but one value for each image was expected.", f"Give {count} values."
+            )
         listed = list(values) if array is None else array.tolist()
     if len(listed) != count:
         raise DataError(f"{name} has {len(listed)} values for {count} images.", "Give one for each image.")
@@ -46,8 +49,10 @@ def _class_name(value: Any, name: str, where: str) -> str:
     if is_missing(value) or (isinstance(value, str) and not value.strip()):
         raise DataError(f"{name} is empty in {where}.", "Give every sample a label, or leave it out.")
     if not isinstance(value, (str, int)):
-        raise DataError(f"{name} is {value!r} in {where}, but labels are text or whole numbers.",
-                        "Give names, or class numbers as integers.")  # fmt: skip
+        raise DataError(
+            f"{name} is {value!r} in {where}, but labels are text or whole numbers.",
+            "Give names, or class numbers as integers.",
+        )
     text = str(value)
     if any("\ud800" <= c <= "\udfff" or c < " " for c in text):
         raise DataError(f"{name} is {text!r} in {where}, which can't be written into a record.", "Rename the class.")
@@ -70,8 +75,9 @@ def groups(values: Sequence[Any], name: str, where: Where) -> list[str | None]:
     """The group of every row as text; rows without one stand alone."""
     for i, value in enumerate(values):
         if not (is_missing(value) or isinstance(value, (str, int))):
-            raise DataError(f"{name} is {value!r} in {where(i)}, but groups are text or whole numbers.",
-                            "Name groups by text.")  # fmt: skip
+            raise DataError(
+                f"{name} is {value!r} in {where(i)}, but groups are text or whole numbers.", "Name groups by text."
+            )
     return [None if is_missing(v) or v == "" else str(v) for v in values]
 
 

@@ -70,8 +70,10 @@ class Preprocess:
         if self.fit not in get_args(Fit) or (
             self.fit == "squash" and (self.size[0] != self.size[1] or self.size[0] > self.resize)
         ):
-            raise DataError(f"Fitting {self.fit!r} doesn't go with size {self.size} and short side {self.resize}.",
-                            "squash is for square inputs, no larger than what they are cut from.")  # fmt: skip
+            raise DataError(
+                f"Fitting {self.fit!r} doesn't go with size {self.size} and short side {self.resize}.",
+                "squash is for square inputs, no larger than what they are cut from.",
+            )
         if self.centre not in get_args(Centre):
             raise DataError(f"Centre {self.centre!r} of a crop is not known.", "Known: round, floor.")
         for name, values in (("mean", self.mean), ("std", self.std)):

@@ -54,8 +54,10 @@ def read_data(settings: Settings, listing: Listing, contract: Contract, emit: Em
 
 def _read_images(listing: Listing, preprocess: Preprocess, options: AssembleOptions) -> ReadData:
     if listing.noun == "texts":
-        raise DataError(f"{listing.root} holds texts, but the network reads images.",
-                        "Give images, or a network for texts: --model hf:FOLDER.")  # fmt: skip
+        raise DataError(
+            f"{listing.root} holds texts, but the network reads images.",
+            "Give images, or a network for texts: --model hf:FOLDER.",
+        )
     sources = listing.sources(preprocess)
     images, bad = decode_all(sources, preprocess, threads=options.threads, spill_dir=None, progress=None)
     hashes = hash_files(sources, options.threads)
@@ -69,8 +71,10 @@ def _read_texts(
 ) -> ReadData:
     """The length is that of the longest text to learn from, unless --size says it: the sealed part decides nothing."""
     if listing.texts is None:
-        raise DataError(f"{listing.root} holds images, but the network reads texts.",
-                        "Give a table with the columns text and label, or a network for images.")  # fmt: skip
+        raise DataError(
+            f"{listing.root} holds images, but the network reads texts.",
+            "Give a table with the columns text and label, or a network for images.",
+        )
     words: tuple[str, ...] = listing.texts
     listing = replace(listing, arrays=None)
     bad = check_texts(words)

@@ -51,11 +51,15 @@ class TextPreprocess:
 
     def __post_init__(self) -> None:
         if not 2 <= self.length <= self.limit:
-            raise DataError(f"{self.length} places for tokens can't be used: the network reads 2 to {self.limit}.",
-                            f"Give --size from 2 to {self.limit}.")  # fmt: skip
+            raise DataError(
+                f"{self.length} places for tokens can't be used: the network reads 2 to {self.limit}.",
+                f"Give --size from 2 to {self.limit}.",
+            )
         if self.cut not in get_args(Side) or not 0 <= self.pad < self.vocabulary:
-            raise DataError("The preprocessing record of texts holds a value that can't be used.",
-                            "It was written by another version of frostline.")  # fmt: skip
+            raise DataError(
+                "The preprocessing record of texts holds a value that can't be used.",
+                "It was written by another version of frostline.",
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The record without the tokenizer, of which it holds the hash."""
@@ -67,8 +71,10 @@ class TextPreprocess:
         """The record that :meth:`to_json` wrote. Raises DataError for other keys, values or another tokenizer."""
         names = ("length", "limit", "pad", "vocabulary", "cut")
         if set(record) != {"kind", "tokenizer_sha256", *names}:
-            raise DataError("The preprocessing record of texts has other keys than this version knows.",
-                            "It was written by another version of frostline.")  # fmt: skip
+            raise DataError(
+                "The preprocessing record of texts has other keys than this version knows.",
+                "It was written by another version of frostline.",
+            )
         if record["tokenizer_sha256"] != hash_bytes(tokenizer.encode()):
             raise DataError(f"{TOKENIZER} isn't the one that was saved.", "Write it anew with frostline fit.")
         numbers = {name: record[name] for name in names[:-1]}
@@ -103,8 +109,9 @@ def _read_tokenizer(contents: str, most: int | None, cut: Side) -> Any:
     if most is None:
         tokenizer.no_truncation()
     elif most <= tokenizer.num_special_tokens_to_add(False):
-        raise DataError(f"{most + 1} places leave no room for words beside the tokenizer's marks.",
-                        "Give a larger --size.")  # fmt: skip
+        raise DataError(
+            f"{most + 1} places leave no room for words beside the tokenizer's marks.", "Give a larger --size."
+        )
     else:
         tokenizer.enable_truncation(most, direction=cut)
     return tokenizer
@@ -197,5 +204,7 @@ def check_texts(values: Sequence[Any]) -> dict[int, str]:
 
 def wrong_length(size: int, limit: int, spec: str) -> ModelError:
     """For a --size that the network can't take."""
-    return ModelError(f"--size {size}: {spec} reads at most {limit} tokens of a text, and at least 2.",
-                      f"Give --size up to {limit}, or leave it out.")  # fmt: skip
+    return ModelError(
+        f"--size {size}: {spec} reads at most {limit} tokens of a text, and at least 2.",
+        f"Give --size up to {limit}, or leave it out.",
+    )

@@ -124,10 +124,14 @@ def _graph(parts: Sequence[_Block], modules: Mapping[str, nn.Module], source: in
     ]
     last_use = {value: i for i, (_, inputs, _) in enumerate(calls) for value in inputs}
     made = [
-        LayerCall(module=name, inputs=inputs, outputs=outputs,
-             dead=tuple(v for v in dict.fromkeys((*inputs, *outputs)) if last_use.get(v, i) == i and v != result))
+        LayerCall(
+            module=name,
+            inputs=inputs,
+            outputs=outputs,
+            dead=tuple(v for v in dict.fromkeys((*inputs, *outputs)) if last_use.get(v, i) == i and v != result),
+        )
         for i, (name, inputs, outputs) in enumerate(calls)
-    ]  # fmt: skip
+    ]
     return Graph({name: modules[name] for name, _, _ in calls}, made, source, result)
 
 

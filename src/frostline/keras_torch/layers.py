@@ -239,10 +239,21 @@ class DroppedSamples(nn.Module):
 
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {
-    "relu": nn.ReLU, "relu6": nn.ReLU6, "silu": nn.SiLU, "swish": nn.SiLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh,
-    "hard_silu": nn.Hardswish, "hard_swish": nn.Hardswish, "hard_sigmoid": nn.Hardsigmoid, "gelu": nn.GELU,
-    "elu": nn.ELU, "selu": nn.SELU, "softplus": nn.Softplus, "linear": nn.Identity,
-}  # fmt: skip
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "silu": nn.SiLU,
+    "swish": nn.SiLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "hard_silu": nn.Hardswish,
+    "hard_swish": nn.Hardswish,
+    "hard_sigmoid": nn.Hardsigmoid,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "softplus": nn.Softplus,
+    "linear": nn.Identity,
+}
 
 
 class DenseOnImages(nn.Linear):

@@ -110,9 +110,14 @@ def _pair(value: Any) -> tuple[int, int]:
 def _convolution(layer: Any, channels: tuple[int, int], groups: int, *, bias: bool) -> own.KerasConv2d:
     # without storage: every tensor is put in afterwards
     module = own.KerasConv2d(
-        *channels, _pair(layer.kernel_size), _pair(layer.strides), dilation=_pair(layer.dilation_rate), groups=groups,
-        bias=bias, device="meta",
-    )  # fmt: skip
+        *channels,
+        _pair(layer.kernel_size),
+        _pair(layer.strides),
+        dilation=_pair(layer.dilation_rate),
+        groups=groups,
+        bias=bias,
+        device="meta",
+    )
     module.same = layer.padding == "same"
     return module
 
@@ -145,12 +150,14 @@ def _separable(seen: Seen) -> list[Piece] | None:
     depthwise = _convolution(layer, (narrow, narrow * times), narrow, bias=False)
     pointwise = own.KerasConv2d(narrow * times, layer.filters, 1, bias=layer.bias is not None, device="meta")
     weights = {
-        "depthwise.weight": Weight(variable=layer.depthwise_kernel, initializer=layer.depthwise_initializer,
-                                   change=_depth_kernel),
-        "pointwise.weight": Weight(variable=layer.pointwise_kernel, initializer=layer.pointwise_initializer,
-                                   change=_kernel),
+        "depthwise.weight": Weight(
+            variable=layer.depthwise_kernel, initializer=layer.depthwise_initializer, change=_depth_kernel
+        ),
+        "pointwise.weight": Weight(
+            variable=layer.pointwise_kernel, initializer=layer.pointwise_initializer, change=_kernel
+        ),
         **{f"pointwise.{name}": weight for name, weight in _bias(layer).items()},
-    }  # fmt: skip
+    }
     module = own.KerasSeparableConv2d(depthwise, pointwise)
     return _activated(layer, Piece(module=module, kind="kernel", weights=weights), 4)
 
@@ -172,8 +179,13 @@ def _batch_norm(seen: Seen) -> list[Piece] | None:
     layer, rank = seen.layer, seen.ranks[0]
     if rank not in (2, 4) or layer.axis % rank != rank - 1 or layer.renorm:
         return None
-    module = own.KerasBatchNorm(layer.moving_mean.shape[0], eps=layer.epsilon, momentum=1 - layer.momentum,
-                                scale=layer.scale, center=layer.center)  # fmt: skip
+    module = own.KerasBatchNorm(
+        layer.moving_mean.shape[0],
+        eps=layer.epsilon,
+        momentum=1 - layer.momentum,
+        scale=layer.scale,
+        center=layer.center,
+    )
     named = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
     weights = {
         ours: Weight(variable=getattr(layer, theirs), initializer=getattr(layer, f"{theirs}_initializer"))
@@ -286,15 +298,31 @@ def _merge(kind: str) -> Callable[[Seen], list[Piece] | None]:
 
 
 _MAKERS: dict[str, Callable[[Seen], list[Piece] | None]] = {
-    "Conv2D": _conv, "DepthwiseConv2D": _depthwise, "SeparableConv2D": _separable, "Dense": _dense,
-    "BatchNormalization": _batch_norm, "LayerNormalization": _layer_norm, "Normalization": _normalization,
-    "Rescaling": _rescaling, "Activation": _activation, "ReLU": _relu, "Softmax": _softmax,
-    "MaxPooling2D": _pool("max"), "AveragePooling2D": _pool("mean"),
-    "GlobalAveragePooling2D": _global_pool("mean"), "GlobalMaxPooling2D": _global_pool("max"),
-    "ZeroPadding2D": _padding, "Flatten": _flatten, "Reshape": _reshape, "Dropout": _dropout,
-    "Add": _merge("add"), "Multiply": _merge("multiply"), "Concatenate": _merge("concatenate"),
-}  # fmt: skip
+    "Conv2D": _conv,
+    "DepthwiseConv2D": _depthwise,
+    "SeparableConv2D": _separable,
+    "Dense": _dense,
+    "BatchNormalization": _batch_norm,
+    "LayerNormalization": _layer_norm,
+    "Normalization": _normalization,
+    "Rescaling": _rescaling,
+    "Activation": _activation,
+    "ReLU": _relu,
+    "Softmax": _softmax,
+    "MaxPooling2D": _pool("max"),
+    "AveragePooling2D": _pool("mean"),
+    "GlobalAveragePooling2D": _global_pool("mean"),
+    "GlobalMaxPooling2D": _global_pool("max"),
+    "ZeroPadding2D": _padding,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Dropout": _dropout,
+    "Add": _merge("add"),
+    "Multiply": _merge("multiply"),
+    "Concatenate": _merge("concatenate"),
+}
 _MERGING = {
-    "keras.src.ops.numpy.Add": _merge("add"), "keras.src.ops.numpy.Multiply": _merge("multiply"),
+    "keras.src.ops.numpy.Add": _merge("add"),
+    "keras.src.ops.numpy.Multiply": _merge("multiply"),
     "keras.src.ops.numpy.Concatenate": _merge("concatenate"),
-}  # fmt: skip
+}

@@ -57,12 +57,17 @@ def translate(model: Any, *, reverse: bool, renumber: bool) -> Blueprint:
     """
     model = _functional(model)
     if model is None:
-        raise ModelError("The Keras model has a call method of its own, so its layers can't be told apart.",
-                         "Give a Functional or Sequential model.")  # fmt: skip
+        raise ModelError(
+            "The Keras model has a call method of its own, so its layers can't be told apart.",
+            "Give a Functional or Sequential model.",
+        )
     shapes = [tuple(x.shape) for x in model.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or len(model.outputs) != 1:
-        raise ModelError(f"The Keras model takes {shapes} and gives {len(model.outputs)} outputs; one batch of "
-                         "images (N, H, W, C) and one output are needed.", "Cut such a model out of it.")  # fmt: skip
+        raise ModelError(
+            f"The Keras model takes {shapes} and gives {len(model.outputs)} outputs; one batch of "
+            "images (N, H, W, C) and one output are needed.",
+            "Cut such a model out of it.",
+        )
     draft = _Draft(renumber=renumber)
     source = draft.value()
     first = draft.add_own(REVERSED, ReversedChannels(), source) if reverse else source
@@ -113,8 +118,10 @@ class _Draft:
         for node in _nodes(model):
             tensors = node.arguments.keras_tensors
             if not tensors:
-                raise ModelError(f"The Keras layer {node.operation.name!r} reads no image.",
-                                 "Give a model whose layers all depend on its input.")  # fmt: skip
+                raise ModelError(
+                    f"The Keras layer {node.operation.name!r} reads no image.",
+                    "Give a model whose layers all depend on its input.",
+                )
             given = [known[id(x)] for x in tensors]
             inner = _functional(node.operation)
             found = self.walk(inner, given) if inner is not None else self._call(node, given)
@@ -132,18 +139,29 @@ class _Draft:
             shape = tuple(node.outputs[0].shape)
             size = (shape[1], shape[2]) if len(shape) == 4 and None not in shape[1:3] else None
             heavy = any(p.ndim >= 2 and p.numel() > max(p.shape) for p in self.modules[name].parameters())
-            self.steps.append(Step(
-                module=name, inputs=tuple(values), outputs=tuple(outputs), weighty=heavy, depthwise=kind == "depthwise",
-                opens=kind == "opens", merges=kind in ("merges", "pools"), normalises=kind == "norm", size=size,
-            ))  # fmt: skip
+            self.steps.append(
+                Step(
+                    module=name,
+                    inputs=tuple(values),
+                    outputs=tuple(outputs),
+                    weighty=heavy,
+                    depthwise=kind == "depthwise",
+                    opens=kind == "opens",
+                    merges=kind in ("merges", "pools"),
+                    normalises=kind == "norm",
+                    size=size,
+                )
+            )
             values = outputs
         return values
 
     def _make(self, node: Any) -> list[tuple[str, str]]:
         layer = node.operation
         if getattr(layer, "data_format", None) == "channels_first":
-            raise ModelError(f"The Keras layer {layer.name!r} is built for channels_first, and channels_last is read.",
-                             "Build the model with data_format='channels_last'.")  # fmt: skip
+            raise ModelError(
+                f"The Keras layer {layer.name!r} is built for channels_first, and channels_last is read.",
+                "Build the model with data_format='channels_last'.",
+            )
         ranks = tuple(len(x.shape) for x in node.arguments.keras_tensors)
         pieces = pieces_for(Seen(layer=layer, ranks=ranks, plain=_plain(node)))
         name = self._name(layer)

@@ -23,9 +23,18 @@ from frostline.models.reheaded import Scored, ends_in_features, head_to_read, he
 from frostline.models.weights import LoadReport, compare_weights, load_weights, read_weights
 
 __all__ = [
-    "CodeFile", "LoadReport", "Network", "NetworkOptions", "example_call", "example_input", "load_weights",
-    "pretrained", "read_weights", "seeded", "tried",
-]  # fmt: skip
+    "CodeFile",
+    "LoadReport",
+    "Network",
+    "NetworkOptions",
+    "example_call",
+    "example_input",
+    "load_weights",
+    "pretrained",
+    "read_weights",
+    "seeded",
+    "tried",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +133,15 @@ def _recorded(network: Network, module: nn.Module) -> Recording:
             raise
         first = (str(cause).strip().splitlines() or [""])[0].rstrip(".")
         height, width = contract.size if isinstance(contract, Preprocess) else (0, 0)
-        what = f"images of {height} x {width} pixels and {contract.channels} channel(s)" if isinstance(
-            contract, Preprocess) else f"texts of {contract.length} places"  # fmt: skip
-        raise ModelError(f"{network.spec} can't read {what} ({type(cause).__name__}: {first}).",
-                         "Give another --size, or none for the network's own.") from cause  # fmt: skip
+        what = (
+            f"images of {height} x {width} pixels and {contract.channels} channel(s)"
+            if isinstance(contract, Preprocess)
+            else f"texts of {contract.length} places"
+        )
+        raise ModelError(
+            f"{network.spec} can't read {what} ({type(cause).__name__}: {first}).",
+            "Give another --size, or none for the network's own.",
+        ) from cause
 
 
 def tried(network: Network, *, identity: Mapping[str, Any]) -> Network:
@@ -175,8 +189,11 @@ def _with_one_head(network: Network, recording: Recording) -> Network:
         build = rebuilt(plain, heads, example_call(network.preprocess))
         if build is not None:
             weights = network.weights and _of_base(network.weights, heads, build(0))
-            reason = (f"its own scores are made of {' and '.join(heads)}, which can't be given other classes" if heads
-                      else "it has no classes of its own")  # fmt: skip
+            reason = (
+                f"its own scores are made of {' and '.join(heads)}, which can't be given other classes"
+                if heads
+                else "it has no classes of its own"
+            )
             return replace(network, build=build, weights=weights, loaded_head=None, headless=reason, classes=None)
     return network
 

@@ -59,8 +59,9 @@ class _Mapped:
 
     def merged(self, scores: Tensor, axis: int) -> Tensor:
         parts = scores.unbind(axis)
-        found = [torch.stack([parts[i] for i in g]).logsumexp(0) if len(g) > 1 else parts[g[0]]
-                 for g in self.class_groups]  # fmt: skip
+        found = [
+            torch.stack([parts[i] for i in g]).logsumexp(0) if len(g) > 1 else parts[g[0]] for g in self.class_groups
+        ]
         return torch.stack(found, dim=axis)
 
 

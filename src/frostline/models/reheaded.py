@@ -25,8 +25,25 @@ from frostline.models.kinds import kinds_of
 
 MOST_HEADS = 4
 # What may be done to the scores of such heads: averages, and what a convolution as a head has behind it.
-HARMLESS = ("add", "div", "mul", "mean", "relu", "pool", "view", "reshape", "flatten", "squeeze", "stack", "clone",
-            "dropout", "detach", "alias", "t.default", "contiguous")  # fmt: skip
+HARMLESS = (
+    "add",
+    "div",
+    "mul",
+    "mean",
+    "relu",
+    "pool",
+    "view",
+    "reshape",
+    "flatten",
+    "squeeze",
+    "stack",
+    "clone",
+    "dropout",
+    "detach",
+    "alias",
+    "t.default",
+    "contiguous",
+)
 
 
 class Reheaded(Wrapped):
@@ -74,8 +91,12 @@ def head_to_read(recording: Recording) -> str | None:
     if not _is_head(recording, end.path) or _of_many_places(recording, end.path):
         return None
     made = set(recording.first("out", end.path).tensors)
-    others = {key for b in recording.boundaries if b.where == "out" and b.module and b.module != end.path
-              and _is_head(recording, b.module) for key in b.tensors}  # fmt: skip
+    others = {
+        key
+        for b in recording.boundaries
+        if b.where == "out" and b.module and b.module != end.path and _is_head(recording, b.module)
+        for key in b.tensors
+    }
     returned = [id(tensor) for tensor in tensors_of(recording.output)]
     reached = [_comes_from(recording, key, made) for key in returned]
     rivals = any(_comes_from(recording, key, others) for key in returned)

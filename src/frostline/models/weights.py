@@ -69,8 +69,10 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
 
 def _read_torch(file: Path) -> Any:
     if _is_scripted(file):
-        raise ModelError(f"{file} holds a scripted network (TorchScript), not a state_dict, and reading it could run "
-                         "any code.", CONVERT)  # fmt: skip
+        raise ModelError(
+            f"{file} holds a scripted network (TorchScript), not a state_dict, and reading it could run any code.",
+            CONVERT,
+        )
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -137,9 +139,10 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, head: str | 
         own = module.state_dict()
         shapes = (f"{n} {_shape(state[n])} for {_shape(own[n])}" for n in mismatched)
         found = [
-            _listed("lacking", missing), _listed("unexpected", report.unexpected),
+            _listed("lacking", missing),
+            _listed("unexpected", report.unexpected),
             _listed("of another shape", list(shapes)),
-        ]  # fmt: skip
+        ]
         raise ModelError(
             f"The weights are of another architecture: of the network's {len(own)} keys {report.loaded} fit; "
             f"{'; '.join(filter(None, found))}.",

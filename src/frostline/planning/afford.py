@@ -47,8 +47,10 @@ class BudgetedPlan:
         """What was planned, for the eye."""
         out = f" Left out: {'; '.join(self.left_out)}." if self.left_out else " Nothing is left out."
         most, gone = seconds_text(self.forecast.total()), seconds_text(self.forecast.speeds.spent)
-        return (f"Budget {seconds_text(self.seconds)}: at the speeds just measured this plan takes at most {most}, "
-                f"of which {gone} are gone.{out}")  # fmt: skip
+        return (
+            f"Budget {seconds_text(self.seconds)}: at the speeds just measured this plan takes at most {most}, "
+            f"of which {gone} are gone.{out}"
+        )
 
     def remember(self, folder: RunFolder) -> None:
         """Leave the cut on disk for a resumed run."""
@@ -67,8 +69,14 @@ def afford(settings: Settings, study: Study, plan: Plan, clock: Callable[[], flo
     stored = frozenset(k for k in range(1, len(plan.scale.stages) + 1) if study.features.stored(k))
 
     def forecast(reduction: Reduction) -> TimeEstimate:
-        return TimeEstimate(plan=trimmed(plan, reduction), speeds=speeds, steps=reduction.steps, sealed=len(study.dataset.sealed),
-                        stored=stored, all_tested=settings.evaluate_all)  # fmt: skip
+        return TimeEstimate(
+            plan=trimmed(plan, reduction),
+            speeds=speeds,
+            steps=reduction.steps,
+            sealed=len(study.dataset.sealed),
+            stored=stored,
+            all_tested=settings.evaluate_all,
+        )
 
     reduction = _remembered(settings.out) if settings.resume and settings.out else None
     reduction = reduction or fit_reduction(plan, lambda c: forecast(c).total(), budget)

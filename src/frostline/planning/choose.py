@@ -87,13 +87,17 @@ def find_class_map(
         return None, network.headless
     if names is None:
         if given:
-            raise RecipeError("--label-map doesn't apply: the network doesn't say what its classes are called.",
-                              "Give --source-classes FILE, one name a line.")  # fmt: skip
+            raise RecipeError(
+                "--label-map doesn't apply: the network doesn't say what its classes are called.",
+                "Give --source-classes FILE, one name a line.",
+            )
         return None, UNNAMED
     if len(names) != outputs:
         whose = str(file) if file else f"The source of {network.spec}"
-        raise DataError(f"{whose} names {len(names)} classes, but the network has {outputs} outputs.",
-                        "Give --source-classes FILE with one line for each output.")  # fmt: skip
+        raise DataError(
+            f"{whose} names {len(names)} classes, but the network has {outputs} outputs.",
+            "Give --source-classes FILE with one line for each output.",
+        )
     if network.load_report is not None and network.load_report.head_differs:
         return None, "the weights hold no head that fits the network's"
     found, missing = map_classes(names, classes, given)
@@ -130,12 +134,17 @@ def _check_heads(settings: Settings, recipes: Sequence[Recipe]) -> None:
     mapped = any(r.head_kind == "mapped" for r in recipes)
     for option, value in (("--label-map", settings.label_map), ("--source-classes", settings.source_classes)):
         if value is not None and not mapped:
-            raise RecipeError(f"{option} doesn't apply: {names} doesn't use the network's own classes.",
-                              "Leave it out, or add as-is or continue to --strategies.")  # fmt: skip
+            raise RecipeError(
+                f"{option} doesn't apply: {names} doesn't use the network's own classes.",
+                "Leave it out, or add as-is or continue to --strategies.",
+            )
     tuned = [
-        p for r in recipes for phase in r.phases for origin, p in zip(r.origins, phase.stages, strict=True)
+        p
+        for r in recipes
+        for phase in r.phases
+        for origin, p in zip(r.origins, phase.stages, strict=True)
         if origin == "pretrained" and p.trained
-    ]  # fmt: skip
+    ]
     if settings.layer_decay is not None and not tuned:
         raise RecipeError(f"--layer-decay doesn't apply: {names} trains no pre-trained stage.", "Leave it out.")
     if settings.class_weights and all(r.trains_nothing for r in recipes):

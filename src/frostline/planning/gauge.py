@@ -77,8 +77,9 @@ class Gauge:
 
     def _inputs(self, views: Tensor) -> Inputs:
         compute = self.study.compute
-        return to_inputs(views, self.study.features.source.preprocess, device=compute.device,
-                        channels_last=compute.channels_last)  # fmt: skip
+        return to_inputs(
+            views, self.study.features.source.preprocess, device=compute.device, channels_last=compute.channels_last
+        )
 
     def _pass(self, views: Tensor, rows: Tensor) -> Tensor:
         def forward(chunk: Tensor) -> Any:

@@ -48,12 +48,14 @@ def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: S
     apply_threads(compute)
     model = place(model, compute).eval()
     hashes = hash_tensors(model)
-    return Trunk(model=model, stages=stages, fingerprint=hash_values(network.fingerprint, hashes), compute=compute,
-                 hashes=hashes)  # fmt: skip
+    return Trunk(
+        model=model, stages=stages, fingerprint=hash_values(network.fingerprint, hashes), compute=compute, hashes=hashes
+    )
 
 
-def make_study(settings: Settings, dataset: Dataset, samples: Samples, network: Network, trunk: Trunk,
-               store: Store | None) -> Study:  # fmt: skip
+def make_study(
+    settings: Settings, dataset: Dataset, samples: Samples, network: Network, trunk: Trunk, store: Store | None
+) -> Study:
     """Everything trials share. `samples` are what all samples of the data set hold, in their order."""
     policy = policy_for(settings.augment, network.preprocess)
     rows = dataset.development

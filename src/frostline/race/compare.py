@@ -27,8 +27,14 @@ def score_interval(standing: Standing, *, n_train: float, n_test: float, level: 
             return wilson(float(standing.correct.sum()), len(standing.correct), level)
         return bootstrap_interval(standing.values, rng=numpy_generator(0, "score", standing.name), level=level)
     scores = np.array([b.score for b in standing.blocks])
-    low, high = corrected_interval(scores, n_train=n_train, n_test=n_test, level=level,
-                                   floor=_own_variance(standing) / n_test, floor_df=len(scores) - 1)  # fmt: skip
+    low, high = corrected_interval(
+        scores,
+        n_train=n_train,
+        n_test=n_test,
+        level=level,
+        floor=_own_variance(standing) / n_test,
+        floor_df=len(scores) - 1,
+    )
     return (low, min(high, 0.0)) if standing.metric == "log-loss" else (max(low, 0.0), min(high, 1.0))
 
 
@@ -62,13 +68,19 @@ def compare(a: Standing, b: Standing, *, n_train: float, n_test: float, level: f
     if len(a.blocks) == 1:
         return paired_losses(a.values, b.values, rng=numpy_generator(0, "compare", a.name, b.name), level=level)
     differences = np.array([x.score - y.score for x, y in zip(a.blocks, b.blocks, strict=True)])
-    return corrected_paired(differences, n_train=n_train, n_test=n_test, level=level,
-                            floor=difference_variance(a, b) / n_test,
-                            floor_df=len(differences) - 1)  # fmt: skip
+    return corrected_paired(
+        differences,
+        n_train=n_train,
+        n_test=n_test,
+        level=level,
+        floor=difference_variance(a, b) / n_test,
+        floor_df=len(differences) - 1,
+    )
 
 
-def compare_all(standings: Sequence[Standing], *, n_train: float, n_test: float, margin: float,
-                level: float = 0.05) -> tuple[Comparison, ...]:  # fmt: skip
+def compare_all(
+    standings: Sequence[Standing], *, n_train: float, n_test: float, margin: float, level: float = 0.05
+) -> tuple[Comparison, ...]:
     """All pairs of complete strategies, `baseline` included, their p-values corrected by Holm.
 
     `worse` or `better`: corrected p below `level`. Else `as-good`: both one-sided 95 % bounds (at level 0.05) within
@@ -107,8 +119,14 @@ def versus_best(comparisons: Sequence[Comparison], best: str) -> dict[str, Compa
 
 def _turned(c: Comparison) -> Comparison:
     opposite: Mapping[str, Literal["worse", "better"]] = {"worse": "better", "better": "worse"}
-    return Comparison(a=c.b, b=c.a, difference=-c.difference, ci=(-c.ci[1], -c.ci[0]), p=c.p,
-                      outcome=opposite.get(c.outcome, c.outcome))  # fmt: skip
+    return Comparison(
+        a=c.b,
+        b=c.a,
+        difference=-c.difference,
+        ci=(-c.ci[1], -c.ci[0]),
+        p=c.p,
+        outcome=opposite.get(c.outcome, c.outcome),
+    )
 
 
 def one_sample(standings: Sequence[Standing]) -> float:

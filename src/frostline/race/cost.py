@@ -54,8 +54,9 @@ def step_operations(recipe: Recipe, phase: Phase, stages: Sequence[StageInfo]) -
     """Operations of one sample in a step: forward from the end of the stored stages, and back to the first stage that
     trains. A frozen stage on that way costs the gradient of its inputs, as one whose vectors alone learn does."""
     total, reached = 0.0, False
-    for stage, part in zip(stages[recipe.frozen_stages : recipe.keep], phase.stages[recipe.frozen_stages :],
-                           strict=False):  # fmt: skip
+    for stage, part in zip(
+        stages[recipe.frozen_stages : recipe.keep], phase.stages[recipe.frozen_stages :], strict=False
+    ):
         reached = reached or part.gradients > 0
         total += (1 + max(part.gradients, int(reached))) * stage.operations
     return total
@@ -78,8 +79,9 @@ def head_parameters(recipe: Recipe, features: int, classes: int, source_classes:
     return (source_classes if recipe.head_kind == "mapped" else classes) * (features + 1)
 
 
-def count_trained(recipe: Recipe, stages: Sequence[StageInfo], head_parameters: int,
-                       partial: Mapping[str, int] = MappingProxyType({})) -> int:  # fmt: skip
+def count_trained(
+    recipe: Recipe, stages: Sequence[StageInfo], head_parameters: int, partial: Mapping[str, int] = MappingProxyType({})
+) -> int:
     """Parameters that some phase moves, the head's among them (BatchNorm policies aside).
 
     `partial` has those of recipes, by name, that train only a part of a stage's tensors.

@@ -20,8 +20,9 @@ STANDARD_ERRORS = 3.0
 FEWEST_BLOCKS = 2  # a single training can go wrong, and one block can't tell that from a poor strategy
 
 
-def beyond_doubt(standings: Sequence[Standing], *, looks: int, n_train: float, n_test: float, margin: float,
-                 level: float = 0.01) -> dict[str, str]:  # fmt: skip
+def beyond_doubt(
+    standings: Sequence[Standing], *, looks: int, n_train: float, n_test: float, margin: float, level: float = 0.01
+) -> dict[str, str]:
     """Names of the strategies to drop after the blocks so far, each with the reason in one sentence.
 
     A strategy goes when it loses to the leader in the exact one-sided McNemar test on the rows predicted so far, at

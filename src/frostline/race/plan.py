@@ -122,21 +122,35 @@ def _row(plan: Plan, recipe: Recipe) -> PlanRow:
     width = plan.scale.widths[keep - 1] if keep else 0
     head = head_parameters(recipe, width, plan.scale.classes, plan.scale.source_classes)
     moved = count_trained(recipe, plan.scale.stages, head, plan.scale.partial)
-    return PlanRow(recipe=recipe, rates=rates, trials=len(trials), operations=total, cost=plan.use_cost(recipe),
-                   trained_parameters=moved)  # fmt: skip
+    return PlanRow(
+        recipe=recipe,
+        rates=rates,
+        trials=len(trials),
+        operations=total,
+        cost=plan.use_cost(recipe),
+        trained_parameters=moved,
+    )
 
 
 def tune_trial(plan: Plan, recipe: Recipe, rate: float) -> Trial:
     """Judge one rate: for the shortest length, equal for all, unless a lone strategy has its length found by it."""
     train, validation = plan.inner
     steps = None if plan.alone or plan.scale.epochs else MIN_STEPS
-    return Trial(recipe=recipe, purpose="tune", block=0, rate=rate, train=_rows(train), validation=_rows(validation),
-                 steps=steps)  # fmt: skip
+    return Trial(
+        recipe=recipe, purpose="tune", block=0, rate=rate, train=_rows(train), validation=_rows(validation), steps=steps
+    )
 
 
 def block_trial(recipe: Recipe, block: Block, rate: float | None) -> Trial:
-    return Trial(recipe=recipe, purpose="block", block=block.index, rate=rate, train=_rows(block.train),
-                 validation=_rows(block.validation))  # fmt: skip
+    """One recipe on one block, at the rate that was chosen for it."""
+    return Trial(
+        recipe=recipe,
+        purpose="block",
+        block=block.index,
+        rate=rate,
+        train=_rows(block.train),
+        validation=_rows(block.validation),
+    )
 
 
 def _rows(rows: IntArray) -> tuple[int, ...]:

@@ -144,8 +144,9 @@ def _standing(plan: Plan, row: PlanRow, result: RaceResult, labels: IntArray, me
 
 def _eliminate(plan: Plan, result: RaceResult, *, labels: IntArray, margin: float, emit: Emit) -> None:
     n_train, n_test = block_sizes(plan)
-    dropped = beyond_doubt(standings(plan, result, labels), looks=len(plan.blocks) - 1, n_train=n_train, n_test=n_test,
-                           margin=margin)  # fmt: skip
+    dropped = beyond_doubt(
+        standings(plan, result, labels), looks=len(plan.blocks) - 1, n_train=n_train, n_test=n_test, margin=margin
+    )
     left = [b for b in plan.blocks if b.index not in {o.block for o in result.outcomes if o.purpose == "block"}]
     for name, reason in dropped.items():
         result.eliminated[name] = reason

@@ -100,7 +100,7 @@ def standing_from(
         eliminated=eliminated,
         is_baseline=is_baseline,
         is_anchor=is_anchor,
-    )  # fmt: skip
+    )
 
 
 def _block_score(outcome: Outcome, values: FloatArray, metric: Metric) -> BlockScore:

@@ -15,8 +15,14 @@ from frostline.stats.contributions import METRIC_WORDS, shown
 from frostline.stats.paired import equivalent_samples_needed, paired_samples_needed
 
 
-def decide(standings: Sequence[Standing], *, n_train: float, n_test: float, margin: float,
-           prefer: Literal["cheapest", "accuracy"] = "cheapest") -> Verdict:  # fmt: skip
+def decide(
+    standings: Sequence[Standing],
+    *,
+    n_train: float,
+    n_test: float,
+    margin: float,
+    prefer: Literal["cheapest", "accuracy"] = "cheapest",
+) -> Verdict:
     """The cheapest strategy whose mean deficit to the best is within one standard error of that paired difference and
     within `margin` (or one sample, where that is more); `prefer` 'accuracy' takes the best.
 
@@ -25,8 +31,10 @@ def decide(standings: Sequence[Standing], *, n_train: float, n_test: float, marg
     """
     candidates = [s for s in complete(standings) if not s.is_baseline]
     if not candidates:
-        raise TrialError("None of the strategies came to an end without a failure, so there is no verdict.",
-                         "What failed is in the run's log.jsonl; a lower --lr or more --epochs may help.")  # fmt: skip
+        raise TrialError(
+            "None of the strategies came to an end without a failure, so there is no verdict.",
+            "What failed is in the run's log.jsonl; a lower --lr or more --epochs may help.",
+        )
     best = best_of(candidates)
     allowed = max(margin, one_sample(candidates))
     chosen = best
@@ -52,8 +60,9 @@ def _near(s: Standing, best: Standing, *, n_train: float, n_test: float, allowed
     return deficit.mean <= min(deficit.se, allowed) + ROUNDING
 
 
-def _samples_needed(chosen: Standing, other: Standing, *, pairs: Sequence[Comparison], allowed: float,
-                    ratio: float) -> int | None:  # fmt: skip
+def _samples_needed(
+    chosen: Standing, other: Standing, *, pairs: Sequence[Comparison], allowed: float, ratio: float
+) -> int | None:
     """Labelled samples that would show the two apart, or alike within `allowed`, whichever takes fewer; None if shown.
 
     The sample's own variance is scaled up as the correction does, and the level down to that of the first step of
@@ -85,15 +94,19 @@ def _reason(chosen: Standing, best: Standing, *, standings: Sequence[Standing], 
     if len(finished) == 1:
         text = f"{chosen.name} is the only strategy that finished every block: {word} {mean}"
     elif chosen is not best:
-        text = (f"{chosen.name} is the cheapest strategy within one standard error and {room} of the best "
-                f"({best.name}, {shown(best.metric, best.score)}): {mean}")  # fmt: skip
+        text = (
+            f"{chosen.name} is the cheapest strategy within one standard error and {room} of the best "
+            f"({best.name}, {shown(best.metric, best.score)}): {mean}"
+        )
     elif prefer == "accuracy":
         text = f"{chosen.name} has the best mean {word} of {len(finished)} strategies, as you preferred: {mean}"
     elif chosen.cost <= min(s.cost for s in finished):
         text = f"{chosen.name} has the best mean {word} of {len(finished)} strategies and costs least: {mean}"
     else:
-        text = (f"{chosen.name} has the best mean {word}, and nothing cheaper comes within one standard error "
-                f"and {room} of it: {mean}")  # fmt: skip
+        text = (
+            f"{chosen.name} has the best mean {word}, and nothing cheaper comes within one standard error "
+            f"and {room} of it: {mean}"
+        )
     if blocks == 1:
         text += ", so the luck of the training set is not covered"
     rivals = [s for s in complete(standings) if s.is_baseline and s.score > chosen.score + ROUNDING]

@@ -45,8 +45,15 @@ class Strategy:
 
 def _recipe(name: str, stages: Stages, *phases: Phase, keep: int | None = None, origin: Origin = "pretrained",
             rates: tuple[float, ...] = ()) -> Recipe:  # fmt: skip
-    return Recipe(name=name, kind=name.partition("@")[0], origins=(origin,) * len(stages), head_origin="new",
-                  keep=len(stages) if keep is None else keep, phases=phases, rates=rates)  # fmt: skip
+    return Recipe(
+        name=name,
+        kind=name.partition("@")[0],
+        origins=(origin,) * len(stages),
+        head_origin="new",
+        keep=len(stages) if keep is None else keep,
+        phases=phases,
+        rates=rates,
+    )
 
 
 def _frozen(count: int) -> tuple[Part, ...]:
@@ -64,8 +71,9 @@ def _moving(stages: Stages, stage: int, choices: Choices, *, decay: float = WEIG
     return Part(trained=True, lr_factor=factor, weight_decay=decay, batchnorm=choices.batchnorm or "frozen")
 
 
-def _tuned(stages: Stages, frozen: int, choices: Choices, *, head_factor: float = HEAD_FACTOR,
-           decay: float = WEIGHT_DECAY) -> Phase:  # fmt: skip
+def _tuned(
+    stages: Stages, frozen: int, choices: Choices, *, head_factor: float = HEAD_FACTOR, decay: float = WEIGHT_DECAY
+) -> Phase:
     """Stages beyond `frozen` trained."""
     moving = tuple(_moving(stages, s, choices, decay=decay) for s in range(frozen + 1, len(stages) + 1))
     head = Part(trained=True, lr_factor=head_factor, weight_decay=decay)
@@ -108,8 +116,10 @@ def _continue(stages: Stages, _k: int, choices: Choices) -> Recipe:
 
 def _lp_ft(stages: Stages, _k: int, choices: Choices) -> Recipe:
     if choices.head != "linear":
-        raise RecipeError(f"--head {choices.head} doesn't apply to lp-ft and wise-ft: they begin with a solved linear "
-                          "head.", "Leave these strategies out, or --head.")  # fmt: skip
+        raise RecipeError(
+            f"--head {choices.head} doesn't apply to lp-ft and wise-ft: they begin with a solved linear head.",
+            "Leave these strategies out, or --head.",
+        )
     # the head is no longer new when it is trained, so it learns like the rest
     return _recipe("lp-ft", stages, _solved(stages), _tuned(stages, 0, choices, head_factor=1.0), rates=LOW_RATES)
 
@@ -135,10 +145,14 @@ def _gradual(stages: Stages, _k: int, choices: Choices) -> Recipe:
     head = Part(trained=True, lr_factor=HEAD_FACTOR, weight_decay=WEIGHT_DECAY)
     firsts = [count + 1, *(end + 1 for end in reversed(ends[:-1])), 1]  # the first stage that each phase trains
     phases = [
-        Phase(name="head" if first > count else f"stages {first}-", solver="stepped",
-              stages=(*_frozen(first - 1), *parts[first - 1:]), head=head)
+        Phase(
+            name="head" if first > count else f"stages {first}-",
+            solver="stepped",
+            stages=(*_frozen(first - 1), *parts[first - 1 :]),
+            head=head,
+        )
         for first in firsts
-    ]  # fmt: skip
+    ]
     return replace(_recipe("gradual", stages, *phases, rates=PART_RATES), head_kind=choices.head)
 
 
@@ -147,8 +161,12 @@ _UNTRAINED = Part(trained=True, weight_decay=WEIGHT_DECAY, batchnorm="all")
 
 
 def _scratch(stages: Stages, _k: int, choices: Choices) -> Recipe:
-    phase = Phase(name="train", solver="stepped", stages=(_UNTRAINED,) * len(stages),
-                  head=Part(trained=True, weight_decay=WEIGHT_DECAY))  # fmt: skip
+    phase = Phase(
+        name="train",
+        solver="stepped",
+        stages=(_UNTRAINED,) * len(stages),
+        head=Part(trained=True, weight_decay=WEIGHT_DECAY),
+    )
     made = _recipe("scratch", stages, phase, origin="reinitialised", rates=SCRATCH_RATES)
     return replace(made, head_kind=choices.head)
 
@@ -156,8 +174,12 @@ def _scratch(stages: Stages, _k: int, choices: Choices) -> Recipe:
 def _reinit(stages: Stages, k: int, choices: Choices, *, name: str, kept: tuple[Part, ...]) -> Recipe:
     """Stages ..k kept, later ones re-initialised; all that trains does so at one rate, as in the source (Yosinski et
     al. 2014, "How transferable are features in deep neural networks?": AnB and AnB+)."""
-    phase = Phase(name="train", solver="stepped", stages=kept + (_UNTRAINED,) * (len(stages) - k),
-                  head=Part(trained=True, weight_decay=WEIGHT_DECAY))  # fmt: skip
+    phase = Phase(
+        name="train",
+        solver="stepped",
+        stages=kept + (_UNTRAINED,) * (len(stages) - k),
+        head=Part(trained=True, weight_decay=WEIGHT_DECAY),
+    )
     origins: list[Origin] = ["pretrained" if s <= k else "reinitialised" for s in range(1, len(stages) + 1)]
     made = _recipe(f"{name}@{k}", stages, phase, rates=SCRATCH_RATES)
     return replace(made, origins=tuple(origins), head_kind=choices.head)
@@ -194,39 +216,102 @@ def _entry(
 CATALOGUE: dict[str, Strategy] = {
     s.name: s
     for s in (
-        _entry("baseline", "no network at all: an RBF-SVM on 32 x 32 grey pixels; for text, TF-IDF with logistic "
-               "regression", "do I need a network?", _baseline),
-        _entry("as-is", "nothing is trained; the network's own classes are mapped to yours",
-               "using a ready-made pre-trained model", _as_is),
-        _entry("probe", "all frozen, only a new head is trained (linear: solved; --head mlp: stepped)",
-               'linear probe; feature extraction; "transfer learning, last layer only"', _probe, anchor=True),
-        _entry("probe@K", "cut after stage K, later stages thrown away, a new head trained on K's features",
-               "cutting the last layer(s) and adding new ones", _probe),
-        _entry("freeze@K", "stages up to K frozen, later pre-trained stages and a new head trained",
-               "partial fine-tuning", _freeze),
-        _entry("finetune", "a new head, and every layer trained at a low, tuned rate",
-               "(full) fine-tuning; re-training", _finetune, anchor=True),
-        _entry("lp-ft", "probe, then every layer trained from there", "linear probing then fine-tuning", _lp_ft, spare=4),
-        _entry("gradual", "stages unfrozen from the head downwards, one phase each (four groups at most)",
-               "gradual unfreezing (ULMFiT)", _gradual),
-        _entry("continue", "nothing re-initialised, head included (its classes mapped to yours), all trained",
-               "continued training", _continue, spare=3),
-        _entry("scratch", "every weight re-initialised, all trained on the target data", "training from scratch",
-               _scratch, spare=0),
-        _entry("reinit-freeze@K", "stages up to K kept frozen, all later ones re-initialised and trained",
-               "Yosinski's AnB", _reinit_freeze),
-        _entry("reinit@K", "stages up to K kept and tuned, all later ones re-initialised and trained",
-               "Yosinski's AnB+", _reinit_tuned),
-        _entry("norm", "only scale and shift of the normalisation layers, and the head",
-               "parameter-efficient fine-tuning: norm tuning", _partial("norm", "affine")),
+        _entry(
+            "baseline",
+            "no network at all: an RBF-SVM on 32 x 32 grey pixels; for text, TF-IDF with logistic regression",
+            "do I need a network?",
+            _baseline,
+        ),
+        _entry(
+            "as-is",
+            "nothing is trained; the network's own classes are mapped to yours",
+            "using a ready-made pre-trained model",
+            _as_is,
+        ),
+        _entry(
+            "probe",
+            "all frozen, only a new head is trained (linear: solved; --head mlp: stepped)",
+            'linear probe; feature extraction; "transfer learning, last layer only"',
+            _probe,
+            anchor=True,
+        ),
+        _entry(
+            "probe@K",
+            "cut after stage K, later stages thrown away, a new head trained on K's features",
+            "cutting the last layer(s) and adding new ones",
+            _probe,
+        ),
+        _entry(
+            "freeze@K",
+            "stages up to K frozen, later pre-trained stages and a new head trained",
+            "partial fine-tuning",
+            _freeze,
+        ),
+        _entry(
+            "finetune",
+            "a new head, and every layer trained at a low, tuned rate",
+            "(full) fine-tuning; re-training",
+            _finetune,
+            anchor=True,
+        ),
+        _entry(
+            "lp-ft", "probe, then every layer trained from there", "linear probing then fine-tuning", _lp_ft, spare=4
+        ),
+        _entry(
+            "gradual",
+            "stages unfrozen from the head downwards, one phase each (four groups at most)",
+            "gradual unfreezing (ULMFiT)",
+            _gradual,
+        ),
+        _entry(
+            "continue",
+            "nothing re-initialised, head included (its classes mapped to yours), all trained",
+            "continued training",
+            _continue,
+            spare=3,
+        ),
+        _entry(
+            "scratch",
+            "every weight re-initialised, all trained on the target data",
+            "training from scratch",
+            _scratch,
+            spare=0,
+        ),
+        _entry(
+            "reinit-freeze@K",
+            "stages up to K kept frozen, all later ones re-initialised and trained",
+            "Yosinski's AnB",
+            _reinit_freeze,
+        ),
+        _entry(
+            "reinit@K",
+            "stages up to K kept and tuned, all later ones re-initialised and trained",
+            "Yosinski's AnB+",
+            _reinit_tuned,
+        ),
+        _entry(
+            "norm",
+            "only scale and shift of the normalisation layers, and the head",
+            "parameter-efficient fine-tuning: norm tuning",
+            _partial("norm", "affine"),
+        ),
         _entry("bias", "only the biases, and the head", "parameter-efficient fine-tuning: BitFit", _partial("bias")),
-        _entry("lora", "low-rank adapters on linear layers and convolutions (merged at the end), and the head",
-               "parameter-efficient fine-tuning: LoRA", _partial("lora")),
-        _entry("wise-ft", "weights on the line from probe to lp-ft, the mix chosen on inner validation rows",
-               "weight-space ensembling (WiSE-FT)", _wise_ft, spare=2),
+        _entry(
+            "lora",
+            "low-rank adapters on linear layers and convolutions (merged at the end), and the head",
+            "parameter-efficient fine-tuning: LoRA",
+            _partial("lora"),
+        ),
+        _entry(
+            "wise-ft",
+            "weights on the line from probe to lp-ft, the mix chosen on inner validation rows",
+            "weight-space ensembling (WiSE-FT)",
+            _wise_ft,
+            spare=2,
+        ),
         _entry("l2sp", "finetune with a pull towards the pre-trained values", "L2-SP", _l2sp, spare=1),
     )
-}  # fmt: skip
+}
 
 
 def strategy_of(recipe: Recipe) -> Strategy | None:
@@ -268,11 +353,16 @@ def find_stage(where: str, stages: Sequence[StageInfo], *, strategy: str) -> int
     if stage is None and re.fullmatch(r"\d+", where) and 1 <= int(where) <= len(stages):
         stage = stages[int(where) - 1]
     if stage is None:
-        raise RecipeError(f"Strategy {strategy}@{where}: there is no stage {where!r}.",
-                          f"Stages are 1 to {len(stages)}: {', '.join(by_name)}.")  # fmt: skip
+        raise RecipeError(
+            f"Strategy {strategy}@{where}: there is no stage {where!r}.",
+            f"Stages are 1 to {len(stages)}: {', '.join(by_name)}.",
+        )
     if not stage.cuttable:
-        raise RecipeError(f"Strategy {strategy}@{where}: the network can't be cut after stage {stage.index} "
-                          f"({stage.name}): {stage.why_not}.", "See frostline stages SPEC.")  # fmt: skip
+        raise RecipeError(
+            f"Strategy {strategy}@{where}: the network can't be cut after stage {stage.index} "
+            f"({stage.name}): {stage.why_not}.",
+            "See frostline stages SPEC.",
+        )
     return stage.index
 
 
@@ -284,8 +374,17 @@ def auto_strategies(stages: Stages, choices: Choices = Choices(), *, mapped: boo
     depths = spread([s.index for s in stages if s.cuttable and s.index < len(stages)], 3)
     as_is, continued = (("as-is",), ("continue",)) if mapped else ((), ())
     probed = () if choices.head != "linear" else ("lp-ft",)
-    return ("baseline", *as_is, "probe", *(f"probe@{k}" for k in reversed(depths)),
-            *(f"freeze@{k}" for k in reversed(depths)), "finetune", *probed, *continued, "scratch")  # fmt: skip
+    return (
+        "baseline",
+        *as_is,
+        "probe",
+        *(f"probe@{k}" for k in reversed(depths)),
+        *(f"freeze@{k}" for k in reversed(depths)),
+        "finetune",
+        *probed,
+        *continued,
+        "scratch",
+    )
 
 
 def spread(indices: Sequence[int], count: int) -> list[int]:

@@ -1,6 +1,7 @@
 """What the literature calls each strategy, where terms disagree, and who says so. Data only.
 
-Keys are the catalogue's names, and further shapes that only a user's own recipe can have. A source is a key of CITATIONS.
+Keys are the catalogue's names, and further shapes that only a user's own recipe can have. A source is a key of
+CITATIONS.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 CITATIONS: dict[str, str] = {
     "alain": "Alain & Bengio 2016, Understanding intermediate layers using linear classifier probes",
     "bitfit": "Ben Zaken, Goldberg & Ravfogel 2022, BitFit: Simple Parameter-efficient Fine-tuning for "
-              "Transformer-based Masked Language-models",
+    "Transformer-based Masked Language-models",
     "breiman": "Breiman, Friedman, Olshen & Stone 1984, Classification and Regression Trees",
     "clark": "Clark et al. 2020, ELECTRA",
     "frankle": "Frankle, Schwab & Morcos 2021, Training BatchNorm and Only BatchNorm",
@@ -24,14 +25,14 @@ CITATIONS: dict[str, str] = {
     "jaeckel": "Jaeckel 1972, The Infinitesimal Jackknife",
     "keras-guide": "Keras guide, Transfer learning & fine-tuning (keras.io/guides/transfer_learning)",
     "kirichenko": "Kirichenko, Izmailov & Wilson 2023, Last Layer Re-Training is Sufficient for Robustness to Spurious "
-                  "Correlations",
+    "Correlations",
     "kolesnikov": "Kolesnikov et al. 2020, Big Transfer (BiT)",
     "kornblith": "Kornblith, Shlens & Le 2019, Do Better ImageNet Models Transfer Better?",
     "kumar": "Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution",
     "lee": "Lee et al. 2023, Surgical Fine-Tuning Improves Adaptation to Distribution Shifts",
     "li-adabn": "Li et al. 2016, Revisiting Batch Normalization For Practical Domain Adaptation",
     "li-l2sp": "Li, Grandvalet & Davoine 2018, Explicit Inductive Bias for Transfer Learning with Convolutional "
-               "Networks",
+    "Networks",
     "loshchilov-adamw": "Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization",
     "loshchilov-sgdr": "Loshchilov & Hutter 2017, SGDR: Stochastic Gradient Descent with Warm Restarts",
     "nadeau": "Nadeau & Bengio 2003, Inference for the Generalization Error",
@@ -44,7 +45,7 @@ CITATIONS: dict[str, str] = {
     "wilson": "Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference",
     "wortsman": "Wortsman et al. 2022, Robust fine-tuning of zero-shot models",
     "yosinski": "Yosinski et al. 2014, How transferable are features in deep neural networks?",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,101 +65,170 @@ def _term(term: str, *also_called: str, disputed: str = "", sources: str = "") -
 TERMS: dict[str, Term] = {
     "baseline": _term("a classical classifier without a network", "support vector machine on raw pixels"),
     "as-is": _term(
-        "direct use of a pre-trained model", "inference with a pre-trained model", "off-the-shelf model",
+        "direct use of a pre-trained model",
+        "inference with a pre-trained model",
+        "off-the-shelf model",
         disputed="There is no settled term; 'off-the-shelf' also means off-the-shelf features under a new classifier "
-                 "(Sharif Razavian et al. 2014).", sources="razavian"),
+        "(Sharif Razavian et al. 2014).",
+        sources="razavian",
+    ),
     "probe": _term(
-        "linear probing", "feature extraction", "linear evaluation", "fixed feature extractor", "last-layer retraining",
+        "linear probing",
+        "feature extraction",
+        "linear evaluation",
+        "fixed feature extractor",
+        "last-layer retraining",
         disputed="Tutorials call this feature extraction, or transfer learning as such, which in surveys is the whole "
-                 "field (Pan & Yang 2010).", sources="kornblith pytorch-tutorial pan"),
+        "field (Pan & Yang 2010).",
+        sources="kornblith pytorch-tutorial pan",
+    ),
     "probe-mlp": _term(
-        "feature extraction with a non-linear head", "MLP probe", "fixed feature extractor",
+        "feature extraction with a non-linear head",
+        "MLP probe",
+        "fixed feature extractor",
         disputed="Linear probing, the more usual word for a frozen body, means a linear head; tutorials say transfer "
-                 "learning, which in surveys is the whole field (Pan & Yang 2010).", sources="pytorch-tutorial pan"),
+        "learning, which in surveys is the whole field (Pan & Yang 2010).",
+        sources="pytorch-tutorial pan",
+    ),
     "probe@K": _term(
-        "feature extraction from an intermediate layer", "linear probe of a hidden layer", "truncating the network",
+        "feature extraction from an intermediate layer",
+        "linear probe of a hidden layer",
+        "truncating the network",
         "cutting the last layers off",
         disputed="Probes of hidden layers were introduced to understand a network (Alain & Bengio 2016), so 'linear "
-                 "probe' alone is read as one of the last layer.", sources="alain razavian"),
+        "probe' alone is read as one of the last layer.",
+        sources="alain razavian",
+    ),
     "freeze@K": _term(
-        "partial fine-tuning", "fine-tuning the top layers", "layer freezing",
+        "partial fine-tuning",
+        "fine-tuning the top layers",
+        "layer freezing",
         disputed="TensorFlow's tutorial calls this fine-tuning; most papers mean by that word that all layers move.",
-        sources="tf-tutorial yosinski"),
+        sources="tf-tutorial yosinski",
+    ),
     "finetune": _term(
-        "full fine-tuning", "fine-tuning", "end-to-end fine-tuning", "re-training",
+        "full fine-tuning",
+        "fine-tuning",
+        "end-to-end fine-tuning",
+        "re-training",
         disputed="Fine-tuning may mean only the top layers (TensorFlow's tutorial), the whole network or a part of it "
-                 "(Keras guide), or all layers (PyTorch's tutorial, most of language processing).",
-        sources="kornblith tf-tutorial keras-guide pytorch-tutorial"),
+        "(Keras guide), or all layers (PyTorch's tutorial, most of language processing).",
+        sources="kornblith tf-tutorial keras-guide pytorch-tutorial",
+    ),
     "lp-ft": _term(
-        "linear probing then fine-tuning (LP-FT)", "two-step fine-tuning",
+        "linear probing then fine-tuning (LP-FT)",
+        "two-step fine-tuning",
         disputed="Tutorials do the same two steps and call only the second one fine-tuning (Keras guide).",
-        sources="kumar keras-guide"),
+        sources="kumar keras-guide",
+    ),
     "gradual": _term(
-        "gradual unfreezing", "progressive unfreezing",
+        "gradual unfreezing",
+        "progressive unfreezing",
         disputed="Howard & Ruder 2018 unfreeze one layer group an epoch with rates that differ by layer; other "
-                 "schedules go by the same name.", sources="howard"),
+        "schedules go by the same name.",
+        sources="howard",
+    ),
     "continue": _term(
-        "continued training", "warm start", "re-training",
+        "continued training",
+        "warm start",
+        "re-training",
         disputed="There is no settled term: continued pre-training keeps the pre-training task and needs no target "
-                 "labels (Gururangan et al. 2020), and re-training also means newer data of the same task.",
-        sources="gururangan"),
+        "labels (Gururangan et al. 2020), and re-training also means newer data of the same task.",
+        sources="gururangan",
+    ),
     "scratch": _term(
-        "training from scratch", "random initialisation",
+        "training from scratch",
+        "random initialisation",
         disputed="It is at times called pre-training, which in the literature is the earlier training on source data.",
-        sources="kornblith"),
+        sources="kornblith",
+    ),
     "reinit@K": _term(
-        "transfer of the first layers with fine-tuning (AnB+)", "partial re-initialisation",
+        "transfer of the first layers with fine-tuning (AnB+)",
+        "partial re-initialisation",
         disputed="Yosinski et al. 2014 define AnB+ for two tasks with disjoint classes and equal rates and steps for "
-                 "copied and new layers; others call it fine-tuning.", sources="yosinski"),
+        "copied and new layers; others call it fine-tuning.",
+        sources="yosinski",
+    ),
     "reinit-freeze@K": _term(
-        "transfer of the first layers, frozen (AnB)", "partial re-initialisation on a frozen base",
+        "transfer of the first layers, frozen (AnB)",
+        "partial re-initialisation on a frozen base",
         disputed="Yosinski et al. 2014 define AnB for two tasks with disjoint classes; others call it feature "
-                 "extraction, which re-initialises the head only.", sources="yosinski"),
+        "extraction, which re-initialises the head only.",
+        sources="yosinski",
+    ),
     "norm": _term(
-        "norm-tuning (only the normalisation layers' scale and shift)", "BatchNorm-only training",
+        "norm-tuning (only the normalisation layers' scale and shift)",
+        "BatchNorm-only training",
         disputed="Frankle et al. 2021 train these on random weights; here they lie in a pre-trained network.",
-        sources="frankle"),
+        sources="frankle",
+    ),
     "bias": _term(
-        "bias-only fine-tuning (BitFit)", "sparse fine-tuning",
+        "bias-only fine-tuning (BitFit)",
+        "sparse fine-tuning",
         disputed="BitFit was defined for transformers; whether BatchNorm's shift counts as a bias has to be said.",
-        sources="bitfit"),
+        sources="bitfit",
+    ),
     "lora": _term(
-        "low-rank adaptation (LoRA)", "adapter tuning", "parameter-efficient fine-tuning",
+        "low-rank adaptation (LoRA)",
+        "adapter tuning",
+        "parameter-efficient fine-tuning",
         disputed="'Adapter' first meant small modules put between layers (Houlsby et al. 2019), which can't be merged "
-                 "into the weights as LoRA's updates are.", sources="hu houlsby"),
+        "into the weights as LoRA's updates are.",
+        sources="hu houlsby",
+    ),
     "wise-ft": _term(
-        "weight-space ensembling (WiSE-FT)", "weight interpolation",
+        "weight-space ensembling (WiSE-FT)",
+        "weight interpolation",
         disputed="Wortsman et al. 2022 interpolate from a zero-shot model; new classes have none, so the line begins "
-                 "at the linear probe here.", sources="wortsman kumar"),
+        "at the linear probe here.",
+        sources="wortsman kumar",
+    ),
     "l2sp": _term(
-        "fine-tuning with an L2-SP penalty", "regularised fine-tuning",
+        "fine-tuning with an L2-SP penalty",
+        "regularised fine-tuning",
         disputed="Fine-tuning alone leaves open that the penalty is towards the starting point and not towards zero.",
-        sources="li-l2sp"),
+        sources="li-l2sp",
+    ),
     # what only a user's own recipe can be
     "surgical": _term(
-        "surgical fine-tuning", "fine-tuning some layers only",
+        "surgical fine-tuning",
+        "fine-tuning some layers only",
         disputed="Lee et al. 2023 tune one contiguous block; freezing any other set of layers has no settled name.",
-        sources="lee"),
+        sources="lee",
+    ),
     "last-layer": _term(
-        "last-layer retraining", "retraining the head",
-        disputed="'Retraining' also means training everything again on newer data.", sources="kirichenko"),
+        "last-layer retraining",
+        "retraining the head",
+        disputed="'Retraining' also means training everything again on newer data.",
+        sources="kirichenko",
+    ),
     "adabn": _term(
-        "feature extraction with adapted BatchNorm statistics (AdaBN-like)", "statistics adaptation",
+        "feature extraction with adapted BatchNorm statistics (AdaBN-like)",
+        "statistics adaptation",
         disputed="AdaBN (Li et al. 2016) takes the statistics of unlabelled target data and trains nothing.",
-        sources="li-adabn"),
+        sources="li-adabn",
+    ),
     "multi-stage": _term(
-        "fine-tuning in several phases", "staged fine-tuning",
-        disputed="There is no settled term: each phase should be told by what moved in it.", sources="howard"),
+        "fine-tuning in several phases",
+        "staged fine-tuning",
+        disputed="There is no settled term: each phase should be told by what moved in it.",
+        sources="howard",
+    ),
     "reinit-part": _term(
-        "partial re-initialisation", "partial transfer",
+        "partial re-initialisation",
+        "partial transfer",
         disputed="There is no settled term: Yosinski et al. 2014 name only the case in which all upper layers are "
-                 "re-initialised (AnB, AnB+).", sources="yosinski"),
+        "re-initialised (AnB, AnB+).",
+        sources="yosinski",
+    ),
     "random-features": _term(
-        "training on frozen random features", "random-weight baseline",
+        "training on frozen random features",
+        "random-weight baseline",
         disputed="Nothing was transferred, so neither transfer learning nor fine-tuning applies.",
-        sources="yosinski frankle"),
+        sources="yosinski frankle",
+    ),
     "untrained": _term("use of an untrained network", disputed="Nothing was pre-trained, trained or transferred."),
-}  # fmt: skip
+}
 
 
 ADDED: dict[str, Term] = {  # what may come on top of a strategy

@@ -95,11 +95,21 @@ def show(name: str, stages: int | None = None) -> OwnRecipe:
     if name == "baseline":
         raise RecipeError("baseline has no network, so there is no recipe.", "Show another strategy.")
     count = stages or (GROUPS if name == "gradual" else int(at or 0) + 1)
-    recipe = make_recipe(name, [
-        StageInfo(index=i, name=f"stage {i}", parameters=0, output_shape=(1,), stored_bytes=0, operations=0.0,
-                  cuttable=True)
-        for i in range(1, count + 1)
-    ])  # fmt: skip
+    recipe = make_recipe(
+        name,
+        [
+            StageInfo(
+                index=i,
+                name=f"stage {i}",
+                parameters=0,
+                output_shape=(1,),
+                stored_bytes=0,
+                operations=0.0,
+                cuttable=True,
+            )
+            for i in range(1, count + 1)
+        ],
+    )
     return OwnRecipe(
         format=1,
         name=f"my-{recipe.name}",
@@ -115,15 +125,27 @@ def show(name: str, stages: int | None = None) -> OwnRecipe:
 
 
 def _own_phase(phase: Phase) -> OwnPhase:
-    return OwnPhase(name=phase.name, solver=phase.solver, optimiser=phase.optimiser,
-                    label_smoothing=phase.label_smoothing, pull=phase.pull, head_pull=phase.head_pull,
-                    stages=[_own_part(part, where) for where, part in _ranges(phase.stages)],
-                    head=_own_part(phase.head, None))  # fmt: skip
+    return OwnPhase(
+        name=phase.name,
+        solver=phase.solver,
+        optimiser=phase.optimiser,
+        label_smoothing=phase.label_smoothing,
+        pull=phase.pull,
+        head_pull=phase.head_pull,
+        stages=[_own_part(part, where) for where, part in _ranges(phase.stages)],
+        head=_own_part(phase.head, None),
+    )
 
 
 def _own_part(part: Part, where: str | None) -> OwnPart:
-    return OwnPart(stages=where, trained=part.trained, lr_factor=part.lr_factor, weight_decay=part.weight_decay,
-                   batchnorm=part.batchnorm, what=part.what)  # fmt: skip
+    return OwnPart(
+        stages=where,
+        trained=part.trained,
+        lr_factor=part.lr_factor,
+        weight_decay=part.weight_decay,
+        batchnorm=part.batchnorm,
+        what=part.what,
+    )
 
 
 def _ranges(values: Sequence[Any]) -> list[tuple[str, Any]]:
@@ -171,14 +193,26 @@ def recipe_of(own: OwnRecipe, stages: Sequence[StageInfo]) -> Recipe:
 
 
 def _phase(name: str, own: OwnPhase, count: int) -> Phase:
-    return Phase(name=own.name, solver=own.solver, optimiser=own.optimiser, label_smoothing=own.label_smoothing,
-                 pull=own.pull, head_pull=own.head_pull, head=_part(own.head),
-                 stages=_spread(own.stages, count, f"{name}: phase {own.name}", _part))  # fmt: skip
+    return Phase(
+        name=own.name,
+        solver=own.solver,
+        optimiser=own.optimiser,
+        label_smoothing=own.label_smoothing,
+        pull=own.pull,
+        head_pull=own.head_pull,
+        head=_part(own.head),
+        stages=_spread(own.stages, count, f"{name}: phase {own.name}", _part),
+    )
 
 
 def _part(own: OwnPart) -> Part:
-    return Part(trained=own.trained, lr_factor=own.lr_factor, weight_decay=own.weight_decay, batchnorm=own.batchnorm,
-                what=own.what)  # fmt: skip
+    return Part(
+        trained=own.trained,
+        lr_factor=own.lr_factor,
+        weight_decay=own.weight_decay,
+        batchnorm=own.batchnorm,
+        what=own.what,
+    )
 
 
 def _spread(parts: Sequence[Any], count: int, where: str, value: Callable[[Any], Any]) -> tuple[Any, ...]:
@@ -191,15 +225,21 @@ def _spread(parts: Sequence[Any], count: int, where: str, value: Callable[[Any],
         first = int(match[1])
         last = first if match[2] is None else int(match[3] or ENDLESS)
         if first != len(found) + 1 or last < first:
-            raise RecipeError(f"{where}: the range {part.stages!r} should begin with stage {len(found) + 1}.",
-                              "Ranges follow each other from 1 without a gap.")  # fmt: skip
+            raise RecipeError(
+                f"{where}: the range {part.stages!r} should begin with stage {len(found) + 1}.",
+                "Ranges follow each other from 1 without a gap.",
+            )
         if first > count or (last != ENDLESS and last > count):
-            raise RecipeError(f"{where}: the range {part.stages!r} goes beyond the network's {count} stages.",
-                              "Stages: frostline stages SPEC.")  # fmt: skip
+            raise RecipeError(
+                f"{where}: the range {part.stages!r} goes beyond the network's {count} stages.",
+                "Stages: frostline stages SPEC.",
+            )
         found += [value(part)] * (min(last, count) - first + 1)
     if len(found) < count:
-        raise RecipeError(f"{where}: nothing is said about stage {len(found) + 1} of {count}.",
-                          "End the last range with a dash: it goes on to the last stage.")  # fmt: skip
+        raise RecipeError(
+            f"{where}: nothing is said about stage {len(found) + 1} of {count}.",
+            "End the last range with a dash: it goes on to the last stage.",
+        )
     return tuple(found)
 
 
@@ -210,25 +250,45 @@ def _check(own: OwnRecipe, stages: Sequence[StageInfo]) -> None:
     solved = any(p.solver == "solved" for p in own.phases)
     faults = [
         (base in CATALOGUE or f"{base}@K" in CATALOGUE, "its name is that of a strategy", "Give it a name of its own."),
-        (any(p.solver != "stepped" for p in rest), "after the first phase there can only be stepped ones",
-         "Put a solved head first."),
-        (len(own.phases) > 1 and own.phases[0].solver not in ("solved", "stepped"),
-         f"the phase {own.phases[0].name} ({own.phases[0].solver}) has to be the only one", "Leave the others out."),
-        (own.interpolated and not solved, "interpolated weights lie between a solved head and the end of training",
-         "Put a solved phase first, or leave interpolated out."),
-        (any(p.head.what != "all" for p in own.phases), "a head is trained in all or not at all",
-         'Leave "what" out of the head.'),
+        (
+            any(p.solver != "stepped" for p in rest),
+            "after the first phase there can only be stepped ones",
+            "Put a solved head first.",
+        ),
+        (
+            len(own.phases) > 1 and own.phases[0].solver not in ("solved", "stepped"),
+            f"the phase {own.phases[0].name} ({own.phases[0].solver}) has to be the only one",
+            "Leave the others out.",
+        ),
+        (
+            own.interpolated and not solved,
+            "interpolated weights lie between a solved head and the end of training",
+            "Put a solved phase first, or leave interpolated out.",
+        ),
+        (
+            any(p.head.what != "all" for p in own.phases),
+            "a head is trained in all or not at all",
+            'Leave "what" out of the head.',
+        ),
         (last.solver == "baseline", "the solver 'baseline' has no network", "Use solved, stepped or untrained."),
         (last.solver == "stepped" and not own.rates, "a stepped phase needs rates", RATES_HINT),
         (any(not 0 < rate < float("inf") for rate in own.rates), "rates have to be above 0", RATES_HINT),
-        (solved and (own.head != "linear" or own.head_origin != "new"), "only a new linear head can be solved",
-         'Write "head": "linear" and "head_origin": "new".'),
-        ((own.head == "mapped") != (own.head_origin == "pretrained"),
-         "a head is mapped exactly where it is the network's own",
-         'Write "head": "mapped" with "head_origin": "pretrained", or neither.'),
-        ((own.keep or 0) > len(stages), f"keep is {own.keep}, but the network has {len(stages)} stages",
-         "Stages: frostline stages SPEC."),
-    ]  # fmt: skip
+        (
+            solved and (own.head != "linear" or own.head_origin != "new"),
+            "only a new linear head can be solved",
+            'Write "head": "linear" and "head_origin": "new".',
+        ),
+        (
+            (own.head == "mapped") != (own.head_origin == "pretrained"),
+            "a head is mapped exactly where it is the network's own",
+            'Write "head": "mapped" with "head_origin": "pretrained", or neither.',
+        ),
+        (
+            (own.keep or 0) > len(stages),
+            f"keep is {own.keep}, but the network has {len(stages)} stages",
+            "Stages: frostline stages SPEC.",
+        ),
+    ]
     for wrong, what, hint in faults:
         if wrong:
             raise RecipeError(f"The recipe {own.name} can't run: {what}.", hint)
@@ -241,23 +301,34 @@ def _check_runs(recipe: Recipe, stages: Sequence[StageInfo]) -> None:
     solved = any(not p.frozen for phase in recipe.phases if phase.solver == "solved" for p in phase.stages)
     drawn = "reinitialised" in recipe.origins[: recipe.keep]
     faults = [
-        (recipe.cut_short and moved, "a network that is cut short is trained in its head only",
-         "Leave keep out, or freeze all stages."),
+        (
+            recipe.cut_short and moved,
+            "a network that is cut short is trained in its head only",
+            "Leave keep out, or freeze all stages.",
+        ),
         ("new" in recipe.origins, "a stage is pretrained or reinitialised; only a head is new", "Change its origin."),
-        (drawn and (recipe.solver != "stepped" or recipe.solves_head or recipe.cut_short),
-         "a head that is solved, mapped or put on a cut reads the pre-trained network",
-         "Give every stage the origin pretrained, or train in steps."),
-        (set(recipe.origins) == {"reinitialised"} and recipe.head_origin == "pretrained",
-         "a network that is re-initialised throughout has no pre-trained head", 'Write "head_origin": "new".'),
+        (
+            drawn and (recipe.solver != "stepped" or recipe.solves_head or recipe.cut_short),
+            "a head that is solved, mapped or put on a cut reads the pre-trained network",
+            "Give every stage the origin pretrained, or train in steps.",
+        ),
+        (
+            set(recipe.origins) == {"reinitialised"} and recipe.head_origin == "pretrained",
+            "a network that is re-initialised throughout has no pre-trained head",
+            'Write "head_origin": "new".',
+        ),
         (solved, "a solved phase leaves every stage as it is", "Freeze all stages in it."),
-    ]  # fmt: skip
+    ]
     for wrong, what, hint in (*faults, *_adapter_faults(recipe)):
         if wrong:
             raise RecipeError(f"The recipe {recipe.name} can't run: {what}.", hint)
     if frozen and not stages[frozen - 1].cuttable:
         stage = stages[frozen - 1]
-        raise RecipeError(f"The recipe {recipe.name} can't run: the network can't be cut after stage {frozen} "
-                          f"({stage.name}): {stage.why_not}.", "See frostline stages SPEC.")  # fmt: skip
+        raise RecipeError(
+            f"The recipe {recipe.name} can't run: the network can't be cut after stage {frozen} "
+            f"({stage.name}): {stage.why_not}.",
+            "See frostline stages SPEC.",
+        )
 
 
 def _adapter_faults(recipe: Recipe) -> list[tuple[bool, str, str]]:
@@ -267,12 +338,20 @@ def _adapter_faults(recipe: Recipe) -> list[tuple[bool, str, str]]:
     adapted = any("lora" in what for what in whats)
     pulled = any(phase.pull and any(p.trained and p.what == "lora" for p in phase.stages) for phase in recipe.phases)
     return [
-        (adapted and recipe.adapter is None, "a part trains by lora, but adapters have no size",
-         'Write "adapter": {"rank": 8, "alpha": 16}.'),
-        (recipe.adapter is not None and not adapted, "it has an adapter, but no part trains by lora",
-         'Write "what": "lora" in a trained part, or leave "adapter" out.'),
-        (any("lora" in what and len(what) > 1 for what in whats),
-         "a stage trains by lora in one phase and otherwise in another",
-         "Train it by lora in both."),
+        (
+            adapted and recipe.adapter is None,
+            "a part trains by lora, but adapters have no size",
+            'Write "adapter": {"rank": 8, "alpha": 16}.',
+        ),
+        (
+            recipe.adapter is not None and not adapted,
+            "it has an adapter, but no part trains by lora",
+            'Write "what": "lora" in a trained part, or leave "adapter" out.',
+        ),
+        (
+            any("lora" in what and len(what) > 1 for what in whats),
+            "a stage trains by lora in one phase and otherwise in another",
+            "Train it by lora in both.",
+        ),
         (pulled, "pull doesn't reach the weights under adapters", "Leave pull out where a part trains by lora."),
-    ]  # fmt: skip
+    ]

@@ -49,8 +49,10 @@ class Adapter:
 
     def __post_init__(self) -> None:
         if self.rank < 1 or not 0 < self.alpha < float("inf"):
-            raise RecipeError(f"adapter: rank {self.rank} with alpha {self.alpha:g}.", "Use a rank of at least 1 and "
-                              "an alpha above 0.")  # fmt: skip
+            raise RecipeError(
+                f"adapter: rank {self.rank} with alpha {self.alpha:g}.",
+                "Use a rank of at least 1 and an alpha above 0.",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,8 +99,13 @@ class Settings:
             raise RecipeError("--strategies is empty.", "Give names with commas between, or auto.")
         if self.batchnorm is not None:
             batchnorm_policy(self.batchnorm)
-        for name, words in (("augment", Augment), ("prefer", Prefer), ("precision", Precision),
-                            ("head", Head), ("metric", Metric)):  # fmt: skip
+        for name, words in (
+            ("augment", Augment),
+            ("prefer", Prefer),
+            ("precision", Precision),
+            ("head", Head),
+            ("metric", Metric),
+        ):
             value = getattr(self, name)
             if value is not None and value not in get_args(words):
                 raise RecipeError(f"{option(name)} {value!r} is not known.", nearest(str(value), get_args(words)))
@@ -174,9 +179,16 @@ def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
 
 _CONVERT: dict[str, Callable[[Any], Any]] = {
     "budget": budget_seconds,
-    "out": Path, "stages": Path, "source_classes": Path, "label_map": Path,
-    "weights": str, "store": str, "strategies": _names, "mean": _numbers, "std": _numbers
-}  # fmt: skip
+    "out": Path,
+    "stages": Path,
+    "source_classes": Path,
+    "label_map": Path,
+    "weights": str,
+    "store": str,
+    "strategies": _names,
+    "mean": _numbers,
+    "std": _numbers,
+}
 
 
 def option(name: str) -> str:

@@ -141,10 +141,13 @@ def _added(recipe: Recipe, key: str) -> list[str]:
         "pull": any(p.pull for p in recipe.phases) and key != "l2sp",
         "mix": recipe.interpolated and key != "wise-ft",
         "layer-rates": len({part.lr_factor for part in moving}) > 1,
-        "statistics": key != "adabn" and any(
-            part.batchnorm == "statistics" for i, part in enumerate(last.stages[: recipe.keep])
-            if recipe.origins[i] == "pretrained"),
-    }  # fmt: skip
+        "statistics": key != "adabn"
+        and any(
+            part.batchnorm == "statistics"
+            for i, part in enumerate(last.stages[: recipe.keep])
+            if recipe.origins[i] == "pretrained"
+        ),
+    }
     return [name for name, here in found.items() if here]
 
 

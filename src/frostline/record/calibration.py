@@ -44,17 +44,22 @@ def abstain_record(found: Calibration | None, sealed: FloatArray, labels: IntArr
             values = stats.tempered(found.held_out.probabilities, found.temperature or 1.0)
             repeats = found.held_out.repeats
             inside = _covered(stats.coverage(values, found.held_out.labels, value, repeats=repeats))
-    return schema.AbstainRecord(wanted_accuracy=found.wanted, threshold=value, reason=found.threshold.reason,
-                           out_of_fold=inside, sealed=outside)  # fmt: skip
+    return schema.AbstainRecord(
+        wanted_accuracy=found.wanted, threshold=value, reason=found.threshold.reason, out_of_fold=inside, sealed=outside
+    )
 
 
 def _quality(probabilities: FloatArray, labels: IntArray) -> schema.ProbabilityRecord:
-    bins = [schema.BinRecord(low=b.low, high=b.high, n=b.n, confidence=b.confidence, accuracy=b.accuracy)
-            for b in stats.reliability(probabilities, labels)]  # fmt: skip
-    return schema.ProbabilityRecord(n=len(labels), log_loss=log_loss(probabilities, labels),
-                               ece=ece(probabilities, labels), reliability=bins)  # fmt: skip
+    bins = [
+        schema.BinRecord(low=b.low, high=b.high, n=b.n, confidence=b.confidence, accuracy=b.accuracy)
+        for b in stats.reliability(probabilities, labels)
+    ]
+    return schema.ProbabilityRecord(
+        n=len(labels), log_loss=log_loss(probabilities, labels), ece=ece(probabilities, labels), reliability=bins
+    )
 
 
 def _covered(found: stats.Coverage) -> schema.CoverageRecord:
-    return schema.CoverageRecord(n=found.n, answered=found.answered, coverage=found.coverage, accuracy=found.accuracy,
-                            ci=found.ci)  # fmt: skip
+    return schema.CoverageRecord(
+        n=found.n, answered=found.answered, coverage=found.coverage, accuracy=found.accuracy, ci=found.ci
+    )

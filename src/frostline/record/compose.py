@@ -57,20 +57,33 @@ def model_record(network: Network, plan: Plan, study: Study) -> schema.ModelReco
     """What the source network was, with its stage map and how its own classes were mapped."""
     parameters = sum(p.numel() for p in study.trunk.model.parameters())
     stages = [
-        schema.StageRecord(index=s.index, name=s.name, parameters=s.parameters, cuttable=s.cuttable,
-                      output_shape=list(s.output_shape), operations=s.operations, why_not=s.why_not)
+        schema.StageRecord(
+            index=s.index,
+            name=s.name,
+            parameters=s.parameters,
+            cuttable=s.cuttable,
+            output_shape=list(s.output_shape),
+            operations=s.operations,
+            why_not=s.why_not,
+        )
         for s in plan.scale.stages
-    ]  # fmt: skip
-    return schema.ModelRecord(spec=network.spec, weights_sha256=network.weights_sha256, parameters=parameters, stages=stages,
-                         class_map=_class_map(study))  # fmt: skip
+    ]
+    return schema.ModelRecord(
+        spec=network.spec,
+        weights_sha256=network.weights_sha256,
+        parameters=parameters,
+        stages=stages,
+        class_map=_class_map(study),
+    )
 
 
 def _class_map(study: Study) -> dict[str, list[str]] | None:
     found = study.class_map
     if found is None:
         return None
-    return {name: [found.source[i] for i in group]
-            for name, group in zip(study.dataset.classes, found.groups, strict=True)}  # fmt: skip
+    return {
+        name: [found.source[i] for i in group] for name, group in zip(study.dataset.classes, found.groups, strict=True)
+    }
 
 
 def block_records(plan: Plan) -> list[schema.BlockRecord]:
@@ -84,16 +97,23 @@ def block_records(plan: Plan) -> list[schema.BlockRecord]:
 
 
 def verdict_record(verdict: Verdict) -> schema.VerdictRecord:
-    return schema.VerdictRecord(strategy=verdict.strategy, best=verdict.best, reason=verdict.reason,
-                           runner_up=verdict.runner_up, samples_needed=verdict.samples_needed)  # fmt: skip
+    """What to use, and why."""
+    return schema.VerdictRecord(
+        strategy=verdict.strategy,
+        best=verdict.best,
+        reason=verdict.reason,
+        runner_up=verdict.runner_up,
+        samples_needed=verdict.samples_needed,
+    )
 
 
 def budget_record(limits: BudgetedPlan | None, race: RaceResult) -> schema.BudgetRecord | None:
     """What `--budget` was, what was forecast, and what was left out before and during the race."""
     if limits is None:
         return None
-    return schema.BudgetRecord(seconds=limits.seconds, forecast_seconds=limits.forecast.total(),
-                          left_out=[*limits.left_out, *race.left_out])  # fmt: skip
+    return schema.BudgetRecord(
+        seconds=limits.seconds, forecast_seconds=limits.forecast.total(), left_out=[*limits.left_out, *race.left_out]
+    )
 
 
 def sealed_record(probabilities: FloatArray, labels: IntArray, classes: Sequence[str]) -> schema.TestRecord:
@@ -173,8 +193,14 @@ def doubts_record(doubts: Doubts) -> schema.DoubtsRecord:
         method=doubts.method,
         counts={kind: counts[kind] for kind in KINDS},
         examples=[
-            schema.DoubtRecord(kind=d.kind, id=d.id, label=d.label, suggestion=d.suggestion, detail=d.detail,
-                          score=None if d.score is None else float(f"{d.score:.6g}"))
+            schema.DoubtRecord(
+                kind=d.kind,
+                id=d.id,
+                label=d.label,
+                suggestion=d.suggestion,
+                detail=d.detail,
+                score=None if d.score is None else float(f"{d.score:.6g}"),
+            )
             for d in examples
         ],
-    )  # fmt: skip
+    )

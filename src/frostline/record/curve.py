@@ -20,8 +20,9 @@ def curve_record(found: LearningCurve) -> schema.LearningCurveRecord:
     ]
     gains = [g for name in names if curves.plan.row(name).recipe.needs_network and (g := curves.gain(name)) is not None]
     if not gains:
-        return schema.LearningCurveRecord(sentence=_why_none(curves, verdict), reading=None, gain=None, projection=None,
-                                     curves=records)  # fmt: skip
+        return schema.LearningCurveRecord(
+            sentence=_why_none(curves, verdict), reading=None, gain=None, projection=None, curves=records
+        )
     gain = gains[0]
     projection = _projection(curves, drawn[gain.strategy])
     more = projection.accuracy - drawn[gain.strategy][-1].accuracy if projection else None
@@ -31,11 +32,17 @@ def curve_record(found: LearningCurve) -> schema.LearningCurveRecord:
     return schema.LearningCurveRecord(
         sentence=sentence,
         reading=reading_of(gain.ci),
-        gain=schema.GainRecord(strategy=gain.strategy, fewer=gain.fewer, labels=gain.labels, blocks=gain.blocks,
-                          difference=gain.difference, ci=gain.ci),
+        gain=schema.GainRecord(
+            strategy=gain.strategy,
+            fewer=gain.fewer,
+            labels=gain.labels,
+            blocks=gain.blocks,
+            difference=gain.difference,
+            ci=gain.ci,
+        ),
         projection=projection,
         curves=records,
-    )  # fmt: skip
+    )
 
 
 def _point_record(point: SizePoint) -> schema.CurvePointRecord:
@@ -55,10 +62,13 @@ def _instead(curves: Curves, verdict: Verdict) -> str:
     """What could be tried where labels don't help: training more layers only where nothing raced did so."""
     least = curves.plan.row(verdict.strategy).recipe.frozen_stages
     deeper = [
-        row.recipe for row in curves.plan.rows
-        if row.recipe.takes_steps and row.recipe.frozen_stages < least
-        and "reinitialised" not in row.recipe.origins and curves.race.of(row.recipe.name)
-    ]  # fmt: skip
+        row.recipe
+        for row in curves.plan.rows
+        if row.recipe.takes_steps
+        and row.recipe.frozen_stages < least
+        and "reinitialised" not in row.recipe.origins
+        and curves.race.of(row.recipe.name)
+    ]
     return "another network" if deeper or least == 0 else "another network, or training more of its layers,"
 
 
@@ -77,7 +87,8 @@ def _why_other(curves: Curves, verdict: Verdict, *, limited: bool) -> str:
 
 def _why_none(curves: Curves, verdict: Verdict) -> str:
     if not curves.draws:
-        return (f"There is no learning curve: half of a block's {round(curves.size(1))} labels can't be drawn with "
-                f"{FEWEST} of each class and groups kept whole.")  # fmt: skip
-    return (f"There is no learning curve: nothing that could speak for {verdict.strategy} was trained on fewer "
-            "labels.")  # fmt: skip
+        return (
+            f"There is no learning curve: half of a block's {round(curves.size(1))} labels can't be drawn with "
+            f"{FEWEST} of each class and groups kept whole."
+        )
+    return f"There is no learning curve: nothing that could speak for {verdict.strategy} was trained on fewer labels."

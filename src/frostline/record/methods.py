@@ -77,8 +77,10 @@ def _network(result: RunResult, facts: Facts) -> str:
         weights = f"pre-trained weights (SHA-256 {model.weights_sha256[:12]})"
     else:
         weights = "the weights that its own code loads"
-    return (f"The network was {network_name(model.spec)} ({size} parameters, {len(model.stages)} stages, "
-            f"{facts.reads}), with {weights}.")  # fmt: skip
+    return (
+        f"The network was {network_name(model.spec)} ({size} parameters, {len(model.stages)} stages, "
+        f"{facts.reads}), with {weights}."
+    )
 
 
 def _stages(result: RunResult, facts: Facts) -> str:
@@ -95,8 +97,10 @@ def _stages(result: RunResult, facts: Facts) -> str:
             start = end
     if recipe.head_origin == "pretrained":
         trained = any(phase.head.trained for phase in recipe.phases)
-        head = (f"its own head was {'trained' if trained else 'left as it was'}, its outputs mapped to the {classes} "
-                "target classes")  # fmt: skip
+        head = (
+            f"its own head was {'trained' if trained else 'left as it was'}, its outputs mapped to the {classes} "
+            "target classes"
+        )
     elif recipe.head_kind == "mlp":
         head = f"a new head (hidden layer of {facts.hidden} units, ReLU) for {classes} classes was added"
     else:
@@ -179,8 +183,10 @@ def _data(result: RunResult) -> str:
     groups = f" ({data.groups:,} groups, never divided)" if data.groups < total else ""
     drawn = result.settings.get("labels_per_class")
     how = f" (drawn, {drawn} per class)" if drawn else ""
-    return (f"Of {total:,} labelled samples{groups}, {data.n_development:,}{how} served development and "
-            f"{data.n_test:,} ({data.sealed}) stayed sealed.")  # fmt: skip
+    return (
+        f"Of {total:,} labelled samples{groups}, {data.n_development:,}{how} served development and "
+        f"{data.n_test:,} ({data.sealed}) stayed sealed."
+    )
 
 
 def _comparison(result: RunResult, facts: Facts) -> str:
@@ -218,15 +224,16 @@ def _rule(result: RunResult) -> str:
     log_loss = settings.get("metric") == "log-loss"
     room = f"{margin:g} nats" if log_loss else f"{100 * margin:g} point{'s' * (margin != 0.01)} (or one sample)"
     best = "" if verdict.best == verdict.strategy else f", {verdict.best}"
-    return (f"{verdict.strategy} was the cheapest within one standard error and {room} of the best"
-            f"{best}")  # fmt: skip
+    return f"{verdict.strategy} was the cheapest within one standard error and {room} of the best{best}"
 
 
 def _outcome(result: RunResult, recipe: Recipe) -> str:
     low, high = result.test.ci
     how = "Used as it was" if recipe.trains_nothing else "Refitted on all development samples"
-    text = (f"{how}, it reached a sealed accuracy of {result.test.accuracy:.3f} (95 % Wilson interval {low:.3f} to "
-            f"{high:.3f})")  # fmt: skip
+    text = (
+        f"{how}, it reached a sealed accuracy of {result.test.accuracy:.3f} (95 % Wilson interval {low:.3f} to "
+        f"{high:.3f})"
+    )
     if result.calibration and result.calibration.temperature is not None:
         text += f"; its probabilities were calibrated at temperature {result.calibration.temperature:.2f}"
     return text + "."

@@ -84,8 +84,13 @@ def sample_interval(evidence: Evidence, a: str, b: str) -> schema.Interval:
 
 def _versus(evidence: Evidence, comparison: Comparison) -> schema.VersusRecord:
     narrow = sample_interval(evidence, comparison.a, comparison.b)
-    return schema.VersusRecord(difference=comparison.difference, ci=comparison.ci, ci_samples=narrow, p=comparison.p,
-                          outcome=comparison.outcome)  # fmt: skip
+    return schema.VersusRecord(
+        difference=comparison.difference,
+        ci=comparison.ci,
+        ci_samples=narrow,
+        p=comparison.p,
+        outcome=comparison.outcome,
+    )
 
 
 def tested(probabilities: FloatArray, labels: IntArray) -> schema.ScoreRecord:
@@ -96,11 +101,30 @@ def tested(probabilities: FloatArray, labels: IntArray) -> schema.ScoreRecord:
 
 def _skipped(name: str, reason: str) -> schema.StrategyRecord:
     return schema.StrategyRecord(
-        name=name, term=skipped_term(name), origin_summary="", trained_parameters=0, operations=0.0, status="skipped",
-        reason=reason, rate=None, rates_tried=[], l2=None, mix=None, epochs=None, steps=None, undertrained=False,
-        blocks=[], seconds=0.0, accuracy=None, accuracy_ci=None, log_loss=None, score=None,
-        score_ci=None, versus_best=None, test=None,
-    )  # fmt: skip
+        name=name,
+        term=skipped_term(name),
+        origin_summary="",
+        trained_parameters=0,
+        operations=0.0,
+        status="skipped",
+        reason=reason,
+        rate=None,
+        rates_tried=[],
+        l2=None,
+        mix=None,
+        epochs=None,
+        steps=None,
+        undertrained=False,
+        blocks=[],
+        seconds=0.0,
+        accuracy=None,
+        accuracy_ci=None,
+        log_loss=None,
+        score=None,
+        score_ci=None,
+        versus_best=None,
+        test=None,
+    )
 
 
 def pair_records(evidence: Evidence) -> list[schema.PairRecord]:

@@ -25,9 +25,11 @@ def training_words(result: RunResult, facts: Facts, chosen: schema.StrategyRecor
     weighed = ", class-balanced loss" if result.settings.get("class_weights") else ""
     if recipe.is_solved:
         penalty = f" ({chosen.l2:g})" if chosen.l2 is not None else ""
-        return [f"The head was L2-penalised logistic regression on standardised pooled features{weighed}, solved by "
-                f"L-BFGS; its penalty{penalty} was chosen from {len(L2_PATH)} values by log loss on "
-                "inner folds."]  # fmt: skip
+        return [
+            f"The head was L2-penalised logistic regression on standardised pooled features{weighed}, solved by "
+            f"L-BFGS; its penalty{penalty} was chosen from {len(L2_PATH)} values by log loss on "
+            "inner folds."
+        ]
     stepped = [phase for phase in recipe.phases if phase.takes_steps]
     first = []
     if recipe.solves_head:
@@ -46,9 +48,11 @@ def _steps(
     falling = " (the loss was still falling)" if chosen.undertrained else ""
     tail = "decay" if result.settings.get("epochs") else "decay at the end"
     smooth = f", label smoothing {last.label_smoothing:g}" if last.label_smoothing else ""
-    return (f"Training used {OPTIMISERS[last.optimiser]}{_decay(last)}{weighed}, batches of up to {facts.batch_size}, "
-            f"{length} with warm-up and cosine {tail}{falling}{smooth}{several}, at a rate of "
-            f"{_rates(facts.recipe, last, chosen)}.")  # fmt: skip
+    return (
+        f"Training used {OPTIMISERS[last.optimiser]}{_decay(last)}{weighed}, batches of up to {facts.batch_size}, "
+        f"{length} with warm-up and cosine {tail}{falling}{smooth}{several}, at a rate of "
+        f"{_rates(facts.recipe, last, chosen)}."
+    )
 
 
 def _decay(phase: Phase) -> str:
@@ -69,8 +73,11 @@ def _rates(recipe: Recipe, phase: Phase, chosen: schema.StrategyRecord) -> str:
     stages = sorted({part.lr_factor for part in phase.stages[: recipe.keep] if part.trained})
     told = []
     if stages and stages != [1.0]:
-        told.append(f"times {stages[0]:.3g} to {stages[-1]:.3g} over the stages"
-                    if len(stages) > 1 else f"times {stages[0]:.3g} for stages")  # fmt: skip
+        told.append(
+            f"times {stages[0]:.3g} to {stages[-1]:.3g} over the stages"
+            if len(stages) > 1
+            else f"times {stages[0]:.3g} for stages"
+        )
     if phase.head.trained and phase.head.lr_factor != 1.0:
         told.append(f"times {phase.head.lr_factor:g} for the head")
     return f"{rate} ({spoken(told)})" if told else rate

@@ -67,8 +67,7 @@ class RunWriter:
         sealed = study.dataset.sealed
         probabilities = self.evidence.tests[self.evidence.verdict.strategy]
         labels = [int(label) for label in study.dataset.labels[sealed]]
-        write_predictions(path / "predictions.csv", [ids[i] for i in sealed], labels,
-                          probabilities, classes)  # fmt: skip
+        write_predictions(path / "predictions.csv", [ids[i] for i in sealed], labels, probabilities, classes)
         if self.evidence.doubts:
             write_atomic(path / "doubts.csv", doubts_csv(self.evidence.doubts))
         result = with_methods(self.compose(), facts_of(study, self.chosen))

@@ -36,8 +36,13 @@ MAY_DIFFER = {
     "threads": "the order of sums, so last bits",
     "chunk": "the batch that kernels are chosen by, so last bits",
 }  # fmt: skip
-WORDS = {"cpu_capability": "instruction set", "channels_last": "layout channels_last", "chunk": "inference batch",
-         "cores": "number of cores", "system": "operating system"}  # fmt: skip
+WORDS = {
+    "cpu_capability": "instruction set",
+    "channels_last": "layout channels_last",
+    "chunk": "inference batch",
+    "cores": "number of cores",
+    "system": "operating system",
+}
 COMPUTE = ("device", "precision", "channels_last", "threads", "chunk")
 
 
@@ -81,11 +86,15 @@ def overruled(result: RunResult) -> list[str]:
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
     names = [*before, *(name for name in now if name not in before)]
     return [
-        Change(what=name, before=_text(before.get(name)), now=_text(now.get(name)),
-               may_differ=MAY_DIFFER.get(name, "what is computed with it"))
+        Change(
+            what=name,
+            before=_text(before.get(name)),
+            now=_text(now.get(name)),
+            may_differ=MAY_DIFFER.get(name, "what is computed with it"),
+        )
         for name in names
         if before.get(name) != now.get(name)
-    ]  # fmt: skip
+    ]
 
 
 def _text(value: Any) -> str | None:

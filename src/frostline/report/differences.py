@@ -53,8 +53,9 @@ class Differences:
         return f"{', '.join(parts[:-1])} and {parts[-1]} are equal"
 
 
-def compare_runs(run: Path, again: Path, results: tuple[RunResult, RunResult], *, except_: Sequence[str]
-                 ) -> Differences:  # fmt: skip
+def compare_runs(
+    run: Path, again: Path, results: tuple[RunResult, RunResult], *, except_: Sequence[str]
+) -> Differences:
     """Compare the recorded run with its replay.
 
     Args:
@@ -126,8 +127,10 @@ def difference_lines(found: Differences) -> list[str]:
     kinds: tuple[Kind, ...] = ("value", "trial", "file")
     for kind in kinds:
         here = [d for d in found.found if d.kind == kind]
-        lines += [f"{kind} {d.where}: {_short(d, d.recorded)} recorded, {_short(d, d.replayed)} replayed"
-                  for d in here[:SHOWN]]  # fmt: skip
+        lines += [
+            f"{kind} {d.where}: {_short(d, d.recorded)} recorded, {_short(d, d.replayed)} replayed"
+            for d in here[:SHOWN]
+        ]
         lines += [f"{kind}: {len(here) - SHOWN:,} more"] if len(here) > SHOWN else []
     return lines
 

@@ -76,11 +76,15 @@ def _calibration(found: Mapping[str, Any]) -> str:
     before, after, held_out = found["sealed_before"], found["sealed_after"], found["out_of_fold_after"]
     loss, error = f"{after['log_loss']:.3f} nats", f"{after['ece']:.3f}"
     if found["temperature"] is None:
-        return (f"Probabilities: as the network gives them, not calibrated ({found['reason']}); sealed log loss "
-                f"{loss}, calibration error {error}.")  # fmt: skip
-    return (f"Probabilities: temperature {found['temperature']:.2f} from {held_out['n']} out-of-fold predictions; "
-            f"sealed log loss {before['log_loss']:.3f} -> {loss}, calibration error {before['ece']:.3f} -> "
-            f"{error}.")  # fmt: skip
+        return (
+            f"Probabilities: as the network gives them, not calibrated ({found['reason']}); sealed log loss "
+            f"{loss}, calibration error {error}."
+        )
+    return (
+        f"Probabilities: temperature {found['temperature']:.2f} from {held_out['n']} out-of-fold predictions; "
+        f"sealed log loss {before['log_loss']:.3f} -> {loss}, calibration error {before['ece']:.3f} -> "
+        f"{error}."
+    )
 
 
 def _abstain(found: Mapping[str, Any]) -> str:
@@ -90,9 +94,11 @@ def _abstain(found: Mapping[str, Any]) -> str:
     if not sealed["answered"]:
         return f"Abstaining ({wanted}): every sealed sample lies below {found['threshold']:.3f} and is unsure."
     low, high = sealed["ci"]
-    return (f"Abstaining ({wanted}): an answer below {found['threshold']:.3f} is unsure. {sealed['coverage']:.0%} of "
-            f"the sealed samples are answered, {sealed['accuracy']:.3f} of these right (95 % interval {low:.3f} to "
-            f"{high:.3f}); out of fold {inside['coverage']:.0%} and {inside['accuracy']:.3f}.")  # fmt: skip
+    return (
+        f"Abstaining ({wanted}): an answer below {found['threshold']:.3f} is unsure. {sealed['coverage']:.0%} of "
+        f"the sealed samples are answered, {sealed['accuracy']:.3f} of these right (95 % interval {low:.3f} to "
+        f"{high:.3f}); out of fold {inside['coverage']:.0%} and {inside['accuracy']:.3f}."
+    )
 
 
 def _weak_class(test: Mapping[str, Any]) -> str | None:
@@ -106,8 +112,10 @@ def _weak_class(test: Mapping[str, Any]) -> str | None:
     hits = round(worst["recall"] * worst["n"])
     if wilson(hits, worst["n"], 1 - 0.05 / len(rows))[1] >= rest:
         return None
-    return (f"Weakest class: {worst['name']}, {hits} of its {worst['n']} sealed samples are found; of the others "
-            f"{rest:.0%}.")  # fmt: skip
+    return (
+        f"Weakest class: {worst['name']}, {hits} of its {worst['n']} sealed samples are found; of the others "
+        f"{rest:.0%}."
+    )
 
 
 SHOWN = 2

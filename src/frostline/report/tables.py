@@ -42,16 +42,21 @@ def result_text(result: Mapping[str, Any], width: int = 100) -> str:
     ]
     if verdict["samples_needed"]:
         parts.append(
-            _wrap(f"About {verdict['samples_needed']:,} labelled samples would settle {verdict['strategy']} against "
-                  f"{verdict['runner_up']}, if they differ as much as they did here.", width)
-        )  # fmt: skip
+            _wrap(
+                f"About {verdict['samples_needed']:,} labelled samples would settle {verdict['strategy']} against "
+                f"{verdict['runner_up']}, if they differ as much as they did here.",
+                width,
+            )
+        )
     parts += _curve(result.get("learning_curve"), width)
     parts += [_wrap(text, width) for text in probability_lines(result)]
     parts.append(_wrap(_time(result["cost"]), width))
     if result.get("budget"):
         parts.append(_wrap(_budget(result["budget"]), width))
-    parts += [_wrap(f"Note: {w['count']} {w['kind']} ({', '.join(w['examples'][:3])}): {w['handled']}.", width)
-              for w in data["warnings"]]  # fmt: skip
+    parts += [
+        _wrap(f"Note: {w['count']} {w['kind']} ({', '.join(w['examples'][:3])}): {w['handled']}.", width)
+        for w in data["warnings"]
+    ]
     parts += [_wrap(line, width) for line in doubt_lines(result.get("doubts"))]
     return "\n".join(parts) + "\n"
 
@@ -157,8 +162,9 @@ def methods_text(methods: MethodsRecord, width: int = 100) -> str:
     """Plain lines, ready to be copied into a paper."""
 
     def wrap(text: str, indent: str = "") -> str:
-        return textwrap.fill(text, max(40, width), subsequent_indent=indent, break_on_hyphens=False,
-                             break_long_words=False)  # fmt: skip
+        return textwrap.fill(
+            text, max(40, width), subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+        )
 
     told = [wrap(methods.paragraph), "", wrap(f"Term: {methods.term}.", "  ")]
     if methods.also_called:

@@ -65,8 +65,9 @@ def why_not(labels: IntArray) -> str | None:
     return None
 
 
-def fit_temperature(probabilities: FloatArray, labels: IntArray, *, spread: float | None = SPREAD,
-                    repeats: float = 1.0) -> float:  # fmt: skip
+def fit_temperature(
+    probabilities: FloatArray, labels: IntArray, *, spread: float | None = SPREAD, repeats: float = 1.0
+) -> float:
     """The temperature T in [0.05, 20] at which :func:`tempered` probabilities have the least log loss.
 
     To the mean loss is added (ln T)^2 / (2 spread^2 N): the mode under a normal prior on ln T, which fades as 1 / N,
@@ -114,14 +115,18 @@ def reliability(probabilities: FloatArray, labels: IntArray, bins: int = 15) -> 
     counts = np.bincount(which, minlength=bins)
     sure, hits = (np.bincount(which, weights=values, minlength=bins) for values in (confidence, right))
     return tuple(
-        Bin(low=k / bins, high=(k + 1) / bins, n=int(n), confidence=float(sure[k] / n) if n else None,
-            accuracy=float(hits[k] / n) if n else None)
+        Bin(
+            low=k / bins,
+            high=(k + 1) / bins,
+            n=int(n),
+            confidence=float(sure[k] / n) if n else None,
+            accuracy=float(hits[k] / n) if n else None,
+        )
         for k, n in enumerate(counts)
-    )  # fmt: skip
+    )
 
 
-def abstain_threshold(probabilities: FloatArray, labels: IntArray, wanted: float, *,
-                      repeats: float = 1.0) -> Threshold:  # fmt: skip
+def abstain_threshold(probabilities: FloatArray, labels: IntArray, wanted: float, *, repeats: float = 1.0) -> Threshold:
     """The smallest confidence from which answers are right at least `wanted` often, shown by their Wilson bound.
 
     The lower end of the 90 % interval has to reach `wanted`, not the plain share: that one is picked where it happens
@@ -150,8 +155,10 @@ def abstain_threshold(probabilities: FloatArray, labels: IntArray, wanted: float
     if last == len(labels) - 1:
         return Threshold(value=0.0, reason=f"All {samples} held-out answers together reach {wanted:g}: none is unsure.")
     share = f"{hits[last] / (last + 1):.3f} of the {last + 1} surest of {len(labels)} held-out answers are right"
-    return Threshold(value=float(confidence[last]),
-                     reason=f"{share}, at least {bounds[enough[-1]]:.3f} by their interval's lower end.")  # fmt: skip
+    return Threshold(
+        value=float(confidence[last]),
+        reason=f"{share}, at least {bounds[enough[-1]]:.3f} by their interval's lower end.",
+    )
 
 
 def coverage(probabilities: FloatArray, labels: IntArray, threshold: float, *, repeats: float = 1.0) -> Coverage:
@@ -159,9 +166,13 @@ def coverage(probabilities: FloatArray, labels: IntArray, threshold: float, *, r
     probabilities, labels = checked(probabilities, labels)
     sure = probabilities.max(axis=1) >= threshold
     hits, answered = int((probabilities.argmax(axis=1) == labels)[sure].sum()), int(sure.sum())
-    return Coverage(n=len(labels), answered=answered, coverage=answered / len(labels),
-                    accuracy=hits / answered if answered else None,
-                    ci=_interval(hits, answered, repeats, 0.95) if answered else None)  # fmt: skip
+    return Coverage(
+        n=len(labels),
+        answered=answered,
+        coverage=answered / len(labels),
+        accuracy=hits / answered if answered else None,
+        ci=_interval(hits, answered, repeats, 0.95) if answered else None,
+    )
 
 
 def _interval(hits: int, answered: int, repeats: float, level: float) -> Interval:

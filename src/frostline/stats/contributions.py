@@ -11,8 +11,11 @@ from frostline.stats.metrics import confusion, sample_losses
 
 Metric = Literal["accuracy", "balanced-accuracy", "f1-macro", "log-loss"]
 METRIC_WORDS: dict[Metric, str] = {
-    "accuracy": "accuracy", "balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss"
-}  # fmt: skip
+    "accuracy": "accuracy",
+    "balanced-accuracy": "balanced accuracy",
+    "f1-macro": "macro F1",
+    "log-loss": "log loss",
+}
 
 
 def contributions(metric: Metric, probabilities: FloatArray, labels: IntArray) -> FloatArray:

@@ -60,8 +60,10 @@ def gain_sentence(gain: Gain, *, instead: str, projected: float | None = None) -
     low, high = (_points(v) for v in gain.ci)
     double = 1.8 <= gain.labels / gain.fewer <= 2.2
     going = "Doubling the labels from" if double else "Going from"
-    text = (f"{going} {gain.fewer} to {gain.labels}{'' if double else ' labels'} brought {gain.strategy} "
-            f"{_points(gain.difference)} points ")  # fmt: skip
+    text = (
+        f"{going} {gain.fewer} to {gain.labels}{'' if double else ' labels'} brought {gain.strategy} "
+        f"{_points(gain.difference)} points "
+    )
     if gain.blocks > 1:
         text += f"on {gain.blocks} blocks (95 % interval {low} to {high})"
     else:
@@ -72,8 +74,10 @@ def gain_sentence(gain: Gain, *, instead: str, projected: float | None = None) -
         return f"{text}: more labels help; another doubling may bring about as much or a little less{guess}."
     if reading == "little":
         shown = "more than luck, but little" if gain.ci[0] > 0 else "not shown to be more than luck"
-        return (f"{text}, {shown}: the curve is flat. More labels of this kind would help little; {instead} would be "
-                "the thing to try.")  # fmt: skip
+        return (
+            f"{text}, {shown}: the curve is flat. More labels of this kind would help little; {instead} would be "
+            "the thing to try."
+        )
     return f"{text}: whether more labels would help can't be told from so few."
 
 

@@ -30,8 +30,15 @@ def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
     return (0.0 if successes == 0 else max(centre - half, 0.0), 1.0 if successes == n else min(centre + half, 1.0))
 
 
-def corrected_interval(block_means: FloatArray, *, n_train: float, n_test: float, level: float = 0.95,
-                       floor: float | None = None, floor_df: float = 0.0) -> Interval:  # fmt: skip
+def corrected_interval(
+    block_means: FloatArray,
+    *,
+    n_train: float,
+    n_test: float,
+    level: float = 0.95,
+    floor: float | None = None,
+    floor_df: float = 0.0,
+) -> Interval:
     """Interval for the expected score of the procedure, from one mean score per resampled block (J,).
 
     `n_train` and `n_test` are samples per block; `floor` and `floor_df` as in corrected_standard_error. Raises
@@ -44,8 +51,9 @@ def corrected_interval(block_means: FloatArray, *, n_train: float, n_test: float
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def corrected_standard_error(block_means: FloatArray, *, n_train: float, n_test: float, floor: float | None = None,
-                             floor_df: float = 0.0) -> float:  # fmt: skip
+def corrected_standard_error(
+    block_means: FloatArray, *, n_train: float, n_test: float, floor: float | None = None, floor_df: float = 0.0
+) -> float:
     """sqrt((1/J + n_test/n_train) s^2): the term n_test/n_train pays for the overlap of the blocks' training sets.
 
     s^2 is the variance of the block means (J,), but never less than `floor`; its default, 1 / (J n_test^2), is the
@@ -65,8 +73,9 @@ def corrected_standard_error(block_means: FloatArray, *, n_train: float, n_test:
     return math.sqrt((1 / len(values) + n_test / n_train) * max(average, floor))
 
 
-def bootstrap_interval(values: FloatArray, *, rng: np.random.Generator, level: float = 0.95,
-                       draws: int = 2000) -> Interval:  # fmt: skip
+def bootstrap_interval(
+    values: FloatArray, *, rng: np.random.Generator, level: float = 0.95, draws: int = 2000
+) -> Interval:
     """Percentile interval for the mean of `values` (N,) when samples are drawn again. Raises ValueError on none."""
     means = bootstrap_means(values, rng=rng, draws=draws)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])

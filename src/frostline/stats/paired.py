@@ -35,8 +35,15 @@ class PairedResult:
         return abs(self.mean) + half < margin
 
 
-def corrected_paired(differences: FloatArray, *, n_train: float, n_test: float, level: float = 0.95,
-                     floor: float | None = None, floor_df: float = 0.0) -> PairedResult:  # fmt: skip
+def corrected_paired(
+    differences: FloatArray,
+    *,
+    n_train: float,
+    n_test: float,
+    level: float = 0.95,
+    floor: float | None = None,
+    floor_df: float = 0.0,
+) -> PairedResult:
     """Corrected resampled t test on one paired difference per block (J,), with J - 1 + `floor_df` degrees of freedom.
 
     `n_train`, `n_test`: samples per block. `floor`: least variance of a block's difference, so that blocks that happen
@@ -81,8 +88,9 @@ def paired_samples(correct_a: FloatArray, correct_b: FloatArray, *, level: float
     return PairedResult(mean=mean, se=se, ci=(mean - half, mean + half), p=mcnemar_exact(b, c), df=math.inf)
 
 
-def paired_losses(loss_a: FloatArray, loss_b: FloatArray, *, rng: np.random.Generator, level: float = 0.95,
-                  draws: int = 2000) -> PairedResult:  # fmt: skip
+def paired_losses(
+    loss_a: FloatArray, loss_b: FloatArray, *, rng: np.random.Generator, level: float = 0.95, draws: int = 2000
+) -> PairedResult:
     """As paired_samples for losses of any size (N,): percentile bootstrap over samples.
 
     p counts resamples that lie at least as far from the mean as 0 does, plus one, so it is never 0 (Davison & Hinkley
@@ -94,8 +102,9 @@ def paired_losses(loss_a: FloatArray, loss_b: FloatArray, *, rng: np.random.Gene
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     # A tolerance of rounding only: equal losses must give p = 1 whatever the order of summation.
     far = int(np.sum(np.abs(means - mean) >= abs(mean) - 1e-12))
-    return PairedResult(mean=mean, se=float(means.std(ddof=1)), ci=(float(low), float(high)),
-                        p=(far + 1) / (draws + 1), df=math.inf)  # fmt: skip
+    return PairedResult(
+        mean=mean, se=float(means.std(ddof=1)), ci=(float(low), float(high)), p=(far + 1) / (draws + 1), df=math.inf
+    )
 
 
 def discordant(correct_a: FloatArray, correct_b: FloatArray) -> tuple[int, int]:
@@ -156,8 +165,9 @@ def paired_samples_needed(difference: float, discordance: float, *, power: float
     return max(math.ceil(constant * (discordance - delta**2) / delta**2), math.ceil(fewest / discordance))
 
 
-def equivalent_samples_needed(difference: float, discordance: float, *, margin: float, power: float = 0.8,
-                              level: float = 0.05) -> int:  # fmt: skip
+def equivalent_samples_needed(
+    difference: float, discordance: float, *, margin: float, power: float = 0.8, level: float = 0.05
+) -> int:
     """Samples that show two models to be within `margin` of each other when they truly differ by `difference`.
 
     n = (z_{1-level} + z_power)^2 (D - delta^2) / (margin - |delta|)^2, the one-sided bound of non-inferiority

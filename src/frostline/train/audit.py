@@ -77,8 +77,9 @@ def start_hashes(trunk: Trunk, recipe: Recipe, model: nn.Module) -> dict[str, st
     }
 
 
-def audit(before: Mapping[str, str], after: Mapping[str, str], promised: Promise,
-          no_gradient: tuple[str, ...] = ()) -> AuditCount:  # fmt: skip
+def audit(
+    before: Mapping[str, str], after: Mapping[str, str], promised: Promise, no_gradient: tuple[str, ...] = ()
+) -> AuditCount:
     """Compare two snapshots with the promise. Raises AuditError naming each frozen tensor that moved."""
     changed = {name for name in before if after.get(name) != before[name]}
     frozen = set(before) - promised.trained - promised.moving

@@ -99,8 +99,7 @@ def _fit_pixels(train: FloatArray, labels: IntArray, rows: Any, smallest: int, *
     from sklearn.model_selection import StratifiedKFold
     from sklearn.svm import SVC
 
-    machine = SVC(C=PENALTY, gamma="scale", decision_function_shape="ovr",
-                  class_weight="balanced" if weigh else None)  # fmt: skip
+    machine = SVC(C=PENALTY, gamma="scale", decision_function_shape="ovr", class_weight="balanced" if weigh else None)
     folds = min(3, smallest)
     if folds >= 2:
         fitted = CalibratedClassifierCV(machine, method="temperature", ensemble=False, cv=StratifiedKFold(folds)).fit(

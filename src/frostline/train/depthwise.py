@@ -80,9 +80,18 @@ class _Convolution(torch.autograd.Function):
         stride, padding, dilation, groups = ctx.how
         need_x, *need_others = ctx.needs_input_grad[:3]
         _, of_weight, of_bias = torch.ops.aten.convolution_backward(
-            gradient, x, weight, [weight.shape[0]] if ctx.bias else None, stride, padding, dilation, False, (0, 0),
-            groups, [False, *need_others],
-        )  # fmt: skip
+            gradient,
+            x,
+            weight,
+            [weight.shape[0]] if ctx.bias else None,
+            stride,
+            padding,
+            dilation,
+            False,
+            (0, 0),
+            groups,
+            [False, *need_others],
+        )
         of_x = _input_gradient(gradient, x, weight, ctx.how) if need_x else None
         return (of_x, of_weight, of_bias, None)
 

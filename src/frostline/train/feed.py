@@ -51,8 +51,9 @@ def reader(study: Study, model: nn.Module, frozen: int) -> Reader:
     if study.features.stored(frozen):
         feed = partial(study.features.activations, frozen)
     if not reads_inputs(split.cut, cut_short=cut is not None):
-        return Reader(feed, lambda activation: flat_logits(cut.head(cut.pooled(activation)) if cut
-                                                           else split.suffix(activation)))  # fmt: skip
+        return Reader(
+            feed, lambda activation: flat_logits(cut.head(cut.pooled(activation)) if cut else split.suffix(activation))
+        )
 
     def forward(given: SuffixInputs) -> Tensor:
         call = call_of(given.inputs)

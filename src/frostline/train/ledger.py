@@ -32,19 +32,21 @@ def make_ledger(
             continue  # thrown away
         head = stage > len(stages)
         first = before.get(name)
-        rows.append({
-            "tensor": name,
-            "shape": list(tensor.shape),
-            "dtype": str(tensor.dtype).removeprefix("torch."),
-            "stage": "head" if head else stage,
-            "stage_name": "head" if head else _stage_name(stages, stage),
-            "origin": recipe.head_origin if head else "reinitialised" if drawn(name) else "pretrained",
-            "phases": [moved.note(name, stage, rate) for moved in phases],
-            "moves_on_purpose": name in promised.moving,
-            "sha256_before": hash_tensor(first) if first is not None else None,
-            "sha256_after": hash_tensor(tensor),
-            "distance": _distance(first, tensor),
-        })  # fmt: skip
+        rows.append(
+            {
+                "tensor": name,
+                "shape": list(tensor.shape),
+                "dtype": str(tensor.dtype).removeprefix("torch."),
+                "stage": "head" if head else stage,
+                "stage_name": "head" if head else _stage_name(stages, stage),
+                "origin": recipe.head_origin if head else "reinitialised" if drawn(name) else "pretrained",
+                "phases": [moved.note(name, stage, rate) for moved in phases],
+                "moves_on_purpose": name in promised.moving,
+                "sha256_before": hash_tensor(first) if first is not None else None,
+                "sha256_after": hash_tensor(tensor),
+                "distance": _distance(first, tensor),
+            }
+        )
     return rows
 
 

@@ -170,8 +170,9 @@ class Stepper:
         targets = study.targets(batch).to(device)
         with autocast(study.compute), fast_gradients(study.compute):
             logits = self.read.forward(inputs)
-        loss = F.cross_entropy(logits.float(), targets, weight=self.class_weights,
-                               label_smoothing=self.job.phase.label_smoothing)  # fmt: skip
+        loss = F.cross_entropy(
+            logits.float(), targets, weight=self.class_weights, label_smoothing=self.job.phase.label_smoothing
+        )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         pull_back(self.anchors)
@@ -230,8 +231,9 @@ class Anchor:
     strength: float
 
 
-def anchors_of(model: nn.Module, trained: Mapping[str, int], phase: Phase,
-               start: Mapping[str, Tensor] | None = None) -> tuple[Anchor, ...]:  # fmt: skip
+def anchors_of(
+    model: nn.Module, trained: Mapping[str, int], phase: Phase, start: Mapping[str, Tensor] | None = None
+) -> tuple[Anchor, ...]:
     """Anchors of the trained parameters (`trained`: name -> stage, S + 1 is the head); none where nothing pulls.
 
     `start`: values before training, of those that an earlier phase may have moved.

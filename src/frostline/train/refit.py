@@ -62,8 +62,13 @@ def _refit_solved(study: Study, recipe: Recipe) -> RefitResult:
     final = headed(study, recipe, head)
     start = headed(study, recipe, None)
     ledger = make_ledger(start, final, study.stages, recipe, None)
-    return RefitResult(saved=_finished(study, recipe, final, None, ledger), ledger=ledger, audit=counted, l2=head.l2,
-                  epochs=float(len(study.solved_views())))  # fmt: skip
+    return RefitResult(
+        saved=_finished(study, recipe, final, None, ledger),
+        ledger=ledger,
+        audit=counted,
+        l2=head.l2,
+        epochs=float(len(study.solved_views())),
+    )
 
 
 def headed(study: Study, recipe: Recipe, head: LinearHead | None) -> nn.Module:
@@ -117,11 +122,15 @@ def check_converged(study: Study, recipe: Recipe, losses: Sequence[float]) -> No
     if loss <= limit:
         return
     if recipe.solves_head and losses[0] > limit:  # the first loss is that of the solved head, before any step
-        raise TrialError(f"{recipe.name} can't go on from its solved head: dropout (or batch statistics) alone raised "
-                         f"the training loss to {losses[0]:.3f}, guessing gives {guessing:.3f}.",
-                         "Switch dropout off with --model-args, or leave the strategy out.")  # fmt: skip
-    raise TrialError(f"{recipe.name} diverged in the refit: training loss {loss:.3f}, guessing gives {guessing:.3f}.",
-                     "Give a lower --lr.")  # fmt: skip
+        raise TrialError(
+            f"{recipe.name} can't go on from its solved head: dropout (or batch statistics) alone raised "
+            f"the training loss to {losses[0]:.3f}, guessing gives {guessing:.3f}.",
+            "Switch dropout off with --model-args, or leave the strategy out.",
+        )
+    raise TrialError(
+        f"{recipe.name} diverged in the refit: training loss {loss:.3f}, guessing gives {guessing:.3f}.",
+        "Give a lower --lr.",
+    )
 
 
 def _finished(

@@ -67,8 +67,14 @@ def softmax(logits: FloatArray) -> FloatArray:
     return np.asarray(exp / exp.sum(axis=1, keepdims=True))
 
 
-def solve_path(features: FloatMatrix, labels: IntArray, classes: int, path: Sequence[float] = L2_PATH, *,
-               class_weights: FloatArray | None = None) -> list[LinearHead]:  # fmt: skip
+def solve_path(
+    features: FloatMatrix,
+    labels: IntArray,
+    classes: int,
+    path: Sequence[float] = L2_PATH,
+    *,
+    class_weights: FloatArray | None = None,
+) -> list[LinearHead]:
     """One head per penalty, each started from the one before.
 
     Args:
@@ -91,15 +97,15 @@ def solve_path(features: FloatMatrix, labels: IntArray, classes: int, path: Sequ
     return heads
 
 
-def solve(features: FloatMatrix, labels: IntArray, classes: int, l2: float, *,
-          class_weights: FloatArray | None = None) -> LinearHead:  # fmt: skip
+def solve(
+    features: FloatMatrix, labels: IntArray, classes: int, l2: float, *, class_weights: FloatArray | None = None
+) -> LinearHead:
     """The head for one penalty, reached along the path so that the answer doesn't depend on where it is asked."""
     path = [*(p for p in L2_PATH if p > l2), l2]
     return solve_path(features, labels, classes, path, class_weights=class_weights)[-1]
 
 
-def _minimise(x: FloatMatrix, labels: IntArray, start: FloatArray, l2: float,
-              weights: FloatArray | None) -> FloatArray:  # fmt: skip
+def _minimise(x: FloatMatrix, labels: IntArray, start: FloatArray, l2: float, weights: FloatArray | None) -> FloatArray:
     from scipy.optimize import minimize
 
     n, _ = x.shape
@@ -123,6 +129,11 @@ def _minimise(x: FloatMatrix, labels: IntArray, start: FloatArray, l2: float,
         gradient[:, -1] = residual.sum(axis=0)
         return loss, gradient.ravel()
 
-    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B",
-                     options={"maxiter": 300, "gtol": 1e-5, "ftol": 1e-9, "maxcor": 10})  # fmt: skip
+    found = minimize(
+        objective,
+        start.ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 300, "gtol": 1e-5, "ftol": 1e-9, "maxcor": 10},
+    )
     return np.asarray(found.x, dtype=np.float64).reshape(shape)

@@ -157,8 +157,15 @@ def _run_stepped(study: Study, trial: Trial) -> TrialResult:
     read = reader(study, trained.model, trial.recipe.frozen_stages)
     probabilities = predict(study, read, study.positions(trial.validation))
     done = trained.done
-    return TrialResult(probabilities=probabilities, steps=done.steps, epochs=done.steps / study.steps_per_epoch(len(rows)),
-                  undertrained=done.undertrained, mix=mix, curve=tuple(done.curve), audit=trained.audit)  # fmt: skip
+    return TrialResult(
+        probabilities=probabilities,
+        steps=done.steps,
+        epochs=done.steps / study.steps_per_epoch(len(rows)),
+        undertrained=done.undertrained,
+        mix=mix,
+        curve=tuple(done.curve),
+        audit=trained.audit,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,8 +206,16 @@ def _run_phases(
     start = {n: p.detach().clone() for n, p in model.named_parameters()} if pulled else {}
     done, ends = Progress(start=start), phase_ends(study, recipe, len(how.rows))
     for phase, until in zip(recipe.stepped, ends, strict=True):
-        job = Job(phase=phase, rate=how.rate, rows=how.rows, inner=how.inner, length=length, block=how.block,
-                  until=until, adapters=adapters)  # fmt: skip
+        job = Job(
+            phase=phase,
+            rate=how.rate,
+            rows=how.rows,
+            inner=how.inner,
+            length=length,
+            block=how.block,
+            until=until,
+            adapters=adapters,
+        )
         done = run_phase(study, model, read, job, done)
     if adapters:
         check_base(unmoved, hash_tensors(model), frozenset(adapters.factors))

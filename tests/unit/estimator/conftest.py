@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from estimator_data import spec_and_weights
+
+from helpers.estimator_data import spec_and_weights
 
 
 @pytest.fixture(scope="session")
@@ -44,5 +45,12 @@ def few_threads() -> None:
 @pytest.fixture
 def options(network: tuple[str, str], tmp_path: Path) -> dict[str, Any]:
     """A fit that takes a tenth of a second."""
-    return {"model": network[0], "weights": network[1], "strategies": "probe", "augment": "none", "threads": 1,
-            "store": "off", "device": "cpu"}  # fmt: skip
+    return {
+        "model": network[0],
+        "weights": network[1],
+        "strategies": "probe",
+        "augment": "none",
+        "threads": 1,
+        "store": "off",
+        "device": "cpu",
+    }

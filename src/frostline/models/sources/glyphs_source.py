@@ -46,8 +46,14 @@ def load(options: NetworkOptions) -> Network:
 
 def preprocess(options: NetworkOptions) -> Preprocess:
     """The whole image (its centre square), brought to 32 pixels; grey, ink bright."""
-    return Preprocess(mode="L", size=(SIDE, SIDE), resize=SIDE, interpolation="bilinear",
-                      mean=options.mean or (MEAN,), std=options.std or (STD,))  # fmt: skip
+    return Preprocess(
+        mode="L",
+        size=(SIDE, SIDE),
+        resize=SIDE,
+        interpolation="bilinear",
+        mean=options.mean or (MEAN,),
+        std=options.std or (STD,),
+    )
 
 
 def _factory(arguments: Mapping[str, Any]) -> Callable[[], nn.Module]:

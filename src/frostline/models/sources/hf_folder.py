@@ -21,8 +21,12 @@ MODES: dict[str, TokenPooling] = {
     "pooling_mode_lasttoken": "last",
 }
 NAMED: dict[str, TokenPooling] = {
-    "cls": "cls", "mean": "mean", "max": "max", "mean_sqrt_len_tokens": "sqrt-mean", "lasttoken": "last",
-}  # fmt: skip
+    "cls": "cls",
+    "mean": "mean",
+    "max": "max",
+    "mean_sqrt_len_tokens": "sqrt-mean",
+    "lasttoken": "last",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,8 +72,10 @@ def _processor(spec: str, folder: Path) -> Any:
         try:
             return library().AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:
-            raise ModelError(f"The image processor of {spec} can't be read ({first_line(error)}).",
-                             "The folder needs its preprocessor_config.json.") from error  # fmt: skip
+            raise ModelError(
+                f"The image processor of {spec} can't be read ({first_line(error)}).",
+                "The folder needs its preprocessor_config.json.",
+            ) from error
 
 
 def _enlarged(processor: Any) -> float:
@@ -93,8 +95,11 @@ def _sizes(spec: str, record: Mapping[str, Any], enlarged: float) -> tuple[int, 
     side = crop.get("height") or height
     found = {crop.get("height"), crop.get("width")} if crop else {height, width}
     if side is None or found != {side} or height != width:
-        raise ModelError(f"The image processor of {spec} resizes to {size or 'no size'} and crops to "
-                         f"{crop or 'no size'}, which frostline can't express.", HINT)  # fmt: skip
+        raise ModelError(
+            f"The image processor of {spec} resizes to {size or 'no size'} and crops to "
+            f"{crop or 'no size'}, which frostline can't express.",
+            HINT,
+        )
     if short and crop:
         return side, math.floor(short / fraction), "crop"
     if crop and record.get("crop_pct") and height:

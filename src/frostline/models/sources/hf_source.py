@@ -31,11 +31,21 @@ Kind = Literal["image-classifier", "text-classifier", "text-encoder"]
 BUILT = "hf.json"  # in a saved model's folder: what was found out about the original one
 OWN = ("pooling", "normalise")  # --model-args that aren't the configuration's
 READS: dict[Kind, str] = {
-    "image-classifier": "pixel_values", "text-classifier": "input_ids", "text-encoder": "input_ids"
-}  # fmt: skip
+    "image-classifier": "pixel_values",
+    "text-classifier": "input_ids",
+    "text-encoder": "input_ids",
+}
 # what tells that a folder holds a tokenizer, older kinds among them
-TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model", "spm.model",
-              "sentencepiece.bpe.model", "tokenizer.model")  # fmt: skip
+TOKENIZERS = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
 NO_HEAD = "the network is an encoder without classes of its own"
 
 
@@ -55,15 +65,20 @@ class HfPlan:
         config = json.loads(self.config.to_json_string(use_diff=False))
         config.pop("_name_or_path", None)
         note = {"kind": self.kind, **asdict(self.pooled), "reverse": self.reverse}
-        return {name: json.dumps(found, indent=1, sort_keys=True).encode() + b"\n"
-                for name, found in (("config.json", config), (BUILT, note))}  # fmt: skip
+        return {
+            name: json.dumps(found, indent=1, sort_keys=True).encode() + b"\n"
+            for name, found in (("config.json", config), (BUILT, note))
+        }
 
     def automatic(self) -> Any:
         """The library's class that builds it."""
         t = library()
         encoder = t.AutoModelForTextEncoding if _without_decoder(self.config) else t.AutoModel
-        return {"image-classifier": t.AutoModelForImageClassification, "text-encoder": encoder,
-                "text-classifier": t.AutoModelForSequenceClassification}[self.kind]  # fmt: skip
+        return {
+            "image-classifier": t.AutoModelForImageClassification,
+            "text-encoder": encoder,
+            "text-classifier": t.AutoModelForSequenceClassification,
+        }[self.kind]
 
     def arguments(self) -> dict[str, Any]:
         """Encoders are built without the extra layer that only the library's own pooling reads."""
@@ -131,14 +146,15 @@ def load(name: str, options: NetworkOptions) -> Network:
         files=plan.files(),
         headless=NO_HEAD if no_head else None,
     )
-    identity = {"hf": hash_values(network.files["config.json"].decode(), network.files[BUILT].decode()),
-                "transformers": library().__version__}  # fmt: skip
+    identity = {
+        "hf": hash_values(network.files["config.json"].decode(), network.files[BUILT].decode()),
+        "transformers": library().__version__,
+    }
     return tried(network, identity=identity)
 
 
 def _plan(spec: str, folder: Path, options: NetworkOptions) -> HfPlan:
-    config = _read_config(spec, folder, {k: v for k, v in options.model_args.items() if k not in OWN},
-                          options.size)  # fmt: skip
+    config = _read_config(spec, folder, {k: v for k, v in options.model_args.items() if k not in OWN}, options.size)
     kind = _kind(spec, folder, config)
     pooled = read_pooling(folder, config, options.model_args) if kind == "text-encoder" else Pooled()
     if kind != "text-encoder" and any(k in options.model_args for k in OWN):
@@ -153,16 +169,19 @@ def _saved_plan(spec: str, folder: Path) -> HfPlan:
         kind, reverse = note["kind"], bool(note.get("reverse"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / BUILT} can't be read ({error}).", "Run frostline fit again.") from error
-    return HfPlan(spec=spec, folder=folder, config=_read_config(spec, folder, {}), kind=kind, pooled=pooled,
-                reverse=reverse)  # fmt: skip
+    return HfPlan(
+        spec=spec, folder=folder, config=_read_config(spec, folder, {}), kind=kind, pooled=pooled, reverse=reverse
+    )
 
 
 def _read_config(spec: str, folder: Path, arguments: Mapping[str, Any], size: int | None = None) -> Any:
     """The configuration with the user's arguments; those that it doesn't have are refused."""
     code = read_json(folder / "config.json").get("auto_map") or {}
     if any(name.startswith(("AutoConfig", "AutoModel")) for name in code):
-        raise ModelError(f"{spec} brings code of its own (auto_map in its config.json), which is never run.",
-                         "Take the entry out only if the library's own classes compute the same.")  # fmt: skip
+        raise ModelError(
+            f"{spec} brings code of its own (auto_map in its config.json), which is never run.",
+            "Take the entry out only if the library's own classes compute the same.",
+        )
     with quiet():
         try:
             config, unknown = library().AutoConfig.from_pretrained(
@@ -194,8 +213,10 @@ def _kind(spec: str, folder: Path, config: Any) -> Kind:
     if _without_decoder(config):
         return "text-encoder"
     if getattr(config, "is_encoder_decoder", False):
-        raise ModelError(f"{spec} is an encoder-decoder ({named or config.model_type}) without a classifier.",
-                         "Take one that was saved as ...ForSequenceClassification.")  # fmt: skip
+        raise ModelError(
+            f"{spec} is an encoder-decoder ({named or config.model_type}) without a classifier.",
+            "Take one that was saved as ...ForSequenceClassification.",
+        )
     tokens = any((folder / file).is_file() for file in TOKENIZERS)
     if type(config) in t.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING and not tokens:
         return "image-classifier"
@@ -203,8 +224,9 @@ def _kind(spec: str, folder: Path, config: Any) -> Kind:
         return "text-encoder"
     if type(config) in t.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         raise ModelError(f"{spec} is a {named or config.model_type}, but the folder holds no tokenizer.", TOKENIZER)
-    raise ModelError(f"{spec} is a {named or config.model_type}, which classifies neither images nor texts.",
-                     KINDS_HINT)  # fmt: skip
+    raise ModelError(
+        f"{spec} is a {named or config.model_type}, which classifies neither images nor texts.", KINDS_HINT
+    )
 
 
 def _without_decoder(config: Any) -> bool:
@@ -239,8 +261,9 @@ def _build(plan: HfPlan) -> Callable[[int], nn.Module]:
             except ModelError:
                 raise
             except Exception as error:
-                raise ModelError(f"{plan.spec} can't be built ({type(error).__name__}: {first_line(error)}).",
-                                 KINDS_HINT) from error  # fmt: skip
+                raise ModelError(
+                    f"{plan.spec} can't be built ({type(error).__name__}: {first_line(error)}).", KINDS_HINT
+                ) from error
 
     return seeded(make)
 
@@ -258,8 +281,10 @@ def _weights(
     if not list(plan.folder.glob("*.safetensors")):
         held = next((f.name for f in sorted(plan.folder.glob("*.bin"))), None)
         found = f"holds its weights as {held}, which is pickled" if held else "holds no weights"
-        raise ModelError(f"{plan.spec} {found}, and only safetensors are read.",
-                         "Save it anew: model.save_pretrained(FOLDER), or give --weights random.")  # fmt: skip
+        raise ModelError(
+            f"{plan.spec} {found}, and only safetensors are read.",
+            "Save it anew: model.save_pretrained(FOLDER), or give --weights random.",
+        )
     state, missing = _pretrained_state(plan)
     return state, f"hf:{plan.folder.name}/model.safetensors", missing
 
@@ -269,20 +294,32 @@ def _pretrained_state(plan: HfPlan) -> tuple[dict[str, Tensor], tuple[str, ...]]
     with quiet(), forked_seed(0):
         try:
             model, info = plan.automatic().from_pretrained(
-                plan.folder, config=copy.deepcopy(plan.config), local_files_only=True, use_safetensors=True,
-                dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **plan.arguments(),
-            )  # fmt: skip
+                plan.folder,
+                config=copy.deepcopy(plan.config),
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **plan.arguments(),
+            )
         except Exception as error:
-            raise ModelError(f"The weights of {plan.spec} can't be read ({first_line(error)}).",
-                             "Is the folder complete? --weights random goes without.") from error  # fmt: skip
+            raise ModelError(
+                f"The weights of {plan.spec} can't be read ({first_line(error)}).",
+                "Is the folder complete? --weights random goes without.",
+            ) from error
     other = sorted(m[0] for m in info["mismatched_keys"])
     if other:
-        raise ModelError(f"The weights of {plan.spec} have other shapes than --size or --model-args ask for, such as "
-                         f"{other[0]}.", "Leave these options out, or give --weights random.")  # fmt: skip
+        raise ModelError(
+            f"The weights of {plan.spec} have other shapes than --size or --model-args ask for, such as {other[0]}.",
+            "Leave these options out, or give --weights random.",
+        )
     lacking = set(info["missing_keys"])
     if plan.kind == "text-encoder" and lacking:
-        raise ModelError(f"The weights of {plan.spec} lack {sorted(lacking)[0]} and {len(lacking) - 1} more tensors.",
-                         "Is the folder complete? --weights random goes without.")  # fmt: skip
+        raise ModelError(
+            f"The weights of {plan.spec} lack {sorted(lacking)[0]} and {len(lacking) - 1} more tensors.",
+            "Is the folder complete? --weights random goes without.",
+        )
     prefix = "encoder." if plan.kind == "text-encoder" else "network." if plan.reverse else ""
     state = {prefix + k: v.detach() for k, v in model.state_dict().items() if k not in lacking}
     return state, tuple(sorted(lacking))

@@ -27,16 +27,19 @@ def text_contract(spec: str, folder: Path, config: Any, options: NetworkOptions)
             raise ModelError(f"The tokenizer of {spec} can't be read ({first_line(error)}).", TOKENIZER) from error
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or not hasattr(backend, "to_str"):
-        raise ModelError(f"The tokenizer of {spec} is a {type(tokenizer).__name__}, which has no tokenizer.json.",
-                         TOKENIZER)  # fmt: skip
+        raise ModelError(
+            f"The tokenizer of {spec} is a {type(tokenizer).__name__}, which has no tokenizer.json.", TOKENIZER
+        )
     limit = _limit(folder, config, tokenizer)
     if options.size is not None and not 2 <= options.size <= limit:
         raise wrong_length(options.size, limit, spec)
     pad = _pad(config, tokenizer)
     vocabulary = int(config.vocab_size)
     if len(tokenizer) > vocabulary:
-        raise ModelError(f"The tokenizer of {spec} has {len(tokenizer)} tokens, but its network knows {vocabulary}.",
-                         "Take the tokenizer that belongs to the network.")  # fmt: skip
+        raise ModelError(
+            f"The tokenizer of {spec} has {len(tokenizer)} tokens, but its network knows {vocabulary}.",
+            "Take the tokenizer that belongs to the network.",
+        )
     backend.no_padding()
     backend.no_truncation()
     return TextPreprocess(
@@ -85,7 +88,22 @@ def counts_from_pad(config: Any) -> bool:
 
 
 # Their positions count from the padding's id on (fairseq's habit), so that many embeddings are never read.
-FROM_PAD = frozenset({
-    "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "mpnet", "longformer", "ibert",
-    "data2vec-text", "esm", "luke", "markuplm", "xmod", "lilt", "mvp",
-})  # fmt: skip
+FROM_PAD = frozenset(
+    {
+        "roberta",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "camembert",
+        "roberta-prelayernorm",
+        "mpnet",
+        "longformer",
+        "ibert",
+        "data2vec-text",
+        "esm",
+        "luke",
+        "markuplm",
+        "xmod",
+        "lilt",
+        "mvp",
+    }
+)

@@ -34,8 +34,9 @@ def _import() -> Any:
         import h5py  # noqa: F401
         import keras
     except ImportError as error:
-        raise ModelError(f"keras: needs a package that isn't installed ({error.name}).",
-                         "pip install 'frostline[keras]'") from error  # fmt: skip
+        raise ModelError(
+            f"keras: needs a package that isn't installed ({error.name}).", "pip install 'frostline[keras]'"
+        ) from error
     return keras
 
 

@@ -13,8 +13,10 @@ from frostline.data.preprocess import Preprocess
 from frostline.models.network import NetworkOptions
 
 MODES = ("tf", "torch", "caffe", "none")
-ASK = '--mean M and --std S (--mean 0.5 --std 0.5 for [-1, 1]), or --model-args \'{"preprocess": "caffe"}\' ' \
-      f"({', '.join(MODES)})"  # fmt: skip
+ASK = (
+    '--mean M and --std S (--mean 0.5 --std 0.5 for [-1, 1]), or --model-args \'{"preprocess": "caffe"}\' '
+    f"({', '.join(MODES)})"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,10 +26,12 @@ REASONS = {
     "__lambda__": "runs Python code that is stored in the file",
     "TorchModuleWrapper": "holds a pickled torch module, and unpickling runs any code",
     "TFSMLayer": "reads a TensorFlow model from elsewhere",
-    "JaxLayer": "runs Python code from elsewhere", "FlaxLayer": "runs Python code from elsewhere",
-    "StringLookup": "reads a list from elsewhere", "IntegerLookup": "reads a list from elsewhere",
+    "JaxLayer": "runs Python code from elsewhere",
+    "FlaxLayer": "runs Python code from elsewhere",
+    "StringLookup": "reads a list from elsewhere",
+    "IntegerLookup": "reads a list from elsewhere",
     "TextVectorization": "reads a list from elsewhere",
-}  # fmt: skip
+}
 HINT = "Build the model without it and save that, or give the network as torch:FILE.py:factory."
 WEIGHTS = "model.weights.h5"
 
@@ -47,8 +49,9 @@ def read_architecture(path: Path) -> dict[str, Any]:
                 text = archive.read("config.json").decode()
         found = json.loads(text)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} can't be read as a Keras model ({error}).",
-                         "Save it with model.save('FILE.keras').") from error  # fmt: skip
+        raise ModelError(
+            f"{path} can't be read as a Keras model ({error}).", "Save it with model.save('FILE.keras')."
+        ) from error
     if not isinstance(found, dict) or "class_name" not in found or "config" not in found:
         raise ModelError(f"{path} doesn't hold a Keras model.", "Save it with model.save('FILE.keras').")
     for name, module in _objects(found):
@@ -81,8 +84,10 @@ def _check(path: Path, name: str, module: str | None) -> None:
     elif ALLOWED.fullmatch(module) or (module == "keras" and name in ALLOWED_AT_ROOT):
         return
     where = f" from {module}" if module else ""
-    raise ModelError(f"{path} needs {name}{where}, which isn't a layer of Keras itself: its code isn't in the file.",
-                     "Give the network as torch:FILE.py:factory, or save a model of Keras' own layers.")  # fmt: skip
+    raise ModelError(
+        f"{path} needs {name}{where}, which isn't a layer of Keras itself: its code isn't in the file.",
+        "Give the network as torch:FILE.py:factory, or save a model of Keras' own layers.",
+    )
 
 
 def check_hdf5(path: Path) -> None:

@@ -76,8 +76,12 @@ def load(rest: str, options: NetworkOptions) -> Network:
         code=None,
         architecture=made.architecture,
     )
-    identity = {"spec": "keras" if from_file else spec, "args": dict(options.model_args), "keras": keras.__version__,
-                "architecture": hash_values(made.architecture)}  # fmt: skip
+    identity = {
+        "spec": "keras" if from_file else spec,
+        "args": dict(options.model_args),
+        "keras": keras.__version__,
+        "architecture": hash_values(made.architecture),
+    }
     return tried(network, identity=identity)
 
 
@@ -85,8 +89,10 @@ def _from_file(keras: Any, path: Path, options: NetworkOptions) -> _Made:
     """A model whose architecture is in a file; arguments but the preprocessing mode don't apply."""
     unknown = sorted(set(options.model_args) - {PREPROCESS})
     if unknown:
-        raise ModelError(f"--model-args: {path.name} takes no argument {unknown[0]!r}.",
-                         f"A file's model is built as it was saved; only {PREPROCESS!r} can be given.")  # fmt: skip
+        raise ModelError(
+            f"--model-args: {path.name} takes no argument {unknown[0]!r}.",
+            f"A file's model is built as it was saved; only {PREPROCESS!r} can be given.",
+        )
     config = read_architecture(path)
     text = json.dumps(config)  # before Keras reads it, which changes it
     try:
@@ -95,8 +101,9 @@ def _from_file(keras: Any, path: Path, options: NetworkOptions) -> _Made:
             model.trainable = True  # which layers are trained is the recipe's to say, not the file's
     except Exception as error:  # TypeError, ValueError, KeyError ... by the layer that doesn't fit
         first = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ModelError(f"Keras can't build the model in {path} ({first}).",
-                         "Was it saved with another version of Keras?") from error  # fmt: skip
+        raise ModelError(
+            f"Keras can't build the model in {path} ({first}).", "Was it saved with another version of Keras?"
+        ) from error
     mode = options.model_args.get(PREPROCESS)
     scaling = None if mode is None else scaling_of_mode(keras, mode)
     return _Made(model=model, scaling=scaling, architecture=text)
@@ -123,11 +130,14 @@ def _from_name(keras: Any, name: str, options: NetworkOptions) -> _Made:
         first = " ".join(str(error).split())[:200] or type(error).__name__
         given = {k: v for k, v in arguments.items() if v is not None}
         backend = "not available with the torch backend" in first  # NASNet
-        raise ModelError(f"keras:{name} can't be built with {given!r} ({first}).",
-                         "Take another network." if backend else "Mend --model-args or --size.") from error  # fmt: skip
+        raise ModelError(
+            f"keras:{name} can't be built with {given!r} ({first}).",
+            "Take another network." if backend else "Mend --model-args or --size.",
+        ) from error
     shape = model.input_shape[1:]
-    return _Made(model=model, scaling=scaling, renumber=True,
-                 bare=lambda: build(include_top=False, input_shape=tuple(shape)))  # fmt: skip
+    return _Made(
+        model=model, scaling=scaling, renumber=True, bare=lambda: build(include_top=False, input_shape=tuple(shape))
+    )
 
 
 def _factory(keras: Any, name: str) -> tuple[Callable[..., Any], Any]:
@@ -143,8 +153,11 @@ def _factory(keras: Any, name: str) -> tuple[Callable[..., Any], Any]:
 def _arguments(name: str, options: NetworkOptions) -> dict[str, Any]:
     """For the factory, with the size put in; what would take the head away or download something is refused."""
     given = dict(options.model_args)
-    for argument, why in (("weights", "--weights says that"), ("include_top", "the head is put in by frostline"),
-                          ("input_tensor", "the input is an image")):  # fmt: skip
+    for argument, why in (
+        ("weights", "--weights says that"),
+        ("include_top", "the head is put in by frostline"),
+        ("input_tensor", "the input is an image"),
+    ):
         if argument in given:
             raise ModelError(f"--model-args: {argument!r} doesn't apply to keras:{name}: {why}.", "Leave it out.")
     shape = given.get("input_shape")
@@ -214,16 +227,20 @@ def _check_equal(spec: str, model: Any, blueprint: Blueprint, preprocess: Prepro
             ours = network(x)
         except RuntimeError as error:
             first = str(error).splitlines()[0]
-            raise ModelError(f"{spec} doesn't take images of {preprocess.size} pixels ({first}).",
-                             "Leave --size out.") from error  # fmt: skip
+            raise ModelError(
+                f"{spec} doesn't take images of {preprocess.size} pixels ({first}).", "Leave --size out."
+            ) from error
         if tuple(own) != preprocess.size and None not in own:
             x = torch.nn.functional.interpolate(x, size=tuple(own))
             ours = network(x)
         theirs = model(channels_behind(x.flip(1) if blueprint.reverse else x).contiguous(), training=False)
         ours = {"softmax": lambda t: t.softmax(-1), "sigmoid": torch.sigmoid}.get(blueprint.final, lambda t: t)(ours)
         theirs = theirs.to(ours.device)
-    if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=0, atol=LARGEST_DIFFERENCE * float(
-            theirs.abs().max().clamp_min(1e-3))):  # fmt: skip
+    if ours.shape != theirs.shape or not torch.allclose(
+        ours, theirs, rtol=0, atol=LARGEST_DIFFERENCE * float(theirs.abs().max().clamp_min(1e-3))
+    ):
         gap = f"by {float((ours - theirs).abs().max()):.2g}" if ours.shape == theirs.shape else "in shape"
-        raise ModelError(f"{spec} can't be used: translated to torch, its answers differ {gap} from Keras' own.",
-                         "Give the network as torch:FILE.py:factory.")  # fmt: skip
+        raise ModelError(
+            f"{spec} can't be used: translated to torch, its answers differ {gap} from Keras' own.",
+            "Give the network as torch:FILE.py:factory.",
+        )

@@ -73,7 +73,8 @@ def _hdf5(path: Path) -> Iterator[Path]:
             with zipfile.ZipFile(path) as archive:
                 file.write_bytes(archive.read(WEIGHTS))
         except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelError(f"{path} holds no {WEIGHTS} ({error}).",
-                             "Save it with model.save('FILE.keras').") from error  # fmt: skip
+            raise ModelError(
+                f"{path} holds no {WEIGHTS} ({error}).", "Save it with model.save('FILE.keras')."
+            ) from error
         check_hdf5(file)
         yield file

@@ -76,8 +76,14 @@ def load(name: str, options: NetworkOptions) -> Network:
         code=None,
         files={CONFIG: (named.folder / CONFIG).read_bytes()} if named.folder else {},
     )
-    return tried(network, identity={"spec": "timm:." if named.folder else named.spec,
-                                    "args": dict(options.model_args), "timm": timm.__version__})  # fmt: skip
+    return tried(
+        network,
+        identity={
+            "spec": "timm:." if named.folder else named.spec,
+            "args": dict(options.model_args),
+            "timm": timm.__version__,
+        },
+    )
 
 
 def _named(name: str, options: NetworkOptions) -> _Named:
@@ -86,8 +92,9 @@ def _named(name: str, options: NetworkOptions) -> _Named:
     spec = f"timm:{name}"
     refuse_arguments(spec, options.model_args, OURS)
     if options.model_args.get("num_classes") == 0:
-        raise ModelError("--model-args: num_classes 0 leaves the network without a head, and frostline replaces it.",
-                         "Leave it out.")  # fmt: skip
+        raise ModelError(
+            "--model-args: num_classes 0 leaves the network without a head, and frostline replaces it.", "Leave it out."
+        )
     prefix, colon, rest = name.partition(":")
     prefixed = bool(colon) and prefix in PREFIXES
     folder = Path(rest if prefixed else name).expanduser()
@@ -95,8 +102,10 @@ def _named(name: str, options: NetworkOptions) -> _Named:
     if prefixed or (folder.is_dir() and not in_library):
         found = folder if folder.is_dir() else _in_cache(spec, rest)
         if not (found / CONFIG).is_file():
-            raise ModelError(f"{found} holds no {CONFIG}, so it is no network that timm saved.",
-                             "Save one with timm.models.save_for_hf(model, FOLDER), or give timm:NAME.")  # fmt: skip
+            raise ModelError(
+                f"{found} holds no {CONFIG}, so it is no network that timm saved.",
+                "Save one with timm.models.save_for_hf(model, FOLDER), or give timm:NAME.",
+            )
         return _Named(spec=spec, name=rest or name, arguments=options.model_args, folder=found)
     if not in_library:
         raise unknown("timm", name, timm.list_models())
@@ -110,9 +119,10 @@ def _in_cache(spec: str, hub_id: str) -> Path:
     try:
         return Path(snapshot_download(hub_id.partition("@")[0], local_files_only=True))
     except Exception as error:  # a name that the hub's client refuses, or that isn't in the cache
-        raise ModelError(f"{spec} is neither a folder nor in the hub's cache on this machine.",
-                         "Give timm:FOLDER (config.json, model.safetensors), or timm:ARCHITECTURE with --weights FILE."
-                         ) from error  # fmt: skip
+        raise ModelError(
+            f"{spec} is neither a folder nor in the hub's cache on this machine.",
+            "Give timm:FOLDER (config.json, model.safetensors), or timm:ARCHITECTURE with --weights FILE.",
+        ) from error
 
 
 def _config(build: Callable[[int], nn.Module]) -> Mapping[str, Any]:
@@ -188,9 +198,7 @@ def _weights(
     if not url:
         raise ModelError(f"timm has no weights for {named.name}.", "Give --weights FILE, or --weights random.")
     cached = _cached(hub_id)
-    return downloaded(
-        named.spec, url, lambda: _fetch(named, cached), cached=cached is not None
-    ), f"hub:{hub_id or url}"  # fmt: skip
+    return downloaded(named.spec, url, lambda: _fetch(named, cached), cached=cached is not None), f"hub:{hub_id or url}"
 
 
 def _cached(hub_id: str | None) -> str | None:
@@ -227,8 +235,12 @@ def adapted(named: _Named, model: nn.Module, state: Mapping[str, Tensor]) -> Map
         return state
     body = {k: v for k, v in state.items() if not k.startswith(heads)}
     complete = {**body, **{k: v for k, v in own.items() if k.startswith(heads)}}
-    overlay = {"state_dict": complete, "num_classes": getattr(model, "num_classes", None), "custom_load": False,
-               "source": ""}  # fmt: skip
+    overlay = {
+        "state_dict": complete,
+        "num_classes": getattr(model, "num_classes", None),
+        "custom_load": False,
+        "source": "",
+    }
     try:
         name = named.name if named.folder is None else str(config["architecture"])
         arguments = {"num_classes": overlay["num_classes"], **named.arguments}

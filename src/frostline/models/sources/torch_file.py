@@ -30,8 +30,11 @@ def load(rest: str, options: NetworkOptions) -> Network:
     path_text, _, name = rest.rpartition(":")
     stored = next((text for text in (rest, path_text) if text.lower().endswith(STORED)), None)
     if stored is not None:
-        raise ModelError(f"{stored} is a file of stored objects (pickled or scripted), and reading a network from it "
-                         "could run any code.", f"{FORM} The weights in it go into --weights.")  # fmt: skip
+        raise ModelError(
+            f"{stored} is a file of stored objects (pickled or scripted), and reading a network from it "
+            "could run any code.",
+            f"{FORM} The weights in it go into --weights.",
+        )
     if not path_text or not name.isidentifier():
         raise ModelError(f"--model torch:{rest} isn't of the form FILE.py:factory.", FORM)
     code, module = run_file(Path(path_text))
@@ -133,11 +136,16 @@ def _guarded(
             ) from error
         if not isinstance(built, nn.Module):
             raise ModelError(f"{name} in {code.path} returns a {type(built).__name__}, not an nn.Module.", FORM)
-        how = "scripted or traced" if isinstance(built, torch.jit.ScriptModule) else (
-            "compiled" if hasattr(built, "_orig_mod") else "")  # fmt: skip
+        how = (
+            "scripted or traced"
+            if isinstance(built, torch.jit.ScriptModule)
+            else ("compiled" if hasattr(built, "_orig_mod") else "")
+        )
         if how:
-            raise ModelError(f"{name} in {code.path} returns a {how} network, whose layers can't be watched or frozen "
-                             "one by one.", "Return the nn.Module that it was made from.")  # fmt: skip
+            raise ModelError(
+                f"{name} in {code.path} returns a {how} network, whose layers can't be watched or frozen one by one.",
+                "Return the nn.Module that it was made from.",
+            )
         return built
 
     return make

@@ -17,9 +17,12 @@ from frostline.models.sources.hub import called, downloaded, refuse_arguments, u
 
 OURS = {"weights": "--weights says that", "weights_backbone": "--weights says that", "progress": "nothing is drawn"}
 OTHERS = {  # torchvision's other networks, and what they do instead
-    "detection": "finds objects", "segmentation": "labels pixels", "quantization": "computes in whole numbers",
-    "video": "classifies films", "optical_flow": "measures movement",
-}  # fmt: skip
+    "detection": "finds objects",
+    "segmentation": "labels pixels",
+    "quantization": "computes in whole numbers",
+    "video": "classifies films",
+    "optical_flow": "measures movement",
+}
 AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 
 
@@ -67,8 +70,10 @@ def _check_known(name: str) -> None:
         return
     for module, does in OTHERS.items():
         if name in models.list_models(module=getattr(models, module)):
-            raise ModelError(f"torchvision:{name} {does}, and frostline reads networks that classify images.",
-                             unknown("torchvision", name.removeprefix("quantized_"), known).hint)  # fmt: skip
+            raise ModelError(
+                f"torchvision:{name} {does}, and frostline reads networks that classify images.",
+                unknown("torchvision", name.removeprefix("quantized_"), known).hint,
+            )
     raise unknown("torchvision", name, known)
 
 
@@ -84,8 +89,11 @@ def _sized(name: str, size: int | None) -> dict[str, Any]:
     """Networks that are built for one size are built for the user's."""
     if size is None:
         return {}
-    return {"image_size": size} if name.startswith("vit_") else (
-        {"input_size": (size, size)} if name.startswith("maxvit") else {})  # fmt: skip
+    return (
+        {"image_size": size}
+        if name.startswith("vit_")
+        else ({"input_size": (size, size)} if name.startswith("maxvit") else {})
+    )
 
 
 def _fitted(build: Callable[[int], nn.Module], weights: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:

@@ -1,0 +1,1 @@
+"""What tests share: made-up data, studies, plans and records."""

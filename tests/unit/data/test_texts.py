@@ -1,0 +1,175 @@
+"""Texts: tokens as transformers' own tokenizer gives them, lengths, copies, tables and texts in memory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from frostline.base.errors import DataError, RecipeError
+from frostline.base.events import silent
+from frostline.data.contract import policy_for
+from frostline.data.given import list_given
+from frostline.data.preprocess import Preprocess
+from frostline.data.read import read_data
+from frostline.data.tables import find, read_lines
+from frostline.data.texts import (
+    PADDING,
+    TextPreprocess,
+    encode,
+    find_equal_texts,
+    fitting_length,
+    folded,
+    ids_and_mask,
+    read_texts,
+)
+from frostline.recipe.settings import Settings
+
+transformers = pytest.importorskip("transformers", reason="the extra `text` isn't installed")
+
+from cases.hf_folders import POSITIONS, write_tokenizer  # noqa: E402
+
+SENTENCES = ["The cat sits", "who IS a dog ?", "where  was the unknownword in a tree", "a"]
+
+
+@pytest.fixture(scope="module")
+def contract(tmp_path_factory: pytest.TempPathFactory) -> TextPreprocess:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    size = write_tokenizer(folder)
+    tokenizer = (folder / "tokenizer.json").read_text()
+    return TextPreprocess(tokenizer=tokenizer, length=8, limit=POSITIONS, pad=0, vocabulary=size)
+
+
+def settings(**changed: object) -> Settings:
+    return Settings(data=Path("x"), model="hf:x", **changed)  # type: ignore[arg-type]
+
+
+def test_tokens_are_those_of_the_librarys_own_tokenizer(contract: TextPreprocess, tmp_path: Path) -> None:
+    write_tokenizer(tmp_path)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)(SENTENCES)["input_ids"]
+    assert encode(SENTENCES, contract) == theirs
+
+
+def test_a_text_keeps_its_tokens_and_the_last_place_stays_empty(contract: TextPreprocess) -> None:
+    texts, cut = read_texts(SENTENCES, contract)
+    assert texts.ids.shape == (4, 8)
+    assert cut == [2]
+    assert (texts.ids[:, -1] == PADDING).all()
+    assert texts.ids[2, 6] == 3  # its closing mark survives the cut
+    whole = encode(SENTENCES, contract)
+    assert texts.ids[0, : len(whole[0])].tolist() == whole[0]
+
+
+def test_cut_from_the_left_keeps_the_end(contract: TextPreprocess) -> None:
+    whole = encode(SENTENCES[2:3], contract)[0]
+    texts, _ = read_texts(SENTENCES[2:3], replace(contract, cut="left"))
+    assert texts.ids[0, 1:7].tolist() == whole[-6:]
+
+
+def test_mask_tells_words_from_padding_even_where_a_word_has_the_paddings_id() -> None:
+    views = torch.tensor([[2, 0, 3, PADDING], [2, 3, PADDING, PADDING]], dtype=torch.int32)
+    found = ids_and_mask(views, 0, "cpu")
+    assert found["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 0, 0]]
+    assert found["input_ids"].tolist() == [[2, 0, 3, 0], [2, 3, 0, 0]]
+
+
+@pytest.mark.parametrize(("counts", "length"), [([3], 8), ([7], 8), ([8], 16), ([500], 24), ([], 8)])
+def test_length_has_room_for_the_longest_and_one_more(counts: list[int], length: int) -> None:
+    assert fitting_length(counts, 24) == length
+
+
+def test_case_white_space_and_unicode_form_make_no_other_text() -> None:
+    words = ["Caf\u00e9 open", "cafe\u0301  OPEN ", "cafe open", "\uff23af\u00e9\topen"]
+    assert folded(words[0]) == folded(words[3])
+    assert find_equal_texts(words).all == ((0, 1, 3),)
+
+
+def test_record_reads_back_and_refuses_another_tokenizer(contract: TextPreprocess) -> None:
+    record = json.loads(json.dumps(contract.to_json()))
+    assert TextPreprocess.from_json(record, contract.tokenizer) == contract
+    with pytest.raises(DataError, match="isn't the one that was saved"):
+        TextPreprocess.from_json(record, contract.tokenizer + " ")
+    with pytest.raises(DataError, match="other keys"):
+        TextPreprocess.from_json({**record, "new": 1}, contract.tokenizer)
+
+
+def test_copies_of_sealed_texts_are_left_out_and_blank_ones_named(contract: TextPreprocess, tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    rows = [
+        "the cat,x,train",
+        "a dog,y,train",
+        "a bird,x,train",
+        "red tree,y,train",
+        "THE  cat,x,test",
+        "blue dog,y,test",
+        " ,x,train",
+    ]
+    file.write_text("text,label,split\n" + "\n".join(rows) + "\nblue house,y,train\nthe house,x,train\n")
+    read = read_data(settings(), find(file), contract, silent)
+    kinds = {w.kind: w for w in read.dataset.warnings}
+    assert kinds["unreadable"].examples == ("7: an empty text",)
+    assert kinds["copies-of-sealed"].examples == ("1",)
+    assert len(read.samples) == len(read.dataset.samples) == 7
+    assert isinstance(read.contract, TextPreprocess)
+
+
+def test_length_is_found_on_what_is_learnt_from_and_cut_texts_are_counted(
+    contract: TextPreprocess, tmp_path: Path
+) -> None:
+    file = tmp_path / "t.csv"
+    long = "the cat sits in " * 5
+    rows = ["the cat,x,train", "a dog,y,train", "a bird,x,train", "red tree,y,train", f"{long},x,test", "dog,y,test"]
+    file.write_text("text,label,split\n" + "\n".join(rows) + "\n")
+    read = read_data(settings(), find(file), replace(contract, length=16), silent)
+    assert isinstance(read.contract, TextPreprocess)
+    assert read.contract.length == 8
+    (warning,) = (w for w in read.dataset.warnings if w.kind == "truncated")
+    assert (warning.count, warning.examples) == (1, ("5",))
+    chosen = read_data(settings(size=16), find(file), replace(contract, length=16), silent)
+    assert isinstance(chosen.contract, TextPreprocess)
+    assert chosen.contract.length == 16
+
+
+def test_strings_in_memory_are_texts_to_a_text_network(contract: TextPreprocess) -> None:
+    words = [f"{a} {b}" for a in ("the", "a", "red") for b in ("cat", "dog", "tree", "house")]
+    labels = ["x", "y"] * 6
+    for data in ((words, labels), (np.array(words), np.array(labels)), {"text": words, "label": labels}):
+        read = read_data(settings(), list_given(data), contract, silent)
+        assert sorted(read.samples.words) == sorted(words)  # type: ignore[union-attr]
+
+
+def test_a_table_needs_either_column_and_the_network_has_to_read_it(contract: TextPreprocess, tmp_path: Path) -> None:
+    both, none = tmp_path / "b.csv", tmp_path / "n.csv"
+    both.write_text("text,image,label\na,b,c\n")
+    none.write_text("words,label\na,c\n")
+    with pytest.raises(DataError, match="both a column 'image' and a column 'text'"):
+        find(both)
+    with pytest.raises(DataError, match="no column 'image' and none 'text'"):
+        find(none)
+    texts = tmp_path / "t.csv"
+    texts.write_text("text,label\na,x\nb,y\n")
+    images = Preprocess.default(8, (0.5,), (0.5,), 3)
+    with pytest.raises(DataError, match="holds texts, but the network reads images"):
+        read_data(settings(), find(texts), images, silent)
+    arrays = list_given((np.zeros((4, 8, 8), np.uint8), [0, 1, 0, 1]))
+    with pytest.raises(DataError, match="holds images, but the network reads texts"):
+        read_data(settings(), arrays, contract, silent)
+
+
+def test_text_files_for_predict_are_tables_or_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one two\nthree\n")
+    (tmp_path / "a.jsonl").write_text('{"text": "one, two"}\n{"text": null}\n')
+    assert read_lines(tmp_path / "a.txt") == ("one two", "three")
+    assert read_lines(tmp_path / "a.jsonl") == ("one, two", "")
+    with pytest.raises(DataError, match="no file of texts"):
+        read_lines(Path(__file__))
+
+
+def test_augmentation_of_texts_is_refused(contract: TextPreprocess) -> None:
+    assert policy_for(None, contract).still
+    with pytest.raises(RecipeError, match="texts aren't varied"):
+        policy_for("light", contract)

@@ -1,0 +1,99 @@
+"""Which strategies can run here: the class map's part in `auto`, and options that would change nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from frostline.base.errors import DataError, FrostlineError, RecipeError
+from frostline.models.weights import LoadReport
+from frostline.planning.choose import ChosenRecipes, check_applicable, choose_recipes
+from helpers.train_studies import SETTINGS, mapped
+
+OWN = ("ant", "bee", "cat", "dog", "elk")
+
+
+def chosen(
+    classes: tuple[str, ...], names: tuple[str, ...] | None = OWN, *, report: LoadReport | None = None, **settings: Any
+) -> ChosenRecipes:
+    network, model, stages = mapped()
+    network = replace(network, classes=names, load_report=report)
+    asked = replace(SETTINGS, **settings)
+    found = choose_recipes(asked, network, stages, classes)
+    check_applicable(asked, found.recipes, model, stages)
+    return found
+
+
+def names_of(found: ChosenRecipes) -> list[str]:
+    return [r.name for r in found.recipes]
+
+
+def test_auto_takes_the_mapped_strategies_in_where_all_classes_are_known() -> None:
+    found = chosen(("ant", "dog"))
+    assert names_of(found)[:3] == ["baseline", "as-is", "probe"]
+    assert {"continue", "lp-ft", "finetune", "scratch"} <= set(names_of(found))
+    assert found.class_map is not None
+    assert found.class_map.groups == ((0,), (3,))
+
+
+def test_auto_says_what_is_missing_where_some_are_known() -> None:
+    found = chosen(("ant", "wasp"))
+    assert "as-is" not in names_of(found)
+    assert found.skipped["as-is"] == found.skipped["continue"] == "the network has no class that means 'wasp'"
+
+
+@pytest.mark.parametrize("own", [OWN, None])
+def test_auto_is_silent_where_none_is_known(own: tuple[str, ...] | None) -> None:
+    found = chosen(("wasp", "moth"), own)
+    assert found.skipped == {}
+    assert "as-is" not in names_of(found)
+
+
+def test_a_head_that_was_not_loaded_maps_nothing() -> None:
+    found = chosen(("ant", "dog"), report=LoadReport(loaded=3, mismatched=("fc.weight",)))
+    assert "head" in found.skipped["as-is"]
+
+
+def test_a_map_completes_the_names(tmp_path: Path) -> None:
+    (tmp_path / "map.json").write_text(json.dumps({"wasp": ["bee", "elk"]}))
+    found = chosen(("ant", "wasp"), label_map=tmp_path / "map.json")
+    assert found.class_map is not None
+    assert found.class_map.groups == ((0,), (1, 4))
+
+
+def test_names_from_a_file_have_to_be_as_many_as_the_outputs(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("ant\nbee\n")
+    with pytest.raises(DataError, match=r"names.txt names 2 classes, but the network has 5 outputs"):
+        chosen(("ant", "bee"), None, source_classes=tmp_path / "names.txt")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"strategies": ("as-is",)}, "as-is can't run: none of your classes"),
+        ({"strategies": ("lp-ft",), "head": "mlp"}, "doesn't apply to lp-ft"),
+        ({"strategies": ("probe",), "layer_decay": 0.5}, "trains no pre-trained stage"),
+        ({"strategies": ("scratch",), "layer_decay": 0.5}, "trains no pre-trained stage"),
+        ({"strategies": ("probe",), "lr": 0.1}, "takes no steps"),
+        ({"strategies": ("freeze@2", "freeze@b")}, "names freeze@2 twice"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(FrostlineError, match=said):
+        chosen(("wasp", "moth"), **changed)
+
+
+def test_a_map_without_a_strategy_that_reads_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "map.json").write_text(json.dumps({"wasp": "bee", "moth": "ant"}))
+    with pytest.raises(RecipeError, match="--label-map doesn't apply: probe"):
+        chosen(("wasp", "moth"), label_map=tmp_path / "map.json", strategies=("probe",))
+
+
+def test_auto_with_an_mlp_head_leaves_lp_ft_out() -> None:
+    found = chosen(("wasp", "moth"), head="mlp")
+    assert "lp-ft" not in names_of(found)
+    assert {r.head_kind for r in found.recipes if r.name in ("probe", "finetune", "scratch")} == {"mlp"}

@@ -1,0 +1,179 @@
+"""Every strategy of the catalogue on three kinds of network: what moves, what doesn't, and what reloads elsewhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from frostline.base.errors import RecipeError
+from frostline.base.records import ClassMap
+from frostline.base.seeds import derive_seed
+from frostline.bundle.predict import predict_samples
+from frostline.bundle.saved import LoadedModel, save_model
+from frostline.data.decode import Images
+from frostline.models.kinds import NORMS
+from frostline.models.network import NetworkOptions
+from frostline.models.sources import load_network
+from frostline.planning.choose import check_applicable
+from frostline.planning.plan_race import want_features
+from frostline.planning.prepare import make_study, make_trunk, map_network
+from frostline.recipe.catalogue import CATALOGUE, make_recipe
+from frostline.recipe.recipe import Recipe
+from frostline.train.audit import NOTHING_MOVES, promise
+from frostline.train.refit import REFIT, RefitResult, TunedValues, refit
+from frostline.train.start import start_network
+from frostline.train.study import Study
+from helpers.train_studies import SETTINGS, dataset
+
+Networks = dict[str, tuple[str, NetworkOptions]]
+NETWORKS: Networks = {
+    "BatchNorm": ("glyphs", NetworkOptions()),
+    "depthwise": ("torchvision:shufflenet_v2_x0_5", NetworkOptions(weights="random", size=32)),
+    "transformer": (
+        "timm:vit_tiny_patch16_224",
+        NetworkOptions(
+            weights="random",
+            size=32,
+            model_args={"img_size": 32, "depth": 3, "embed_dim": 48, "num_heads": 3, "proj_drop_rate": 0.1},
+        ),
+    ),
+}
+NO_BIAS = ("BatchNorm", "depthwise")  # their only biases are BatchNorm's shifts
+RELOAD = """
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from frostline.bundle.predict import predict_samples
+from frostline.bundle.saved import load_model
+from frostline.data.decode import Images
+
+torch.set_num_threads(1)
+root = Path(sys.argv[1])
+images = Images.from_arrays(list(np.load(root / "images.npy")))
+for folder in sorted(root.glob("*@*")):
+    found = predict_samples(load_model(folder, device="cpu"), images)
+    print(folder.name, np.array_equal(found, np.load(folder / "expected.npy")))
+"""
+
+
+def study_of(name: str) -> tuple[Study, Images]:
+    """14 development rows in batches of 4 for two epochs, and the images of all samples."""
+    torch.set_num_threads(1)
+    network = load_network(*NETWORKS[name])
+    model, stages = map_network(network)
+    rng, data, side = np.random.default_rng(0), dataset(14), network.preprocess.resize
+    shape = (side, side + 3, network.preprocess.channels)
+    images = Images.from_arrays(
+        [np.clip(rng.normal(90 + 70 * s.label, 40, shape), 0, 255).astype(np.uint8) for s in data.samples]
+    )
+    trunk = make_trunk(SETTINGS, network, model, stages, 14)
+    made = make_study(SETTINGS, data, images, network, trunk, None)
+    outputs = stages.head.out_features
+    classes = ClassMap(source=tuple(map(str, range(outputs))), groups=((0, 3), (1,)))
+    return replace(made, class_map=classes), images
+
+
+def recipes(made: Study) -> dict[str, Recipe]:
+    """Each strategy, K in the middle."""
+    stages = made.trunk.stages.stages
+    cuttable = [s.index for s in stages if s.cuttable]
+    names = [name.replace("@K", f"@{cuttable[len(cuttable) // 2 - 1]}") for name in CATALOGUE if name != "baseline"]
+    return {name: make_recipe(name, stages) for name in names}
+
+
+def tensors(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def moved(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[str]:
+    return {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+
+
+def own(model: nn.Module, wanted: Callable[[nn.Module, str], bool]) -> set[str]:
+    """Parameters for which `wanted(module, own name)`."""
+    return {
+        f"{prefix}.{name}"
+        for prefix, module in model.named_modules()
+        for name, _ in module.named_parameters(recurse=False)
+        if wanted(module, name)
+    }
+
+
+BY_HAND: dict[str, Callable[[nn.Module, str], bool]] = {  # what a partial strategy moves before the head
+    "norm": lambda m, _: isinstance(m, NORMS),
+    "bias": lambda m, n: n == "bias" and not isinstance(m, nn.BatchNorm2d),
+    "lora": lambda m, n: n == "weight" and isinstance(m, (nn.Linear, nn.Conv2d)),
+}
+
+
+def check_moves(made: Study, recipe: Recipe, fitted: RefitResult) -> None:
+    """Independent of the audit: tensors compared one by one with the pre-trained network and with the start."""
+    start, final = start_network(made, recipe, REFIT), fitted.saved.model
+    before, after, trunk = tensors(start), tensors(final), tensors(made.trunk.model)
+    if recipe.solver == "stepped":
+        found, said = moved(before, after), promise(start, made.trunk.stages, recipe)
+        assert found == said.trained | said.moving, recipe.name
+        assert fitted.audit.trained_tensors == fitted.audit.trained_changed > 0
+        head = {n for n in after if made.trunk.stages.head.owns(n)}
+        if recipe.partial:
+            assert found - head == own(made.trunk.model, BY_HAND[recipe.kind]) - head, recipe.name
+    else:
+        assert promise(start, made.trunk.stages, recipe) == NOTHING_MOVES
+    place = made.trunk.stages.parameter_stages
+    fresh = tensors(made.network.build(derive_seed(made.seed, "initialise", REFIT)))
+    for name, tensor in before.items():
+        stage = max(place.get(name, (0,)), default=0)
+        if not 1 <= stage <= recipe.keep or name not in trunk:
+            continue
+        source = trunk if recipe.origins[stage - 1] == "pretrained" else fresh
+        assert torch.equal(tensor, source[name]), (recipe.name, name)
+        if not any(phase.stages[stage - 1].trained for phase in recipe.phases):
+            assert torch.equal(after[name], trunk[name]), (recipe.name, name)
+    assert fitted.audit.frozen_tensors == fitted.audit.frozen_unchanged
+
+
+def save(folder: Path, fitted: RefitResult, images: Images) -> None:
+    done = fitted.saved
+    save_model(folder, done)
+    loaded = LoadedModel(
+        model=done.model,
+        preprocess=done.network.preprocess,
+        classes=tuple(done.classes),
+        compute=done.compute,
+        recipe={},
+    )
+    np.save(folder / "expected.npy", predict_samples(loaded, images))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_strategy_moves_what_it_says_and_reloads_in_another_process(name: str, tmp_path: Path) -> None:
+    made, images = study_of(name)
+    every = recipes(made)
+    want_features(made, list(every.values()))
+    if name in NO_BIAS:
+        with pytest.raises(RecipeError, match="bias can't run: the network has no bias") as refused:
+            check_applicable(SETTINGS, [every["bias"]], made.trunk.model, made.trunk.stages)
+        assert "Use norm" in refused.value.hint
+        del every["bias"]
+    check_applicable(SETTINGS, list(every.values()), made.trunk.model, made.trunk.stages)
+    trunk = {n: t.clone() for n, t in tensors(made.trunk.model).items()}
+    for strategy, recipe in every.items():
+        fitted = refit(made, recipe, TunedValues(rate=1e-4, mix=0.5))
+        if not recipe.interpolated:  # which has no start of its own to compare with
+            check_moves(made, recipe, fitted)
+        save(tmp_path / f"{strategy.replace('@', '-')}@", fitted, images)
+    assert not moved(trunk, tensors(made.trunk.model))
+    np.save(tmp_path / "images.npy", np.stack([images[i] for i in range(len(images))]))
+    done = subprocess.run([sys.executable, "-c", RELOAD, str(tmp_path)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{s} True" for s in sorted(f"{n.replace('@', '-')}@" for n in every)]
