@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from frostline.cli.main import VERBS
-from frostline.recipe.settings import Settings
+from frostline.recipe.settings import Settings, option
 
 FIT = ("fit", "images", "--model", "torchvision:resnet18")
 
@@ -24,68 +24,65 @@ def test_defaults_of_fit_are_the_defaults_of_the_settings(command, fake_fit) -> 
     assert fake_fit == [Settings(data=Path("images"), model="torchvision:resnet18")]
 
 
-def test_every_option_reaches_its_setting(command, fake_fit) -> None:
-    given = {
-        "weights": "random",
-        "model-args": '{"width": 0.5}',
-        "mean": "0.5",
-        "std": "0.1,0.2,0.3",
-        "size": 64,
-        "out": "runs/a",
-        "strategies": "probe, freeze@4",
-        "batchnorm": "all",
-        "labels-per-class": 5,
-        "min-per-class": 3,
-        "blocks": 2,
-        "budget": "1.5h",
-        "epochs": 7,
-        "lr": 1e-3,
-        "batch-size": 8,
-        "augment": "light",
-        "margin": 0.02,
-        "prefer": "accuracy",
-        "seed": 4,
-        "device": "cpu",
-        "precision": "fp32",
-        "threads": 1,
-        "store": "off",
-    }
-    flags = ("--pool-validation", "--evaluate-all", "--trust-code", "--resume")
-    words = [word for name, value in given.items() for word in (f"--{name}", value)]
-    assert command(*FIT, *words, *flags).code == 0
-    assert fake_fit == [
-        Settings(
-            data=Path("images"),
-            model="torchvision:resnet18",
-            weights="random",
-            model_args={"width": 0.5},
-            mean=(0.5,),
-            std=(0.1, 0.2, 0.3),
-            size=64,
-            out=Path("runs/a"),
-            strategies=("probe", "freeze@4"),
-            batchnorm="all",
-            labels_per_class=5,
-            min_per_class=3,
-            blocks=2,
-            budget=5400.0,
-            epochs=7,
-            lr=1e-3,
-            batch_size=8,
-            augment="light",
-            margin=0.02,
-            prefer="accuracy",
-            seed=4,
-            device="cpu",
-            precision="fp32",
-            threads=1,
-            store="off",
-            pool_validation=True,
-            evaluate_all=True,
-            trust_code=True,
-            resume=True,
-        )
-    ]
+# What is typed for each setting, and what the setting is then; `data` and `model` are in every command line.
+TYPED: dict[str, tuple[str | None, object]] = {
+    "weights": ("random", "random"),
+    "model_args": ('{"width": 0.5}', {"width": 0.5}),
+    "mean": ("0.5", (0.5,)),
+    "std": ("0.1,0.2,0.3", (0.1, 0.2, 0.3)),
+    "size": ("64", 64),
+    "stages": ("stages.txt", Path("stages.txt")),
+    "source_classes": ("names.txt", Path("names.txt")),
+    "label_map": ("map.json", Path("map.json")),
+    "out": ("runs/a", Path("runs/a")),
+    "strategies": ("probe, freeze@4", ("probe", "freeze@4")),
+    "head": ("mlp", "mlp"),
+    "metric": ("f1-macro", "f1-macro"),
+    "class_weights": (None, True),
+    "batchnorm": ("all", "all"),
+    "labels_per_class": ("5", 5),
+    "min_per_class": ("3", 3),
+    "pool_validation": (None, True),
+    "blocks": ("2", 2),
+    "epochs": ("7", 7),
+    "lr": ("1e-3", 1e-3),
+    "layer_decay": ("0.75", 0.75),
+    "batch_size": ("8", 8),
+    "augment": ("light", "light"),
+    "budget": ("1.5h", 5400.0),
+    "margin": ("0.02", 0.02),
+    "prefer": ("accuracy", "accuracy"),
+    "abstain": ("0.95", 0.95),
+    "evaluate_all": (None, True),
+    "seed": ("4", 4),
+    "device": ("cpu", "cpu"),
+    "precision": ("fp32", "fp32"),
+    "threads": ("1", 1),
+    "store": ("off", "off"),
+    "trust_code": (None, True),
+    "resume": (None, True),
+}
+ALWAYS = {"data": Path("images"), "model": "torchvision:resnet18"}
+DEFAULTS = Settings(**ALWAYS)
+
+
+def typed(name: str) -> list[str]:
+    text, _ = TYPED[name]
+    return [option(name)] if text is None else [option(name), text]
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Settings) if f.name not in ALWAYS])
+def test_an_option_reaches_its_setting_and_no_other(command, fake_fit, name) -> None:
+    value = TYPED[name][1]
+    assert value != getattr(DEFAULTS, name)
+    assert command(*FIT, *typed(name)).code == 0
+    assert fake_fit == [replace(DEFAULTS, **{name: value})]
+
+
+def test_all_options_together_reach_their_settings(command, fake_fit) -> None:
+    words = [word for name in TYPED for word in typed(name)]
+    assert command(*FIT, *words).code == 0
+    assert fake_fit == [Settings(**ALWAYS, **{name: value for name, (_, value) in TYPED.items()})]
 
 
 @pytest.mark.parametrize(
