@@ -65,7 +65,7 @@ def page() -> str:
 
     public = [name for name in frostline.__all__ if not name.startswith("__")]
     names = sorted(public, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
-    objects = {name: _public(getattr(frostline, name), name) for name in names}
+    objects = {name: getattr(frostline, name) for name in names}
     parts = [INTRO]
     for name, value in objects.items():
         parts.append(_class(name, value) if inspect.isclass(value) else _function(f"frostline.{name}", value, "##"))
@@ -74,11 +74,6 @@ def page() -> str:
                 parts.append(_class(extra.__name__, extra))
     parts.append(_settings())
     return "\n".join(parts)
-
-
-def _public(value: Any, name: str) -> Any:
-    """The function, where a module of the same name was imported before it (decision 4)."""
-    return getattr(value, name) if inspect.ismodule(value) else value
 
 
 def _returned(value: Any) -> list[type]:
