@@ -9,8 +9,8 @@ import numpy as np
 
 from frostline.base.records import Block, Outcome, StageInfo
 from frostline.race.plan import Plan, Scale, make_plan
-from frostline.recipe.catalogue import make_recipe
 from frostline.recipe.recipe import Trial
+from frostline.recipe.selection import make_recipe
 
 # one sample through the stages: 100, 200 and 300 operations
 STAGES = tuple(

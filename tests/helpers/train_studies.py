@@ -19,8 +19,9 @@ from frostline.features.store import Store
 from frostline.models.network import Network, seeded
 from frostline.planning.plan_race import want_features
 from frostline.planning.prepare import make_study, make_trunk, map_network
-from frostline.recipe.catalogue import Choices, make_recipe
+from frostline.recipe.catalogue import Choices
 from frostline.recipe.recipe import Recipe, Trial
+from frostline.recipe.selection import make_recipe
 from frostline.recipe.settings import Settings
 from frostline.train.study import Study
 

@@ -62,7 +62,8 @@ data apply to this model."""
 
 
 def _summary(result: RunResult) -> str:
-    test, data = result.test, result.data
+    test = result.test
+    data = result.data
     chosen = _chosen(result)
     rows = [
         ("task", f"image classification, {len(data.classes)} classes"),
@@ -82,7 +83,9 @@ def _chosen(result: RunResult) -> StrategyRecord:
 def _limits(result: RunResult) -> list[str]:
     data = result.data
     named = ", ".join(plain(name) for name in data.classes[:CLASSES_NAMED])
-    more = f" and {len(data.classes) - CLASSES_NAMED} more" if len(data.classes) > CLASSES_NAMED else ""
+    more = ""
+    if len(data.classes) > CLASSES_NAMED:
+        more = f" and {len(data.classes) - CLASSES_NAMED} more"
     text = [
         f"It tells these classes apart: {named}{more}. Whatever else an image shows, it answers with one of them.",
         f"It was measured on samples of {plain(data_name(result))} only; how it does on images from elsewhere is "
@@ -100,11 +103,14 @@ def _limits(result: RunResult) -> list[str]:
 
 
 def _training(result: RunResult) -> list[str]:
-    return [plain(result.methods.paragraph)] if result.methods else [plain(_chosen(result).origin_summary)]
+    if result.methods:
+        return [plain(result.methods.paragraph)]
+    return [plain(_chosen(result).origin_summary)]
 
 
 def _evaluation(result: RunResult) -> list[str]:
-    test, metric = result.test, str(result.settings.get("metric", "accuracy"))
+    test = result.test
+    metric = str(result.settings.get("metric", "accuracy"))
     rows = [_strategy(s, result.verdict.best, metric) for s in _ordered(result.strategies, metric)]
     compared = table(("strategy", WORDS.get(metric, "accuracy"), "95 % interval", "against the best", "note"), rows)
     classes = [(c.name, f"{c.n:,}", f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}") for c in test.per_class]
@@ -122,20 +128,30 @@ def _evaluation(result: RunResult) -> list[str]:
 
 
 def _ordered(strategies: Sequence[StrategyRecord], metric: str) -> list[StrategyRecord]:
-    sign = 1 if metric == "log-loss" else -1
+    if metric == "log-loss":
+        sign = 1
+    else:
+        sign = -1
     return sorted(strategies, key=lambda s: (s.score is None, sign * (s.score or 0.0)))
 
 
 def _strategy(s: StrategyRecord, best: str, metric: str) -> tuple[str, ...]:
-    notes = [str(s.status)] if s.status != "raced" else []
+    notes = []
+    if s.status != "raced":
+        notes = [str(s.status)]
     notes += [f"sealed accuracy {s.test.accuracy:.3f}"] if s.test else []
     if s.score is None or s.score_ci is None:
         return (s.name, "-", "", "", ", ".join(notes))
     interval = f"{s.score_ci[0]:.3f} to {s.score_ci[1]:.3f}"
-    versus = "the best" if s.name == best else ""
+    versus = ""
+    if s.name == best:
+        versus = "the best"
     if s.versus_best and s.name != best:
         amount = s.versus_best.difference
-        unit = f"{0.0 - amount:+.3f} nats" if metric == "log-loss" else f"{100 * amount:+.1f} points"
+        if metric == "log-loss":
+            unit = f"{0.0 - amount:+.3f} nats"
+        else:
+            unit = f"{100 * amount:+.1f} points"
         versus = f"{unit}, {s.versus_best.outcome}"
     return (s.name, f"{s.score:.3f}", interval, versus, ", ".join(notes))
 
@@ -146,7 +162,8 @@ def _calibration(result: RunResult) -> str:
         return ""
     if found.temperature is None:
         return f"Probabilities were not calibrated: {plain(found.reason).rstrip('.')}."
-    before, after = found.sealed_before, found.sealed_after
+    before = found.sealed_before
+    after = found.sealed_after
     return (
         f"Probabilities are calibrated at temperature {found.temperature:.2f}: on the sealed samples log loss went "
         f"from {before.log_loss:.3f} to {after.log_loss:.3f} nats, calibration error from {before.ece:.3f} to "
@@ -158,7 +175,10 @@ def _abstaining(result: RunResult) -> str:
     found = result.abstain
     if found is None or found.threshold is None or found.sealed is None:
         return ""
-    right = "" if found.sealed.accuracy is None else f", {found.sealed.accuracy:.3f} of them rightly"
+    if found.sealed.accuracy is None:
+        right = ""
+    else:
+        right = f", {found.sealed.accuracy:.3f} of them rightly"
     return (
         f"Below a confidence of {found.threshold:.3f} an answer is marked as unsure; of the sealed samples "
         f"{found.sealed.answered:,} of {found.sealed.n:,} were answered{right}."
@@ -166,7 +186,9 @@ def _abstaining(result: RunResult) -> str:
 
 
 def _sources(result: RunResult) -> str:
-    sources = result.methods.sources if result.methods else []
+    sources = []
+    if result.methods:
+        sources = result.methods.sources
     return "\n".join(f"- {plain(s.what)}: {plain(s.source)}" for s in sources)
 
 

@@ -48,7 +48,9 @@ def base_model(result: RunResult) -> str | None:
         return None
     if source == "hf" and _REPOSITORY.fullmatch(name):
         return name
-    return f"timm/{name}" if source == "timm" and "." in name else None
+    if source == "timm" and "." in name:
+        return f"timm/{name}"
+    return None
 
 
 def _results(result: RunResult) -> dict[str, Any]:
@@ -58,7 +60,9 @@ def _results(result: RunResult) -> dict[str, Any]:
         ("f1", "Macro F1", test.f1_macro),
         ("balanced_accuracy", "Balanced accuracy", test.balanced_accuracy),
     ]
-    kind = "imagefolder" if result.data.kind in FOLDERS else "custom"
+    kind = "custom"
+    if result.data.kind in FOLDERS:
+        kind = "imagefolder"
     return {
         "task": {"type": TASKS[result.data.modality], "name": f"{result.data.modality.capitalize()} classification"},
         "dataset": {"name": data_name(result), "type": kind, "split": "test"},
@@ -78,7 +82,9 @@ def _yaml(value: Any, indent: int = 0) -> str:
 
 
 def _below(item: Any, indent: int) -> str:
-    return f"\n{_yaml(item, indent + 2)}" if isinstance(item, (Mapping, list)) else f" {quoted(item)}\n"
+    if isinstance(item, (Mapping, list)):
+        return f"\n{_yaml(item, indent + 2)}"
+    return f" {quoted(item)}\n"
 
 
 def quoted(value: Any) -> str:

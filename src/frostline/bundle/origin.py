@@ -50,7 +50,10 @@ def recorded_settings(run: Path, result: RunResult) -> Settings:
         if f.default is MISSING and f.default_factory is MISSING and f.name not in values
     )
     if strange or lacking:
-        what = f"has the setting {strange[0]!r}, which isn't known" if strange else f"lacks {lacking[0]!r}"
+        if strange:
+            what = f"has the setting {strange[0]!r}, which isn't known"
+        else:
+            what = f"lacks {lacking[0]!r}"
         raise BundleError(
             f"The record of {run}, written by frostline {result.version}, {what}.",
             "Replay it with the version that wrote it.",
@@ -92,7 +95,10 @@ def fit_command(settings: Settings) -> str:
     words = ["frostline", "fit", str(settings.data), "--model", settings.model]
     for f in fields(Settings):
         value = getattr(settings, f.name)
-        usual = f.default_factory() if f.default_factory is not MISSING else f.default
+        if f.default_factory is not MISSING:
+            usual = f.default_factory()
+        else:
+            usual = f.default
         if f.name in ("data", "model") or value == usual:
             continue
         words.append(option(f.name))
@@ -129,4 +135,6 @@ def code_hash(run: Path) -> str | None:
             f"{path} can't be read, so nobody can say whether the network's code is the same.",
             "Put it back as the run wrote it.",
         ) from error
-    return None if found is None else str(found)
+    if found is None:
+        return None
+    return str(found)

@@ -62,7 +62,9 @@ class Bundle:
 
     @property
     def threshold(self) -> float | None:
-        return self.loaded.abstain.threshold if self.loaded.abstain else None
+        if self.loaded.abstain:
+            return self.loaded.abstain.threshold
+        return None
 
     def sure(self, probabilities: FloatArray) -> NDArray[np.bool_]:
         """Which rows (N,) of :meth:`predict_proba` (N, C) reach the threshold; BundleError where there is none."""
@@ -111,7 +113,9 @@ def load(path: str | Path, *, trust_code: bool = False, device: str = "auto") ->
         BundleError: no saved model there, or its code isn't trusted.
     """
     folder = Path(path)
-    model = folder / "model" if (folder / "model").is_dir() else folder
+    model = folder
+    if (folder / "model").is_dir():
+        model = folder / "model"
     if not model.is_dir():
         raise BundleError(f"{folder} is not a RUN folder.", "Give the folder that frostline fit wrote.")
     loaded = load_model(model, trust_code=trust_code, device=device)
@@ -122,7 +126,10 @@ def load(path: str | Path, *, trust_code: bool = False, device: str = "auto") ->
 def _given_texts(given: Any, preprocess: TextPreprocess) -> Texts:
     if isinstance(given, (str, bytes)) or not (is_array(given) or isinstance(given, Sequence)):
         raise DataError(f"The network reads texts, but a {type(given).__name__} was given.", "Give a list of texts.")
-    words = as_numpy(given).tolist() if is_array(given) else list(given)
+    if is_array(given):
+        words = as_numpy(given).tolist()
+    else:
+        words = list(given)
     bad = check_texts(words)
     if bad:
         index, reason = next(iter(bad.items()))
@@ -174,7 +181,10 @@ def predict_paths(
     if not good:
         raise DataError(f"None of {len(names)} files can be read as an image.", "Give JPEG, PNG or similar files.")
     probabilities = predict_samples(bundle.loaded, samples.select(np.array(good)))
-    sure = [None] * len(good) if bundle.threshold is None else bundle.sure(probabilities).tolist()
+    if bundle.threshold is None:
+        sure = [None] * len(good)
+    else:
+        sure = bundle.sure(probabilities).tolist()
     return [
         Prediction(
             file=names[i],

@@ -141,7 +141,9 @@ def lasting_spec(network: Network) -> str:
         return f"torch:{CODE}:{network.spec.rpartition(':')[2]}"
     if network.architecture:
         return f"{network.source}:{ARCHITECTURE}"
-    return f"{network.source}:." if network.files else network.spec
+    if network.files:
+        return f"{network.source}:."
+    return network.spec
 
 
 _RUN_ONLY = ("prefix_parameters", "straddling", "index", "clock")  # facts of one recording; a prefix doesn't need them
@@ -276,7 +278,9 @@ def _fill(model: nn.Module, path: Path, wanted: set[str]) -> None:
 def _compute(note: Mapping[str, Any], device: str) -> Compute:
     found = find_device(device)
     # a CPU computes bf16 whatever its flags, only slower: the answers stay those that were tested
-    precision = note["precision"] if found == "cpu" or has_bf16(found) else "fp32"
+    precision = "fp32"
+    if found == "cpu" or has_bf16(found):
+        precision = note["precision"]
     return Compute(
         device=found,
         precision=precision,

@@ -35,16 +35,22 @@ def resolve_network(spec: str, options: NetworkOptions | None = None, *, trust_c
     given = [f"--{n}" for n in ("mean", "std", "size") if getattr(options, n)]
     given += ["--model-args"] if options.model_args else []
     if given or options.weights not in (None, "random"):
-        what = given[0] if given else "--weights FILE"
+        what = "--weights FILE"
+        if given:
+            what = given[0]
         raise ModelError(f"{what} doesn't apply to {spec}: the run brings its own.", "Leave it out.")
     return _from_run(Path(run) / "model", random=options.weights == "random", trust_code=trust_code)
 
 
 def _from_run(folder: Path, *, random: bool, trust_code: bool) -> Network:
     note, classes, preprocess = read_notes(folder)
-    site, form = HeadSite(**note["head"]), HeadForm.from_json(note["head_form"])
+    site = HeadSite(**note["head"])
+    form = HeadForm.from_json(note["head_form"])
     if note["cut"] or form.kind != "linear":
-        found = "was cut short" if note["cut"] else f"has a head of the kind {form.kind!r}"
+        if note["cut"]:
+            found = "was cut short"
+        else:
+            found = f"has a head of the kind {form.kind!r}"
         raise BundleError(
             f"{folder.parent} can't be started from: its network {found}.",
             "Take a run of another strategy (finetune, freeze@K, probe, scratch), or the network it came from.",
@@ -60,7 +66,10 @@ def _from_run(folder: Path, *, random: bool, trust_code: bool) -> Network:
         self_loading=base.self_loading,
         headless=base.headless if random else None,
     )
-    lasting = base.spec.rpartition(":")[2] if base.code else lasting_spec(base)
+    if base.code:
+        lasting = base.spec.rpartition(":")[2]
+    else:
+        lasting = lasting_spec(base)
     files = {name: hash_bytes(content) for name, content in base.files.items()}
     identity: dict[str, Any] = {"spec": lasting, "args": dict(base.model_args), "classes": len(classes)}
     identity |= {"files": files} if files else {}

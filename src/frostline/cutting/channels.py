@@ -33,15 +33,20 @@ def channel_axis(recording: Recording, tensor: int) -> int:
             if moved is not None and parent not in seen:
                 seen.add(parent)
                 queue.append((parent, moved))
-    return 1 if ndim >= 4 else ndim - 1
+    if ndim >= 4:
+        return 1
+    return ndim - 1
 
 
 def _decides(record: TensorRecord) -> int | None:
     """The channel axis that this very operation gives its result, if it does."""
-    ndim, name = record.tensor.ndim, record.operation
+    ndim = record.tensor.ndim
+    name = record.operation
     if ndim >= 3 and any(word in name for word in FIRST):
         return 1
-    return ndim - 1 if any(word in name for word in LAST) else None
+    if any(word in name for word in LAST):
+        return ndim - 1
+    return None
 
 
 def _moved_back(record: TensorRecord, source: Tensor, axes: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -50,14 +55,17 @@ def _moved_back(record: TensorRecord, source: Tensor, axes: tuple[int, ...]) -> 
         return _permuted_back(record.tensor, source, axes)
     if any(word in record.operation for word in RESHAPES):
         return _reshaped_back(tuple(record.tensor.shape), tuple(source.shape), axes)
-    return axes if source.ndim == record.tensor.ndim else None
+    if source.ndim == record.tensor.ndim:
+        return axes
+    return None
 
 
 def _permuted_back(result: Tensor, source: Tensor, axes: tuple[int, ...]) -> tuple[int, ...] | None:
     """By size and stride: a permuted view keeps both."""
     if source.ndim != result.ndim:
         return None
-    left, moved = list(range(source.ndim)), [LOST] * source.ndim
+    left = list(range(source.ndim))
+    moved = [LOST] * source.ndim
     for position, (size, step) in enumerate(zip(result.shape, result.stride(), strict=True)):
         match = next((i for i in left if source.shape[i] == size and source.stride(i) == step), None)
         if match is None:
@@ -73,8 +81,10 @@ def _reshaped_back(result: tuple[int, ...], source: tuple[int, ...], axes: tuple
     theirs = [i for i, n in enumerate(source) if n != 1]
     ours = [i for i, n in enumerate(result) if n != 1]
     while theirs and ours:
-        group, origin = [theirs.pop(0)], [ours.pop(0)]
-        wide, narrow = source[group[0]], result[origin[0]]
+        group = [theirs.pop(0)]
+        origin = [ours.pop(0)]
+        wide = source[group[0]]
+        narrow = result[origin[0]]
         while wide != narrow:
             if wide < narrow and theirs:
                 group.append(theirs.pop(0))
@@ -86,5 +96,8 @@ def _reshaped_back(result: tuple[int, ...], source: tuple[int, ...], axes: tuple
                 return None
         became = {axes[i] for i in origin}
         for i in group:
-            moved[i] = became.copy().pop() if len(became) == 1 else LOST
+            if len(became) == 1:
+                moved[i] = became.copy().pop()
+            else:
+                moved[i] = LOST
     return tuple(moved)

@@ -70,7 +70,10 @@ def find_cuts(recording: Recording) -> dict[Place, Cut | str]:
             continue
         main = _main(recording, boundary, live)
         place = boundary.where, boundary.module
-        found[place] = main if isinstance(main, str) else _cut(recording, boundary, live, main, reads)
+        if isinstance(main, str):
+            found[place] = main
+        else:
+            found[place] = _cut(recording, boundary, live, main, reads)
     return found
 
 
@@ -132,14 +135,17 @@ def _listed(records: Iterable[TensorRecord]) -> str:
         f"{' x '.join(map(str, shape)) or 'one number'}{f' ({n} times)' if n > 1 else ''} made in {maker}"
         for (maker, shape), n in found.items()
     ]
-    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    more = ""
+    if len(words) > SHOWN:
+        more = f" and {len(words) - SHOWN} more"
     return ", ".join(words[:SHOWN]) + more
 
 
 def _cut(
     recording: Recording, boundary: Boundary, live: Iterable[int], main: int, reads: dict[str, tuple[int, ...]]
 ) -> Cut:
-    tensor, clock = recording.tensors[main].tensor, boundary.clock
+    tensor = recording.tensors[main].tensor
+    clock = boundary.clock
     others = [key for key in live if key != main]
     taint = 0
     for key in others:
@@ -152,7 +158,8 @@ def _cut(
             taint |= decision.taint
     before = tuple(name for name, clocks in reads.items() if clocks[0] <= clock)
     axis = _batch_axis(tensor, recording.batch)
-    samples_first, channels = tensor.transpose(0, axis), channel_axis(recording, main)
+    samples_first = tensor.transpose(0, axis)
+    channels = channel_axis(recording, main)
     return Cut(
         where=boundary.where,
         module=boundary.module,
@@ -177,12 +184,15 @@ def _cut(
 def _batch_axis(tensor: torch.Tensor, batch: int) -> int:
     """1 for (tokens, samples, channels), as torch's own transformers and recurrent layers have them by default."""
     turned = tensor.ndim == 3 and tensor.shape[0] != batch and tensor.shape[1] == batch
-    return 1 if turned and (tensor.is_contiguous() or tensor.transpose(0, 1).is_contiguous()) else 0
+    if turned and (tensor.is_contiguous() or tensor.transpose(0, 1).is_contiguous()):
+        return 1
+    return 0
 
 
 def _real_modules(recording: Recording, boundary: Boundary, others: Iterable[int]) -> tuple[str, ...]:
     """Modules left before the boundary that return what the suffix needs besides the activation, or its ancestors."""
-    needed, queue = set(others), list(others)
+    needed = set(others)
+    queue = list(others)
     for key in queue:  # grows while it is walked
         fresh = set(recording.tensors[key].parents) - needed
         needed |= fresh
@@ -206,5 +216,7 @@ def layout_of(tensor: torch.Tensor) -> Layout:
 def read_features(cut: Cut, activation: Tensor, raw: Sequence[Tensor] = ()) -> Tensor:
     """Features (N, D) of the activation at a cut, in fp32; `raw` are the network's raw inputs of the same samples,
     of which a mask may be needed."""
-    mask = raw[cut.mask] if cut.mask is not None else None
+    mask = None
+    if cut.mask is not None:
+        mask = raw[cut.mask]
     return pool(activation.float(), channel_axis=cut.channel_axis, pooling=cut.pooling, mask=mask)

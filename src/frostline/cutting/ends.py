@@ -120,12 +120,16 @@ def _reasons(recording: Recording, places: Places, first: int, last: int) -> tup
             found.append(f"{'before' if boundary.where == 'in' else 'after'} {boundary.module}: {reason}")
     unique = tuple(dict.fromkeys(found))
     more = len(unique) - WINDOW
-    return (*unique[:WINDOW], f"and {more} more") if more > 0 else unique
+    if more > 0:
+        return (*unique[:WINDOW], f"and {more} more")
+    return unique
 
 
 def _shape(recording: Recording, boundary: Boundary) -> tuple[int, ...]:
     tensors = boundary.tensors
-    return tuple(recording.tensors[tensors[0]].tensor.shape) if tensors else ()
+    if tensors:
+        return tuple(recording.tensors[tensors[0]].tensor.shape)
+    return ()
 
 
 def _outermost(cut: Cut) -> tuple[int, int]:
@@ -133,7 +137,9 @@ def _outermost(cut: Cut) -> tuple[int, int]:
 
 
 def _last_place(places: Places, module: str) -> Place:
-    return ("out", module) if ("out", module) in places else ("in", module)
+    if ("out", module) in places:
+        return ("out", module)
+    return ("in", module)
 
 
 def _end_at(recording: Recording, name: str, cut: Cut) -> End:
@@ -178,7 +184,9 @@ def _pooled(recording: Recording, ends: Sequence[End], head: HeadSite) -> list[E
     last = found[-1]
     if last.cut is None or head.kind == "other":
         return found
-    own = own_pooling(recording, id(logits(recording.output))) if len(last.shape) == TOKENS else None
+    own = None
+    if len(last.shape) == TOKENS:
+        own = own_pooling(recording, id(logits(recording.output)))
     found[-1] = last = _with_pooling(recording, last, own or "mean")
     if last.cut is not None and not _agrees(recording, last.cut, head):
         found[-1] = replace(last, cut=None, why_not=UNPOOLED)
@@ -188,9 +196,14 @@ def _pooled(recording: Recording, ends: Sequence[End], head: HeadSite) -> list[E
 def _with_pooling(recording: Recording, end: End, pooling: Pooling) -> End:
     if end.cut is None:
         return end
-    shape, axis = end.cut.shape, end.cut.channel_axis
-    pooling = "none" if len(shape) == 2 else pooling
-    mask = find_mask(recording, shape, axis) if pooling in ("mean", "last") else None
+    shape = end.cut.shape
+    axis = end.cut.channel_axis
+    pooling = pooling
+    if len(shape) == 2:
+        pooling = "none"
+    mask = None
+    if pooling in ("mean", "last"):
+        mask = find_mask(recording, shape, axis)
     return replace(end, cut=replace(end.cut, pooling=pooling, mask=mask))
 
 
@@ -210,6 +223,7 @@ def _agrees(recording: Recording, cut: Cut, head: HeadSite) -> bool:
 
 
 def _scores(head: nn.Module, features: Tensor) -> Tensor:
-    weight, bias = head.weight, head.bias
+    weight = head.weight
+    bias = head.bias
     assert isinstance(weight, Tensor)
     return nn.functional.linear(features, weight.float().flatten(1), bias.float() if isinstance(bias, Tensor) else None)

@@ -94,7 +94,9 @@ def forked_seed(seed: int, device: torch.device | str = "cpu") -> Iterator[None]
     NumPy's as well, since some networks drop layers by these.
     """
     kind = torch.device(device)
-    devices = [kind] if kind.type != "cpu" else []
+    devices = []
+    if kind.type != "cpu":
+        devices = [kind]
     with _forked_others(seed), torch.random.fork_rng(devices=devices, device_type=kind.type if devices else "cuda"):
         torch.default_generator.manual_seed(seed)
         if devices:
@@ -104,8 +106,11 @@ def forked_seed(seed: int, device: torch.device | str = "cpu") -> Iterator[None]
 
 @contextmanager
 def _forked_others(seed: int) -> Iterator[None]:
-    before, numpy = random.getstate(), sys.modules.get("numpy")
-    arrays = numpy.random.get_state() if numpy else None
+    before = random.getstate()
+    numpy = sys.modules.get("numpy")
+    arrays = None
+    if numpy:
+        arrays = numpy.random.get_state()
     random.seed(seed)
     if numpy:
         numpy.random.seed(seed % 2**32)

@@ -94,6 +94,8 @@ def _after_head(recording: Recording, path: str) -> str:
         entry = recording.tensors[key]
         words = entry.operation.split(".")
         if not entry.parents or not any(word in entry.operation for word in RESHAPES):
-            return f"{words[1]} comes after it" if len(words) > 1 else "it takes another way"
+            if len(words) > 1:
+                return f"{words[1]} comes after it"
+            return "it takes another way"
         key = entry.parents[0]
     return ""

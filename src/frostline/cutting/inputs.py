@@ -79,14 +79,18 @@ class Call:
 
 def as_call(inputs: Call | Sequence[Any]) -> Call:
     """A call with these positional arguments, where it isn't one already."""
-    return inputs if isinstance(inputs, Call) else Call.of(inputs)
+    if isinstance(inputs, Call):
+        return inputs
+    return Call.of(inputs)
 
 
 def call_of(inputs: Tensor | Mapping[str, Any] | Sequence[Any]) -> Call:
     """The call that a batch of inputs means: a tensor (the only argument), several by position, or by keyword."""
     if isinstance(inputs, Tensor):
         return Call.of((inputs,))
-    return Call.of((), inputs) if isinstance(inputs, Mapping) else Call.of(inputs)
+    if isinstance(inputs, Mapping):
+        return Call.of((), inputs)
+    return Call.of(inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,5 +120,8 @@ class CallForm:
 
 def _hollow(spec: InputSpec, rows: int, batch: int, device: torch.device) -> Tensor:
     grows = bool(spec.shape) and spec.shape[0] == batch
-    shape = (rows, *spec.shape[1:]) if grows else spec.shape
+    if grows:
+        shape = (rows, *spec.shape[1:])
+    else:
+        shape = spec.shape
     return torch.empty(shape, dtype=spec.dtype, device=device)

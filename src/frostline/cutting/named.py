@@ -67,8 +67,15 @@ def _object(text: str, path: Path) -> dict[str, str]:
 
 
 def _from_words(words: Sequence[str], path: Path | None) -> NamedStage:
-    name, rest = (words[0], words[1:]) if len(words) > 1 and words[0] not in _WHERE else ("", words)
-    where: Literal["in", "out"] = _WHERE[rest[0]] if len(rest) == 2 and rest[0] in _WHERE else "out"
+    if len(words) > 1 and words[0] not in _WHERE:
+        name = words[0]
+        rest = words[1:]
+    else:
+        name = ""
+        rest = words
+    where: Literal["in", "out"] = "out"
+    if len(rest) == 2 and rest[0] in _WHERE:
+        where = _WHERE[rest[0]]
     if not (len(rest) == 1 or (len(rest) == 2 and rest[0] in _WHERE)):
         raise ModelError(
             f"{f'--stages {path}' if path else 'A stage'} says {' '.join(words)!r}, which isn't a stage.", FORM
@@ -95,7 +102,9 @@ def _in_wrapped(recording: Recording, stage: NamedStage) -> NamedStage:
     """Modules are given by the network's own names."""
     inner = f"base.{stage.module}"
     wrapped = isinstance(recording.model, Wrapped) and inner in recording.calls
-    return replace(stage, module=inner) if wrapped else stage
+    if wrapped:
+        return replace(stage, module=inner)
+    return stage
 
 
 def boundaries_of(recording: Recording, named: Sequence[NamedStage], head: str) -> list[Boundary]:
@@ -108,7 +117,9 @@ def boundaries_of(recording: Recording, named: Sequence[NamedStage], head: str) 
     for stage in (_in_wrapped(recording, stage) for stage in named):
         if stage.module not in recording.calls or not stage.module:
             exists = any(name == stage.module for name, _ in recording.model.named_modules())
-            problem = "doesn't run" if exists else "doesn't exist"
+            problem = "doesn't exist"
+            if exists:
+                problem = "doesn't run"
             raise ModelError(
                 f"The stage {stage.name} ends at the module {stage.module!r}, which {problem}.",
                 nearest(stage.module, _near(stage.module, known)),
@@ -151,4 +162,6 @@ class Wrapped(nn.Module):
 
 def own_name(model: nn.Module, name: str) -> str:
     """A module's name as the user knows it."""
-    return name.removeprefix("base.") if isinstance(model, Wrapped) else name
+    if isinstance(model, Wrapped):
+        return name.removeprefix("base.")
+    return name

@@ -47,7 +47,9 @@ def logits(output: Any) -> Tensor:
 def flat_logits(output: Any) -> Tensor:
     """Class scores as (N, classes)."""
     scores = logits(output)
-    return scores.flatten(1) if scores.ndim > 2 else scores
+    if scores.ndim > 2:
+        return scores.flatten(1)
+    return scores
 
 
 HEAD_HINT = "Give a network that ends in an nn.Linear (or a 1x1 nn.Conv2d) and returns its output as it is."

@@ -20,7 +20,8 @@ def own_pooling(recording: Recording, start: int) -> Pooling | None:
 
     Followed back to the nearest operation that leaves out the axis of tokens.
     """
-    queue, seen = [start], {start}
+    queue = [start]
+    seen = {start}
     for key in queue:  # grows while it is walked
         record = recording.tensors[key]
         for parent in record.parents:
@@ -44,7 +45,9 @@ def _reduces(record: TensorRecord, source: TensorRecord) -> Pooling | None:
         return ends.get(record.picked[1], "mean")
     if "index" in record.operation or "gather" in record.operation:
         return "last"  # decoders: the last token that isn't padding
-    return "mean" if any(word in record.operation for word in ("mean", "sum", "amax", "max")) else None
+    if any(word in record.operation for word in ("mean", "sum", "amax", "max")):
+        return "mean"
+    return None
 
 
 def find_mask(recording: Recording, shape: Sequence[int], channel_axis: int) -> int | None:

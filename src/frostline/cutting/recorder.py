@@ -116,7 +116,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def know(self, tensor: Tensor, *, born: int = EXTERNAL, taint: int = 0) -> TensorRecord:
         record = self.recording.tensors.get(id(tensor))
         if record is None:
-            maker = self.running[-1] if self.running else ""
+            maker = ""
+            if self.running:
+                maker = self.running[-1]
             record = TensorRecord(tensor=tensor, born=born, taint=taint, maker=maker)
             self.recording.tensors[id(tensor)] = record
             self._sharing.setdefault(storage_key(tensor), []).append(id(tensor))
@@ -127,7 +129,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         self.recording.clock += 1
-        clock, taint, parents = self.recording.clock, 0, []
+        clock = self.recording.clock
+        taint = 0
+        parents = []
         for tensor in tensors_of([args, kwargs]):
             record = self.know(tensor)
             record.reads.append(clock)
@@ -155,7 +159,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for position, argument in enumerate(func._schema.arguments):
             if argument.alias_info is None or not argument.alias_info.is_write:
                 continue
-            value = args[position] if position < len(args) else kwargs.get(argument.name)
+            if position < len(args):
+                value = args[position]
+            else:
+                value = kwargs.get(argument.name)
             for tensor in tensors_of(value):
                 key = storage_key(tensor)
                 self.recording.writes.setdefault(key, []).append(self.recording.clock)
@@ -177,7 +184,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._decide(taint, shapes=DECIDING[1] in func.tags)
 
     def _decide(self, taint: int, *, shapes: bool = False) -> None:
-        module = self.running[-1] if self.running else ""
+        module = ""
+        if self.running:
+            module = self.running[-1]
         self.recording.decisions.append(Decision(self.recording.clock, taint, module, shapes))
 
     def read_out(self, tensor: Tensor) -> None:
@@ -241,7 +250,8 @@ def record(model: nn.Module, inputs: Call | Sequence[Tensor]) -> Recording:
 
 
 def _watch_modules(model: nn.Module, recorder: Recorder) -> list[Any]:
-    recording, names = recorder.recording, {m: n for n, m in model.named_modules()}
+    recording = recorder.recording
+    names = {m: n for n, m in model.named_modules()}
 
     def note(where: Literal["in", "out"], module: str, value: Any) -> None:
         tensors = boundary_tensors(value)

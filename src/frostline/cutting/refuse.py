@@ -25,7 +25,9 @@ def refuse_unwatchable(model: nn.Module) -> None:
             "Give the network as it was before torch.jit.script or torch.jit.trace.",
         )
     for name, module in model.named_modules():
-        where = f"The part {name} of the network" if name else "The network"
+        where = "The network"
+        if name:
+            where = f"The part {name} of the network"
         if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
             raise ModelError(
                 f"{where} is compiled (torch.compile), so it can't be seen which of its parts run.",

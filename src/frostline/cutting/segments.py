@@ -30,20 +30,26 @@ class _Tree:
     """Which modules ran, when, and with which weights."""
 
     def __init__(self, recording: Recording, head: HeadSite, cuts: Iterable[Cut | str] = ()) -> None:
-        self.model, self.head = recording.model, head
+        self.model = recording.model
+        self.head = head
         self.clean = [cut for cut in cuts if isinstance(cut, Cut)]
         self.clocks = [boundary.clock for boundary in recording.boundaries]
         self.entered: dict[str, int] = {}
         self.left: dict[str, int] = {}
         for boundary in recording.boundaries:
-            times = self.entered if boundary.where == "in" else self.left
+            if boundary.where == "in":
+                times = self.entered
+            else:
+                times = self.left
             times.setdefault(boundary.module, boundary.index)
 
     def children(self, name: str) -> list[str]:
         """The nearest modules below that ran, in order of execution; lists that are never called are looked through."""
         found = []
         for child, _ in self.model.get_submodule(name).named_children():
-            path = f"{name}.{child}" if name else child
+            path = child
+            if name:
+                path = f"{name}.{child}"
             found += [path] if path in self.entered else self.children(path)
         return sorted(set(found), key=lambda path: self.entered[path])
 
@@ -77,11 +83,15 @@ class _Tree:
         if self.mostly_clean(parts):
             return parts
         deeper = [below for part in parts for below in self.below(part) or [part]]
-        return deeper if self.mostly_clean(deeper) else []
+        if self.mostly_clean(deeper):
+            return deeper
+        return []
 
     def below(self, name: str) -> list[str]:
         parts = self.parts(self.children(name))
-        return self.below(parts[0]) if len(parts) == 1 else parts
+        if len(parts) == 1:
+            return self.below(parts[0])
+        return parts
 
     def mostly_clean(self, parts: Sequence[str]) -> bool:
         return 2 * self.clean_ends(parts) > len(parts) - 1

@@ -44,7 +44,10 @@ class Hollow:
     def make_filled(self, poison: float) -> Tensor:
         """Filled with one value, such as NaN (whole numbers: 0), so that any leak into a result is seen at once."""
         extent = 1 + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
-        size = (0,) if 0 in self.shape else (extent,)
+        if 0 in self.shape:
+            size = (0,)
+        else:
+            size = (extent,)
         memory = torch.empty(size, dtype=self.dtype, device=self.device)
         return filled(memory, poison).as_strided(self.shape, self.stride)
 
@@ -101,7 +104,9 @@ def _first_places(leaves: Sequence[Any]) -> tuple[int, ...]:
 def _made(leaf: Any, poison: float | None) -> Any:
     if not isinstance(leaf, Hollow):
         return leaf
-    return leaf.make() if poison is None else leaf.make_filled(poison)
+    if poison is None:
+        return leaf.make()
+    return leaf.make_filled(poison)
 
 
 def _hides_tensors(leaf: Any) -> bool:
@@ -137,11 +142,14 @@ class Trace:
 
     def begun(self, cut: Cut) -> set[str]:
         """Modules that ran before the cut, whether they run again after it or not; those around it aren't counted."""
-        at, around = self._position(cut), ancestors(cut.module)
+        at = self._position(cut)
+        around = ancestors(cut.module)
         return {name for name, first in self.entered.items() if first < at and name not in around}
 
     def _position(self, cut: Cut) -> int:
-        return self.entered[cut.module] if cut.where == "in" else self.left[cut.module]
+        if cut.where == "in":
+            return self.entered[cut.module]
+        return self.left[cut.module]
 
     def stubs(self, cut: Cut) -> dict[str, list[Template]]:
         """The outermost modules that the suffix leaves out, and what they return call by call."""
@@ -179,7 +187,10 @@ class SkeletonStore:
 
     def trace(self, model: nn.Module, call: Call, key: Signature | None = None) -> Trace:
         """The trace for these inputs; learnt by one run in inference mode where the signature is new."""
-        key = signature(call) if key is None else key
+        if key is None:
+            key = signature(call)
+        else:
+            key = key
         if key not in self._traces:
             self._traces[key], _ = learn(model, call)
         return self._traces[key]
@@ -211,7 +222,9 @@ def learn(model: nn.Module, call: Call) -> tuple[Trace, Any]:
     The module is left as it was, and so are torch's generators: this may happen in the middle of a training step, and
     attention draws from them in inference too.
     """
-    trace, clock, handles = Trace(), itertools.count(), []
+    trace = Trace()
+    clock = itertools.count()
+    handles = []
     names = {m: n for n, m in model.named_modules() if n and not scripted(m)}
 
     def enter(module: nn.Module, _args: Any) -> None:

@@ -47,7 +47,10 @@ class Split:
         self.model = model
         self.cut = cut
         self.form = form  # how the network is called; without it only the prefix can be run
-        self.skeletons = skeletons if skeletons is not None else SkeletonStore()
+        if skeletons is not None:
+            self.skeletons = skeletons
+        else:
+            self.skeletons = SkeletonStore()
         self.poison = poison  # fill what is left out with this value, to see any leak
 
     def prefix(self, *inputs: Any, **keywords: Any) -> Tensor:
@@ -62,7 +65,10 @@ class Split:
         or for other arguments than those that the network was mapped with.
         """
         hollow = not (inputs or keywords)
-        given = self._stand_ins(activation) if hollow else Call.of(inputs, keywords)
+        if hollow:
+            given = self._stand_ins(activation)
+        else:
+            given = Call.of(inputs, keywords)
         if not hollow and self.form is not None and given.names != self.form.names:
             raise ModelError(
                 f"The network was mapped with {', '.join(self.form.names)}, but the suffix is called with "
@@ -111,7 +117,9 @@ def _as_in_network(activation: Tensor, cut: Cut) -> Tensor:
     if not cut.batch_axis:
         return activation
     turned = activation.transpose(0, cut.batch_axis)
-    return turned if cut.layout == "contiguous" else turned.contiguous()
+    if cut.layout == "contiguous":
+        return turned
+    return turned.contiguous()
 
 
 def taps(model: nn.Module, cuts: Sequence[Cut], *inputs: Any, **keywords: Any) -> list[Tensor]:
@@ -132,7 +140,10 @@ def run_to(model: nn.Module, cuts: Sequence[Cut], call: Call) -> list[Tensor]:
         cut = cuts[position]
         tensor = boundary_tensors(value)[cut.pick]
         last = len(found) == len(cuts) - 1
-        found[position] = tensor.clone() if cut.mutated and not last else tensor
+        if cut.mutated and not last:
+            found[position] = tensor.clone()
+        else:
+            found[position] = tensor
         if len(found) == len(cuts):
             raise _Stop
 

@@ -103,7 +103,9 @@ CUT_HINT = "See the stage map: frostline stages SPEC."
 
 
 def _first(stages: tuple[int, ...]) -> int:
-    return stages[0] if stages else 0
+    if stages:
+        return stages[0]
+    return 0
 
 
 def stage_map(
@@ -129,7 +131,10 @@ def stage_map(
     """
     call = call or Call.of(example_inputs, keywords)
     recording = record(model, call)
-    head = find_end(recording) if headless else find_head(recording)
+    if headless:
+        head = find_end(recording)
+    else:
+        head = find_head(recording)
     ends = find_ends(recording, find_cuts(recording), head, named)
     result = _assemble(recording, head, ends, CallForm.of(call))
     wanted = range(1, len(ends) + 1) if verify == "all" else verify
@@ -206,7 +211,9 @@ def _stage_infos(
 
 def _spoken(name: str) -> str:
     """A name that can't be taken for a stage's number, as those of nn.Sequential would be."""
-    return f"layer{name}" if name.isdecimal() else name
+    if name.isdecimal():
+        return f"layer{name}"
+    return name
 
 
 def _extra(recording: Recording, end: End) -> dict[str, Any]:
@@ -214,7 +221,10 @@ def _extra(recording: Recording, end: End) -> dict[str, Any]:
     cut = end.cut
     if cut is None:
         return {"boundaries": list(end.boundaries)}
-    mask = "" if cut.mask is None else f" where {recording.input_names[cut.mask]} is 1"
+    if cut.mask is None:
+        mask = ""
+    else:
+        mask = f" where {recording.input_names[cut.mask]} is 1"
     return {
         "straddling": list(cut.straddling),
         "needs": [recording.input_names[i] for i in cut.needs],

@@ -64,7 +64,11 @@ def verify_cuts(
     and all raw inputs that aren't needed are filled with NaN. Before the suffix runs the network has run on other
     samples, so that nothing that a module remembers of these ones can help. The module is left as it was.
     """
-    store, call = skeletons if skeletons is not None else SkeletonStore(), as_call(inputs)
+    if skeletons is not None:
+        store = skeletons
+    else:
+        store = SkeletonStore()
+    call = as_call(inputs)
     if not cuts:
         return Verified({}, frozenset())
     with untouched(model), exact():
@@ -77,7 +81,9 @@ def verify_cuts(
 
 def _rows_training(model: nn.Module) -> int:
     """The smallest batch that the network trains on."""
-    return 2 if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()) else 1
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+        return 2
+    return 1
 
 
 def _varied(call: Call, rows: int, *, other: bool = False) -> Call:
@@ -91,7 +97,12 @@ def _varied_input(x: Tensor, batch: int, rows: int, other: bool) -> Tensor:
         return x
     y = x.detach()[(torch.arange(rows, device=x.device) + other) % batch]
     if y.is_floating_point():
-        low, high = (0.7, 1.3) if other else (1.4, 0.6)
+        if other:
+            low = 0.7
+            high = 1.3
+        else:
+            low = 1.4
+            high = 0.6
         scale = torch.linspace(low, high, rows, dtype=y.dtype, device=y.device)
         y = y * scale.view(-1, *[1] * (y.ndim - 1))
     return y.contiguous()
@@ -106,7 +117,8 @@ def _poisoned(call: Call, needs: Sequence[int], fill: float) -> Call:
 def _suffix(
     model: nn.Module, cut: Cut, activation: Tensor, call: Call, store: SkeletonStore, fill: float = FILLS[0]
 ) -> Any:
-    split, poisoned = Split(model, cut, skeletons=store, poison=fill), _poisoned(call, cut.needs, fill)
+    split = Split(model, cut, skeletons=store, poison=fill)
+    poisoned = _poisoned(call, cut.needs, fill)
     if not cut.decided:
         return split.rest(activation, poisoned)
     with _Bounded(OPERATIONS + 10 * cut.clock):  # a loop that runs until a value is reached may never reach it
@@ -129,7 +141,8 @@ class _Bounded(TorchFunctionMode):
 
 def _in_inference(model: nn.Module, cuts: Mapping[int, Cut], call: Call, store: SkeletonStore) -> dict[int, str]:
     failed: dict[int, str] = {}
-    these, others = _varied(call, ROWS_INFERENCE), _varied(call, ROWS_INFERENCE, other=True)
+    these = _varied(call, ROWS_INFERENCE)
+    others = _varied(call, ROWS_INFERENCE, other=True)
     with torch.no_grad():
         try:
             whole = these.run(model)
@@ -204,7 +217,9 @@ def _step_differs(
                 again = _step(model, lambda: whole_run(model, cut, call))
             finally:
                 restore(buffers)
-            return UNSEEDED if _difference(whole, again) else reason
+            if _difference(whole, again):
+                return UNSEEDED
+            return reason
     return None
 
 
@@ -249,7 +264,8 @@ def _difference(whole: Step, parts: Step) -> str | None:
 
 
 def _same(a: Any, b: Any) -> bool:
-    first, second = list(tensors_of(a)), list(tensors_of(b))
+    first = list(tensors_of(a))
+    second = list(tensors_of(b))
     return len(first) == len(second) and all(torch.equal(x, y) for x, y in zip(first, second, strict=True))
 
 

@@ -109,7 +109,12 @@ def _assign_parts(work: Work) -> str | None:
     elif work.options.pool_validation:
         meaning["val"] = "development"
     work.parts = {i: meaning.get(row.part, "development") for i, row in enumerate(work.listing.rows)}
-    sealed = "test" if "test" in given else "val" if "val" in given else None
+    if "test" in given:
+        sealed = "test"
+    else:
+        sealed = None
+        if "val" in given:
+            sealed = "val"
     return sealed and work.part_name(sealed)
 
 
@@ -128,7 +133,10 @@ def _find_duplicates(work: Work, images: Samples, file_hashes: Sequence[str]) ->
             named.setdefault(group, []).append(k)
     for members in merge_groups(len(rows), [*found.all, *named.values()]):
         first = work.row(rows[members[0]])
-        name = first.id if first.group is None else f"group:{first.group}"
+        if first.group is None:
+            name = first.id
+        else:
+            name = f"group:{first.group}"
         work.groups.update((rows[k], name) for k in members)
     duplicates = Duplicates(
         exact=tuple(tuple(rows[k] for k in group) for group in found.exact),

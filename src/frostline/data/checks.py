@@ -52,7 +52,9 @@ class Work:
 
     def part_name(self, part: str) -> str:
         """What the user calls a part: a folder's name, or a word in the column `split`."""
-        return f"{part}/" if self.folders else f"split {part!r}"
+        if self.folders:
+            return f"{part}/"
+        return f"split {part!r}"
 
     def warn(self, kind: str, examples: Sequence[str], handled: str, count: int | None = None) -> None:
         if examples:
@@ -130,7 +132,10 @@ def check_classes(work: Work) -> None:
         )
     single = sorted(name for name, n in counts.items() if n == 1)
     if single:
-        classes = f"Class {single[0]!r} has" if len(single) == 1 else f"Classes {some_of(single)} have"
+        if len(single) == 1:
+            classes = f"Class {single[0]!r} has"
+        else:
+            classes = f"Classes {some_of(single)} have"
         raise DataError(
             f"{classes} a single {work.noun[:-1]} to learn from in {work.listing.root}, and at least two are needed.",
             f"Add {work.noun}, or leave such classes out with --min-per-class 2.",
@@ -142,7 +147,8 @@ def report_sizes(work: Work) -> None:
     counts = work.per_class("development")
     tiny = [f"{name} ({n})" for name, n in sorted(counts.items()) if n < TINY]
     work.warn("tiny-classes", tiny, f"kept; with fewer than {TINY} {work.noun} a class allows fewer folds")
-    most, least = max(counts, key=lambda c: (counts[c], c)), min(counts, key=lambda c: (counts[c], c))
+    most = max(counts, key=lambda c: (counts[c], c))
+    least = min(counts, key=lambda c: (counts[c], c))
     if counts[most] >= IMBALANCE * counts[least]:
         examples = [f"{most} ({counts[most]})", f"{least} ({counts[least]})"]
         work.warn("imbalance", examples, "kept; look at the results of each class", count=1)
@@ -150,4 +156,6 @@ def report_sizes(work: Work) -> None:
 
 def some_of(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:EXAMPLES])
-    return shown if len(names) <= EXAMPLES else f"{shown} and {len(names) - EXAMPLES} more"
+    if len(names) <= EXAMPLES:
+        return shown
+    return f"{shown} and {len(names) - EXAMPLES} more"

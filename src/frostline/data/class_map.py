@@ -23,7 +23,10 @@ def read_source_classes(path: Path) -> tuple[str, ...]:
         names = names[:-1]
     blank = next((i for i, name in enumerate(names, 1) if not name), None)
     if not names or blank:
-        found = f"Line {blank} of {path} is empty" if blank else f"{path} is empty"
+        if blank:
+            found = f"Line {blank} of {path} is empty"
+        else:
+            found = f"{path} is empty"
         raise DataError(f"{found}, but --source-classes is one name a line.", "Line i names the network's output i.")
     return names
 
@@ -38,7 +41,9 @@ def read_label_map(path: Path) -> dict[str, tuple[str, ...]]:
         raise DataError(f"--label-map {path} holds no JSON object.", MAP_FORM)
     found = {}
     for target, sources in value.items():
-        listed = [sources] if isinstance(sources, str) else sources
+        listed = sources
+        if isinstance(sources, str):
+            listed = [sources]
         if not isinstance(listed, list) or not listed or not all(isinstance(s, str) for s in listed):
             raise DataError(f"--label-map {path}: {target!r} has no list of names.", MAP_FORM)
         found[target] = tuple(dict.fromkeys(listed))
@@ -94,7 +99,9 @@ def _check_given(places: Mapping[str, list[int]], target: Sequence[str], given: 
     lacking = [name for name in dict.fromkeys(wanted) if name not in places]
     if lacking:
         close = nearest(lacking[0], places)
-        hint = close if close.startswith("Did") else "Its names are the lines of --source-classes FILE."
+        hint = "Its names are the lines of --source-classes FILE."
+        if close.startswith("Did"):
+            hint = close
         raise DataError(f"--label-map: the network has no class {_listed(lacking)} among its {len(places)}.", hint)
     shared = [name for name in dict.fromkeys(wanted) if len(places[name]) > 1]
     if shared:
@@ -119,4 +126,6 @@ def _check_disjoint(source: Sequence[str], target: Sequence[str], groups: Sequen
 
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:SHOWN])
-    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
+    if len(names) <= SHOWN:
+        return shown
+    return f"{shown} and {len(names) - SHOWN} more"

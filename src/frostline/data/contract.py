@@ -83,7 +83,9 @@ def view_form(contract: Contract) -> dict[str, Any]:
 
 def contract_files(contract: Contract) -> dict[str, bytes]:
     """The files beside preprocess.json that belong to it."""
-    return {TOKENIZER: contract.tokenizer.encode()} if isinstance(contract, TextPreprocess) else {}
+    if isinstance(contract, TextPreprocess):
+        return {TOKENIZER: contract.tokenizer.encode()}
+    return {}
 
 
 def read_contract(folder: Path) -> Contract:

@@ -107,7 +107,8 @@ def decode_all(
             f"Give arrays with {preprocess.channels} channels in Python: frostline.fit((X, y), ...).",
         )
     largest = preprocess.resize**2 * MAX_ASPECT * preprocess.channels
-    writer, bad = Writer(largest * len(sources), spill_dir), {}
+    writer = Writer(largest * len(sources), spill_dir)
+    bad = {}
     with _pillow_rules(), ThreadPoolExecutor(max(1, threads)) as pool:
         for start in range(0, len(sources), CHUNK):
             results = pool.map(lambda source: _try_read(source, preprocess), sources[start : start + CHUNK])
@@ -141,7 +142,10 @@ def _try_hash(source: Source) -> str:
         found = source.fetch() if isinstance(source, Lazy) else source
         if isinstance(found, bytes):
             return hash_bytes(found)
-        return hash_file(found) if found.is_file() else ""  # a pipe or a device would never end
+        # a pipe or a device would never end
+        if found.is_file():
+            return hash_file(found)
+        return ""
     except OSError:
         return ""
 
@@ -193,12 +197,22 @@ def _reason(error: Exception, source: Path | bytes) -> str:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return "too large (more pixels than an image should have)"
     if isinstance(error, UnidentifiedImageError):
-        empty = not source if isinstance(source, bytes) else source.stat().st_size == 0
-        return "an empty file" if empty else "not an image, or damaged at its start"
+        if isinstance(source, bytes):
+            empty = not source
+        else:
+            empty = source.stat().st_size == 0
+        if empty:
+            return "an empty file"
+        return "not an image, or damaged at its start"
     if isinstance(error, OSError) and error.errno is not None:
         return f"can't be opened ({error.strerror})"
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return "cut short (the end is missing)" if "truncated" in text.lower() else f"damaged ({text})"
+    if str(error):
+        text = str(error).splitlines()[0]
+    else:
+        text = type(error).__name__
+    if "truncated" in text.lower():
+        return "cut short (the end is missing)"
+    return f"damaged ({text})"
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
@@ -210,15 +224,20 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
         image = Image.alpha_composite(white, layer).convert("RGB")
     if image.mode == "P" and mode == "L":
         image = image.convert("RGB")
-    return image if image.mode == mode else image.convert(mode)
+    if image.mode == mode:
+        return image
+    return image.convert(mode)
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """16-bit grey (0 to 65535) and floating-point grey (0 to 1) as 8 bits; other ranges can't be known."""
     values = np.asarray(image).astype(np.float64)
-    top, name = (
-        (1.0, "floating-point pixels outside 0 to 1") if image.mode == "F" else (65535.0, "pixels above 16 bits")
-    )
+    if image.mode == "F":
+        top = 1.0
+        name = "floating-point pixels outside 0 to 1"
+    else:
+        top = 65535.0
+        name = "pixels above 16 bits"
     if not (values.min() >= 0 and values.max() <= top):
         raise ImageError(name)
     return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
@@ -231,8 +250,10 @@ def _shrink(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     if preprocess.fit == "squash":
         return image.resize((short, short), FILTERS[preprocess.interpolation])
     side = min(width, height)
-    used_width, used_height = min(width, side * MAX_ASPECT), min(height, side * MAX_ASPECT)
-    left, top = (width - used_width) // 2, (height - used_height) // 2
+    used_width = min(width, side * MAX_ASPECT)
+    used_height = min(height, side * MAX_ASPECT)
+    left = (width - used_width) // 2
+    top = (height - used_height) // 2
     size = (short * used_width // side, short * used_height // side)
     if size == image.size:
         return image

@@ -49,10 +49,16 @@ def find_duplicates(pictures: Images, file_hashes: Sequence[str], *, threads: in
     """
     with ThreadPoolExecutor(max(1, threads)) as pool:
         prints = list(pool.map(_fingerprint, pictures))
-    thumbnails = np.stack([p[1] for p in prints]) if prints else np.zeros((0, THUMBNAIL**2), dtype=np.uint8)
+    if prints:
+        thumbnails = np.stack([p[1] for p in prints])
+    else:
+        thumbnails = np.zeros((0, THUMBNAIL**2), dtype=np.uint8)
     exact = _exact(pictures, file_hashes, thumbnails)
     firsts = np.array(sorted({min(group) for group in exact}), dtype=np.int64)
-    firsts = firsts[[pictures[i].size > 0 for i in firsts]] if len(firsts) else firsts
+    if len(firsts):
+        firsts = firsts[[pictures[i].size > 0 for i in firsts]]
+    else:
+        firsts = firsts
     hashes = np.array([prints[i][0] for i in firsts], dtype=np.uint64)
     pairs = [(int(firsts[a]), int(firsts[b])) for a, b in close_pairs(hashes, thumbnails[firsts])]
     joined = merge_groups(len(pictures), [*exact, *pairs])
@@ -74,7 +80,9 @@ def close_pairs(hashes: HashArray, thumbnails: NDArray[np.uint8]) -> list[tuple[
     """
     means = thumbnails.mean(axis=1)
     order = np.argsort(means, kind="stable")
-    hashes, means, prepared = hashes[order], means[order], _prepare(thumbnails[order])
+    hashes = hashes[order]
+    means = means[order]
+    prepared = _prepare(thumbnails[order])
     found: list[tuple[int, int]] = []
     for start in range(0, len(hashes), ROWS):
         block = hashes[start : start + ROWS]
@@ -99,7 +107,8 @@ def merge_groups(count: int, groups: Iterable[Sequence[int]]) -> list[list[int]]
 
     for group in groups:
         for other in group[1:]:
-            a, b = root(group[0]), root(other)
+            a = root(group[0])
+            b = root(other)
             parent[max(a, b)] = min(a, b)
     sets: dict[int, list[int]] = {}
     for i in range(count):
@@ -113,7 +122,8 @@ def _several(groups: Iterable[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
 
 def _exact(pictures: Images, file_hashes: Sequence[str], thumbnails: NDArray[np.uint8]) -> list[list[int]]:
     """All rows in sets of equal bytes or pixels. Only images with equal thumbnails are compared pixel by pixel."""
-    by_bytes, by_thumbnail = _collect(file_hashes), _collect(t.tobytes() for t in thumbnails)
+    by_bytes = _collect(file_hashes)
+    by_thumbnail = _collect(t.tobytes() for t in thumbnails)
     groups = [rows for digest, rows in by_bytes.items() if digest]
     for rows in by_thumbnail.values():
         rows = [i for i in rows if pictures[i].size]
@@ -142,10 +152,12 @@ class _Thumbnails:
         """The pairs that are close. Some pixels are compared first: most pairs are too far apart in those alone."""
         pairs: list[tuple[int, int]] = []
         for start in range(0, len(a), PAIRS):
-            x, y = a[start : start + PAIRS], b[start : start + PAIRS]
+            x = a[start : start + PAIRS]
+            y = b[start : start + PAIRS]
             for step in (SOME, 1):
                 close = self._close(x, y, step)
-                x, y = x[close], y[close]
+                x = x[close]
+                y = y[close]
             pairs.extend(zip(x.tolist(), y.tolist(), strict=True))
         return pairs
 
@@ -178,7 +190,9 @@ def _fingerprint(picture: Pixels) -> tuple[int, NDArray[np.uint8]]:
 def _grey(picture: Pixels) -> Image.Image:
     channels = picture.shape[2]
     if channels in (1, 3):
-        return Image.fromarray(picture[:, :, 0]) if channels == 1 else Image.fromarray(picture).convert("L")
+        if channels == 1:
+            return Image.fromarray(picture[:, :, 0])
+        return Image.fromarray(picture).convert("L")
     return Image.fromarray(np.rint(picture.mean(axis=2)).astype(np.uint8))
 
 

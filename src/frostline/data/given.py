@@ -11,7 +11,7 @@ from frostline.base.errors import DataError, nearest
 from frostline.base.records import DataWarning
 from frostline.data.hub import is_dataset, list_dataset
 from frostline.data.labels import as_column, read_rows
-from frostline.data.raw import as_numpy, hash_array, is_array, raw_images
+from frostline.data.raw import RawImages, as_numpy, hash_array, is_array, raw_images
 from frostline.data.scan import Listing, Row
 from frostline.data.tables import as_texts
 
@@ -38,6 +38,22 @@ def list_given(data: Any) -> Listing:
     """
     if is_dataset(data):
         return list_dataset(data)
+    columns = _as_columns(data)
+    name = _content_column(columns)
+    texts = _as_strings(columns[name], name)
+    if name == "text":
+        return _listed_texts(columns, texts or ())
+    images = raw_images(columns[name] if texts is None else list(texts), "image")
+    rows = _labelled_rows(columns, len(images.items) if texts is None else len(texts))
+    if texts is not None:  # texts, or paths of images: the network tells
+        root = Path(f"arrays-{content(texts, rows)[:8]}")
+        return Listing(root=root, kind="arrays", rows=rows, arrays=images, texts=texts)
+    root = Path(f"arrays-{content(images.items, rows)[:8]}")
+    return Listing(root=root, kind="arrays", rows=rows, warnings=_rounding(images), arrays=images)
+
+
+def _as_columns(data: Any) -> Mapping[str, Any]:
+    """The columns of a pair (X, y), a mapping or a frame; DataError for any other form or name."""
     if isinstance(data, tuple | list) and len(data) == 2:
         data = {"X": data[0], "label": data[1]}
     if hasattr(data, "columns") and hasattr(data, "to_dict"):  # a frame of pandas
@@ -47,46 +63,73 @@ def list_given(data: Any) -> Listing:
     for name in data:
         if name not in COLUMNS:
             raise DataError(f"The data has a column {name!r}.", nearest(str(name), COLUMNS))
-    given = [name for name in CONTENTS if name in data]
-    if len(given) > 1:
-        raise DataError(f"The data has both {given[0]!r} and {given[1]!r}.", "Leave one of them out.")
-    if not given or "label" not in data:
-        raise DataError(f"The data has no {'label' if given else 'image'!r}{'' if given else ' and no text'}.", FORMS)
-    texts = _texts(data[given[0]], given[0])
-    images = None if given == ["text"] else raw_images(data[given[0]] if texts is None else list(texts), "image")
-    count = len(texts) if texts is not None else len(images.items) if images else 0
-    named = (name for name in COLUMNS if name not in CONTENTS and data.get(name) is not None)
-    columns = {name: as_column(data[name], name, count) for name in named}
-    rows = read_rows(columns, [None] * count, lambda row: f"row {row}", first=0)
-    if images is None or texts is not None:
-        root = Path(f"{'texts' if images is None else 'arrays'}-{content(texts or (), rows)[:8]}")
-        return Listing(root=root, kind="arrays", rows=rows, arrays=images, texts=texts)
-    warnings: tuple[DataWarning, ...] = ()
-    if images.rounded:
-        handled = "floats from 0 to 1 were rounded to 8 bits, as image files hold"
-        first = next(i for i, item in enumerate(images.items) if not isinstance(item, Path) and item.dtype.kind == "f")
-        warnings = (DataWarning(kind="rounded", count=images.rounded, examples=(str(first),), handled=handled),)
-    root = Path(f"arrays-{content(images.items, rows)[:8]}")
-    return Listing(root=root, kind="arrays", rows=rows, warnings=warnings, arrays=images)
+    return data
 
 
-def _texts(values: Any, name: str) -> tuple[str, ...] | None:
+def _content_column(columns: Mapping[str, Any]) -> str:
+    """The one column that holds images or texts; DataError where there are several, none, or no labels."""
+    contents = [name for name in CONTENTS if name in columns]
+    if len(contents) > 1:
+        raise DataError(f"The data has both {contents[0]!r} and {contents[1]!r}.", "Leave one of them out.")
+    if not contents:
+        raise DataError("The data has no 'image' and no text.", FORMS)
+    if "label" not in columns:
+        raise DataError("The data has no 'label'.", FORMS)
+    return contents[0]
+
+
+def _listed_texts(columns: Mapping[str, Any], texts: tuple[str, ...]) -> Listing:
+    rows = _labelled_rows(columns, len(texts))
+    root = Path(f"texts-{content(texts, rows)[:8]}")
+    return Listing(root=root, kind="arrays", rows=rows, arrays=None, texts=texts)
+
+
+def _labelled_rows(columns: Mapping[str, Any], count: int) -> tuple[Row, ...]:
+    """One row per sample, from the columns that aren't its content."""
+    names = (name for name in COLUMNS if name not in CONTENTS and columns.get(name) is not None)
+    notes = {name: as_column(columns[name], name, count) for name in names}
+    return read_rows(notes, [None] * count, lambda row: f"row {row}", first=0)
+
+
+def _rounding(images: RawImages) -> tuple[DataWarning, ...]:
+    """A warning where floating-point pixels were rounded."""
+    if not images.rounded:
+        return ()
+    handled = "floats from 0 to 1 were rounded to 8 bits, as image files hold"
+    arrays = ((i, item) for i, item in enumerate(images.items) if not isinstance(item, Path))
+    first = next(i for i, item in arrays if item.dtype.kind == "f")
+    return (DataWarning(kind="rounded", count=images.rounded, examples=(str(first),), handled=handled),)
+
+
+def _as_strings(values: Any, name: str) -> tuple[str, ...] | None:
     """The strings of a column of texts, or of an X of strings alone; None for anything else."""
-    if isinstance(values, (str, bytes)) or (is_array(values) and as_numpy(values).dtype.kind not in "UO"):
-        listed: list[Any] = []
-    else:
-        listed = as_numpy(values).tolist() if is_array(values) else list(values) if hasattr(values, "__iter__") else []
+    values = _as_list(values)
     if name == "text":
-        if not listed:
+        if not values:
             raise DataError("text holds no texts.", "Give a list of them.")
-        return as_texts(listed, lambda row: f"row {row}")
-    return tuple(listed) if name == "X" and listed and all(isinstance(v, str) for v in listed) else None
+        return as_texts(values, lambda row: f"row {row}")
+    if name == "X" and values and all(isinstance(v, str) for v in values):
+        return tuple(values)
+    return None
+
+
+def _as_list(values: Any) -> list[Any]:
+    """A column's values where they may be strings; empty for arrays of numbers and for a single string."""
+    if isinstance(values, (str, bytes)):
+        return []
+    if is_array(values):
+        array = as_numpy(values)
+        return array.tolist() if array.dtype.kind in "UO" else []
+    return list(values) if hasattr(values, "__iter__") else []
 
 
 def content(items: Iterable[Any], rows: tuple[Row, ...]) -> str:
     """Hash of all that was handed over: it names the data, so that other arrays never resume a run."""
     digest = hashlib.sha256()
     for row, item in zip(rows, items, strict=True):
-        what = str(item) if isinstance(item, (Path, str)) else hash_array(item)
+        if isinstance(item, (Path, str)):
+            what = str(item)
+        else:
+            what = hash_array(item)
         digest.update(f"{what}\x1f{row.class_name}\x1f{row.part}\x1f{row.group}\x1e".encode())
     return digest.hexdigest()

@@ -37,7 +37,10 @@ def list_dataset(data: Any) -> Listing:
             if str(key).lower() not in PARTS:
                 raise DataError(f"The data set has a split {key!r}.", nearest(str(key), WORDS.split(", ")))
         rows = tuple(row for key, part in data.items() for row in _rows(part, str(key), f"{key}/"))
-    members = list(data.values()) if isinstance(data, Mapping) else [data]
+    if isinstance(data, Mapping):
+        members = list(data.values())
+    else:
+        members = [data]
     prints = [str(getattr(member, "_fingerprint", "")) for member in members]
     name = hash_values(prints, [(r.id, r.class_name, r.part, r.group) for r in rows])[:8]
     return Listing(root=Path(f"dataset-{name}"), kind="dataset", rows=rows)
@@ -47,7 +50,8 @@ def _rows(dataset: Any, part: str | None, prefix: str) -> tuple[Row, ...]:
     if not hasattr(dataset, "num_rows") or dataset.features is None:
         raise DataError("The data set is streamed, but images are read more than once.", "Load it whole.")
     dataset = dataset.with_format(None)
-    image, label = _column(dataset, "image", "Image"), _column(dataset, "label", "ClassLabel")
+    image = _column(dataset, "image", "Image")
+    label = _column(dataset, "label", "ClassLabel")
     columns: dict[str, list[Any]] = {"label": _labels(dataset, label)}
     columns |= {name: list(dataset[name]) for name in ("split", "group") if name in dataset.features}
     if part is not None:
@@ -97,7 +101,9 @@ def _sources(dataset: Any, column: str, where: Where) -> list[Source]:
         held = files[row][column]
         if held is None or (held["bytes"] is None and not held["path"]):
             raise FileNotFoundError(2, "no image in this row")
-        return bytes(held["bytes"]) if held["bytes"] is not None else Path(held["path"])
+        if held["bytes"] is not None:
+            return bytes(held["bytes"])
+        return Path(held["path"])
 
     return [Lazy(lambda row=i: fetch(row)) for i in range(dataset.num_rows)]  # type: ignore[misc]
 

@@ -23,7 +23,9 @@ class Images(Sequence[Pixels]):
 
     def __init__(self, buffer: NDArray[np.uint8], offsets: IntArray, shapes: IntArray) -> None:
         """`offsets` (N) are where images start in the flat buffer, `shapes` (N, 3) their H, W and C."""
-        self._buffer, self._offsets, self._shapes = buffer, offsets, shapes
+        self._buffer = buffer
+        self._offsets = offsets
+        self._shapes = shapes
 
     @classmethod
     def from_arrays(cls, arrays: Sequence[Pixels]) -> Images:
@@ -38,7 +40,8 @@ class Images(Sequence[Pixels]):
     def __getitem__(self, index: int) -> Pixels:  # type: ignore[override]  # no slices: select() is meant for that
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        start, shape = self._offsets[index], self._shapes[index]
+        start = self._offsets[index]
+        shape = self._shapes[index]
         view = self._buffer[start : start + int(shape.prod())].reshape(shape)
         view.flags.writeable = False
         return view
@@ -50,7 +53,9 @@ class Images(Sequence[Pixels]):
 
     @property
     def nbytes(self) -> int:
-        return int(self._shapes.prod(axis=1).sum()) if len(self) else 0
+        if len(self):
+            return int(self._shapes.prod(axis=1).sum())
+        return 0
 
     @property
     def spilled(self) -> bool:

@@ -24,14 +24,21 @@ def as_column(values: Any, name: str, count: int) -> list[Any]:
             f"{name} is a {type(values).__name__}, but one value for each image was expected.",
             f"Give a list or an array of {count}.",
         )
-    listed = values if isinstance(values, list | tuple) else None
+    listed = None
+    if isinstance(values, list | tuple):
+        listed = values
     if listed is None:
-        array = as_numpy(values) if is_array(values) else None
+        array = None
+        if is_array(values):
+            array = as_numpy(values)
         if array is not None and array.ndim != 1:
             raise DataError(
                 f"{name} has shape {array.shape}, but one value for each image was expected.", f"Give {count} values."
             )
-        listed = list(values) if array is None else array.tolist()
+        if array is None:
+            listed = list(values)
+        else:
+            listed = array.tolist()
     if len(listed) != count:
         raise DataError(f"{name} has {len(listed)} values for {count} images.", "Give one for each image.")
     return [v.item() if isinstance(v, np.generic) or hasattr(v, "detach") else v for v in listed]
@@ -63,9 +70,14 @@ def parts(values: Sequence[Any], name: str, where: Where) -> list[GivenPart]:
     """The part of every row. Raises DataError for unknown and missing words."""
     found: list[GivenPart] = []
     for i, value in enumerate(values):
-        part = PARTS.get(value.strip().lower()) if isinstance(value, str) else None
+        part = None
+        if isinstance(value, str):
+            part = PARTS.get(value.strip().lower())
         if part is None:
-            shown = "empty" if is_missing(value) or value == "" else repr(value)
+            if is_missing(value) or value == "":
+                shown = "empty"
+            else:
+                shown = repr(value)
             raise DataError(f"{name} is {shown} in {where(i)}.", f"Known parts: {WORDS}.")
         found.append(part)
     return found

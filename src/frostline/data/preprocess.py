@@ -89,7 +89,11 @@ class Preprocess:
         or std of another length.
         """
         modes: dict[int, Mode] = {3: "RGB", 1: "L"}
-        height, width = (size, size) if isinstance(size, int) else size
+        if isinstance(size, int):
+            height = size
+            width = size
+        else:
+            height, width = size
         return cls(
             mode=modes.get(channels, "N"),
             channels=channels,
@@ -112,9 +116,13 @@ class Preprocess:
         """
         record = {"channels": 0, "fit": "crop", "centre": "round", **record}
         names = {f.name for f in fields(cls)}
-        unknown, missing = sorted(set(record) - names - set(FIXED)), sorted(names - set(record))
+        unknown = sorted(set(record) - names - set(FIXED))
+        missing = sorted(names - set(record))
         if unknown or missing:
-            found = f"unknown key {unknown[0]!r}" if unknown else f"no key {missing[0]!r}"
+            if unknown:
+                found = f"unknown key {unknown[0]!r}"
+            else:
+                found = f"no key {missing[0]!r}"
             raise DataError(f"The preprocessing record has {found}.", "It was written by another version of frostline.")
         for name, value in FIXED.items():
             if record.get(name, value) != value:
@@ -137,7 +145,10 @@ def to_input(
 
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != preprocess.channels:
         raise ValueError(f"expected uint8 (N, {preprocess.channels}, H, W), not {images.dtype} {images.shape}")
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+    if channels_last:
+        layout = torch.channels_last
+    else:
+        layout = torch.contiguous_format
     scales = torch.tensor([1 / (255 * s) for s in preprocess.std], dtype=torch.float32)
     shifts = torch.tensor([-m / s for m, s in zip(preprocess.mean, preprocess.std, strict=True)], dtype=torch.float32)
     result = torch.empty(images.shape, dtype=torch.float32, device=device, memory_format=layout)
@@ -153,13 +164,18 @@ def to_input(
 
 def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
     if len(values) not in (1, channels):
-        wanted = "one number" if channels == 1 else f"one number or {channels}"
+        if channels == 1:
+            wanted = "one number"
+        else:
+            wanted = f"one number or {channels}"
         raise DataError(
             f"--{name} has {len(values)} numbers for a network with {channels} input channel(s).",
             f"Give --{name} {wanted}.",
         )
     if not all(math.isfinite(v) for v in values) or (name == "std" and min(values) <= 0):
-        limit = " above 0" if name == "std" else ""
+        limit = ""
+        if name == "std":
+            limit = " above 0"
         raise DataError(f"--{name} {','.join(f'{v:g}' for v in values)} can't be used.", f"Give finite numbers{limit}.")
     return tuple(float(v) for v in values) * (channels if len(values) == 1 else 1)
 

@@ -34,10 +34,15 @@ class RawImage:
 
     def pixels(self) -> Pixels:
         """uint8 (H, W, C); 16-bit values are divided by 257, floats multiplied by 255, both rounded to the nearest."""
-        values = self.values[:, :, None] if self.axis is None else np.moveaxis(self.values, self.axis, LAST)
+        if self.axis is None:
+            values = self.values[:, :, None]
+        else:
+            values = np.moveaxis(self.values, self.axis, LAST)
         if values.dtype == np.uint8:
             return np.ascontiguousarray(values)
-        top = 1.0 if values.dtype.kind == "f" else 65535.0
+        top = 65535.0
+        if values.dtype.kind == "f":
+            top = 1.0
         return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
 
     def sha256(self) -> str:
@@ -114,7 +119,9 @@ def arrange(given: RawImages, preprocess: Preprocess, name: str = "X") -> list[R
     if flat and given.stacked:
         _check_single(name, (len(shapes), *shapes[0]), preprocess)
     solid = list(dict.fromkeys(shape for shape in shapes if len(shape) == 3))
-    axis = _channel_axis(name, solid, preprocess) if solid else None
+    axis = None
+    if solid:
+        axis = _channel_axis(name, solid, preprocess)
     return [
         item if isinstance(item, Path) else RawImage(item, axis if item.ndim == 3 else None) for item in given.items
     ]
@@ -122,12 +129,16 @@ def arrange(given: RawImages, preprocess: Preprocess, name: str = "X") -> list[R
 
 def _stacked(values: Values, name: str) -> RawImages:
     if values.ndim not in (3, 4):
-        found = " (rows of numbers, not images)" if values.ndim == 2 else ""
+        found = ""
+        if values.ndim == 2:
+            found = " (rows of numbers, not images)"
         raise DataError(f"{name} has shape {values.shape}{found}, but images were expected.", SHAPES)
     if not len(values):
         raise DataError(f"{name} holds no images: its shape is {values.shape}.", SHAPES)
     _check_values(values, name)
-    rounded = len(values) if values.dtype.kind == "f" else 0
+    rounded = 0
+    if values.dtype.kind == "f":
+        rounded = len(values)
     return RawImages(items=list(values), stacked=True, rounded=rounded)
 
 
@@ -150,7 +161,8 @@ def _check_values(values: Values, name: str) -> None:
     if not values.size:
         raise DataError(f"{name} has shape {values.shape}: images without pixels.", SHAPES)
     if values.dtype.kind == "f":
-        low, high = float(values.min()), float(values.max())
+        low = float(values.min())
+        high = float(values.max())
         if not (low >= 0 and high <= 1):
             raise DataError(f"{name} holds floats from {low:g} to {high:g}, but they have to lie in 0 to 1.", TYPES)
     elif values.dtype.kind != "u" or values.dtype.itemsize > 2:
@@ -167,7 +179,10 @@ def _check_single(name: str, shape: tuple[int, ...], preprocess: Preprocess) -> 
 
 
 def _channel_axis(name: str, shapes: Sequence[tuple[int, ...]], preprocess: Preprocess) -> int:
-    accepted = {preprocess.channels} if preprocess.mode == "N" else {1, 3}
+    if preprocess.mode == "N":
+        accepted = {preprocess.channels}
+    else:
+        accepted = {1, 3}
     for wanted in ({preprocess.channels}, accepted):
         axes = [axis for axis in (LAST, FIRST) if all(shape[axis] in wanted for shape in shapes)]
         if len(axes) == 1:

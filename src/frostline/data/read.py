@@ -89,7 +89,9 @@ def _read_texts(
     texts, cut = fill(kept, encoded, preprocess)
     if cut:
         ids = tuple(dataset.samples[i].id for i in cut[:EXAMPLES])
-        end = "first" if preprocess.cut == "right" else "last"
+        end = "last"
+        if preprocess.cut == "right":
+            end = "first"
         handled = f"only the {end} {preprocess.length - 1} tokens are read (--size N; at most {preprocess.limit})"
         warning = DataWarning(kind="truncated", count=len(cut), examples=ids, handled=handled)
         dataset = replace(dataset, warnings=(*dataset.warnings, warning))

@@ -43,7 +43,9 @@ class Row:
     @property
     def path(self) -> Path | None:
         """The image's file, where it has one."""
-        return self.source if isinstance(self.source, Path) else None
+        if isinstance(self.source, Path):
+            return self.source
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,9 @@ class Listing:
     @property
     def noun(self) -> str:
         """What the rows are."""
-        return "texts" if self.texts is not None and self.arrays is None else "images"
+        if self.texts is not None and self.arrays is None:
+            return "texts"
+        return "images"
 
     def sources(self, preprocess: Preprocess) -> list[Source]:
         """Where the image of each row comes from. Raises DataError for arrays that don't fit the network."""
@@ -117,8 +121,13 @@ def scan(path: Path) -> Listing:
     if tree.empty:
         raise DataError(f"{path} holds no images{_found_instead(tree)}.", LAYOUT)
     parts = _parts(path, tree)
-    kind: Kind = "split-folders" if parts else "class-folders"
-    rows = tuple(_rows(path, parts)) if parts else tuple(_class_rows(path, tree, None))
+    kind: Kind = "class-folders"
+    if parts:
+        kind = "split-folders"
+    if parts:
+        rows = tuple(_rows(path, parts))
+    else:
+        rows = tuple(_class_rows(path, tree, None))
     if not rows:
         raise DataError(f"{path} holds images, but no class folders.", LAYOUT)
     used = {row.id for row in rows}
@@ -132,7 +141,9 @@ def is_image(name: str) -> bool:
 
 
 def _read(folder: Path, root: Path, prefix: str) -> _Tree:
-    images, folders, ignored = [], [], []
+    images = []
+    folders = []
+    ignored = []
     try:
         entries = sorted(os.scandir(folder), key=lambda e: e.name)
     except OSError:
@@ -216,7 +227,9 @@ def _class_rows(path: Path, tree: _Tree, part: GivenPart | None) -> Iterator[Row
 
 def _found_instead(tree: _Tree) -> str:
     endings = _endings(tree.all_ignored())
-    return f" (found {', '.join(endings)} files)" if endings else ""
+    if endings:
+        return f" (found {', '.join(endings)} files)"
+    return ""
 
 
 def _endings(names: Iterable[str]) -> list[str]:

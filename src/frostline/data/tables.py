@@ -36,7 +36,9 @@ class _Place:
 def find(path: Path) -> Listing:
     """The listing of a folder of images, or of a table of images or texts. Raises DataError as `scan` and
     `read_table` say."""
-    return read_table(path) if path.suffix.lower() in READERS and path.is_file() else scan(path)
+    if path.suffix.lower() in READERS and path.is_file():
+        return read_table(path)
+    return scan(path)
 
 
 def read_table(path: Path) -> Listing:
@@ -50,7 +52,8 @@ def read_table(path: Path) -> Listing:
     """
     columns = read_columns(path)
     _check_columns(path, columns)
-    folder, where = path.parent.resolve(), _Place(path.name)
+    folder = path.parent.resolve()
+    where = _Place(path.name)
     if "text" in columns:
         rows = read_rows(columns, [None] * len(columns["label"]), where, first=1)
         return Listing(root=path, kind="table", rows=rows, texts=as_texts(columns["text"], where))
@@ -182,7 +185,10 @@ def _read_parquet(path: Path) -> Columns:
         raise DataError(f"{path} can't be read as Parquet: {str(error).splitlines()[0]}.", FORM) from error
     columns: Columns = dict.fromkeys(schema.names, ())
     for name in table.column_names:
-        columns[name] = table.column(name).to_pylist() if name != "image" else _pictures_of(table.column(name), path)
+        if name != "image":
+            columns[name] = table.column(name).to_pylist()
+        else:
+            columns[name] = _pictures_of(table.column(name), path)
     names = _class_names(schema.metadata or {})
     if names:
         columns["label"] = [names[v] if isinstance(v, int) and 0 <= v < len(names) else v for v in columns["label"]]
@@ -208,7 +214,9 @@ def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
         names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
     except (KeyError, ValueError, TypeError):
         return []
-    return names if isinstance(names, list) and all(isinstance(n, str) for n in names) else []
+    if isinstance(names, list) and all(isinstance(n, str) for n in names):
+        return names
+    return []
 
 
 class ArrowImages(Sequence[Any]):
@@ -230,7 +238,9 @@ class ArrowImages(Sequence[Any]):
             return ""
         if not hasattr(scalar, "keys"):
             return None
-        return None if scalar["bytes"].is_valid else scalar["path"].as_py() or ""
+        if scalar["bytes"].is_valid:
+            return None
+        return scalar["path"].as_py() or ""
 
     def bytes(self, row: int) -> bytes:
         """The bytes of an image file."""

@@ -134,7 +134,9 @@ def fill(words: Sequence[str], encoded: Sequence[Sequence[int]], preprocess: Tex
     """The texts with their ids in L places, and the rows that had to be cut."""
     most = preprocess.length - 1
     long = [i for i, ids in enumerate(encoded) if len(ids) > most]
-    shorter = dict(zip(long, encode([words[i] for i in long], preprocess, most=most), strict=True)) if long else {}
+    shorter = {}
+    if long:
+        shorter = dict(zip(long, encode([words[i] for i in long], preprocess, most=most), strict=True))
     ids = np.full((len(words), preprocess.length), PADDING, dtype=np.int32)
     for i, found in enumerate(encoded):
         row = shorter.get(i, found)
@@ -153,11 +155,16 @@ def example_ids(preprocess: TextPreprocess, rows: int) -> Ids:
     tokenizer = _read_tokenizer(preprocess.tokenizer, None, preprocess.cut)
     word = tokenizer.encode("a")
     plain = [i for i, mark in enumerate(word.special_tokens_mask) if not mark] or [len(word.ids)]
-    first, last = word.ids[: plain[0]], word.ids[plain[-1] + 1 :]
+    first = word.ids[: plain[0]]
+    last = word.ids[plain[-1] + 1 :]
     special = [i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special]
     known = np.setdiff1d(np.arange(preprocess.vocabulary), [preprocess.pad, *special])
-    known = known if len(known) else np.arange(preprocess.vocabulary)
-    generator, most = np.random.default_rng(0), preprocess.length - 1
+    if len(known):
+        known = known
+    else:
+        known = np.arange(preprocess.vocabulary)
+    generator = np.random.default_rng(0)
+    most = preprocess.length - 1
     ids = np.full((rows, preprocess.length), PADDING, dtype=np.int32)
     for i in range(rows):
         count = max(1, most * (rows - i) // rows - len(first) - len(last))

@@ -98,7 +98,9 @@ def make_view(picture: Pixels, preprocess: Preprocess, policy: Policy, *, seed: 
     result = _crop(picture, box, preprocess)
     if preprocess.mode != "N":
         result = _pixels(_colour(_image(result), policy, draws[5:8]))
-    return result[:, ::-1] if policy.flip and draws[8] < 0.5 else result
+    if policy.flip and draws[8] < 0.5:
+        return result[:, ::-1]
+    return result
 
 
 def make_views(
@@ -139,11 +141,17 @@ def make_views(
 def _evaluation_view(picture: Pixels, preprocess: Preprocess) -> Pixels:
     (height, width), (rows, columns) = picture.shape[:2], preprocess.size
     if height >= rows and width >= columns:
-        whole: Callable[[float], int] = math.floor if preprocess.centre == "floor" else round
-        top, left = whole((height - rows) / 2), whole((width - columns) / 2)
+        whole: Callable[[float], int]
+        if preprocess.centre == "floor":
+            whole = math.floor
+        else:
+            whole = round
+        top = whole((height - rows) / 2)
+        left = whole((width - columns) / 2)
         return np.ascontiguousarray(picture[top : top + rows, left : left + columns])
     scale = min(height / rows, width / columns)
-    top, left = (height - rows * scale) / 2, (width - columns * scale) / 2
+    top = (height - rows * scale) / 2
+    left = (width - columns * scale) / 2
     return _crop(picture, (left, top, left + columns * scale, top + rows * scale), preprocess)
 
 
@@ -153,8 +161,10 @@ def _random_box(shape: tuple[int, int], size: tuple[int, int], policy: Policy, d
     area = rows * columns * scale**2 * _between(policy.area, draws[0])
     low, high = policy.ratio
     ratio = columns / rows * math.exp(_between((math.log(low), math.log(high)), draws[1]))
-    box_width, box_height = min(width, math.sqrt(area * ratio)), min(height, math.sqrt(area / ratio))
-    left, top = draws[2] * (width - box_width), draws[3] * (height - box_height)
+    box_width = min(width, math.sqrt(area * ratio))
+    box_height = min(height, math.sqrt(area / ratio))
+    left = draws[2] * (width - box_width)
+    top = draws[3] * (height - box_height)
     return left, top, left + box_width, top + box_height
 
 
@@ -166,8 +176,10 @@ def _between(limits: tuple[float, float], draw: float) -> float:
 def _crop(picture: Pixels, box: Box, preprocess: Preprocess) -> Pixels:
     """The box, resized to the input's size; only the pixels that it touches are handed to Pillow."""
     height, width = picture.shape[:2]
-    left, top = math.floor(box[0]), math.floor(box[1])
-    right, bottom = min(width, math.ceil(box[2])), min(height, math.ceil(box[3]))
+    left = math.floor(box[0])
+    top = math.floor(box[1])
+    right = min(width, math.ceil(box[2]))
+    bottom = min(height, math.ceil(box[3]))
     inner = (box[0] - left, box[1] - top, min(box[2] - left, right - left), min(box[3] - top, bottom - top))
     (rows, columns), kernel = preprocess.size, FILTERS[preprocess.interpolation]
     return _each(picture[top:bottom, left:right], lambda image, _: image.resize((columns, rows), kernel, box=inner))
@@ -181,7 +193,9 @@ def _rotate(picture: Pixels, box: Box, degrees: float) -> Pixels:
 
     def turn(image: Image.Image, bands: slice) -> Image.Image:
         fill = tuple(means[bands])
-        colour = fill if len(fill) > 1 else fill[0]
+        colour: int | tuple[int, ...] = fill
+        if len(fill) == 1:
+            colour = fill[0]
         return image.rotate(degrees, Image.Resampling.BILINEAR, center=centre, fillcolor=colour)
 
     return _each(picture, turn)
@@ -214,7 +228,9 @@ def _colour(image: Image.Image, policy: Policy, draws: Sequence[float]) -> Image
 
 def _mean_grey(image: Image.Image) -> float:
     mean = np.asarray(image.resize((1, 1), Image.Resampling.BOX), dtype=np.float64).reshape(-1)
-    return float(mean @ np.array(GREY)) if mean.size == 3 else float(mean[0])
+    if mean.size == 3:
+        return float(mean @ np.array(GREY))
+    return float(mean[0])
 
 
 def _image(picture: Pixels) -> Image.Image:
@@ -223,4 +239,6 @@ def _image(picture: Pixels) -> Image.Image:
 
 def _pixels(image: Image.Image) -> Pixels:
     pixels = np.asarray(image)
-    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+    if pixels.ndim == 3:
+        return pixels
+    return pixels[:, :, None]

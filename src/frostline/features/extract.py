@@ -51,14 +51,25 @@ class ViewSource:
 
     def make(self, view: int, rows: IntArray | None = None) -> Tensor:
         """One view, uint8 (N,C,H,W) or int32 (N,L), for the given rows or all."""
-        images = self.images if rows is None else self.images.select(rows)
-        samples = self.samples if rows is None else [self.samples[i] for i in rows]
+        if rows is None:
+            images = self.images
+        else:
+            images = self.images.select(rows)
+        if rows is None:
+            samples = self.samples
+        else:
+            samples = [self.samples[i] for i in rows]
         how = ViewOf(view=view, policy=self.policy, seed=self.seed, threads=self.threads)
         return views_of(images, samples, self.preprocess, how)
 
     def key(self, view: int) -> str:
-        seed = self.seed if view else 0  # view 0 is the same for every seed
-        policy = repr(self.policy) if view else ""
+        # view 0 is the same for every seed
+        seed = 0
+        if view:
+            seed = self.seed
+        policy = ""
+        if view:
+            policy = repr(self.policy)
         form = view_form(self.preprocess)
         return hash_values("view", version.VERSION, PIL.__version__, list(self.samples), form, policy, seed, view)
 
@@ -76,7 +87,10 @@ class Trunk:
     def key(self, stage: int) -> str:
         c = self.compute
         on_gpu = c.device.startswith("cuda") and torch.cuda.is_available()
-        chip = torch.cuda.get_device_name(c.device) if on_gpu else torch.backends.cpu.get_cpu_capability()
+        if on_gpu:
+            chip = torch.cuda.get_device_name(c.device)
+        else:
+            chip = torch.backends.cpu.get_cpu_capability()
         build = (version.VERSION, torch.__version__, chip)
         how = (c.device, c.precision, c.channels_last, c.chunk)
         return hash_values(self.fingerprint, self.stages[stage].cut, stage, build, how)
@@ -104,13 +118,20 @@ class Features:
 
         Raw stages that break the byte rule (without a store: all) aren't kept but recomputed in each step.
         """
-        self.pooled_stages, self.pooled_views = frozenset(pooled), frozenset(pooled_views)
-        self.raw = frozenset(self._storable(raw, views)) if self.store else frozenset()
+        self.pooled_stages = frozenset(pooled)
+        self.pooled_views = frozenset(pooled_views)
+        if self.store:
+            self.raw = frozenset(self._storable(raw, views))
+        else:
+            self.raw = frozenset()
 
     def _storable(self, stages: Sequence[int], views: int) -> list[int]:
         most = RAW_VIEWS * view_bytes(self.source.preprocess)
-        width = 2 if self.trunk.compute.precision == "bf16" else 4
-        chosen, total = [], 0
+        width = 4
+        if self.trunk.compute.precision == "bf16":
+            width = 2
+        chosen = []
+        total = 0
         for stage in sorted(set(stages), reverse=True):
             one = self.trunk.stages[stage].stored_bytes // 4 * width
             size = one * len(self.source) * (views + 1)
@@ -130,11 +151,14 @@ class Features:
 
     def images(self, rows: Tensor, view: int) -> Tensor:
         """uint8 (N,C,H,W) of these rows in a view, or int32 (N,L)."""
-        return self._view(view).rows(rows) if self.store else self.source.make(view, rows.numpy())
+        if self.store:
+            return self._view(view).rows(rows)
+        return self.source.make(view, rows.numpy())
 
     def inputs(self, rows: Tensor, view: int) -> Tensor | dict[str, Tensor]:
         """The network's inputs for these rows, on the device."""
-        images, compute = self.images(rows, view), self.trunk.compute
+        images = self.images(rows, view)
+        compute = self.trunk.compute
         return to_inputs(images, self.source.preprocess, device=compute.device, channels_last=compute.channels_last)
 
     def activations(self, stage: int, rows: Tensor, view: int) -> Tensor:
@@ -154,7 +178,9 @@ class Features:
             found = self._find(key)
         if found is None:
             raise KeyError(f"stage {stage} was not asked for as {kind}")
-        return self._keep_on_device(key, found) if kind == "raw" else found
+        if kind == "raw":
+            return self._keep_on_device(key, found)
+        return found
 
     def _find(self, key: str) -> Array | None:
         return self._memory.get(key) or (self.store.get(key) if self.store else None)
@@ -175,7 +201,10 @@ class Features:
         wanted = (kind, stage, view)
         if wanted not in self._keys:
             source = self.source.key(view)
-            self._keys[wanted] = hash_values(kind, source, self.trunk.key(stage)) if stage else source
+            if stage:
+                self._keys[wanted] = hash_values(kind, source, self.trunk.key(stage))
+            else:
+                self._keys[wanted] = source
         return self._keys[wanted]
 
     def _view(self, view: int) -> Array:

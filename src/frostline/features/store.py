@@ -194,7 +194,8 @@ def _crc(tensor: Tensor) -> int:
 
 
 def _mapped(path: Path, note: Mapping[str, Any]) -> Array:
-    shape, dtype = tuple(int(n) for n in note["shape"]), _DTYPES[note["dtype"]]
+    shape = tuple(int(n) for n in note["shape"])
+    dtype = _DTYPES[note["dtype"]]
     size = math.prod(shape)
     if path.stat().st_size != size * dtype.itemsize:
         raise ValueError("size")

@@ -33,7 +33,9 @@ class Factors:
         made = weight + (self.up @ self.down).mul(self.scale).view(weight.shape)
         # an axis of size 1 may have come out with another stride, and kernels are chosen by strides
         same = all(a == b for a, b, n in zip(made.stride(), weight.stride(), weight.shape, strict=True) if n > 1)
-        return made.as_strided(weight.shape, weight.stride()) if same and made.stride() != weight.stride() else made
+        if same and made.stride() != weight.stride():
+            return made.as_strided(weight.shape, weight.stride())
+        return made
 
 
 def rank_of(weight: Tensor, adapter: Adapter) -> int:
@@ -107,14 +109,16 @@ class _Run(nn.Module):
 
     def __init__(self, model: nn.Module, run: Callable[[Any], Tensor]) -> None:
         super().__init__()
-        self.model, self.run = model, run
+        self.model = model
+        self.run = run
 
     def forward(self, inputs: Any) -> Any:
         return self.run(inputs)
 
 
 def _factors(weight: Tensor, adapter: Adapter, seeds: tuple[int, int], name: str) -> Factors:
-    rank, rows = rank_of(weight, adapter), weight.shape[0]
+    rank = rank_of(weight, adapter)
+    rows = weight.shape[0]
     columns = weight.numel() // rows
     generator = torch.Generator().manual_seed(derive_seed(seeds[0], "adapter", seeds[1], name))
     down = (torch.rand((rank, columns), generator=generator) * 2 - 1) / columns**0.5

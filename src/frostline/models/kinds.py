@@ -42,7 +42,10 @@ def _kinds(module: nn.Module, own: str, parameter: Tensor) -> set[str]:
     if isinstance(module, _BatchNorm):
         return {"batchnorm", "norm"}
     vector = parameter.numel() == max(parameter.shape, default=0)
-    kinds = {"norm"} if isinstance(module, NORMS) or (vector and _says_norm(type(module).__name__)) else set()
+    if isinstance(module, NORMS) or (vector and _says_norm(type(module).__name__)):
+        kinds = {"norm"}
+    else:
+        kinds = set()
     if vector and _shifts(module, own):
         kinds.add("bias")
     if not vector and _multiplies(module, own):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -87,7 +87,9 @@ class Network:
     @property
     def weights_sha256(self) -> str | None:
         """Hash over names and values of the weights that were loaded; None where none were."""
-        return None if self.weights is None else hash_tensors(self.weights)
+        if self.weights is None:
+            return None
+        return hash_tensors(self.weights)
 
 
 def seeded(factory: Callable[[], nn.Module]) -> Callable[[int], nn.Module]:
@@ -132,12 +134,15 @@ def _recorded(network: Network, module: nn.Module) -> Recording:
         if cause is None:
             raise
         first = (str(cause).strip().splitlines() or [""])[0].rstrip(".")
-        height, width = contract.size if isinstance(contract, Preprocess) else (0, 0)
-        what = (
-            f"images of {height} x {width} pixels and {contract.channels} channel(s)"
-            if isinstance(contract, Preprocess)
-            else f"texts of {contract.length} places"
-        )
+        if isinstance(contract, Preprocess):
+            height, width = contract.size
+        else:
+            height = 0
+            width = 0
+        if isinstance(contract, Preprocess):
+            what = f"images of {height} x {width} pixels and {contract.channels} channel(s)"
+        else:
+            what = f"texts of {contract.length} places"
         raise ModelError(
             f"{network.spec} can't read {what} ({type(cause).__name__}: {first}).",
             "Give another --size, or none for the network's own.",
@@ -150,15 +155,21 @@ def tried(network: Network, *, identity: Mapping[str, Any]) -> Network:
     `identity` holds what defines the architecture: the spec's lasting form, arguments, versions of packages. With the
     code and the weights it makes the fingerprint.
     """
-    report, head = None, None
+    report = None
+    head = None
     module = network.build(0)
     recording = _recorded(network, module)
     if network.weights is not None:
         if not compare_weights(module, network.weights).clean:
             head = _head_path(recording)
         report = load_weights(module, network.weights, head=head)
-    code = network.code.sha256 if network.code else None
-    contents = "random" if network.weights_name == "random" else hash_tensors(module.state_dict())
+    code = None
+    if network.code:
+        code = network.code.sha256
+    if network.weights_name == "random":
+        contents = "random"
+    else:
+        contents = hash_tensors(module.state_dict())
     fingerprint = hash_values(identity, code, contents, torch.__version__)
     found = replace(network, fingerprint=fingerprint, load_report=report, loaded_head=head)
     return _with_one_head(found, recording)
@@ -178,22 +189,23 @@ def _with_one_head(network: Network, recording: Recording) -> Network:
     """The network as it is, or behind what is left of it without heads that can't be replaced (models.reheaded)."""
     if _usual(recording):
         return network
-    path, plain = head_to_read(recording), network.build
+    path = head_to_read(recording)
+    plain = network.build
     if path is not None:
         weights = network.weights and {f"base.{name}": tensor for name, tensor in network.weights.items()}
         loaded = network.loaded_head and f"base.{network.loaded_head}"
         return replace(network, build=lambda seed: Scored(plain(seed), path), weights=weights, loaded_head=loaded)
     none = ends_in_features(recording)
-    heads = () if none else heads_to_leave_out(recording)
+    heads: Sequence[str] = ()
+    if not none:
+        heads = heads_to_leave_out(recording)
     if heads or none:
         build = rebuilt(plain, heads, example_call(network.preprocess))
         if build is not None:
             weights = network.weights and _of_base(network.weights, heads, build(0))
-            reason = (
-                f"its own scores are made of {' and '.join(heads)}, which can't be given other classes"
-                if heads
-                else "it has no classes of its own"
-            )
+            reason = "it has no classes of its own"
+            if heads:
+                reason = f"its own scores are made of {' and '.join(heads)}, which can't be given other classes"
             return replace(network, build=build, weights=weights, loaded_head=None, headless=reason, classes=None)
     return network
 

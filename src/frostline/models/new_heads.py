@@ -89,7 +89,10 @@ def new_head(
     MLP is drawn from `seed`. A mapped head keeps the network's own weights.
     """
     old = module.get_submodule(site.path)
-    head = _mapped(old, site, form) if form.kind == "mapped" else _fresh(old, site, classes, form, seed)
+    if form.kind == "mapped":
+        head = _mapped(old, site, form)
+    else:
+        head = _fresh(old, site, classes, form, seed)
     head.train(old.training)
     owner, _, name = site.path.rpartition(".")
     setattr(module.get_submodule(owner), name, head)
@@ -106,14 +109,19 @@ def _mapped(old: nn.Module, site: HeadSite, form: HeadForm) -> nn.Module:
     else:
         conv = cast(nn.Conv2d, old)
         head = MappedConv2d(conv.in_channels, conv.out_channels, 1, bias=conv.bias is not None, device="meta")
-    head.weight, head.bias, head.class_groups = old.weight, old.bias, form.groups
+    head.weight = old.weight
+    head.bias = old.bias
+    head.class_groups = form.groups
     return cast(nn.Module, head)
 
 
 def _fresh(old: nn.Module, site: HeadSite, classes: int, form: HeadForm, seed: int) -> nn.Module:
     reference = next(old.parameters())
-    kind: type[nn.Module] = ExactLinear if site.kind == "linear" else ExactConv2d
-    extra = () if site.kind == "linear" else (1,)
+    kind: type[nn.Module] = ExactLinear
+    extra: tuple[int, ...] = ()
+    if site.kind == "conv":
+        kind = ExactConv2d
+        extra = (1,)
 
     def layer(wide: int, out: int, *, zero: bool) -> nn.Module:
         # built without storage where it becomes zero anyway: the global generator isn't drawn from

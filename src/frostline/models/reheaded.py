@@ -100,7 +100,9 @@ def head_to_read(recording: Recording) -> str | None:
     returned = [id(tensor) for tensor in tensors_of(recording.output)]
     reached = [_comes_from(recording, key, made) for key in returned]
     rivals = any(_comes_from(recording, key, others) for key in returned)
-    return end.path if any(reached) and not rivals else None
+    if any(reached) and not rivals:
+        return end.path
+    return None
 
 
 def _of_many_places(recording: Recording, path: str) -> bool:
@@ -149,7 +151,9 @@ def heads_to_leave_out(recording: Recording) -> tuple[str, ...]:
     made = {key for path in heads for key in recording.first("out", path).tensors}
     shapes = [tuple(recording.tensors[key].tensor.shape) for key in made]
     fits = all(len(s) > 1 and s[1] == classes for s in shapes) and len(shapes) == len(heads)
-    return heads if 0 < len(heads) <= MOST_HEADS and fits and _harmless(recording, made) else ()
+    if 0 < len(heads) <= MOST_HEADS and fits and _harmless(recording, made):
+        return heads
+    return ()
 
 
 def _outermost_with_weights(recording: Recording, start: int) -> tuple[str, ...]:
@@ -166,7 +170,8 @@ def _outermost_with_weights(recording: Recording, start: int) -> tuple[str, ...]
 
 
 def _harmless(recording: Recording, made: set[int]) -> bool:
-    queue, seen = [id(logits(recording.output))], set[int]()
+    queue = [id(logits(recording.output))]
+    seen = set[int]()
     while queue:
         key = queue.pop()
         if key in made or key in seen:
@@ -197,4 +202,6 @@ def rebuilt(build: Callable[[int], nn.Module], heads: Sequence[str], call: Call)
 def _features(output: Any) -> Tensor:
     """(N, D): the mean over places of a feature map (N, D, H, W)."""
     found = logits(output)
-    return found.mean((2, 3)) if found.ndim == 4 else found
+    if found.ndim == 4:
+        return found.mean((2, 3))
+    return found

@@ -80,7 +80,10 @@ def _read_torch(file: Path) -> Any:
             f"{file} holds pickled Python objects, not only tensors, and reading it could run any code.", CONVERT
         ) from error
     except Exception as error:  # torch raises RuntimeError, EOFError, KeyError ... for broken files
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if str(error):
+            first = str(error).splitlines()[0]
+        else:
+            first = type(error).__name__
         raise ModelError(f"{file} can't be read as a state_dict ({first}).", "Is the file complete?") from error
 
 
@@ -159,5 +162,9 @@ def _shape(tensor: Tensor) -> str:
 
 def _listed(what: str, names: Iterable[str]) -> str:
     every = list(names)
-    more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
-    return f"{len(every)} {what} ({', '.join(every[:SHOWN])}{more})" if every else ""
+    more = ""
+    if len(every) > SHOWN:
+        more = f" and {len(every) - SHOWN} more"
+    if every:
+        return f"{len(every)} {what} ({', '.join(every[:SHOWN])}{more})"
+    return ""

@@ -15,9 +15,10 @@ from frostline.data.checks import some_of
 from frostline.data.class_map import map_classes, read_label_map, read_source_classes
 from frostline.models.network import Network
 from frostline.models.trainable import trained_parameters
-from frostline.recipe.catalogue import Choices, auto_strategies, make_recipe
+from frostline.recipe.catalogue import Choices
 from frostline.recipe.own import read_own, recipe_of
 from frostline.recipe.recipe import Recipe
+from frostline.recipe.selection import auto_strategies, make_recipe
 from frostline.recipe.settings import Settings
 
 

@@ -87,9 +87,15 @@ def moves(plan: Plan) -> list[Move]:
     """What is left out, step by step, until only the least meaningful plan is left."""
     stepped = any(row.recipe.takes_steps for row in plan.rows)
     found = stepped and plan.scale.epochs is None
-    count, names = (1 if plan.alone else len(plan.blocks)), order(plan)
+    if plan.alone:
+        count = 1
+    else:
+        count = len(plan.blocks)
+    names = order(plan)
     steps = [MAX_STEPS, SHORT, SHORTEST]
-    listed: list[Move] = [("steps", MAX_STEPS, SHORT)] if found else []
+    listed: list[Move] = []
+    if found:
+        listed = [("steps", MAX_STEPS, SHORT)]
     listed += [("blocks", n, n - 1) for n in range(count, MEANT_BLOCKS, -1)]
     ends = [name for name in names if _is_end(plan.row(name).recipe)]
     listed += [("dropped", None, name) for name in names if name not in ends]
@@ -106,23 +112,21 @@ def _is_end(recipe: Recipe) -> bool:
 
 def _made(reduction: Reduction, move: Move) -> Reduction:
     what, _, after = move
-    return (
-        replace(reduction, dropped=(*reduction.dropped, after))
-        if what == "dropped"
-        else replace(reduction, **{what: after})
-    )
+    if what == "dropped":
+        return replace(reduction, dropped=(*reduction.dropped, after))
+    return replace(reduction, **{what: after})
 
 
 def _undone(reduction: Reduction, move: Move) -> Reduction | None:
     """The cut without this move; None where a later one stands in its way."""
     what, before, after = move
     if what == "dropped":
-        return (
-            replace(reduction, dropped=tuple(n for n in reduction.dropped if n != after))
-            if after in reduction.dropped
-            else None
-        )
-    return replace(reduction, **{what: before}) if getattr(reduction, what) == after else None
+        if after in reduction.dropped:
+            return replace(reduction, dropped=tuple(n for n in reduction.dropped if n != after))
+        return None
+    if getattr(reduction, what) == after:
+        return replace(reduction, **{what: before})
+    return None
 
 
 Seconds = Callable[[Reduction], float]
@@ -139,7 +143,8 @@ def fit_reduction(plan: Plan, seconds: Seconds, budget: float) -> Reduction | No
     for move in moves(plan):
         if seconds(reduction) <= budget:
             break
-        reduction, done = _made(reduction, move), [*done, move]
+        reduction = _made(reduction, move)
+        done = [*done, move]
     if seconds(reduction) > budget:
         return None
     for move in reversed(done):
@@ -190,7 +195,9 @@ class Guard:
 
     @property
     def pace(self) -> float:
-        return self.taken / self.expected if self.expected > 0 else 1.0
+        if self.expected > 0:
+            return self.taken / self.expected
+        return 1.0
 
     def learn(self, expected: float, taken: float) -> None:
         """Seconds forecast and seconds taken by something that has just been done."""

@@ -35,14 +35,17 @@ def score_interval(standing: Standing, *, n_train: float, n_test: float, level: 
         floor=_own_variance(standing) / n_test,
         floor_df=len(scores) - 1,
     )
-    return (low, min(high, 0.0)) if standing.metric == "log-loss" else (max(low, 0.0), min(high, 1.0))
+    if standing.metric == "log-loss":
+        return (low, min(high, 0.0))
+    return (max(low, 0.0), min(high, 1.0))
 
 
 def _own_variance(standing: Standing) -> float:
     """Of what one sample adds to the score."""
     if standing.metric != "accuracy":
         return float(standing.values.var(ddof=1))
-    right, n = float(standing.correct.sum()), len(standing.correct)
+    right = float(standing.correct.sum())
+    n = len(standing.correct)
     share = (right + 2) / (n + 4)  # Agresti & Coull 1998: never 0 or 1, so equal blocks keep a width
     return share * (1 - share)
 
@@ -107,8 +110,12 @@ def _outcome(
     result: PairedResult, p: float, *, margin: float, level: float
 ) -> Literal["worse", "better", "as-good", "undecided"]:
     if p < level:
-        return "worse" if result.mean < 0 else "better"
-    return "as-good" if result.within(margin, 1 - level) else "undecided"
+        if result.mean < 0:
+            return "worse"
+        return "better"
+    if result.within(margin, 1 - level):
+        return "as-good"
+    return "undecided"
 
 
 def versus_best(comparisons: Sequence[Comparison], best: str) -> dict[str, Comparison]:

@@ -42,7 +42,8 @@ def moving_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workloa
         return 2.0 * 1024 * min(work.rows, BASELINE_ROWS) ** 2  # the kernel matrix of 32 x 32 pixels
     if not recipe.takes_steps:
         return 0.0  # a linear solve on pooled features vanishes beside any forward pass
-    total, left = 0.0, work.steps
+    total = 0.0
+    left = work.steps
     for phase in recipe.stepped[:-1]:
         steps = min(work.early, left)
         total += step_operations(recipe, phase, stages) * steps * work.batch_size
@@ -53,7 +54,8 @@ def moving_operations(recipe: Recipe, stages: Sequence[StageInfo], work: Workloa
 def step_operations(recipe: Recipe, phase: Phase, stages: Sequence[StageInfo]) -> float:
     """Operations of one sample in a step: forward from the end of the stored stages, and back to the first stage that
     trains. A frozen stage on that way costs the gradient of its inputs, as one whose vectors alone learn does."""
-    total, reached = 0.0, False
+    total = 0.0
+    reached = False
     for stage, part in zip(
         stages[recipe.frozen_stages : recipe.keep], phase.stages[recipe.frozen_stages :], strict=False
     ):

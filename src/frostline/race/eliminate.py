@@ -35,7 +35,8 @@ def beyond_doubt(
     running = [s for s in complete(standings) if not s.is_baseline]
     if looks < 1 or len(running) < 2 or running[0].metric == "log-loss" or len(running[0].blocks) < FEWEST_BLOCKS:
         return {}
-    leader, of_runs = best_of(running), luck_of_runs(running)
+    leader = best_of(running)
+    of_runs = luck_of_runs(running)
     raced = sum(not s.is_baseline for s in standings)
     threshold = level / (raced * (raced - 1) * looks)
     quantile = float(ndtri(1 - threshold))
@@ -63,7 +64,8 @@ def standard_luck(a: Standing, b: Standing, *, ratio: float, of_runs: float) -> 
     as their overlap lets it average out: (1/J + ratio) / (1 + ratio) of its variance, with ratio = n_test / n_train.
     Source: own; the overlap after Nadeau & Bengio 2003, equation 9.
     """
-    rows, blocks = len(np.unique(a.keys[:, 1])), len(a.blocks)
+    rows = len(np.unique(a.keys[:, 1]))
+    blocks = len(a.blocks)
     overlap = (1 / blocks + ratio) / (1 + ratio)
     return math.sqrt(difference_variance(a, b) / rows + LUCK_OF_ONE_BLOCK**2 * overlap + of_runs**2 / blocks)
 

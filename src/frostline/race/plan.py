@@ -41,7 +41,9 @@ class Scale:
         """Views of each sample that training the recipe reads."""
         if recipe.takes_steps:
             return self.stepped_views
-        return self.solved_views if recipe.is_solved else 0
+        if recipe.is_solved:
+            return self.solved_views
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +89,14 @@ class Plan:
         return next(row for row in self.rows if row.recipe.name == name)
 
     def race_blocks(self) -> tuple[Block, ...]:
-        return () if self.alone else self.blocks
+        if self.alone:
+            return ()
+        return self.blocks
 
     def trial_operations(self, trial: Trial) -> float:
         """What a trial adds to the shared features: its training, and one look at its validation rows."""
-        recipe, stages = trial.recipe, self.scale.stages
+        recipe = trial.recipe
+        stages = self.scale.stages
         work = _workload(recipe, self.scale, len(trial.train), trial.steps)
         looked_at = len(trial.validation) * forward(stages, recipe.frozen_stages, recipe.keep)
         return moving_operations(recipe, stages, work) + looked_at
@@ -113,13 +118,17 @@ def _row(plan: Plan, recipe: Recipe) -> PlanRow:
     # a single strategy of unknown length needs one inner run even at a given rate, to find the length
     find_length = plan.alone and bool(recipe.rates) and plan.scale.epochs is None
     tuned = len(plan.inner[1]) > 0 and (len(recipe.rates) > 1 or find_length)
-    rates = recipe.rates if tuned else ()
+    rates: tuple[float, ...] = ()
+    if tuned:
+        rates = recipe.rates
     trials = [tune_trial(plan, recipe, rate) for rate in rates] + [
         block_trial(recipe, b, None) for b in plan.race_blocks()
     ]
     total = sum(plan.trial_operations(t) for t in trials)
     keep = recipe.keep
-    width = plan.scale.widths[keep - 1] if keep else 0
+    width = 0
+    if keep:
+        width = plan.scale.widths[keep - 1]
     head = head_parameters(recipe, width, plan.scale.classes, plan.scale.source_classes)
     moved = count_trained(recipe, plan.scale.stages, head, plan.scale.partial)
     return PlanRow(
@@ -135,7 +144,9 @@ def _row(plan: Plan, recipe: Recipe) -> PlanRow:
 def tune_trial(plan: Plan, recipe: Recipe, rate: float) -> Trial:
     """Judge one rate: for the shortest length, equal for all, unless a lone strategy has its length found by it."""
     train, validation = plan.inner
-    steps = None if plan.alone or plan.scale.epochs else MIN_STEPS
+    steps = None
+    if not plan.alone and not plan.scale.epochs:
+        steps = MIN_STEPS
     return Trial(
         recipe=recipe, purpose="tune", block=0, rate=rate, train=_rows(train), validation=_rows(validation), steps=steps
     )
@@ -160,7 +171,13 @@ def _rows(rows: IntArray) -> tuple[int, ...]:
 def _workload(recipe: Recipe, scale: Scale, rows: int, steps: int | None) -> Workload:
     """`steps` count where --epochs doesn't say how many there are."""
     per_epoch = max(1, -(-rows // scale.batch_size))
-    count = scale.epochs * per_epoch if scale.epochs else steps or EXPECTED_STEPS
-    views = scale.solved_views if recipe.is_solved else scale.stepped_views
+    if scale.epochs:
+        count = scale.epochs * per_epoch
+    else:
+        count = steps or EXPECTED_STEPS
+    if recipe.is_solved:
+        views = scale.solved_views
+    else:
+        views = scale.stepped_views
     early = early_steps(len(recipe.stepped), per_epoch, count if scale.epochs else MIN_STEPS)
     return Workload(rows=rows, views=views, steps=count, batch_size=scale.batch_size, early=early)

@@ -38,12 +38,16 @@ class RaceResult:
         done = [o for o in self.of(name) if o.ok] or [
             o for o in self.of(name, "tune") if o.ok and o.rate == self.rates.get(name)
         ]
-        return int(np.median([o.steps for o in done])) if done and done[0].steps else None
+        if done and done[0].steps:
+            return int(np.median([o.steps for o in done]))
+        return None
 
     def mix(self, name: str) -> float | None:
         """Median mix over the blocks of an interpolated strategy."""
         found = [o.mix for o in self.of(name) if o.ok and o.mix is not None]
-        return float(np.median(found)) if found else None
+        if found:
+            return float(np.median(found))
+        return None
 
 
 def run_race(plan: Plan, run: RunTrials, *, labels: IntArray, margin: float, emit: Emit) -> RaceResult:
@@ -105,7 +109,9 @@ def _leave_out(result: RaceResult, names: Sequence[str]) -> None:
 
 def raced(plan: Plan, result: RaceResult) -> Plan:
     """The plan as far as it was run: blocks that were dropped for want of time are gone."""
-    return plan if plan.alone else replace(plan, blocks=plan.blocks[: result.blocks])
+    if plan.alone:
+        return plan
+    return replace(plan, blocks=plan.blocks[: result.blocks])
 
 
 def _note_failures(result: RaceResult) -> None:

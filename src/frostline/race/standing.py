@@ -80,10 +80,13 @@ def standing_from(
     done = sorted((o for o in outcomes if o.purpose == "block" and o.ok), key=lambda o: o.block)
     if len({o.block for o in done}) < len(done):
         raise ValueError(f"{names} has several outcomes of one block")
-    keys, correct, values = [np.empty((0, 2), dtype=np.int64)], [np.empty(0)], [np.empty(0)]
+    keys = [np.empty((0, 2), dtype=np.int64)]
+    correct = [np.empty(0)]
+    values = [np.empty(0)]
     for o in done:
         rows, order = np.array(o.rows), np.argsort(o.rows)
-        probabilities, truth = np.array(o.probabilities), np.asarray(labels)[rows]
+        probabilities = np.array(o.probabilities)
+        truth = np.asarray(labels)[rows]
         right = probabilities.argmax(axis=1) == truth
         keys.append(np.column_stack([np.full(len(rows), o.block), rows[order]]))
         correct.append(right[order].astype(np.float64))
@@ -104,7 +107,10 @@ def standing_from(
 
 
 def _block_score(outcome: Outcome, values: FloatArray, metric: Metric) -> BlockScore:
-    score = outcome.accuracy if metric == "accuracy" else float(values.mean())
+    if metric == "accuracy":
+        score = outcome.accuracy
+    else:
+        score = float(values.mean())
     return BlockScore(index=outcome.block, score=score, log_loss=outcome.log_loss, n=len(outcome.rows))
 
 

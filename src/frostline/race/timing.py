@@ -44,22 +44,30 @@ class TimeEstimate:
 
     def trial(self, trial: Trial, steps: int | None = None) -> float:
         """`steps` that it really took, where that is known."""
-        rows, held = len(trial.train), len(trial.validation)
+        rows = len(trial.train)
+        held = len(trial.validation)
         looks = trial.purpose == "block" or trial.steps is None
         return self._judged(trial.recipe, rows, held, self._training(trial.recipe, rows, steps or trial.steps, looks))
 
     def _judged(self, recipe: Recipe, rows: int, held: int, training: float) -> float:
         """A training and what it answers; the baseline reads its images by itself."""
-        read = (rows + held) * self.speeds.fed if not recipe.needs_network else 0.0
+        read = 0.0
+        if not recipe.needs_network:
+            read = (rows + held) * self.speeds.fed
         return training + held * self._looked_at(recipe) + read
 
     def features(self) -> float:
         """The pass over all views that trials share."""
-        scale, views, images = self.plan.scale, 0, 0.0
+        scale = self.plan.scale
+        views = 0
+        images = 0.0
         for row in self.plan.rows:
             here = scale.training_views(row.recipe) + 1
             views = max(views, here)
-            depth = row.recipe.keep if row.recipe.solves_head else row.recipe.frozen_stages
+            if row.recipe.solves_head:
+                depth = row.recipe.keep
+            else:
+                depth = row.recipe.frozen_stages
             images = max(images, here * forward(scale.stages, 0, depth))
         return self.plan.development * (views * self.speeds.image + images * self.speeds.forward)
 
@@ -76,14 +84,18 @@ class TimeEstimate:
 
     def _tuning(self, recipe: Recipe) -> float:
         train, held = self.plan.inner
-        known = MIN_STEPS if not self.plan.alone and self.plan.scale.epochs is None else None
+        known = None
+        if not self.plan.alone and self.plan.scale.epochs is None:
+            known = MIN_STEPS
         return self._judged(recipe, len(train), len(held), self._training(recipe, len(train), known, known is None))
 
     def refit(self, recipe: Recipe) -> float:
         """The recipe on all development rows, and what it answers on the sealed ones."""
         if not recipe.needs_network:
             twice = self._training(recipe, self.plan.development, looks=False)
-            return twice if self.all_tested else 0.0
+            if self.all_tested:
+                return twice
+            return 0.0
         return self._training(recipe, self.plan.development, looks=False) + self.speeds.setup + self.answers(recipe)
 
     def answers(self, recipe: Recipe) -> float:
@@ -103,7 +115,9 @@ class TimeEstimate:
 
     def _over_tested(self, seconds: Callable[[Recipe], float]) -> float:
         every = [seconds(row.recipe) for row in self.plan.rows]
-        return sum(every) if self.all_tested else max(every)
+        if self.all_tested:
+            return sum(every)
+        return max(every)
 
     def total(self) -> float:
         """From the start of the clock to the end of the run."""
@@ -111,7 +125,8 @@ class TimeEstimate:
 
     def _training(self, recipe: Recipe, rows: int, steps: int | None = None, looks: bool = True) -> float:
         """`looks`: an inner part is looked at to find the length."""
-        speeds, scale = self.speeds, self.plan.scale
+        speeds = self.speeds
+        scale = self.plan.scale
         if not recipe.needs_network:
             return speeds.baseline * min(rows, BASELINE_ROWS) ** 2
         seconds = speeds.setup + (speeds.solve * rows if recipe.solves_head else 0.0)
@@ -134,7 +149,9 @@ class TimeEstimate:
     def _looked_at(self, recipe: Recipe) -> float:
         if recipe.is_solved or not recipe.needs_network:
             return 0.0
-        first = recipe.frozen_stages if recipe.frozen_stages in self.stored else 0
+        first = 0
+        if recipe.frozen_stages in self.stored:
+            first = recipe.frozen_stages
         return self.speeds.fed + self.speeds.forward * forward(self.plan.scale.stages, first, recipe.keep)
 
 
@@ -145,6 +162,10 @@ def seconds_text(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+        if rest:
+            return f"{minutes} min {rest} s"
+        return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    if minutes:
+        return f"{hours} h {minutes} min"
+    return f"{hours} h"

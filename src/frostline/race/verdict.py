@@ -42,7 +42,9 @@ def decide(
         near = [s for s in candidates if s is best or _near(s, best, n_train=n_train, n_test=n_test, allowed=allowed)]
         chosen = min(near, key=lambda s: (s.cost, s.trained_parameters, -s.score, s.name))
     others = [s for s in candidates if s is not chosen]
-    runner_up = best_of(others) if others else None
+    runner_up = None
+    if others:
+        runner_up = best_of(others)
     pairs = compare_all(standings, n_train=n_train, n_test=n_test, margin=margin)
     return Verdict(
         strategy=chosen.name,
@@ -70,27 +72,41 @@ def _samples_needed(
     """
     if chosen.metric != "accuracy" or versus_best(pairs, other.name)[chosen.name].outcome != "undecided":
         return None  # the formulas are those of a share of samples
-    blocks, difference = len(chosen.blocks), chosen.correct - other.correct
+    blocks = len(chosen.blocks)
+    difference = chosen.correct - other.correct
     discordance = max(float(np.abs(difference).mean()), 1 / len(difference))
     delta = abs(float(difference.mean()))
-    counts = [equivalent_samples_needed(delta, discordance, margin=allowed)] if delta < allowed else []
+    counts = []
+    if delta < allowed:
+        counts = [equivalent_samples_needed(delta, discordance, margin=allowed)]
     if delta > 0:
         counts.append(paired_samples_needed(delta, discordance, level=0.05 / len(pairs)))
-    inflation = 1 + blocks * ratio if blocks > 1 else 1.0
+    inflation = 1.0
+    if blocks > 1:
+        inflation = 1 + blocks * ratio
     return max(round(min(counts) * inflation), len(np.unique(chosen.keys[:, 1])) + 1)
 
 
 def _margin_words(chosen: Standing, margin: float) -> str:
-    return f"{margin:g} nats" if chosen.metric == "log-loss" else f"{100 * margin:g} point{'s' * (margin != 0.01)}"
+    if chosen.metric == "log-loss":
+        return f"{margin:g} nats"
+    return f"{100 * margin:g} point{'s' * (margin != 0.01)}"
 
 
 def _reason(chosen: Standing, best: Standing, *, standings: Sequence[Standing], margin: float, prefer: str) -> str:
     finished = [s for s in complete(standings) if not s.is_baseline]
     blocks = len(chosen.blocks)
-    where = f"on {blocks} blocks" if blocks > 1 else f"on the {chosen.blocks[0].n} samples of a single block"
+    if blocks > 1:
+        where = f"on {blocks} blocks"
+    else:
+        where = f"on the {chosen.blocks[0].n} samples of a single block"
     fine = one_sample(standings)
-    room = "one sample" if fine > margin else _margin_words(chosen, margin)
-    mean, word = f"{shown(chosen.metric, chosen.score)} {where}", METRIC_WORDS[chosen.metric]
+    if fine > margin:
+        room = "one sample"
+    else:
+        room = _margin_words(chosen, margin)
+    mean = f"{shown(chosen.metric, chosen.score)} {where}"
+    word = METRIC_WORDS[chosen.metric]
     if len(finished) == 1:
         text = f"{chosen.name} is the only strategy that finished every block: {word} {mean}"
     elif chosen is not best:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from frostline.base.errors import RecipeError, nearest
+from frostline.base.errors import RecipeError
 from frostline.base.records import StageInfo
 from frostline.recipe.recipe import Adapter, BatchNorm, HeadKind, Origin, Part, Phase, Recipe, What
 
@@ -91,7 +90,11 @@ def _as_is(stages: Stages, _k: int, _choices: Choices) -> Recipe:
 
 
 def _probe(stages: Stages, k: int, choices: Choices) -> Recipe:
-    name, keep = ("probe" if k == 0 else f"probe@{k}"), k or len(stages)
+    if k == 0:
+        name = "probe"
+    else:
+        name = f"probe@{k}"
+    keep = k or len(stages)
     if choices.head == "linear":
         return _recipe(name, stages, _solved(stages), keep=keep)
     head = Part(trained=True, lr_factor=HEAD_FACTOR, weight_decay=WEIGHT_DECAY)
@@ -324,67 +327,6 @@ def is_anchor(recipe: Recipe) -> bool:
     """One of the two ends of the question, which stay in every comparison."""
     strategy = strategy_of(recipe)
     return strategy is not None and strategy.anchor
-
-
-def make_recipe(name: str, stages: Stages, choices: Choices = Choices()) -> Recipe:
-    """The recipe of a strategy as the user wrote it: `probe`, `freeze@4`, `freeze@blocks.2` (a stage's name wins).
-
-    Raises RecipeError for an unknown strategy (naming the nearest), a missing or unknown stage, a stage that can't be
-    cut, or a choice that the strategy can't follow.
-    """
-    base, at, where = name.partition("@")
-    key = f"{base}@K" if at else base
-    if key not in CATALOGUE:
-        if base in CATALOGUE or f"{base}@K" in CATALOGUE:
-            raise RecipeError(_stage_needed(base, at), "Stages: frostline stages SPEC.")
-        raise RecipeError(f"Unknown strategy {name!r}.", nearest(name, CATALOGUE))
-    k = find_stage(where, stages, strategy=base) if at else 0
-    return CATALOGUE[key].build(stages, k, choices)
-
-
-def _stage_needed(base: str, at: str) -> str:
-    return f"Strategy {base!r} takes no stage." if at else f"Strategy {base!r} needs a stage, as in {base}@3."
-
-
-def find_stage(where: str, stages: Sequence[StageInfo], *, strategy: str) -> int:
-    """Index (from 1) of a stage given by name or number; a name wins."""
-    by_name = {s.name: s for s in stages}
-    stage = by_name.get(where)
-    if stage is None and re.fullmatch(r"\d+", where) and 1 <= int(where) <= len(stages):
-        stage = stages[int(where) - 1]
-    if stage is None:
-        raise RecipeError(
-            f"Strategy {strategy}@{where}: there is no stage {where!r}.",
-            f"Stages are 1 to {len(stages)}: {', '.join(by_name)}.",
-        )
-    if not stage.cuttable:
-        raise RecipeError(
-            f"Strategy {strategy}@{where}: the network can't be cut after stage {stage.index} "
-            f"({stage.name}): {stage.why_not}.",
-            "See frostline stages SPEC.",
-        )
-    return stage.index
-
-
-def auto_strategies(stages: Stages, choices: Choices = Choices(), *, mapped: bool = False) -> tuple[str, ...]:
-    """Names of a default comparison: both ends of the question and up to three depths between, spread evenly.
-
-    `mapped`: the network's own classes map to those of the data, so nothing needs to be re-initialised.
-    """
-    depths = spread([s.index for s in stages if s.cuttable and s.index < len(stages)], 3)
-    as_is, continued = (("as-is",), ("continue",)) if mapped else ((), ())
-    probed = () if choices.head != "linear" else ("lp-ft",)
-    return (
-        "baseline",
-        *as_is,
-        "probe",
-        *(f"probe@{k}" for k in reversed(depths)),
-        *(f"freeze@{k}" for k in reversed(depths)),
-        "finetune",
-        *probed,
-        *continued,
-        "scratch",
-    )
 
 
 def spread(indices: Sequence[int], count: int) -> list[int]:

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from frostline.base.errors import RecipeError
 from frostline.base.records import StageInfo
-from frostline.recipe.catalogue import CATALOGUE, GROUPS, make_recipe
+from frostline.recipe.catalogue import CATALOGUE, GROUPS
 from frostline.recipe.recipe import Adapter, BatchNorm, HeadKind, Optimiser, Origin, Part, Phase, Recipe, Solver, What
+from frostline.recipe.selection import make_recipe
 
 HINT = "frostline recipe show freeze@4 prints one to begin with."
 RANGE = re.compile(r"([1-9]\d*)(-([1-9]\d*)?)?")
@@ -150,10 +151,17 @@ def _own_part(part: Part, where: str | None) -> OwnPart:
 
 def _ranges(values: Sequence[Any]) -> list[tuple[str, Any]]:
     """Equal neighbours together, as `1-4`; the last range is open: it goes on to the network's last stage."""
-    found, start = [], 1
+    found = []
+    start = 1
     for value, group in groupby(values):
         end = start + len(list(group)) - 1
-        text = f"{start}-" if end == len(values) else f"{start}" if start == end else f"{start}-{end}"
+        if end == len(values):
+            text = f"{start}-"
+        else:
+            if start == end:
+                text = f"{start}"
+            else:
+                text = f"{start}-{end}"
         found.append((text, value))
         start = end + 1
     return found
@@ -223,7 +231,10 @@ def _spread(parts: Sequence[Any], count: int, where: str, value: Callable[[Any],
         if match is None:
             raise RecipeError(f"{where}: {part.stages!r} is no range of stages.", "Write 1-4, 5 or 6- (to the last).")
         first = int(match[1])
-        last = first if match[2] is None else int(match[3] or ENDLESS)
+        if match[2] is None:
+            last = first
+        else:
+            last = int(match[3] or ENDLESS)
         if first != len(found) + 1 or last < first:
             raise RecipeError(
                 f"{where}: the range {part.stages!r} should begin with stage {len(found) + 1}.",
@@ -246,7 +257,8 @@ def _spread(parts: Sequence[Any], count: int, where: str, value: Callable[[Any],
 def _check(own: OwnRecipe, stages: Sequence[StageInfo]) -> None:
     """A name of its own, phases that a trial can run, and a head that fits them."""
     base = own.name.partition("@")[0]
-    last, rest = own.phases[-1], own.phases[1:]
+    last = own.phases[-1]
+    rest = own.phases[1:]
     solved = any(p.solver == "solved" for p in own.phases)
     faults = [
         (base in CATALOGUE or f"{base}@K" in CATALOGUE, "its name is that of a strategy", "Give it a name of its own."),
@@ -297,7 +309,10 @@ def _check(own: OwnRecipe, stages: Sequence[StageInfo]) -> None:
 def _check_runs(recipe: Recipe, stages: Sequence[StageInfo]) -> None:
     """What the stages' origins and a cut allow."""
     moved = any(part.trained for phase in recipe.phases for part in phase.stages)
-    frozen = recipe.keep if recipe.cut_short else recipe.frozen_stages
+    if recipe.cut_short:
+        frozen = recipe.keep
+    else:
+        frozen = recipe.frozen_stages
     solved = any(not p.frozen for phase in recipe.phases if phase.solver == "solved" for p in phase.stages)
     drawn = "reinitialised" in recipe.origins[: recipe.keep]
     faults = [

@@ -104,7 +104,9 @@ class Phase:
 
     def part(self, stage: int) -> Part:
         """What happens to a stage, counted from 1; to the head for any other number."""
-        return self.stages[stage - 1] if 1 <= stage <= len(self.stages) else self.head
+        if 1 <= stage <= len(self.stages):
+            return self.stages[stage - 1]
+        return self.head
 
     @property
     def takes_steps(self) -> bool:
@@ -219,6 +221,11 @@ class Trial:
 
     @property
     def key(self) -> str:
-        rate = "-" if self.rate is None else f"{self.rate:.6g}"
-        size = f"/{len(self.train)}" if self.purpose == "curve" else ""
+        if self.rate is None:
+            rate = "-"
+        else:
+            rate = f"{self.rate:.6g}"
+        size = ""
+        if self.purpose == "curve":
+            size = f"/{len(self.train)}"
         return f"{self.purpose}/{self.recipe.name}/{self.block}/{rate}{size}"

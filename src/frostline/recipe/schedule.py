@@ -30,7 +30,9 @@ class Length:
     @property
     def warmup(self) -> int:
         # a found length isn't known when the warm-up runs, so that one is fixed
-        return MIN_STEPS // 10 if self.hold else max(1, min(50, self.steps // 10))
+        if self.hold:
+            return MIN_STEPS // 10
+        return max(1, min(50, self.steps // 10))
 
     def factor(self, step: int) -> float:
         """Factor on the rate at a step counted from 0."""
@@ -68,7 +70,8 @@ class Plateau:
 
     def reached(self, loss: float) -> bool:
         if loss < self.best * (1 - IMPROVEMENT):
-            self.best, self.bad = loss, 0
+            self.best = loss
+            self.bad = 0
         else:
             self.bad += 1
         return self.bad >= PATIENCE

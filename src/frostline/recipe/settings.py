@@ -151,7 +151,9 @@ def keyword_parameters(*, without: Collection[str] = ()) -> list[inspect.Paramet
 def _plain_default(setting: Field[Any]) -> Any:
     if setting.name == "strategies":
         return "auto"
-    return None if setting.default is MISSING else setting.default
+    if setting.default is MISSING:
+        return None
+    return setting.default
 
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -160,19 +162,25 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 def budget_seconds(value: str | float) -> float:
     """Seconds of a budget such as 90, 90s, 10m or 1.5h. Raises RecipeError for anything else."""
     found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([smh]?)", str(value).strip())
-    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    seconds = 0.0
+    if found:
+        seconds = float(found[1]) * _UNITS[found[2]]
     if seconds <= 0:
         raise RecipeError(f"--budget {value} is not a time.", "Give one such as 90s, 10m or 1.5h.")
     return seconds
 
 
 def _names(value: str | Sequence[str]) -> tuple[str, ...]:
-    return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+    if isinstance(value, str):
+        return tuple(value.split(","))
+    return tuple(value)
 
 
 def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
     try:
-        return (float(value),) if isinstance(value, (int, float)) else tuple(float(v) for v in value)
+        if isinstance(value, (int, float)):
+            return (float(value),)
+        return tuple(float(v) for v in value)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"{value!r} is not a mean or std.", "Give one number, or one for each channel.") from error
 

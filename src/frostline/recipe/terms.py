@@ -36,19 +36,28 @@ class NamedTerm:
 def strategy_key(name: str) -> str:
     """The catalogue's name of a strategy as written: `freeze@4` is `freeze@K`."""
     base, at, _ = name.partition("@")
-    return f"{base}@K" if at else base
+    if at:
+        return f"{base}@K"
+    return base
 
 
 def term(recipe: Recipe) -> str:
     """What people call it; of a user's own recipe, what they call the strategy that does the same."""
-    key = strategy_key(recipe.name) if recipe.kind != "own" else own_key(recipe)
-    return CATALOGUE[key].called if key in CATALOGUE else TERMS[key].term
+    if recipe.kind != "own":
+        key = strategy_key(recipe.name)
+    else:
+        key = own_key(recipe)
+    if key in CATALOGUE:
+        return CATALOGUE[key].called
+    return TERMS[key].term
 
 
 def skipped_term(name: str) -> str:
     """The term of a strategy that has no recipe here."""
     known = CATALOGUE.get(strategy_key(name))
-    return known.called if known else ""
+    if known:
+        return known.called
+    return ""
 
 
 def literature(recipe: Recipe, *, random: bool = False) -> NamedTerm:
@@ -64,7 +73,12 @@ def literature(recipe: Recipe, *, random: bool = False) -> NamedTerm:
         key = "probe-mlp"
     if random and key != "baseline":
         frozen = any(not _moves(recipe, i) for i in range(recipe.keep))
-        key = "untrained" if recipe.trains_nothing else "random-features" if frozen else "scratch"
+        if recipe.trains_nothing:
+            key = "untrained"
+        else:
+            key = "scratch"
+            if frozen:
+                key = "random-features"
     added = [k for k in _added(recipe, key) if not (random and k == "statistics")]  # there is nothing to adapt
     return NamedTerm(key=key, term=TERMS[key], added=tuple(ADDED[k] for k in added))
 
@@ -86,12 +100,19 @@ def own_key(recipe: Recipe) -> str:
     if len(stepped) > 1:
         return _phased_key(recipe)
     if not all(moved):
-        return "freeze@K" if moved == sorted(moved) else "surgical"  # frozen ones first, or any other way
+        # frozen ones first, or any other way
+        if moved == sorted(moved):
+            return "freeze@K"
+        return "surgical"
     if recipe.head_origin == "pretrained":
         return "continue"
     if recipe.solves_head:
-        return "wise-ft" if recipe.interpolated else "lp-ft"
-    return "l2sp" if recipe.phases[-1].pull else "finetune"
+        if recipe.interpolated:
+            return "wise-ft"
+        return "lp-ft"
+    if recipe.phases[-1].pull:
+        return "l2sp"
+    return "finetune"
 
 
 def _moves(recipe: Recipe, index: int) -> bool:
@@ -102,11 +123,15 @@ def _moves(recipe: Recipe, index: int) -> bool:
 def _reinitialised_key(recipe: Recipe, moved: list[bool]) -> str:
     fresh = [origin == "reinitialised" for origin in recipe.origins[: recipe.keep]]
     if all(fresh):
-        return "scratch" if all(moved) else "random-features"
+        if all(moved):
+            return "scratch"
+        return "random-features"
     kept_moved = {m for m, new in zip(moved, fresh, strict=True) if not new}
     if fresh != sorted(fresh) or not all(m for m, new in zip(moved, fresh, strict=True) if new) or len(kept_moved) > 1:
         return "reinit-part"
-    return "reinit@K" if kept_moved == {True} else "reinit-freeze@K"
+    if kept_moved == {True}:
+        return "reinit@K"
+    return "reinit-freeze@K"
 
 
 def _still_key(recipe: Recipe) -> str:
@@ -117,7 +142,9 @@ def _still_key(recipe: Recipe) -> str:
         return "adabn"
     if recipe.head_origin == "pretrained":
         return "last-layer"
-    return "probe@K" if recipe.cut_short else "probe"
+    if recipe.cut_short:
+        return "probe@K"
+    return "probe"
 
 
 def _phased_key(recipe: Recipe) -> str:
@@ -128,7 +155,9 @@ def _phased_key(recipe: Recipe) -> str:
     if not (downwards and grows):
         return "multi-stage"
     if len(sets) == 2 and not any(sets[0]):
-        return "lp-ft" if all(sets[1]) else "freeze@K"
+        if all(sets[1]):
+            return "lp-ft"
+        return "freeze@K"
     return "gradual"
 
 
@@ -156,10 +185,14 @@ def origin_summary(recipe: Recipe) -> str:
     if not recipe.needs_network:
         return "no network"
     words = [_fate(recipe, index) for index in range(recipe.keep)]
-    parts, start = [], 1
+    parts = []
+    start = 1
     for fate, group in groupby(words):
         count = len(list(group))
-        span = f"{start}" if count == 1 else f"{start}-{start + count - 1}"
+        if count == 1:
+            span = f"{start}"
+        else:
+            span = f"{start}-{start + count - 1}"
         parts.append(f"{span} {fate}")
         start += count
     if recipe.cut_short:
@@ -172,5 +205,11 @@ def origin_summary(recipe: Recipe) -> str:
 def _fate(recipe: Recipe, index: int) -> str:
     trained = [phase.stages[index] for phase in recipe.phases if phase.stages[index].trained]
     what = {part.what for part in trained}
-    fate = "frozen" if not trained else "trained" if "all" in what else " and ".join(MOVING[w] for w in sorted(what))
+    if not trained:
+        fate = "frozen"
+    else:
+        if "all" in what:
+            fate = "trained"
+        else:
+            fate = " and ".join(MOVING[w] for w in sorted(what))
     return f"{recipe.origins[index]}, {fate}"

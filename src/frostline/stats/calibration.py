@@ -77,8 +77,12 @@ def fit_temperature(
     Networks" (temperature scaling); the prior is ours.
     """
     probabilities, labels = checked(probabilities, labels)
-    logs, own = _logs(probabilities), (np.arange(len(labels)), labels)
-    pull = 0.0 if spread is None else repeats / (2 * spread**2 * len(labels))
+    logs = _logs(probabilities)
+    own = (np.arange(len(labels)), labels)
+    if spread is None:
+        pull = 0.0
+    else:
+        pull = repeats / (2 * spread**2 * len(labels))
 
     def cost(u: float) -> float:
         return float(pull * u * u - log_softmax(logs * math.exp(-u), axis=1)[own].mean())
@@ -89,7 +93,9 @@ def fit_temperature(
     ends = (float(grid[max(at - 1, 0)]), float(grid[min(at + 1, _GRID - 1)]))
     found = math.exp(float(minimize_scalar(cost, bounds=ends, method="bounded", options={"xatol": 1e-7}).x))
     found = min(max(found, COLDEST), HOTTEST)
-    return found if log_loss(tempered(probabilities, found), labels) <= log_loss(probabilities, labels) else 1.0
+    if log_loss(tempered(probabilities, found), labels) <= log_loss(probabilities, labels):
+        return found
+    return 1.0
 
 
 def tempered(probabilities: FloatArray, temperature: float) -> FloatArray:
@@ -101,7 +107,9 @@ def tempered(probabilities: FloatArray, temperature: float) -> FloatArray:
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature {temperature} is not above 0")
     probabilities = np.asarray(probabilities, dtype=np.float64)
-    return probabilities if temperature == 1 else np.asarray(softmax(_logs(probabilities) / temperature, axis=1))
+    if temperature == 1:
+        return probabilities
+    return np.asarray(softmax(_logs(probabilities) / temperature, axis=1))
 
 
 def reliability(probabilities: FloatArray, labels: IntArray, bins: int = 15) -> tuple[Bin, ...]:
@@ -110,7 +118,8 @@ def reliability(probabilities: FloatArray, labels: IntArray, bins: int = 15) -> 
     Raises ValueError like metrics.ece. Source: Guo et al. 2017.
     """
     probabilities, labels = checked(probabilities, labels)
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
     which = confidence_bins(confidence, bins)
     counts = np.bincount(which, minlength=bins)
     sure, hits = (np.bincount(which, weights=values, minlength=bins) for values in (confidence, right))
@@ -144,7 +153,8 @@ def abstain_threshold(probabilities: FloatArray, labels: IntArray, wanted: float
     probabilities, labels = checked(probabilities, labels)
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
-    confidence, hits = confidence[order], np.cumsum((probabilities.argmax(axis=1) == labels)[order])
+    confidence = confidence[order]
+    hits = np.cumsum((probabilities.argmax(axis=1) == labels)[order])
     ends = np.flatnonzero(np.append(confidence[1:] != confidence[:-1], True))  # equal confidences go together
     bounds = np.array([_interval(int(hits[k]), int(k) + 1, repeats, BOUND)[0] for k in ends])
     enough = np.flatnonzero(bounds >= wanted)
@@ -165,7 +175,8 @@ def coverage(probabilities: FloatArray, labels: IntArray, threshold: float, *, r
     """What answering from this confidence on gives; the interval is Wilson's at 95 %. Raises ValueError as above."""
     probabilities, labels = checked(probabilities, labels)
     sure = probabilities.max(axis=1) >= threshold
-    hits, answered = int((probabilities.argmax(axis=1) == labels)[sure].sum()), int(sure.sum())
+    hits = int((probabilities.argmax(axis=1) == labels)[sure].sum())
+    answered = int(sure.sum())
     return Coverage(
         n=len(labels),
         answered=answered,
@@ -183,7 +194,9 @@ def _interval(hits: int, answered: int, repeats: float, level: float) -> Interva
 def _unreached(wanted: float, samples: int, best: float) -> str:
     z = normal_quantile(BOUND)
     needed = math.ceil(z * z * wanted / (1 - wanted))  # where all are right, Wilson's bound is n / (n + z^2)
-    few = f"; even {needed} without an error would be needed" if needed > samples else ""
+    few = ""
+    if needed > samples:
+        few = f"; even {needed} without an error would be needed"
     return f"No threshold reaches {wanted:g}: of {samples} held-out samples the best lower bound is {best:.3f}{few}."
 
 

@@ -38,11 +38,14 @@ def contributions(metric: Metric, probabilities: FloatArray, labels: IntArray) -
 
 
 def _f1_influence(predicted: IntArray, labels: IntArray, classes: int) -> FloatArray:
-    table, n = confusion(predicted, labels, classes), len(labels)
-    hits, both = table.diagonal(), table.sum(axis=0) + table.sum(axis=1)
+    table = confusion(predicted, labels, classes)
+    n = len(labels)
+    hits = table.diagonal()
+    both = table.sum(axis=0) + table.sum(axis=1)
     there = np.flatnonzero(both > 0)
     f1 = 2 * hits[there] / both[there]
-    member, guess = labels[:, None] == there, predicted[:, None] == there
+    member = labels[:, None] == there
+    guess = predicted[:, None] == there
     influence = (2.0 * (member & guess) - f1 * (member.astype(np.float64) + guess)) * n / both[there]
     return np.asarray(f1.mean() + influence.mean(axis=1))
 

@@ -48,7 +48,9 @@ def reading_of(ci: Interval) -> Reading:
     low, high = ci
     if high <= LITTLE:
         return "little"
-    return "helps" if low > 0 else "undecided"
+    if low > 0:
+        return "helps"
+    return "undecided"
 
 
 def gain_sentence(gain: Gain, *, instead: str, projected: float | None = None) -> str:
@@ -59,7 +61,9 @@ def gain_sentence(gain: Gain, *, instead: str, projected: float | None = None) -
     """
     low, high = (_points(v) for v in gain.ci)
     double = 1.8 <= gain.labels / gain.fewer <= 2.2
-    going = "Doubling the labels from" if double else "Going from"
+    going = "Going from"
+    if double:
+        going = "Doubling the labels from"
     text = (
         f"{going} {gain.fewer} to {gain.labels}{'' if double else ' labels'} brought {gain.strategy} "
         f"{_points(gain.difference)} points "
@@ -70,10 +74,15 @@ def gain_sentence(gain: Gain, *, instead: str, projected: float | None = None) -
         text += f"on a single block (95 % interval {low} to {high}, the luck of the training set not covered)"
     reading = reading_of(gain.ci)
     if reading == "helps":
-        guess = "" if projected is None else f" (a power law through the points guesses {_points(projected)})"
+        if projected is None:
+            guess = ""
+        else:
+            guess = f" (a power law through the points guesses {_points(projected)})"
         return f"{text}: more labels help; another doubling may bring about as much or a little less{guess}."
     if reading == "little":
-        shown = "more than luck, but little" if gain.ci[0] > 0 else "not shown to be more than luck"
+        shown = "not shown to be more than luck"
+        if gain.ci[0] > 0:
+            shown = "more than luck, but little"
         return (
             f"{text}, {shown}: the curve is flat. More labels of this kind would help little; {instead} would be "
             "the thing to try."

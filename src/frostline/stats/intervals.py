@@ -23,7 +23,8 @@ def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} is not a proportion")
     z = normal_quantile(level)
-    share, shrink = successes / n, 1 + z * z / n
+    share = successes / n
+    shrink = 1 + z * z / n
     centre = (share + z * z / (2 * n)) / shrink
     half = z / shrink * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     # At 0 and n the exact bound is 0 and 1; rounding must not move it inwards.

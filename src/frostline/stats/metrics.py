@@ -83,7 +83,8 @@ def confusion(predicted: IntArray, labels: IntArray, classes: int) -> IntArray:
 
     Raises ValueError when the two differ in length or a value is outside 0 .. classes - 1.
     """
-    predicted, labels = np.asarray(predicted), np.asarray(labels)
+    predicted = np.asarray(predicted)
+    labels = np.asarray(labels)
     if predicted.shape != labels.shape or predicted.ndim != 1:
         raise ValueError(f"predicted {predicted.shape} and labels {labels.shape} have to be (N,) alike")
     both = np.concatenate([predicted, labels])
@@ -96,8 +97,12 @@ def confusion(predicted: IntArray, labels: IntArray, classes: int) -> IntArray:
 def per_class(predicted: IntArray, labels: IntArray, classes: int) -> tuple[ClassScore, ...]:
     """Precision, recall, F1 and count of every class. Raises ValueError like confusion."""
     table = confusion(predicted, labels, classes)
-    hits, counts, guesses = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
-    precision, recall, f1 = _ratio(hits, guesses), _ratio(hits, counts), _ratio(2 * hits, guesses + counts)
+    hits = table.diagonal()
+    counts = table.sum(axis=1)
+    guesses = table.sum(axis=0)
+    precision = _ratio(hits, guesses)
+    recall = _ratio(hits, counts)
+    f1 = _ratio(2 * hits, guesses + counts)
     return tuple(
         ClassScore(
             label=c,
@@ -118,7 +123,8 @@ def _ratio(part: IntArray, whole: IntArray) -> FloatArray:
 def checked(probabilities: FloatArray, labels: IntArray) -> tuple[FloatArray, IntArray]:
     """Both as arrays of float64 and labels. Raises ValueError on empty, misshapen or non-finite input, or labels out
     of range."""
-    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    labels = np.asarray(labels)
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not probabilities.size:
         raise ValueError(f"probabilities {probabilities.shape} and labels {labels.shape} have to be (N, C) and (N,)")
     if not np.isfinite(probabilities).all():

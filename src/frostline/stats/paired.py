@@ -59,7 +59,9 @@ def corrected_paired(
 def _t_result(mean: float, se: float, *, df: float, level: float) -> PairedResult:
     half = t_quantile(level, df) * se
     # No spread at all (only under a floor of 0) is no measure of luck, so it shows nothing.
-    p = 2 * float(stdtr(df, -abs(mean) / se)) if se > 0 else 1.0
+    p = 1.0
+    if se > 0:
+        p = 2 * float(stdtr(df, -abs(mean) / se))
     return PairedResult(mean=mean, se=se, ci=(mean - half, mean + half), p=p, df=df)
 
 
@@ -83,7 +85,8 @@ def paired_samples(correct_a: FloatArray, correct_b: FloatArray, *, level: float
     """
     b, c = discordant(correct_a, correct_b)
     n = len(correct_a)
-    mean, se = (b - c) / n, math.sqrt(sample_variance(correct_a, correct_b) / (n + 2))
+    mean = (b - c) / n
+    se = math.sqrt(sample_variance(correct_a, correct_b) / (n + 2))
     half = t_quantile(level, math.inf) * se
     return PairedResult(mean=mean, se=se, ci=(mean - half, mean + half), p=mcnemar_exact(b, c), df=math.inf)
 
@@ -126,7 +129,9 @@ def mcnemar_exact(b: int, c: int, *, sides: Literal["two", "greater"] = "two") -
     if b + c == 0:
         return 1.0
     tail = float(bdtr(c if sides == "greater" else min(b, c), b + c, 0.5))
-    return tail if sides == "greater" else min(1.0, 2 * tail)
+    if sides == "greater":
+        return tail
+    return min(1.0, 2 * tail)
 
 
 def holm(p_values: Sequence[float]) -> FloatArray:

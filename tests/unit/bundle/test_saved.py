@@ -27,7 +27,7 @@ from frostline.data.decode import Images
 from frostline.models.network import Network, NetworkOptions, example_input, pretrained
 from frostline.models.new_heads import CutNetwork, HeadForm, new_head
 from frostline.models.sources import load_network
-from frostline.recipe.catalogue import make_recipe
+from frostline.recipe.selection import make_recipe
 
 CODE = """
 import torch

@@ -17,9 +17,10 @@ from frostline.race.cost import (
     training_operations,
 )
 from frostline.race.plan import block_trial, tune_trial
-from frostline.recipe.catalogue import Choices, make_recipe
+from frostline.recipe.catalogue import Choices
 from frostline.recipe.recipe import Part
 from frostline.recipe.schedule import MIN_STEPS
+from frostline.recipe.selection import make_recipe
 from helpers.race_plans import ROWS, STAGES, plan
 
 WORK = Workload(rows=20, views=3, steps=7, batch_size=10)

@@ -140,7 +140,7 @@ def test_what_cannot_be_tuned_gets_the_middle_rate() -> None:
     import numpy as np
 
     from frostline.race.plan import make_plan
-    from frostline.recipe.catalogue import make_recipe
+    from frostline.recipe.selection import make_recipe
 
     made = plan("probe")
     bare = type(made)(

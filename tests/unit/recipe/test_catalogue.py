@@ -6,8 +6,9 @@ import pytest
 
 from frostline.base.errors import RecipeError
 from frostline.base.records import StageInfo
-from frostline.recipe.catalogue import Choices, auto_strategies, make_recipe, spread
+from frostline.recipe.catalogue import Choices, spread
 from frostline.recipe.recipe import Adapter, Part
+from frostline.recipe.selection import auto_strategies, make_recipe
 from frostline.recipe.terms import origin_summary, term
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from frostline.base.errors import RecipeError
 from frostline.base.records import StageInfo
-from frostline.recipe.catalogue import CATALOGUE, make_recipe
+from frostline.recipe.catalogue import CATALOGUE
 from frostline.recipe.own import OwnRecipe, read_own, recipe_of, show
+from frostline.recipe.selection import make_recipe
 from frostline.recipe.terms import term
 
 STAGES = [

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from frostline.base.records import StageInfo
-from frostline.recipe.catalogue import CATALOGUE, Choices, make_recipe
+from frostline.recipe.catalogue import CATALOGUE, Choices
 from frostline.recipe.literature import ADDED, CITATIONS, TERMS
 from frostline.recipe.own import OwnRecipe, recipe_of, show
 from frostline.recipe.recipe import Part, Phase, Recipe
+from frostline.recipe.selection import make_recipe
 from frostline.recipe.terms import literature, own_key
 
 STAGES = [

@@ -9,9 +9,10 @@ import pytest
 from frostline.base.records import StageInfo
 from frostline.bundle.schema import RunResult
 from frostline.data.views import Policy
-from frostline.recipe.catalogue import CATALOGUE, Choices, make_recipe
+from frostline.recipe.catalogue import CATALOGUE, Choices
 from frostline.recipe.own import OwnRecipe, recipe_of, show
 from frostline.recipe.recipe import Recipe
+from frostline.recipe.selection import make_recipe
 from frostline.record.facts import Facts
 from frostline.record.methods import hardware, network_name, with_methods
 from frostline.report.tables import methods_text

@@ -17,9 +17,10 @@ from frostline.base.seeds import derive_seed
 from frostline.models.adapters import rank_of
 from frostline.planning.choose import check_applicable, skip_reasons
 from frostline.planning.plan_race import partial_counts, want_features
-from frostline.recipe.catalogue import CATALOGUE, Choices, make_recipe
+from frostline.recipe.catalogue import CATALOGUE, Choices
 from frostline.recipe.own import recipe_of, show
 from frostline.recipe.recipe import Adapter, BatchNorm, Part, Phase, Recipe
+from frostline.recipe.selection import make_recipe
 from frostline.train import loop
 from frostline.train import trial as trial_module
 from frostline.train.audit import check_base

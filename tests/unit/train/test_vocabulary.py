@@ -25,8 +25,9 @@ from frostline.models.sources import load_network
 from frostline.planning.choose import check_applicable
 from frostline.planning.plan_race import want_features
 from frostline.planning.prepare import make_study, make_trunk, map_network
-from frostline.recipe.catalogue import CATALOGUE, make_recipe
+from frostline.recipe.catalogue import CATALOGUE
 from frostline.recipe.recipe import Recipe
+from frostline.recipe.selection import make_recipe
 from frostline.train.audit import NOTHING_MOVES, promise
 from frostline.train.refit import REFIT, RefitResult, TunedValues, refit
 from frostline.train.start import start_network

@@ -16,8 +16,9 @@ from frostline.base.records import ClassMap
 from frostline.bundle.saved import load_model, save_model
 from frostline.models.trainable import trained_parameters
 from frostline.planning.plan_race import want_features
-from frostline.recipe.catalogue import Choices, make_recipe
+from frostline.recipe.catalogue import Choices
 from frostline.recipe.recipe import Recipe, Trial
+from frostline.recipe.selection import make_recipe
 from frostline.train.feed import predict, reader
 from frostline.train.loop import Job, anchors_of, make_optimiser, pull_back
 from frostline.train.mix import mixed
