@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 from cases.small_world import write_images
 from frostline.bundle.schema import RunResult
 from frostline.cli.main import main
-from frostline.recipe.own import show
+from frostline.recipe.own import recipe_as_file
 
 Fit = Callable[..., SimpleNamespace]
 QUICK = ("--epochs", "1", "--blocks", "2", "--threads", "1", "--store", "off")
@@ -24,7 +24,7 @@ QUICK = ("--epochs", "1", "--blocks", "2", "--threads", "1", "--store", "off")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe that trains the first stage only."""
     file = tmp_path_factory.mktemp("own") / "mine.json"
-    value: dict[str, Any] = show("finetune").model_dump()
+    value: dict[str, Any] = recipe_as_file("finetune").model_dump()
     part = value["phases"][0]["stages"][0]
     value["phases"][0]["stages"] = [{**part, "stages": "1"}, {**part, "stages": "2-", "trained": False}]
     file.write_text(json.dumps({**value, "name": "mine"}))

@@ -18,7 +18,7 @@ import frostline as library
 from cases.small_world import NETWORK, frostline, write_images, write_network
 from frostline.base.errors import FrostlineError
 from frostline.cli.main import main
-from frostline.recipe.own import show
+from frostline.recipe.own import recipe_as_file
 
 RACE = (
     "--strategies",
@@ -51,7 +51,7 @@ def world(fit: Callable[..., SimpleNamespace], tmp_path_factory: pytest.TempPath
     data = write_images(root / "data", {"reddish": 12, "greenish": 12})
     spec, weights = write_network(root / "net")
     mine, names, labels = root / "mine.json", root / "names.txt", root / "map.json"
-    mine.write_text(show("freeze@2").model_dump_json())
+    mine.write_text(recipe_as_file("freeze@2").model_dump_json())
     names.write_text("red\ngreen\nblue\ngrey\npink\n")
     labels.write_text('{"reddish": ["red", "pink"], "greenish": "green"}')
     words = [word.format(mine=mine) for word in RACE]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from frostline.bundle.front_matter import data_name, front_matter, plain, title
+from frostline.bundle.front_matter import data_name, escaped, front_matter, title
 from frostline.bundle.schema import RunResult, StrategyRecord
 
 CLASSES_NAMED = 50
@@ -14,16 +14,16 @@ WORDS = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-
 def model_card(result: RunResult) -> str:
     """The card as Markdown: front matter, then what the model is, its limits, training, evaluation and use."""
     sections = [
-        ("", [plain(result.verdict.reason), _summary(result)]),
+        ("", [escaped(result.verdict.reason), _summary_table(result)]),
         ("Intended use and limits", _limits(result)),
-        ("How it was trained", _training(result)),
+        ("How it was trained", _training_text(result)),
         ("Evaluation", _evaluation(result)),
         ("How to use it", [_use(result)]),
         ("How to reproduce it", [_REPRODUCE]),
         ("Licence", [_LICENCE]),
-        ("Sources", [_sources(result)]),
+        ("Sources", [_source_list(result)]),
     ]
-    body = [f"# {plain(title(result))}"]
+    body = [f"# {escaped(title(result))}"]
     for heading, paragraphs in sections:
         body += [f"## {heading}"] * bool(heading) + [text for text in paragraphs if text]
     return front_matter(result) + "\n" + "\n\n".join(body) + "\n"
@@ -61,10 +61,10 @@ _LICENCE = """The metadata says `other`: choose one before you publish. The lice
 data apply to this model."""
 
 
-def _summary(result: RunResult) -> str:
+def _summary_table(result: RunResult) -> str:
     test = result.test
     data = result.data
-    chosen = _chosen(result)
+    chosen = _chosen_strategy(result)
     rows = [
         ("task", f"image classification, {len(data.classes)} classes"),
         ("what happened to the weights", chosen.origin_summary),
@@ -73,46 +73,48 @@ def _summary(result: RunResult) -> str:
         ("tested once on", f"{test.n:,} sealed samples ({data.sealed})"),
         ("accuracy there", f"{test.accuracy:.3f} (95 % interval {test.ci[0]:.3f} to {test.ci[1]:.3f})"),
     ]
-    return table(("what", "value"), rows)
+    return markdown_table(("what", "value"), rows)
 
 
-def _chosen(result: RunResult) -> StrategyRecord:
+def _chosen_strategy(result: RunResult) -> StrategyRecord:
     return next(s for s in result.strategies if s.name == result.verdict.strategy)
 
 
 def _limits(result: RunResult) -> list[str]:
     data = result.data
-    named = ", ".join(plain(name) for name in data.classes[:CLASSES_NAMED])
+    named = ", ".join(escaped(name) for name in data.classes[:CLASSES_NAMED])
     more = ""
     if len(data.classes) > CLASSES_NAMED:
         more = f" and {len(data.classes) - CLASSES_NAMED} more"
     text = [
         f"It tells these classes apart: {named}{more}. Whatever else an image shows, it answers with one of them.",
-        f"It was measured on samples of {plain(data_name(result))} only; how it does on images from elsewhere is "
+        f"It was measured on samples of {escaped(data_name(result))} only; how it does on images from elsewhere is "
         "not known.",
     ]
     if len(result.blocks) < 2:
         text.append("It was not measured how much its accuracy owes to the luck of this very training set.")
-    if _chosen(result).undertrained:
+    if _chosen_strategy(result).undertrained:
         text.append("Training still improved when it ended.")
-    text += [f"About the data: {w.count:,} {plain(w.kind)}, {plain(w.handled)}." for w in data.warnings]
+    text += [f"About the data: {w.count:,} {escaped(w.kind)}, {escaped(w.handled)}." for w in data.warnings]
     if result.doubts and sum(result.doubts.counts.values()):
-        counts = ", ".join(f"{n:,} {plain(kind)}" for kind, n in result.doubts.counts.items() if n)
+        counts = ", ".join(f"{n:,} {escaped(kind)}" for kind, n in result.doubts.counts.items() if n)
         text.append(f"Doubts about the data, none acted on: {counts}.")
     return text
 
 
-def _training(result: RunResult) -> list[str]:
+def _training_text(result: RunResult) -> list[str]:
     if result.methods:
-        return [plain(result.methods.paragraph)]
-    return [plain(_chosen(result).origin_summary)]
+        return [escaped(result.methods.paragraph)]
+    return [escaped(_chosen_strategy(result).origin_summary)]
 
 
 def _evaluation(result: RunResult) -> list[str]:
     test = result.test
     metric = str(result.settings.get("metric", "accuracy"))
-    rows = [_strategy(s, result.verdict.best, metric) for s in _ordered(result.strategies, metric)]
-    compared = table(("strategy", WORDS.get(metric, "accuracy"), "95 % interval", "against the best", "note"), rows)
+    rows = [_strategy_cells(s, result.verdict.best, metric) for s in _by_score(result.strategies, metric)]
+    compared = markdown_table(
+        ("strategy", WORDS.get(metric, "accuracy"), "95 % interval", "against the best", "note"), rows
+    )
     classes = [(c.name, f"{c.n:,}", f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}") for c in test.per_class]
     blocks = f"On {len(result.blocks)} paired block{'s' * (len(result.blocks) != 1)} of the development data:"
     return [
@@ -120,14 +122,14 @@ def _evaluation(result: RunResult) -> list[str]:
         f"On the {test.n:,} sealed samples: accuracy {test.accuracy:.3f}, balanced accuracy "
         f"{test.balanced_accuracy:.3f}, macro F1 {test.f1_macro:.3f}, log loss {test.log_loss:.3f} nats, expected "
         f"calibration error {test.ece:.3f}.",
-        table(("class", "samples", "precision", "recall", "F1"), classes) if classes else "",
-        _calibration(result),
+        markdown_table(("class", "samples", "precision", "recall", "F1"), classes) if classes else "",
+        _calibration_text(result),
         _abstaining(result),
-        plain(result.learning_curve.sentence) if result.learning_curve else "",
+        escaped(result.learning_curve.sentence) if result.learning_curve else "",
     ]
 
 
-def _ordered(strategies: Sequence[StrategyRecord], metric: str) -> list[StrategyRecord]:
+def _by_score(strategies: Sequence[StrategyRecord], metric: str) -> list[StrategyRecord]:
     if metric == "log-loss":
         sign = 1
     else:
@@ -135,7 +137,7 @@ def _ordered(strategies: Sequence[StrategyRecord], metric: str) -> list[Strategy
     return sorted(strategies, key=lambda s: (s.score is None, sign * (s.score or 0.0)))
 
 
-def _strategy(s: StrategyRecord, best: str, metric: str) -> tuple[str, ...]:
+def _strategy_cells(s: StrategyRecord, best: str, metric: str) -> tuple[str, ...]:
     notes = []
     if s.status != "raced":
         notes = [str(s.status)]
@@ -156,12 +158,12 @@ def _strategy(s: StrategyRecord, best: str, metric: str) -> tuple[str, ...]:
     return (s.name, f"{s.score:.3f}", interval, versus, ", ".join(notes))
 
 
-def _calibration(result: RunResult) -> str:
+def _calibration_text(result: RunResult) -> str:
     found = result.calibration
     if found is None:
         return ""
     if found.temperature is None:
-        return f"Probabilities were not calibrated: {plain(found.reason).rstrip('.')}."
+        return f"Probabilities were not calibrated: {escaped(found.reason).rstrip('.')}."
     before = found.sealed_before
     after = found.sealed_after
     return (
@@ -185,14 +187,14 @@ def _abstaining(result: RunResult) -> str:
     )
 
 
-def _sources(result: RunResult) -> str:
+def _source_list(result: RunResult) -> str:
     sources = []
     if result.methods:
         sources = result.methods.sources
-    return "\n".join(f"- {plain(s.what)}: {plain(s.source)}" for s in sources)
+    return "\n".join(f"- {escaped(s.what)}: {escaped(s.source)}" for s in sources)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; what stands in the cells is shown as it is."""
-    lines = [header, ["---"] * len(header), *[[plain(cell) for cell in row] for row in rows]]
+    lines = [header, ["---"] * len(header), *[[escaped(cell) for cell in row] for row in rows]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -93,7 +93,7 @@ def quoted(value: Any) -> str:
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
 
 
-def plain(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that Markdown shows as it is, on one line: no markup, table cell, HTML, link or mention comes of it."""
     line = "".join(c if c.isprintable() else " " for c in text)
     return _MARKED.sub(r"\\\1", line).replace("://", ":\\//")

@@ -153,10 +153,10 @@ def predict_samples(loaded: LoadedModel, samples: Samples) -> FloatArray:
         return call_of(inputs).run(loaded.model)
 
     chunks = scores_in_chunks(forward, torch.arange(len(samples)), compute)
-    return np.concatenate([_softmax(scores, loaded.temperature) for scores in chunks])
+    return np.concatenate([_tempered_softmax(scores, loaded.temperature) for scores in chunks])
 
 
-def _softmax(scores: Tensor, temperature: float) -> FloatArray:
+def _tempered_softmax(scores: Tensor, temperature: float) -> FloatArray:
     probabilities: FloatArray = (scores.cpu().double() / temperature).softmax(1).numpy()
     return probabilities
 

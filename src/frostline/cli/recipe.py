@@ -22,6 +22,6 @@ def recipe(
     """Print a strategy as a JSON recipe: change it, then run it with --strategies FILE.json."""
     if action not in ACTIONS:
         raise RecipeError(f"frostline recipe has no {action!r}.", nearest(action, ACTIONS))
-    from frostline.recipe.own import show
+    from frostline.recipe.own import recipe_as_file
 
-    print_text(show(strategy, stages).model_dump_json(indent=1))
+    print_text(recipe_as_file(strategy, stages).model_dump_json(indent=1))

@@ -17,7 +17,7 @@ SHOWN = 4
 
 def read_source_classes(path: Path) -> tuple[str, ...]:
     """Names of the network's outputs, one a line, in their order. Raises DataError for no file, or empty lines."""
-    text = _read(path, "--source-classes")
+    text = _read_mapping(path, "--source-classes")
     names = tuple(line.strip() for line in text.splitlines())
     while names and not names[-1]:
         names = names[:-1]
@@ -34,7 +34,7 @@ def read_source_classes(path: Path) -> tuple[str, ...]:
 def read_label_map(path: Path) -> dict[str, tuple[str, ...]]:
     """Class of the data -> names of source classes. Raises DataError for no file, no JSON, or another form."""
     try:
-        value = json.loads(_read(path, "--label-map"), object_pairs_hook=_no_twins)
+        value = json.loads(_read_mapping(path, "--label-map"), object_pairs_hook=_no_twins)
     except json.JSONDecodeError as error:
         raise DataError(f"--label-map {path} is not JSON: {error.msg} in line {error.lineno}.", MAP_FORM) from None
     if not isinstance(value, dict) or not value:
@@ -58,7 +58,7 @@ def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _read(path: Path, option: str) -> str:
+def _read_mapping(path: Path, option: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -92,8 +92,8 @@ def _check_given(places: Mapping[str, list[int]], target: Sequence[str], given: 
     unknown = [name for name in given if name not in target]
     if unknown:
         raise DataError(
-            f"--label-map: the data has no class {_listed(unknown)}.",
-            f"{nearest(unknown[0], target)} Its classes: {_listed(target)}.",
+            f"--label-map: the data has no class {_quoted_names(unknown)}.",
+            f"{nearest(unknown[0], target)} Its classes: {_quoted_names(target)}.",
         )
     wanted = [name for names in given.values() for name in names]
     lacking = [name for name in dict.fromkeys(wanted) if name not in places]
@@ -102,7 +102,9 @@ def _check_given(places: Mapping[str, list[int]], target: Sequence[str], given: 
         hint = "Its names are the lines of --source-classes FILE."
         if close.startswith("Did"):
             hint = close
-        raise DataError(f"--label-map: the network has no class {_listed(lacking)} among its {len(places)}.", hint)
+        raise DataError(
+            f"--label-map: the network has no class {_quoted_names(lacking)} among its {len(places)}.", hint
+        )
     shared = [name for name in dict.fromkeys(wanted) if len(places[name]) > 1]
     if shared:
         where = ", ".join(str(i + 1) for i in places[shared[0]])
@@ -124,7 +126,7 @@ def _check_disjoint(source: Sequence[str], target: Sequence[str], groups: Sequen
             owner[index] = name
 
 
-def _listed(names: Sequence[str]) -> str:
+def _quoted_names(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:SHOWN])
     if len(names) <= SHOWN:
         return shown

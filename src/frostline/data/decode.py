@@ -68,15 +68,15 @@ def read_image(source: Source, preprocess: Preprocess) -> Pixels:
     large or no images.
     """
     if isinstance(source, RawImage):
-        return _fit_pixels(source.pixels(), preprocess)
-    image, orientation = _load(_fetch(source), preprocess)
+        return _fit_array(source.pixels(), preprocess)
+    image, orientation = _load(_fetch_source(source), preprocess)
     image = _shrink(_to_mode(image, preprocess.mode), preprocess)
     if orientation in TRANSPOSE:
         image = image.transpose(TRANSPOSE[orientation])
     return np.asarray(image).reshape(image.height, image.width, preprocess.channels)
 
 
-def _fit_pixels(pixels: Pixels, preprocess: Preprocess) -> Pixels:
+def _fit_array(pixels: Pixels, preprocess: Preprocess) -> Pixels:
     """An array is treated as a file with the same pixels is; many channels are resized one by one."""
     if preprocess.mode == "N":
         bands = [_shrink(Image.fromarray(band), preprocess) for band in np.moveaxis(pixels, 2, 0).copy()]
@@ -150,7 +150,7 @@ def _try_hash(source: Source) -> str:
         return ""
 
 
-def _fetch(source: Path | bytes | Lazy) -> Path | bytes:
+def _fetch_source(source: Path | bytes | Lazy) -> Path | bytes:
     if not isinstance(source, Lazy):
         return source
     try:
@@ -190,10 +190,10 @@ def _load(source: Path | bytes, preprocess: Preprocess) -> tuple[Image.Image, in
     except ImageError:
         raise
     except Exception as error:  # readers raise nearly every type on damaged files: SyntaxError, struct.error, KeyError
-        raise ImageError(_reason(error, source)) from error
+        raise ImageError(_why_unreadable(error, source)) from error
 
 
-def _reason(error: Exception, source: Path | bytes) -> str:
+def _why_unreadable(error: Exception, source: Path | bytes) -> str:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return "too large (more pixels than an image should have)"
     if isinstance(error, UnidentifiedImageError):

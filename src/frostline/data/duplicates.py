@@ -60,7 +60,7 @@ def find_duplicates(pictures: Images, file_hashes: Sequence[str], *, threads: in
     else:
         firsts = firsts
     hashes = np.array([prints[i][0] for i in firsts], dtype=np.uint64)
-    pairs = [(int(firsts[a]), int(firsts[b])) for a, b in close_pairs(hashes, thumbnails[firsts])]
+    pairs = [(int(firsts[a]), int(firsts[b])) for a, b in close_hashes(hashes, thumbnails[firsts])]
     joined = merge_groups(len(pictures), [*exact, *pairs])
     return Duplicates(exact=_several(exact), all=_several(joined))
 
@@ -73,7 +73,7 @@ def difference_hash(picture: Pixels) -> int:
     return _difference_hash(_grey(picture))
 
 
-def close_pairs(hashes: HashArray, thumbnails: NDArray[np.uint8]) -> list[tuple[int, int]]:
+def close_hashes(hashes: HashArray, thumbnails: NDArray[np.uint8]) -> list[tuple[int, int]]:
     """Pairs (a < b) whose hashes (N) are close and whose thumbnails (N, 1024) confirm it.
 
     Only images of nearly the same mean grey are compared: means never differ by more than the pixels do.

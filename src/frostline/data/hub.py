@@ -31,12 +31,12 @@ def list_dataset(data: Any) -> Listing:
     Raises DataError for other columns, unknown parts, rows without a label, and data sets that are streamed.
     """
     if not isinstance(data, Mapping):
-        rows = _rows(data, None, "")
+        rows = _split_rows(data, None, "")
     else:
         for key in data:
             if str(key).lower() not in PARTS:
                 raise DataError(f"The data set has a split {key!r}.", nearest(str(key), WORDS.split(", ")))
-        rows = tuple(row for key, part in data.items() for row in _rows(part, str(key), f"{key}/"))
+        rows = tuple(row for key, part in data.items() for row in _split_rows(part, str(key), f"{key}/"))
     if isinstance(data, Mapping):
         members = list(data.values())
     else:
@@ -46,20 +46,20 @@ def list_dataset(data: Any) -> Listing:
     return Listing(root=Path(f"dataset-{name}"), kind="dataset", rows=rows)
 
 
-def _rows(dataset: Any, part: str | None, prefix: str) -> tuple[Row, ...]:
+def _split_rows(dataset: Any, part: str | None, prefix: str) -> tuple[Row, ...]:
     if not hasattr(dataset, "num_rows") or dataset.features is None:
         raise DataError("The data set is streamed, but images are read more than once.", "Load it whole.")
     dataset = dataset.with_format(None)
     image = _column(dataset, "image", "Image")
     label = _column(dataset, "label", "ClassLabel")
-    columns: dict[str, list[Any]] = {"label": _labels(dataset, label)}
+    columns: dict[str, list[Any]] = {"label": _label_names(dataset, label)}
     columns |= {name: list(dataset[name]) for name in ("split", "group") if name in dataset.features}
     if part is not None:
         columns["split"] = [part] * dataset.num_rows
     where = _where(prefix)
     return tuple(
         dataclasses.replace(row, id=prefix + row.id)
-        for row in read_rows(columns, _sources(dataset, image, where), where, first=0)
+        for row in read_rows(columns, _row_sources(dataset, image, where), where, first=0)
     )
 
 
@@ -77,7 +77,7 @@ def _column(dataset: Any, name: str, feature: str) -> str:
     return str(found[0])
 
 
-def _labels(dataset: Any, column: str) -> list[Any]:
+def _label_names(dataset: Any, column: str) -> list[Any]:
     names = getattr(dataset.features[column], "names", None)
     values = list(dataset[column])
     if names is None:
@@ -85,7 +85,7 @@ def _labels(dataset: Any, column: str) -> list[Any]:
     return [None if is_missing(v) or v < 0 else names[v] for v in values]  # -1 stands for no label
 
 
-def _sources(dataset: Any, column: str, where: Where) -> list[Source]:
+def _row_sources(dataset: Any, column: str, where: Where) -> list[Source]:
     feature = dataset.features[column]
     if getattr(feature, "dtype", None) in ("string", "large_string"):
         return [_path(value, where(i)) for i, value in enumerate(dataset[column])]

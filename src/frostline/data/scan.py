@@ -80,12 +80,12 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tree:
+class _FolderTree:
     """One folder: its files that may be images, its folders that may be classes, and the rest, as ids."""
 
     name: str
     images: tuple[str, ...]
-    folders: tuple[_Tree, ...]
+    folders: tuple[_FolderTree, ...]
     ignored: tuple[str, ...]
 
     def all_images(self) -> Iterator[str]:
@@ -103,7 +103,7 @@ class _Tree:
         return next(self.all_images(), None) is None
 
     @property
-    def classes(self) -> tuple[_Tree, ...]:
+    def classes(self) -> tuple[_FolderTree, ...]:
         return tuple(f for f in self.folders if not f.empty)
 
 
@@ -117,15 +117,15 @@ def scan(path: Path) -> Listing:
         raise DataError(f"{path} does not exist.", LAYOUT)
     if not path.is_dir():
         raise DataError(f"{path} is a file, but a folder of images was expected.", f"{LAYOUT} {TABLES}")
-    tree = _read(path, path.resolve(), "")
+    tree = _read_tree(path, path.resolve(), "")
     if tree.empty:
         raise DataError(f"{path} holds no images{_found_instead(tree)}.", LAYOUT)
-    parts = _parts(path, tree)
+    parts = _split_folders(path, tree)
     kind: Kind = "class-folders"
     if parts:
         kind = "split-folders"
     if parts:
-        rows = tuple(_rows(path, parts))
+        rows = tuple(_rows_of_folders(path, parts))
     else:
         rows = tuple(_class_rows(path, tree, None))
     if not rows:
@@ -140,34 +140,34 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in ENDINGS and not name.startswith(".")
 
 
-def _read(folder: Path, root: Path, prefix: str) -> _Tree:
+def _read_tree(folder: Path, root: Path, prefix: str) -> _FolderTree:
     images = []
     folders = []
     ignored = []
     try:
         entries = sorted(os.scandir(folder), key=lambda e: e.name)
     except OSError:
-        return _Tree(_name(prefix), (), (), (prefix or "/",))
+        return _FolderTree(_folder_name(prefix), (), (), (prefix or "/",))
     for entry in entries:
         name = prefix + entry.name
         if entry.is_dir() and not entry.name.startswith(".") and not entry.is_symlink() and _printable(name):
-            folders.append(_read(folder / entry.name, root, name + "/"))
+            folders.append(_read_tree(folder / entry.name, root, name + "/"))
         elif entry.is_dir():
             ignored.append(_shown(name) + "/")
-        elif is_image(entry.name) and entry.is_file() and _inside(entry, root) and _printable(name):
+        elif is_image(entry.name) and entry.is_file() and _is_inside(entry, root) and _printable(name):
             images.append(name)
         else:
             ignored.append(_shown(name))
     if prefix and not entries:
         ignored.append(prefix)
-    return _Tree(_name(prefix), tuple(images), tuple(folders), tuple(ignored))
+    return _FolderTree(_folder_name(prefix), tuple(images), tuple(folders), tuple(ignored))
 
 
-def _name(prefix: str) -> str:
+def _folder_name(prefix: str) -> str:
     return prefix.rstrip("/").rpartition("/")[2]
 
 
-def _inside(entry: os.DirEntry[str], root: Path) -> bool:
+def _is_inside(entry: os.DirEntry[str], root: Path) -> bool:
     """A link that leaves the data folder could read anything of this machine into a record or a model."""
     return not entry.is_symlink() or Path(entry.path).resolve().is_relative_to(root)
 
@@ -181,9 +181,9 @@ def _shown(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _parts(path: Path, tree: _Tree) -> dict[GivenPart, _Tree]:
+def _split_folders(path: Path, tree: _FolderTree) -> dict[GivenPart, _FolderTree]:
     """The split folders, or nothing where the folder holds class folders (a class may be called `train`)."""
-    parts: dict[GivenPart, _Tree] = {}
+    parts: dict[GivenPart, _FolderTree] = {}
     for folder in tree.classes:
         part = PARTS.get(folder.name.lower())
         if part in parts:
@@ -196,11 +196,11 @@ def _parts(path: Path, tree: _Tree) -> dict[GivenPart, _Tree]:
     others = [f.name for f in tree.classes if f.name.lower() not in PARTS]
     if not parts or (others and not any(p.classes for p in parts.values())):
         return {}
-    _check_parts(path, parts, others)
+    _check_split_folders(path, parts, others)
     return parts
 
 
-def _check_parts(path: Path, parts: dict[GivenPart, _Tree], others: list[str]) -> None:
+def _check_split_folders(path: Path, parts: dict[GivenPart, _FolderTree], others: list[str]) -> None:
     if "train" not in parts:
         names = " and ".join(f"{p.name}/" for p in parts.values())
         raise DataError(f"{path} holds {names} but no train/ with images.", LAYOUT)
@@ -214,18 +214,18 @@ def _check_parts(path: Path, parts: dict[GivenPart, _Tree], others: list[str]) -
         )
 
 
-def _rows(path: Path, parts: dict[GivenPart, _Tree]) -> Iterator[Row]:
+def _rows_of_folders(path: Path, parts: dict[GivenPart, _FolderTree]) -> Iterator[Row]:
     for part, tree in parts.items():
         yield from _class_rows(path, tree, part)
 
 
-def _class_rows(path: Path, tree: _Tree, part: GivenPart | None) -> Iterator[Row]:
+def _class_rows(path: Path, tree: _FolderTree, part: GivenPart | None) -> Iterator[Row]:
     for folder in tree.classes:
         for name in folder.all_images():
             yield Row(id=name, source=path / name, class_name=folder.name, part=part, group=None)
 
 
-def _found_instead(tree: _Tree) -> str:
+def _found_instead(tree: _FolderTree) -> str:
     endings = _endings(tree.all_ignored())
     if endings:
         return f" (found {', '.join(endings)} files)"

@@ -117,7 +117,7 @@ def assign_folds(labels: IntArray, groups: Sequence[str], folds: int, *, generat
     fold. Where all groups are single rows, the folds of a class differ by at most one row. Own, after scikit-learn's
     StratifiedGroupKFold.
     """
-    class_size = _sizes(labels)
+    class_size = _fold_sizes(labels)
     held: list[dict[int, int]] = [{} for _ in range(folds)]
     totals = [0] * folds
     result = np.zeros(len(labels), dtype=np.int64)
@@ -144,7 +144,7 @@ def draw_fraction(
     Classes of three rows or more give at least one where their groups allow it; should nothing be drawn by that,
     classes of two give one. Groups come in random order, not by size: else copies would always be drawn first.
     """
-    class_size = _sizes(labels)
+    class_size = _fold_sizes(labels)
     order = _shuffled(labels, groups, generator)
     wanted = {c: min(n - keep, max(round(fraction * n), int(n >= 3))) for c, n in class_size.items()}
     drawn = _draw(order, wanted, class_size, keep)
@@ -195,7 +195,7 @@ def _shuffled(labels: IntArray, groups: Sequence[str], generator: np.random.Gene
     return [every[i] for i in generator.permutation(len(every))]
 
 
-def _sizes(labels: IntArray) -> dict[int, int]:
+def _fold_sizes(labels: IntArray) -> dict[int, int]:
     classes, counts = np.unique(labels, return_counts=True)
     return dict(zip(classes.tolist(), counts.tolist(), strict=True))
 

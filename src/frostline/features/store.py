@@ -115,13 +115,13 @@ class Store:
             "crc32": state.crc,
         }
         write_json(note_path, note, durable=False)
-        self._open[key] = _mapped(data_path, note)  # just written by this process: no second checksum pass
+        self._open[key] = _memory_mapped(data_path, note)  # just written by this process: no second checksum pass
 
     def _load(self, key: str) -> Array | None:
         data_path, note_path = self._paths(key)
         try:
             note = json.loads(note_path.read_text(encoding="utf-8"))
-            array = _mapped(data_path, note)
+            array = _memory_mapped(data_path, note)
             if _crc(array.physical) != note["crc32"]:
                 raise ValueError("checksum")
             os.utime(note_path)
@@ -193,7 +193,7 @@ def _crc(tensor: Tensor) -> int:
     return zlib.crc32(_bytes(tensor))
 
 
-def _mapped(path: Path, note: Mapping[str, Any]) -> Array:
+def _memory_mapped(path: Path, note: Mapping[str, Any]) -> Array:
     shape = tuple(int(n) for n in note["shape"])
     dtype = _DTYPES[note["dtype"]]
     size = math.prod(shape)

@@ -187,7 +187,7 @@ def _head_path(recording: Recording) -> str:
 
 def _with_one_head(network: Network, recording: Recording) -> Network:
     """The network as it is, or behind what is left of it without heads that can't be replaced (models.reheaded)."""
-    if _usual(recording):
+    if _usual_network(recording):
         return network
     path = head_to_read(recording)
     plain = network.build
@@ -210,7 +210,7 @@ def _with_one_head(network: Network, recording: Recording) -> Network:
     return network
 
 
-def _usual(recording: Recording) -> bool:
+def _usual_network(recording: Recording) -> bool:
     """It ends in its head, whose scores are all that it returns."""
     try:
         find_head(recording)

@@ -90,7 +90,7 @@ def new_head(
     """
     old = module.get_submodule(site.path)
     if form.kind == "mapped":
-        head = _mapped(old, site, form)
+        head = _mapped_head(old, site, form)
     else:
         head = _fresh(old, site, classes, form, seed)
     head.train(old.training)
@@ -99,7 +99,7 @@ def new_head(
     return head
 
 
-def _mapped(old: nn.Module, site: HeadSite, form: HeadForm) -> nn.Module:
+def _mapped_head(old: nn.Module, site: HeadSite, form: HeadForm) -> nn.Module:
     """Of a saved model whose network had been given a head of another size, the weights come later."""
     if getattr(old, "out_features", getattr(old, "out_channels", None)) != site.out_features:
         old = _fresh(old, site, site.out_features, HeadForm(), 0)

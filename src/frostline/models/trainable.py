@@ -50,10 +50,10 @@ def set_training(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], h
 
 
 def _trains(name: str, module: nn.Module, stage_map: StageMap, by_stage: Sequence[Part]) -> bool:
-    stages = _module_stages(name, stage_map)
+    stages = _stages_of_modules(name, stage_map)
     if not stages and next(module.parameters(), None) is None:  # such as a dropout that inference leaves out
-        stages = _module_stages(name.rpartition(".")[0], stage_map)
-    found = _parts(stages, by_stage)
+        stages = _stages_of_modules(name.rpartition(".")[0], stage_map)
+    found = _parts_by_stage(stages, by_stage)
     if isinstance(module, _BatchNorm):
         return bool(found) and all(part.batchnorm in STATISTICS_MOVE for part in found)
     if _holds_others(module) and name not in stage_map.repeated:
@@ -73,11 +73,11 @@ def _has_to_be_quiet(stages: Sequence[int], stage_map: StageMap, by_stage: Seque
     return frozen in stage_map.quiet and stages[0] <= frozen
 
 
-def _parts(stages: Sequence[int], by_stage: Sequence[Part]) -> list[Part]:
+def _parts_by_stage(stages: Sequence[int], by_stage: Sequence[Part]) -> list[Part]:
     return [by_stage[stage - 1] for stage in stages]
 
 
-def _module_stages(name: str, stage_map: StageMap) -> tuple[int, ...]:
+def _stages_of_modules(name: str, stage_map: StageMap) -> tuple[int, ...]:
     if stage_map.head.owns(name):
         return (len(stage_map) + 1,)
     return stage_map.module_stages.get(name, ())
@@ -93,7 +93,7 @@ def trained_parameters(model: nn.Module, stage_map: StageMap, parts: Sequence[Pa
     trained: dict[str, int] = {}
     for name, parameter in model.named_parameters():
         stages = _parameter_stages(name, stage_map)
-        moves = [_moves(name, part, kinds) for part in _parts(stages, by_stage)]
+        moves = [_is_trained(name, part, kinds) for part in _parts_by_stage(stages, by_stage)]
         if moves and all(moves) and parameter.is_floating_point():
             trained[name] = stages[0]
     return trained
@@ -109,7 +109,8 @@ def adapted_parameters(model: nn.Module, stage_map: StageMap, parts: Sequence[Pa
     return {
         name: stage
         for name, stage in trained.items()
-        if name in matrices and any(p.what == "lora" for p in _parts(_parameter_stages(name, stage_map), by_stage))
+        if name in matrices
+        and any(p.what == "lora" for p in _parts_by_stage(_parameter_stages(name, stage_map), by_stage))
     }
 
 
@@ -119,7 +120,7 @@ def _parameter_stages(name: str, stage_map: StageMap) -> tuple[int, ...]:
     return stage_map.parameter_stages.get(name, ())
 
 
-def _moves(name: str, part: Part, kinds: Kinds) -> bool:
+def _is_trained(name: str, part: Part, kinds: Kinds) -> bool:
     if name in kinds.batchnorm:
         return part.batchnorm in AFFINE_TRAINED
     if not part.trained or part.what == "all":
@@ -136,7 +137,7 @@ def moving_buffers(model: nn.Module, stage_map: StageMap, parts: Sequence[Part],
         return moving
     for prefix, module in model.named_modules():
         owner = prefix.partition(".parametrizations")[0]  # what parametrises a tensor goes with the tensor's module
-        stages = _module_stages(owner, stage_map)
+        stages = _stages_of_modules(owner, stage_map)
         if stages and _trains(owner, model.get_submodule(owner), stage_map, by_stage):
             names = [f"{prefix}.{own}" if prefix else own for own, _ in module.named_buffers(recurse=False)]
             moving |= dict.fromkeys(names, stages[0])

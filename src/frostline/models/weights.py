@@ -54,7 +54,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         start = handle.read(64)
     if not start.startswith((b"PK", b"\x80")):
         raise ModelError(f"{file} is neither a safetensors file nor a saved state_dict.", CONVERT)
-    return _stripped(_checked(_read_torch(file), file))
+    return _stripped(_checked_tensors(_read_torch(file), file))
 
 
 def _read_safetensors(file: Path) -> dict[str, Tensor]:
@@ -94,7 +94,7 @@ def _is_scripted(file: Path) -> bool:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _checked(value: Any, file: Path) -> dict[str, Tensor]:
+def _checked_tensors(value: Any, file: Path) -> dict[str, Tensor]:
     for key in WRAPPERS:
         if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
             value = value[key]
@@ -140,11 +140,11 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, head: str | 
     mismatched = [n for n in report.mismatched if not (head and n.startswith(at_head))]
     if missing or mismatched or report.unexpected:
         own = module.state_dict()
-        shapes = (f"{n} {_shape(state[n])} for {_shape(own[n])}" for n in mismatched)
+        shapes = (f"{n} {_shape_in_words(state[n])} for {_shape_in_words(own[n])}" for n in mismatched)
         found = [
-            _listed("lacking", missing),
-            _listed("unexpected", report.unexpected),
-            _listed("of another shape", list(shapes)),
+            _names_in_words("lacking", missing),
+            _names_in_words("unexpected", report.unexpected),
+            _names_in_words("of another shape", list(shapes)),
         ]
         raise ModelError(
             f"The weights are of another architecture: of the network's {len(own)} keys {report.loaded} fit; "
@@ -156,11 +156,11 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, head: str | 
     return report
 
 
-def _shape(tensor: Tensor) -> str:
+def _shape_in_words(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
 
 
-def _listed(what: str, names: Iterable[str]) -> str:
+def _names_in_words(what: str, names: Iterable[str]) -> str:
     every = list(names)
     more = ""
     if len(every) > SHOWN:

@@ -110,14 +110,14 @@ def _is_end(recipe: Recipe) -> bool:
     return not recipe.takes_steps or (is_anchor(recipe) and not recipe.trains_head_only)
 
 
-def _made(reduction: Reduction, move: Move) -> Reduction:
+def _reduced_by(reduction: Reduction, move: Move) -> Reduction:
     what, _, after = move
     if what == "dropped":
         return replace(reduction, dropped=(*reduction.dropped, after))
     return replace(reduction, **{what: after})
 
 
-def _undone(reduction: Reduction, move: Move) -> Reduction | None:
+def _restored(reduction: Reduction, move: Move) -> Reduction | None:
     """The cut without this move; None where a later one stands in its way."""
     what, before, after = move
     if what == "dropped":
@@ -143,12 +143,12 @@ def fit_reduction(plan: Plan, seconds: Seconds, budget: float) -> Reduction | No
     for move in moves(plan):
         if seconds(reduction) <= budget:
             break
-        reduction = _made(reduction, move)
+        reduction = _reduced_by(reduction, move)
         done = [*done, move]
     if seconds(reduction) > budget:
         return None
     for move in reversed(done):
-        more = _undone(reduction, move)
+        more = _restored(reduction, move)
         if more is not None and seconds(more) <= budget:
             reduction = more
     return reduction
@@ -158,7 +158,7 @@ def least_reduction(plan: Plan) -> Reduction:
     """All moves made: what a budget has to hold at least."""
     reduction = Reduction(blocks=len(plan.blocks))
     for move in moves(plan):
-        reduction = _made(reduction, move)
+        reduction = _reduced_by(reduction, move)
     return reduction
 
 

@@ -100,13 +100,13 @@ def compare_all(
             difference=r.mean,
             ci=r.ci,
             p=float(p),
-            outcome=_outcome(r, p, margin=allowed, level=level),
+            outcome=_outcome_of(r, p, margin=allowed, level=level),
         )
         for (a, b), r, p in zip(pairs, results, adjusted, strict=True)
     )
 
 
-def _outcome(
+def _outcome_of(
     result: PairedResult, p: float, *, margin: float, level: float
 ) -> Literal["worse", "better", "as-good", "undecided"]:
     if p < level:

@@ -110,11 +110,11 @@ class Plan:
 
 def make_plan(empty: Plan, recipes: Sequence[Recipe], *, lr: float | None) -> Plan:
     """Lay out the trials of `recipes` on a plan without rows; `lr` is a rate the user set, then nothing is tuned."""
-    rows = tuple(_row(empty, recipe.with_rates((lr,)) if lr and recipe.rates else recipe) for recipe in recipes)
+    rows = tuple(_plan_row(empty, recipe.with_rates((lr,)) if lr and recipe.rates else recipe) for recipe in recipes)
     return replace(empty, rows=rows)
 
 
-def _row(plan: Plan, recipe: Recipe) -> PlanRow:
+def _plan_row(plan: Plan, recipe: Recipe) -> PlanRow:
     # a single strategy of unknown length needs one inner run even at a given rate, to find the length
     find_length = plan.alone and bool(recipe.rates) and plan.scale.epochs is None
     tuned = len(plan.inner[1]) > 0 and (len(recipe.rates) > 1 or find_length)
@@ -148,7 +148,13 @@ def tune_trial(plan: Plan, recipe: Recipe, rate: float) -> Trial:
     if not plan.alone and not plan.scale.epochs:
         steps = MIN_STEPS
     return Trial(
-        recipe=recipe, purpose="tune", block=0, rate=rate, train=_rows(train), validation=_rows(validation), steps=steps
+        recipe=recipe,
+        purpose="tune",
+        block=0,
+        rate=rate,
+        train=_row_numbers(train),
+        validation=_row_numbers(validation),
+        steps=steps,
     )
 
 
@@ -159,12 +165,12 @@ def block_trial(recipe: Recipe, block: Block, rate: float | None) -> Trial:
         purpose="block",
         block=block.index,
         rate=rate,
-        train=_rows(block.train),
-        validation=_rows(block.validation),
+        train=_row_numbers(block.train),
+        validation=_row_numbers(block.validation),
     )
 
 
-def _rows(rows: IntArray) -> tuple[int, ...]:
+def _row_numbers(rows: IntArray) -> tuple[int, ...]:
     return tuple(int(r) for r in np.asarray(rows))
 
 

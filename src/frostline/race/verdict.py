@@ -11,7 +11,7 @@ from frostline.base.errors import TrialError
 from frostline.base.records import Comparison, Verdict
 from frostline.race.compare import compare, compare_all, one_sample, versus_best
 from frostline.race.standing import ROUNDING, Standing, best_of, complete
-from frostline.stats.contributions import METRIC_WORDS, shown
+from frostline.stats.contributions import METRIC_WORDS, metric_text
 from frostline.stats.paired import equivalent_samples_needed, paired_samples_needed
 
 
@@ -39,7 +39,11 @@ def decide(
     allowed = max(margin, one_sample(candidates))
     chosen = best
     if prefer == "cheapest":
-        near = [s for s in candidates if s is best or _near(s, best, n_train=n_train, n_test=n_test, allowed=allowed)]
+        near = [
+            s
+            for s in candidates
+            if s is best or _is_near_best(s, best, n_train=n_train, n_test=n_test, allowed=allowed)
+        ]
         chosen = min(near, key=lambda s: (s.cost, s.trained_parameters, -s.score, s.name))
     others = [s for s in candidates if s is not chosen]
     runner_up = None
@@ -49,7 +53,7 @@ def decide(
     return Verdict(
         strategy=chosen.name,
         best=best.name,
-        reason=_reason(chosen, best, standings=standings, margin=margin, prefer=prefer),
+        reason=_reason_for(chosen, best, standings=standings, margin=margin, prefer=prefer),
         runner_up=runner_up.name if runner_up else None,
         samples_needed=_samples_needed(chosen, runner_up, pairs=pairs, allowed=allowed, ratio=n_test / n_train)
         if runner_up
@@ -57,7 +61,7 @@ def decide(
     )
 
 
-def _near(s: Standing, best: Standing, *, n_train: float, n_test: float, allowed: float) -> bool:
+def _is_near_best(s: Standing, best: Standing, *, n_train: float, n_test: float, allowed: float) -> bool:
     deficit = compare(best, s, n_train=n_train, n_test=n_test)
     return deficit.mean <= min(deficit.se, allowed) + ROUNDING
 
@@ -93,7 +97,7 @@ def _margin_words(chosen: Standing, margin: float) -> str:
     return f"{100 * margin:g} point{'s' * (margin != 0.01)}"
 
 
-def _reason(chosen: Standing, best: Standing, *, standings: Sequence[Standing], margin: float, prefer: str) -> str:
+def _reason_for(chosen: Standing, best: Standing, *, standings: Sequence[Standing], margin: float, prefer: str) -> str:
     finished = [s for s in complete(standings) if not s.is_baseline]
     blocks = len(chosen.blocks)
     if blocks > 1:
@@ -105,14 +109,14 @@ def _reason(chosen: Standing, best: Standing, *, standings: Sequence[Standing], 
         room = "one sample"
     else:
         room = _margin_words(chosen, margin)
-    mean = f"{shown(chosen.metric, chosen.score)} {where}"
+    mean = f"{metric_text(chosen.metric, chosen.score)} {where}"
     word = METRIC_WORDS[chosen.metric]
     if len(finished) == 1:
         text = f"{chosen.name} is the only strategy that finished every block: {word} {mean}"
     elif chosen is not best:
         text = (
             f"{chosen.name} is the cheapest strategy within one standard error and {room} of the best "
-            f"({best.name}, {shown(best.metric, best.score)}): {mean}"
+            f"({best.name}, {metric_text(best.metric, best.score)}): {mean}"
         )
     elif prefer == "accuracy":
         text = f"{chosen.name} has the best mean {word} of {len(finished)} strategies, as you preferred: {mean}"
@@ -127,6 +131,6 @@ def _reason(chosen: Standing, best: Standing, *, standings: Sequence[Standing], 
         text += ", so the luck of the training set is not covered"
     rivals = [s for s in complete(standings) if s.is_baseline and s.score > chosen.score + ROUNDING]
     if rivals:
-        score = shown(chosen.metric, rivals[0].score)
+        score = metric_text(chosen.metric, rivals[0].score)
         text += f", BUT {rivals[0].name}, which uses no network at all, DOES BETTER with {score}"
     return text + "."

@@ -63,7 +63,7 @@ def _solved(stages: Stages) -> Phase:
     return Phase(name="head", solver="solved", stages=_frozen(len(stages)), head=Part(trained=True))
 
 
-def _moving(stages: Stages, stage: int, choices: Choices, *, decay: float = WEIGHT_DECAY) -> Part:
+def _trained_stage(stages: Stages, stage: int, choices: Choices, *, decay: float = WEIGHT_DECAY) -> Part:
     """A pre-trained stage that is trained. Layer-wise decay d gives stage s of S the factor d^(S + 1 - s): the head is
     layer S + 1 (Clark et al. 2020, ELECTRA; as in BEiT and timm)."""
     factor = (choices.layer_decay or 1.0) ** (len(stages) + 1 - stage)
@@ -74,7 +74,7 @@ def _tuned(
     stages: Stages, frozen: int, choices: Choices, *, head_factor: float = HEAD_FACTOR, decay: float = WEIGHT_DECAY
 ) -> Phase:
     """Stages beyond `frozen` trained."""
-    moving = tuple(_moving(stages, s, choices, decay=decay) for s in range(frozen + 1, len(stages) + 1))
+    moving = tuple(_trained_stage(stages, s, choices, decay=decay) for s in range(frozen + 1, len(stages) + 1))
     head = Part(trained=True, lr_factor=head_factor, weight_decay=decay)
     return Phase(name="train", solver="stepped", stages=_frozen(frozen) + moving, head=head)
 
@@ -142,7 +142,7 @@ def _gradual(stages: Stages, _k: int, choices: Choices) -> Recipe:
     count = len(stages)
     ends = spread(range(1, count + 1), GROUPS)  # the last stage of each group
     group = {s: sum(end >= s for end in ends) - 1 for s in range(1, count + 1)}  # 0: next to the head
-    parts = [_moving(stages, s, choices) for s in range(1, count + 1)]
+    parts = [_trained_stage(stages, s, choices) for s in range(1, count + 1)]
     if choices.layer_decay is None:
         parts = [replace(part, lr_factor=SLOWER ** -group[s]) for s, part in enumerate(parts, 1)]
     head = Part(trained=True, lr_factor=HEAD_FACTOR, weight_decay=WEIGHT_DECAY)
@@ -189,7 +189,7 @@ def _reinit(stages: Stages, k: int, choices: Choices, *, name: str, kept: tuple[
 
 
 def _reinit_tuned(stages: Stages, k: int, choices: Choices) -> Recipe:
-    kept = tuple(_moving(stages, s, choices) for s in range(1, k + 1))
+    kept = tuple(_trained_stage(stages, s, choices) for s in range(1, k + 1))
     return _reinit(stages, k, choices, name="reinit", kept=kept)
 
 

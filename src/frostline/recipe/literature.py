@@ -58,13 +58,13 @@ class Term:
     sources: tuple[str, ...] = ()
 
 
-def _term(term: str, *also_called: str, disputed: str = "", sources: str = "") -> Term:
+def _literature_term(term: str, *also_called: str, disputed: str = "", sources: str = "") -> Term:
     return Term(term=term, also_called=also_called, disputed=disputed, sources=tuple(sources.split()))
 
 
 TERMS: dict[str, Term] = {
-    "baseline": _term("a classical classifier without a network", "support vector machine on raw pixels"),
-    "as-is": _term(
+    "baseline": _literature_term("a classical classifier without a network", "support vector machine on raw pixels"),
+    "as-is": _literature_term(
         "direct use of a pre-trained model",
         "inference with a pre-trained model",
         "off-the-shelf model",
@@ -72,7 +72,7 @@ TERMS: dict[str, Term] = {
         "(Sharif Razavian et al. 2014).",
         sources="razavian",
     ),
-    "probe": _term(
+    "probe": _literature_term(
         "linear probing",
         "feature extraction",
         "linear evaluation",
@@ -82,7 +82,7 @@ TERMS: dict[str, Term] = {
         "field (Pan & Yang 2010).",
         sources="kornblith pytorch-tutorial pan",
     ),
-    "probe-mlp": _term(
+    "probe-mlp": _literature_term(
         "feature extraction with a non-linear head",
         "MLP probe",
         "fixed feature extractor",
@@ -90,7 +90,7 @@ TERMS: dict[str, Term] = {
         "learning, which in surveys is the whole field (Pan & Yang 2010).",
         sources="pytorch-tutorial pan",
     ),
-    "probe@K": _term(
+    "probe@K": _literature_term(
         "feature extraction from an intermediate layer",
         "linear probe of a hidden layer",
         "truncating the network",
@@ -99,14 +99,14 @@ TERMS: dict[str, Term] = {
         "probe' alone is read as one of the last layer.",
         sources="alain razavian",
     ),
-    "freeze@K": _term(
+    "freeze@K": _literature_term(
         "partial fine-tuning",
         "fine-tuning the top layers",
         "layer freezing",
         disputed="TensorFlow's tutorial calls this fine-tuning; most papers mean by that word that all layers move.",
         sources="tf-tutorial yosinski",
     ),
-    "finetune": _term(
+    "finetune": _literature_term(
         "full fine-tuning",
         "fine-tuning",
         "end-to-end fine-tuning",
@@ -115,20 +115,20 @@ TERMS: dict[str, Term] = {
         "(Keras guide), or all layers (PyTorch's tutorial, most of language processing).",
         sources="kornblith tf-tutorial keras-guide pytorch-tutorial",
     ),
-    "lp-ft": _term(
+    "lp-ft": _literature_term(
         "linear probing then fine-tuning (LP-FT)",
         "two-step fine-tuning",
         disputed="Tutorials do the same two steps and call only the second one fine-tuning (Keras guide).",
         sources="kumar keras-guide",
     ),
-    "gradual": _term(
+    "gradual": _literature_term(
         "gradual unfreezing",
         "progressive unfreezing",
         disputed="Howard & Ruder 2018 unfreeze one layer group an epoch with rates that differ by layer; other "
         "schedules go by the same name.",
         sources="howard",
     ),
-    "continue": _term(
+    "continue": _literature_term(
         "continued training",
         "warm start",
         "re-training",
@@ -136,39 +136,39 @@ TERMS: dict[str, Term] = {
         "labels (Gururangan et al. 2020), and re-training also means newer data of the same task.",
         sources="gururangan",
     ),
-    "scratch": _term(
+    "scratch": _literature_term(
         "training from scratch",
         "random initialisation",
         disputed="It is at times called pre-training, which in the literature is the earlier training on source data.",
         sources="kornblith",
     ),
-    "reinit@K": _term(
+    "reinit@K": _literature_term(
         "transfer of the first layers with fine-tuning (AnB+)",
         "partial re-initialisation",
         disputed="Yosinski et al. 2014 define AnB+ for two tasks with disjoint classes and equal rates and steps for "
         "copied and new layers; others call it fine-tuning.",
         sources="yosinski",
     ),
-    "reinit-freeze@K": _term(
+    "reinit-freeze@K": _literature_term(
         "transfer of the first layers, frozen (AnB)",
         "partial re-initialisation on a frozen base",
         disputed="Yosinski et al. 2014 define AnB for two tasks with disjoint classes; others call it feature "
         "extraction, which re-initialises the head only.",
         sources="yosinski",
     ),
-    "norm": _term(
+    "norm": _literature_term(
         "norm-tuning (only the normalisation layers' scale and shift)",
         "BatchNorm-only training",
         disputed="Frankle et al. 2021 train these on random weights; here they lie in a pre-trained network.",
         sources="frankle",
     ),
-    "bias": _term(
+    "bias": _literature_term(
         "bias-only fine-tuning (BitFit)",
         "sparse fine-tuning",
         disputed="BitFit was defined for transformers; whether BatchNorm's shift counts as a bias has to be said.",
         sources="bitfit",
     ),
-    "lora": _term(
+    "lora": _literature_term(
         "low-rank adaptation (LoRA)",
         "adapter tuning",
         "parameter-efficient fine-tuning",
@@ -176,65 +176,67 @@ TERMS: dict[str, Term] = {
         "into the weights as LoRA's updates are.",
         sources="hu houlsby",
     ),
-    "wise-ft": _term(
+    "wise-ft": _literature_term(
         "weight-space ensembling (WiSE-FT)",
         "weight interpolation",
         disputed="Wortsman et al. 2022 interpolate from a zero-shot model; new classes have none, so the line begins "
         "at the linear probe here.",
         sources="wortsman kumar",
     ),
-    "l2sp": _term(
+    "l2sp": _literature_term(
         "fine-tuning with an L2-SP penalty",
         "regularised fine-tuning",
         disputed="Fine-tuning alone leaves open that the penalty is towards the starting point and not towards zero.",
         sources="li-l2sp",
     ),
     # what only a user's own recipe can be
-    "surgical": _term(
+    "surgical": _literature_term(
         "surgical fine-tuning",
         "fine-tuning some layers only",
         disputed="Lee et al. 2023 tune one contiguous block; freezing any other set of layers has no settled name.",
         sources="lee",
     ),
-    "last-layer": _term(
+    "last-layer": _literature_term(
         "last-layer retraining",
         "retraining the head",
         disputed="'Retraining' also means training everything again on newer data.",
         sources="kirichenko",
     ),
-    "adabn": _term(
+    "adabn": _literature_term(
         "feature extraction with adapted BatchNorm statistics (AdaBN-like)",
         "statistics adaptation",
         disputed="AdaBN (Li et al. 2016) takes the statistics of unlabelled target data and trains nothing.",
         sources="li-adabn",
     ),
-    "multi-stage": _term(
+    "multi-stage": _literature_term(
         "fine-tuning in several phases",
         "staged fine-tuning",
         disputed="There is no settled term: each phase should be told by what moved in it.",
         sources="howard",
     ),
-    "reinit-part": _term(
+    "reinit-part": _literature_term(
         "partial re-initialisation",
         "partial transfer",
         disputed="There is no settled term: Yosinski et al. 2014 name only the case in which all upper layers are "
         "re-initialised (AnB, AnB+).",
         sources="yosinski",
     ),
-    "random-features": _term(
+    "random-features": _literature_term(
         "training on frozen random features",
         "random-weight baseline",
         disputed="Nothing was transferred, so neither transfer learning nor fine-tuning applies.",
         sources="yosinski frankle",
     ),
-    "untrained": _term("use of an untrained network", disputed="Nothing was pre-trained, trained or transferred."),
+    "untrained": _literature_term(
+        "use of an untrained network", disputed="Nothing was pre-trained, trained or transferred."
+    ),
 }
 
 
 ADDED: dict[str, Term] = {  # what may come on top of a strategy
-    "pull": _term("an L2-SP penalty", sources="li-l2sp"),
-    "mix": _term("weight interpolation (WiSE-FT)", sources="wortsman"),
-    "head-first": _term("a head solved first (LP-FT)", sources="kumar"),
-    "layer-rates": _term("layer-wise learning rates", sources="howard clark"),
-    "statistics": _term("adapting BatchNorm statistics (AdaBN-like)", sources="li-adabn"),
+    "pull": _literature_term("an L2-SP penalty", sources="li-l2sp"),
+    "mix": _literature_term("weight interpolation (WiSE-FT)", sources="wortsman"),
+    "head-first": _literature_term("a head solved first (LP-FT)", sources="kumar"),
+    "layer-rates": _literature_term("layer-wise learning rates", sources="howard clark"),
+    "statistics": _literature_term("adapting BatchNorm statistics (AdaBN-like)", sources="li-adabn"),
 }

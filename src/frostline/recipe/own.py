@@ -84,7 +84,7 @@ class OwnRecipe(Own):
     adapter: OwnAdapter | None = None
 
 
-def show(name: str, stages: int | None = None) -> OwnRecipe:
+def recipe_as_file(name: str, stages: int | None = None) -> OwnRecipe:
     """A strategy of the catalogue as a file's content, for networks of any number of stages.
 
     `stages` is the number that its groups are made for, where it depends on that (`gradual`: by default as many as it
@@ -182,7 +182,7 @@ def read_own(path: Path) -> tuple[OwnRecipe, bytes]:
 
 def recipe_of(own: OwnRecipe, stages: Sequence[StageInfo]) -> Recipe:
     """The recipe for one network. Raises RecipeError for what doesn't fit it, or can't be run."""
-    _check(own, stages)
+    _check_recipe(own, stages)
     count = len(stages)
     made = Recipe(
         name=own.name,
@@ -208,12 +208,12 @@ def _phase(name: str, own: OwnPhase, count: int) -> Phase:
         label_smoothing=own.label_smoothing,
         pull=own.pull,
         head_pull=own.head_pull,
-        head=_part(own.head),
-        stages=_spread(own.stages, count, f"{name}: phase {own.name}", _part),
+        head=_part_from(own.head),
+        stages=_spread(own.stages, count, f"{name}: phase {own.name}", _part_from),
     )
 
 
-def _part(own: OwnPart) -> Part:
+def _part_from(own: OwnPart) -> Part:
     return Part(
         trained=own.trained,
         lr_factor=own.lr_factor,
@@ -254,7 +254,7 @@ def _spread(parts: Sequence[Any], count: int, where: str, value: Callable[[Any],
     return tuple(found)
 
 
-def _check(own: OwnRecipe, stages: Sequence[StageInfo]) -> None:
+def _check_recipe(own: OwnRecipe, stages: Sequence[StageInfo]) -> None:
     """A name of its own, phases that a trial can run, and a head that fits them."""
     base = own.name.partition("@")[0]
     last = own.phases[-1]

@@ -170,13 +170,13 @@ def budget_seconds(value: str | float) -> float:
     return seconds
 
 
-def _names(value: str | Sequence[str]) -> tuple[str, ...]:
+def _split_names(value: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         return tuple(value.split(","))
     return tuple(value)
 
 
-def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
+def _number_tuple(value: float | Sequence[float]) -> tuple[float, ...]:
     try:
         if isinstance(value, (int, float)):
             return (float(value),)
@@ -193,9 +193,9 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "label_map": Path,
     "weights": str,
     "store": str,
-    "strategies": _names,
-    "mean": _numbers,
-    "std": _numbers,
+    "strategies": _split_names,
+    "mean": _number_tuple,
+    "std": _number_tuple,
 }
 
 

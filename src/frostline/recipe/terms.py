@@ -72,7 +72,7 @@ def literature(recipe: Recipe, *, random: bool = False) -> NamedTerm:
     if key in ("probe", "probe@K") and recipe.head_kind == "mlp":
         key = "probe-mlp"
     if random and key != "baseline":
-        frozen = any(not _moves(recipe, i) for i in range(recipe.keep))
+        frozen = any(not _is_moved(recipe, i) for i in range(recipe.keep))
         if recipe.trains_nothing:
             key = "untrained"
         else:
@@ -86,7 +86,7 @@ def literature(recipe: Recipe, *, random: bool = False) -> NamedTerm:
 def own_key(recipe: Recipe) -> str:
     """The key in TERMS of what a recipe does, judged by what moves and not by its name."""
     kept = range(recipe.keep)
-    moved = [_moves(recipe, i) for i in kept]
+    moved = [_is_moved(recipe, i) for i in kept]
     if "reinitialised" in recipe.origins[: recipe.keep]:
         return _reinitialised_key(recipe, moved)
     if not any(moved):
@@ -115,7 +115,7 @@ def own_key(recipe: Recipe) -> str:
     return "finetune"
 
 
-def _moves(recipe: Recipe, index: int) -> bool:
+def _is_moved(recipe: Recipe, index: int) -> bool:
     """Some weight of stage index + 1 is trained; BatchNorm's statistics alone don't count."""
     return any(p.stages[index].trained or p.stages[index].batchnorm in ("affine", "all") for p in recipe.phases)
 
@@ -184,7 +184,7 @@ def origin_summary(recipe: Recipe) -> str:
     """One line such as 'stages 1-4 pretrained, frozen; 5-6 pretrained, trained; head new'."""
     if not recipe.needs_network:
         return "no network"
-    words = [_fate(recipe, index) for index in range(recipe.keep)]
+    words = [_fate_of_stages(recipe, index) for index in range(recipe.keep)]
     parts = []
     start = 1
     for fate, group in groupby(words):
@@ -202,7 +202,7 @@ def origin_summary(recipe: Recipe) -> str:
     return "stages " + "; ".join([*parts, f"head {recipe.head_origin}"])
 
 
-def _fate(recipe: Recipe, index: int) -> str:
+def _fate_of_stages(recipe: Recipe, index: int) -> str:
     trained = [phase.stages[index] for phase in recipe.phases if phase.stages[index].trained]
     what = {part.what for part in trained}
     if not trained:

@@ -144,5 +144,5 @@ def doubt_lines(doubts: Mapping[str, Any] | None) -> list[str]:
 
 
 def _some(details: Sequence[str], number: int) -> str:
-    shown = "; ".join(details[:SHOWN])
-    return f"{shown}; and {number - SHOWN:,} more" if number > SHOWN else shown
+    metric_text = "; ".join(details[:SHOWN])
+    return f"{metric_text}; and {number - SHOWN:,} more" if number > SHOWN else metric_text

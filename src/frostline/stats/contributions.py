@@ -50,6 +50,6 @@ def _f1_influence(predicted: IntArray, labels: IntArray, classes: int) -> FloatA
     return np.asarray(f1.mean() + influence.mean(axis=1))
 
 
-def shown(metric: Metric, score: float) -> str:
+def metric_text(metric: Metric, score: float) -> str:
     """A score as people read it: log loss is a positive number of nats."""
     return f"{-score if metric == 'log-loss' else score:.3f}"

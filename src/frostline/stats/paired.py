@@ -162,7 +162,7 @@ def paired_samples_needed(difference: float, discordance: float, *, power: float
     Source: Connor 1987, "Sample size for testing differences in proportions for the paired-sample design".
     """
     delta = abs(difference)
-    _check(discordance, power, level)
+    _check_counts(discordance, power, level)
     if not 0 < delta <= discordance:
         raise ValueError(f"a difference of {difference} is impossible with a discordance of {discordance}")
     constant = float(ndtri(1 - level / 2) + ndtri(power)) ** 2
@@ -179,13 +179,13 @@ def equivalent_samples_needed(
     (constant 6.18 by default). Raises ValueError unless |difference| < margin and 0 < discordance <= 1.
     """
     delta = abs(difference)
-    _check(discordance, power, level)
+    _check_counts(discordance, power, level)
     if not (delta < margin and delta <= discordance):
         raise ValueError(f"a difference of {difference} doesn't fit margin {margin} and discordance {discordance}")
     constant = float(ndtri(1 - level) + ndtri(power)) ** 2
     return max(1, math.ceil(constant * (discordance - delta**2) / (margin - delta) ** 2))
 
 
-def _check(discordance: float, power: float, level: float) -> None:
+def _check_counts(discordance: float, power: float, level: float) -> None:
     if not (0 < discordance <= 1 and 0 < power < 1 and 0 < level < 1):
         raise ValueError(f"discordance {discordance}, power {power} and level {level} have to be between 0 and 1")

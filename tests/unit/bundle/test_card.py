@@ -10,8 +10,8 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 
-from frostline.bundle.card import model_card, table
-from frostline.bundle.front_matter import front_matter, plain, quoted
+from frostline.bundle.card import markdown_table, model_card
+from frostline.bundle.front_matter import escaped, front_matter, quoted
 from frostline.bundle.schema import RunResult
 
 HOSTILE = [
@@ -202,7 +202,7 @@ def test_a_hostile_name_comes_through_yaml_as_it_is(name: str) -> None:
 def test_a_hostile_name_is_shown_by_markdown_as_it_is(name: str) -> None:
     from markdown_it import MarkdownIt  # comes with rich
 
-    shown = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(f"x {plain(name)} x")
+    shown = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(f"x {escaped(name)} x")
     (inline,) = [token for token in shown if token.type == "inline"]
     assert {child.type for child in inline.children or []} <= {"text", "text_special"}
     line = re.sub(r"\s", " ", "".join(c if c.isprintable() else " " for c in name))
@@ -278,4 +278,4 @@ def test_calibration_and_abstaining_are_told_where_there_are_any() -> None:
 
 
 def test_cells_of_a_table_cannot_add_columns() -> None:
-    assert table(("a", "b"), [("x|y", "z")]).splitlines()[-1] == "| x\\|y | z |"
+    assert markdown_table(("a", "b"), [("x|y", "z")]).splitlines()[-1] == "| x\\|y | z |"

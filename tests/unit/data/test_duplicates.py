@@ -14,7 +14,7 @@ from frostline.data.duplicates import (
     MOST_BITS,
     MOST_DIFFERENCE,
     MOST_RELATIVE,
-    close_pairs,
+    close_hashes,
     difference_hash,
     find_duplicates,
     merge_groups,
@@ -137,5 +137,5 @@ def test_close_pairs_are_those_of_comparing_every_pixel_of_every_pair(spread: fl
                 and np.abs(x - y - x.mean() + y.mean()).mean() <= MOST_RELATIVE * contrast
             ):
                 expected.append((a, b))
-    assert close_pairs(hashes, thumbnails) == expected
+    assert close_hashes(hashes, thumbnails) == expected
     assert expected or spread < 60

@@ -12,7 +12,7 @@ import pytest
 from frostline.base.errors import RecipeError
 from frostline.base.records import StageInfo
 from frostline.recipe.catalogue import CATALOGUE
-from frostline.recipe.own import OwnRecipe, read_own, recipe_of, show
+from frostline.recipe.own import OwnRecipe, read_own, recipe_as_file, recipe_of
 from frostline.recipe.selection import make_recipe
 from frostline.recipe.terms import term
 
@@ -24,13 +24,13 @@ NAMES = [n.replace("K", "3") for n in CATALOGUE if n != "baseline"]
 
 
 def named(strategy: str, /, **changed: Any) -> OwnRecipe:
-    return OwnRecipe.model_validate({**show(strategy).model_dump(), **changed})
+    return OwnRecipe.model_validate({**recipe_as_file(strategy).model_dump(), **changed})
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_shown_is_the_strategy_under_another_name(name: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
-    file.write_text(show(name, len(STAGES) if name == "gradual" else None).model_dump_json())
+    file.write_text(recipe_as_file(name, len(STAGES) if name == "gradual" else None).model_dump_json())
     own, data = read_own(file)
     assert data == file.read_bytes()
     made, known = recipe_of(own, STAGES), make_recipe(name, STAGES)
@@ -63,7 +63,7 @@ def test_what_cannot_run_is_refused_in_a_sentence(changed: dict[str, Any], said:
 
 def phases_of(strategy: str, **part: Any) -> list[dict[str, Any]]:
     """The phases of a strategy, the last range of stages of the last phase changed."""
-    phases = show(strategy).model_dump()["phases"]
+    phases = recipe_as_file(strategy).model_dump()["phases"]
     phases[-1]["stages"][-1] |= part
     return phases  # type: ignore[no-any-return]
 
@@ -105,9 +105,15 @@ def test_origins_may_be_mixed_and_several_phases_may_take_steps() -> None:
 
 
 def test_a_shown_gradual_recipe_has_a_phase_for_each_of_its_groups() -> None:
-    assert [p.name for p in show("gradual").phases] == ["head", "stages 4-", "stages 3-", "stages 2-", "stages 1-"]
-    assert len(recipe_of(show("gradual"), STAGES).phases) == 5
-    assert [p.name for p in show("gradual", 2).phases] == ["head", "stages 2-", "stages 1-"]
+    assert [p.name for p in recipe_as_file("gradual").phases] == [
+        "head",
+        "stages 4-",
+        "stages 3-",
+        "stages 2-",
+        "stages 1-",
+    ]
+    assert len(recipe_of(recipe_as_file("gradual"), STAGES).phases) == 5
+    assert [p.name for p in recipe_as_file("gradual", 2).phases] == ["head", "stages 2-", "stages 1-"]
 
 
 def test_a_stage_that_cannot_be_cut_is_refused() -> None:
@@ -128,7 +134,7 @@ def test_a_stage_that_cannot_be_cut_is_refused() -> None:
 )
 def test_a_file_of_another_form_is_refused_with_the_key(text: Any, said: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
-    file.write_text(text if isinstance(text, str) else json.dumps(text(show("finetune").model_dump())))
+    file.write_text(text if isinstance(text, str) else json.dumps(text(recipe_as_file("finetune").model_dump())))
     with pytest.raises(RecipeError) as error:
         read_own(file)
     assert said in error.value.message
@@ -137,11 +143,11 @@ def test_a_file_of_another_form_is_refused_with_the_key(text: Any, said: str, tm
 @pytest.mark.parametrize("name", ["baseline", "freeze@stem", "freeze", "nothing"])
 def test_what_cannot_be_shown_is_refused(name: str) -> None:
     with pytest.raises(RecipeError):
-        show(name)
+        recipe_as_file(name)
 
 
 def test_terms_of_recipes_that_no_strategy_has() -> None:
-    value = show("finetune").model_dump()
+    value = recipe_as_file("finetune").model_dump()
     part = value["phases"][0]["stages"][0]
     value["phases"][0]["stages"] = [{**part, "stages": "1"}, {**part, "stages": "2-", "trained": False}]
     assert term(recipe_of(OwnRecipe.model_validate(value), STAGES)).startswith("surgical fine-tuning")

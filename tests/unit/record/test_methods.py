@@ -10,7 +10,7 @@ from frostline.base.records import StageInfo
 from frostline.bundle.schema import RunResult
 from frostline.data.views import Policy
 from frostline.recipe.catalogue import CATALOGUE, Choices
-from frostline.recipe.own import OwnRecipe, recipe_of, show
+from frostline.recipe.own import OwnRecipe, recipe_as_file, recipe_of
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.selection import make_recipe
 from frostline.record.facts import Facts
@@ -289,7 +289,7 @@ def test_augmentation_is_told_as_it_was() -> None:
 
 
 def test_an_own_recipe_is_called_one_with_its_nearest_term() -> None:
-    value = show("finetune").model_dump()
+    value = recipe_as_file("finetune").model_dump()
     part = value["phases"][0]["stages"][0]
     value["phases"][0] |= {
         "stages": [{**part, "stages": "1"}, {**part, "stages": "2-", "trained": False}],

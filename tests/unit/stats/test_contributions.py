@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from frostline.stats.contributions import Metric, contributions, shown
+from frostline.stats.contributions import Metric, contributions, metric_text
 
 REFERENCE = {
     "accuracy": lambda y, p: accuracy_score(y, p.argmax(1)),
@@ -43,4 +43,4 @@ def test_the_influence_on_f1_is_its_derivative_by_the_samples_weight() -> None:
 
 
 def test_log_loss_is_shown_as_a_positive_number() -> None:
-    assert (shown("log-loss", -0.25), shown("accuracy", 0.9)) == ("0.250", "0.900")
+    assert (metric_text("log-loss", -0.25), metric_text("accuracy", 0.9)) == ("0.250", "0.900")
