@@ -32,7 +32,7 @@ from frostline.pipeline import read_network  # noqa: E402
 from frostline.planning.plan_race import want_features  # noqa: E402
 from frostline.planning.prepare import make_study, make_trunk, map_network  # noqa: E402
 from frostline.recipe.schedule import Length  # noqa: E402
-from frostline.recipe.selection import make_recipe
+from frostline.recipe.selection import make_recipe  # noqa: E402
 from frostline.recipe.settings import Settings  # noqa: E402
 from frostline.train.depthwise import StridedDepthwise  # noqa: E402
 from frostline.train.feed import reader  # noqa: E402

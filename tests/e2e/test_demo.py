@@ -58,7 +58,7 @@ def test_the_command_answers_with_figures_of_its_own(tmp_path: Path) -> None:
     verdict = result["verdict"]["strategy"]
     assert f"The verdict, {verdict}, was chosen by the labelled scans alone" in done.stdout
     assert done.stdout.rstrip().endswith("frostline fit FOLDER --model torchvision:resnet18")
-    assert tested["probe"] > 0.85  # five labels a class; guessing gives 0.1
+    assert tested["probe"] > 0.85  # five labels per class; guessing gives 0.1
     assert tested["as-is"] > 0.6
 
 

@@ -120,7 +120,7 @@ def read_samples(run: Path) -> dict[str, SampleNote]:
             }
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise BundleError(
-            f"{path} can't be read, so nobody can say whether the data are the same.",
+            f"{path} can't be read, so the data can't be verified.",
             "Put it back as the run wrote it.",
         ) from error
 
@@ -132,7 +132,7 @@ def code_hash(run: Path) -> str | None:
         found = json.loads(path.read_text(encoding="utf-8"))["source"]["code_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
-            f"{path} can't be read, so nobody can say whether the network's code is the same.",
+            f"{path} can't be read, so the network's code can't be verified.",
             "Put it back as the run wrote it.",
         ) from error
     if found is None:

@@ -196,7 +196,7 @@ def _check_left(work: Work, classes: set[str]) -> None:
 
 
 def _draw_labels(work: Work) -> None:
-    """N labels a class, the same N (and more for a larger N) whatever else the data holds."""
+    """N labels per class, the same N (and more for a larger N) whatever else the data holds."""
     wanted = work.options.labels_per_class
     if wanted is None:
         return

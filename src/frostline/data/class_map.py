@@ -1,4 +1,4 @@
-"""Which of the network's own classes mean which class of the data (DESIGN section 2, class maps)."""
+"""Which of the network's own classes mean which class of the data (docs/concepts.md, class maps)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def read_source_classes(path: Path) -> tuple[str, ...]:
             found = f"Line {blank} of {path} is empty"
         else:
             found = f"{path} is empty"
-        raise DataError(f"{found}, but --source-classes is one name a line.", "Line i names the network's output i.")
+        raise DataError(
+            f"{found}, but --source-classes takes one name per line.", "Line i names the network's output i."
+        )
     return names
 
 
@@ -38,7 +40,7 @@ def read_label_map(path: Path) -> dict[str, tuple[str, ...]]:
     except json.JSONDecodeError as error:
         raise DataError(f"--label-map {path} is not JSON: {error.msg} in line {error.lineno}.", MAP_FORM) from None
     if not isinstance(value, dict) or not value:
-        raise DataError(f"--label-map {path} holds no JSON object.", MAP_FORM)
+        raise DataError(f"--label-map {path} does not hold a JSON object.", MAP_FORM)
     found = {}
     for target, sources in value.items():
         listed = sources
@@ -64,7 +66,7 @@ def _read_mapping(path: Path, option: str) -> str:
     except OSError as error:
         raise DataError(f"{option} {path} can't be read: {error.strerror}.", "Give an existing text file.") from None
     except UnicodeDecodeError:
-        raise DataError(f"{option} {path} is no text in UTF-8.", "Save it as UTF-8.") from None
+        raise DataError(f"{option} {path} is not UTF-8 text.", "Save it as UTF-8.") from None
 
 
 def map_classes(

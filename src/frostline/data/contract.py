@@ -1,4 +1,4 @@
-"""Images and texts under one roof: the one module that asks which of the two a network reads."""
+"""Images and texts under one roof: what both offer, whichever a network reads."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def read_contract(folder: Path) -> Contract:
     """The contract that a saved model's folder holds. Raises FileNotFoundError, ValueError (no JSON), DataError."""
     record = json.loads((folder / FILE).read_text(encoding="utf-8"))
     if not isinstance(record, Mapping):
-        raise DataError(f"{folder / FILE} is no JSON object.", "Write it anew with frostline fit.")
+        raise DataError(f"{folder / FILE} is not a JSON object.", "Run frostline fit again.")
     if record.get("kind") == KIND:
         return TextPreprocess.from_json(record, (folder / TOKENIZER).read_text(encoding="utf-8"))
     return Preprocess.from_json(record)

@@ -106,6 +106,6 @@ class Writer:
             self._file.write(np.ascontiguousarray(values).data)
         except OSError as error:
             raise DataError(
-                f"The decoded images found no room on the disk after {self._size >> 20} MiB ({error.strerror}).",
+                f"The decoded images filled the disk after {self._size >> 20} MiB ({error.strerror}).",
                 "Free some space, or set --store to a folder on a larger disk.",
             ) from error

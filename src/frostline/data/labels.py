@@ -21,7 +21,7 @@ def as_column(values: Any, name: str, count: int) -> list[Any]:
     """One plain Python value a row, from a list, an array, a tensor or a series; DataError for another length."""
     if isinstance(values, (str, bytes)) or not (is_array(values) or hasattr(values, "__iter__")):
         raise DataError(
-            f"{name} is a {type(values).__name__}, but one value for each image was expected.",
+            f"{name} is a {type(values).__name__}, but one value per image was expected.",
             f"Give a list or an array of {count}.",
         )
     listed = None
@@ -33,7 +33,7 @@ def as_column(values: Any, name: str, count: int) -> list[Any]:
             array = as_numpy(values)
         if array is not None and array.ndim != 1:
             raise DataError(
-                f"{name} has shape {array.shape}, but one value for each image was expected.", f"Give {count} values."
+                f"{name} has shape {array.shape}, but one value per image was expected.", f"Give {count} values."
             )
         if array is None:
             listed = list(values)

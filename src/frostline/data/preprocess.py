@@ -188,5 +188,5 @@ def _typed(record: dict[str, Any]) -> dict[str, Any]:
         return {**record, **counts, "size": (height, width), "mean": mean, "std": std}
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"The preprocessing record holds a value of another type ({error}).", "Write it anew with frostline fit."
+            f"The preprocessing record holds a value of another type ({error}).", "Run frostline fit again."
         ) from error

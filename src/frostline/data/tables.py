@@ -78,11 +78,11 @@ def read_lines(path: Path) -> tuple[str, ...]:
             raise DataError(f"{path} has no column 'text'; its columns are {known}.", TEXT_FILES)
         return as_texts(columns["text"], _Place(path.name))
     if path.suffix.lower() != ".txt":
-        raise DataError(f"{path} is no file of texts, which the model reads.", TEXT_FILES)
+        raise DataError(f"{path} is not a file of texts, which the model expects.", TEXT_FILES)
     try:
         return tuple(path.read_text(encoding="utf-8-sig").splitlines())
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8.", "Save it as UTF-8.") from error
+        raise DataError(f"{path} is not UTF-8 text.", "Save it as UTF-8.") from error
 
 
 def _check_columns(path: Path, columns: Columns) -> None:
@@ -90,7 +90,7 @@ def _check_columns(path: Path, columns: Columns) -> None:
     if "image" in columns and "text" in columns:
         raise DataError(f"{path} has both a column 'image' and a column 'text'.", "Leave one of them out.")
     if "image" not in columns and "text" not in columns:
-        raise DataError(f"{path} has no column 'image' and none 'text'; its columns are {known}.", FORM)
+        raise DataError(f"{path} has neither a column 'image' nor a column 'text'; its columns are {known}.", FORM)
     if "label" not in columns:
         raise DataError(f"{path} has no column 'label'; its columns are {known}.", FORM)
     if not columns["label"]:
@@ -133,9 +133,9 @@ def _read_csv(path: Path, delimiter: str) -> Columns:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return _columns_of(path, csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True))
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8.", "Save it as UTF-8.") from error
+        raise DataError(f"{path} is not UTF-8 text.", "Save it as UTF-8.") from error
     except csv.Error as error:
-        raise DataError(f"{path} can't be read as a table: {error}.", "Mend its quotes.") from error
+        raise DataError(f"{path} can't be read as a table: {error}.", "Fix its quotation marks.") from error
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror}.", FORM) from error
 
@@ -163,11 +163,13 @@ def _read_json_lines(path: Path) -> Columns:
                 if line.strip():
                     rows.append(json.loads(line))
                     if not isinstance(rows[-1], dict):
-                        raise DataError(f"{_Place(path.name)(len(rows) - 1)} is no JSON object.", FORM)
+                        raise DataError(f"{_Place(path.name)(len(rows) - 1)} is not a JSON object.", FORM)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8.", "Save it as UTF-8.") from error
+        raise DataError(f"{path} is not UTF-8 text.", "Save it as UTF-8.") from error
     except ValueError as error:
-        raise DataError(f"{_Place(path.name)(len(rows))} is not JSON: {error}.", "Write one object a line.") from error
+        raise DataError(
+            f"{_Place(path.name)(len(rows))} is not JSON: {error}.", "Write one object per line."
+        ) from error
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror}.", FORM) from error
     names = dict.fromkeys(name for row in rows for name in row)

@@ -52,7 +52,7 @@ class TextPreprocess:
     def __post_init__(self) -> None:
         if not 2 <= self.length <= self.limit:
             raise DataError(
-                f"{self.length} places for tokens can't be used: the network reads 2 to {self.limit}.",
+                f"{self.length} tokens are no usable length: the network reads 2 to {self.limit}.",
                 f"Give --size from 2 to {self.limit}.",
             )
         if self.cut not in get_args(Side) or not 0 <= self.pad < self.vocabulary:
@@ -76,10 +76,10 @@ class TextPreprocess:
                 "It was written by another version of frostline.",
             )
         if record["tokenizer_sha256"] != hash_bytes(tokenizer.encode()):
-            raise DataError(f"{TOKENIZER} isn't the one that was saved.", "Write it anew with frostline fit.")
+            raise DataError(f"{TOKENIZER} isn't the one that was saved.", "Run frostline fit again.")
         numbers = {name: record[name] for name in names[:-1]}
         if not all(type(v) is int for v in numbers.values()):
-            raise DataError("The preprocessing record holds a value of another type.", "Write it anew.")
+            raise DataError("The preprocessing record holds a value of another type.", "Run frostline fit again.")
         return cls(tokenizer=tokenizer, cut=record["cut"], **numbers)
 
 
@@ -110,7 +110,7 @@ def _read_tokenizer(contents: str, most: int | None, cut: Side) -> Any:
         tokenizer.no_truncation()
     elif most <= tokenizer.num_special_tokens_to_add(False):
         raise DataError(
-            f"{most + 1} places leave no room for words beside the tokenizer's marks.", "Give a larger --size."
+            f"{most + 1} tokens leave no room for words beside the tokenizer's special ones.", "Give a larger --size."
         )
     else:
         tokenizer.enable_truncation(most, direction=cut)
@@ -205,7 +205,7 @@ def check_texts(values: Sequence[Any]) -> dict[int, str]:
         elif not value.strip():
             bad[i] = "an empty text"
         elif any("\ud800" <= c <= "\udfff" for c in value):
-            bad[i] = "no valid text (lone surrogates)"
+            bad[i] = "not valid text (lone surrogates)"
     return bad
 
 

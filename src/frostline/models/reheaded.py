@@ -85,7 +85,7 @@ class Scored(Wrapped):
 
 def head_to_read(recording: Recording) -> str | None:
     """The linear layer (or 1x1 convolution) whose scores the network returns with a softmax behind them, or beside
-    other tensors; None where the last layer with weights is none such, or another such layer's scores are returned
+    other tensors; None where the last layer with weights is not one, or another such layer's scores are returned
     too."""
     end = find_end(recording)
     if not _is_head(recording, end.path) or _of_many_places(recording, end.path):

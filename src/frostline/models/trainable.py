@@ -1,4 +1,4 @@
-"""What moves and what doesn't: training flags and gradients of every module, with the BatchNorm policies (DESIGN 2).
+"""What trains and what stays frozen: training flags and gradients of every module, with the BatchNorm policies.
 
 A trained part moves all its parameters, or those that its `what` names (:mod:`frostline.models.kinds`).
 

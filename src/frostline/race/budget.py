@@ -45,7 +45,7 @@ def reduced(plan: Plan, reduction: Reduction) -> Plan:
 def trimmed(plan: Plan, reduction: Reduction) -> Plan:
     """As `reduced`, but the rows' counted operations and trials stay those of the full plan: all that forecasts need.
 
-    Counting them anew lists the rows of every trial, which takes long on large data.
+    Counting them again lists the rows of every trial, which takes long on large data.
     """
     rows = [row for row in plan.rows if row.recipe.name not in reduction.dropped]
     if not reduction.tuned:

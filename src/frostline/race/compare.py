@@ -137,7 +137,7 @@ def _turned(c: Comparison) -> Comparison:
 
 
 def one_sample(standings: Sequence[Standing]) -> float:
-    """The finest step of a mean score: one sample judged otherwise in one block (0 where nothing was scored, and for
+    """The finest step of a mean score: one sample judged differently in one block (0 where nothing was scored, and for
     log loss, which has no steps)."""
     if any(s.metric == "log-loss" for s in standings):
         return 0.0

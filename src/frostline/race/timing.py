@@ -24,14 +24,14 @@ class Speeds:
     solve: float  # a row of a solved head (all views, inner folds and penalties)
     baseline: float  # a squared row of the baseline
     close: float  # saving, loading back, writing the record
-    fed: float = 0.0  # an image made anew in every step, where views aren't stored
+    fed: float = 0.0  # an image made again in every step, where views aren't stored
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeEstimate:
     """Seconds that parts of a plan take: found lengths are counted at `steps`, the most they may take.
 
-    `stored`: numbers of frozen stages whose activations are kept; others are computed anew in every step. `sealed`:
+    `stored`: numbers of frozen stages whose activations are kept; others are computed again in every step. `sealed`:
     images of the sealed test. `all_tested`: every strategy is refitted and tested.
     """
 

@@ -9,10 +9,10 @@ from frostline.base.errors import RecipeError
 from frostline.base.records import StageInfo
 from frostline.recipe.recipe import Adapter, BatchNorm, HeadKind, Origin, Part, Phase, Recipe, What
 
-HEAD_FACTOR = 10.0  # a new head learns ten times as fast as pre-trained stages (notes/methods.md section 4)
+HEAD_FACTOR = 10.0  # a new head learns ten times as fast as pre-trained stages (docs/methods.md)
 WEIGHT_DECAY = 1e-4
 LOW_RATES, PART_RATES, SCRATCH_RATES = (3e-5, 1e-4, 3e-4), (1e-4, 3e-4, 1e-3), (3e-4, 1e-3, 3e-3)
-VECTOR_RATES = (3e-4, 1e-3, 3e-3)  # norm, bias, lora: ten times those of finetune (notes/methods.md section 4)
+VECTOR_RATES = (3e-4, 1e-3, 3e-3)  # norm, bias, lora: ten times those of finetune (docs/methods.md)
 PULL, HEAD_PULL = 0.1, 0.01  # alpha and beta of L2-SP (Li et al. 2018)
 GROUPS, SLOWER = 4, 2.6  # gradual: groups of stages at most, and how much slower each is than the one above it
 
@@ -25,6 +25,8 @@ class Choices:
     head: HeadKind = "linear"
     layer_decay: float | None = None
 
+
+USUAL = Choices()  # every strategy as it comes
 
 Stages = Sequence[StageInfo]
 Build = Callable[[Stages, int, Choices], Recipe]

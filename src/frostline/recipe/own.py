@@ -365,7 +365,7 @@ def _adapter_faults(recipe: Recipe) -> list[tuple[bool, str, str]]:
         ),
         (
             any("lora" in what and len(what) > 1 for what in whats),
-            "a stage trains by lora in one phase and otherwise in another",
+            "a stage trains by lora in one phase and not in another",
             "Train it by lora in both.",
         ),
         (pulled, "pull doesn't reach the weights under adapters", "Leave pull out where a part trains by lora."),

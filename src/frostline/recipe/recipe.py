@@ -25,7 +25,7 @@ HIDDEN = 512  # widest hidden layer of an MLP head; never wider than the feature
 
 
 def hidden_width(features: int) -> int:
-    """Units in the hidden layer of an MLP head on so many features."""
+    """Units in the hidden layer of an MLP head on that many features."""
     return min(HIDDEN, features)
 
 

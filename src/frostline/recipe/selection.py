@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from frostline.base.errors import RecipeError, nearest
 from frostline.base.records import StageInfo
-from frostline.recipe.catalogue import CATALOGUE, Choices, Stages, spread
+from frostline.recipe.catalogue import CATALOGUE, USUAL, Choices, Stages, spread
 from frostline.recipe.recipe import Recipe
 
 
-def make_recipe(name: str, stages: Stages, choices: Choices = Choices()) -> Recipe:
+def make_recipe(name: str, stages: Stages, choices: Choices = USUAL) -> Recipe:
     """The recipe of a strategy as the user wrote it: `probe`, `freeze@4`, `freeze@blocks.2` (a stage's name wins).
 
     Raises RecipeError for an unknown strategy (naming the nearest), a missing or unknown stage, a stage that can't be
@@ -57,7 +57,7 @@ def find_stage(where: str, stages: Sequence[StageInfo], *, strategy: str) -> int
     return stage.index
 
 
-def auto_strategies(stages: Stages, choices: Choices = Choices(), *, mapped: bool = False) -> tuple[str, ...]:
+def auto_strategies(stages: Stages, choices: Choices = USUAL, *, mapped: bool = False) -> tuple[str, ...]:
     """Names of a default comparison: both ends of the question and up to three depths between, spread evenly.
 
     `mapped`: the network's own classes map to those of the data, so nothing needs to be re-initialised.

@@ -21,7 +21,7 @@ Metric = Literal["accuracy", "balanced-accuracy", "f1-macro", "log-loss"]  # tho
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Settings of `frostline fit` as the user gave them (DESIGN section 5 names the options).
+    """Settings of `frostline fit` as the user gave them (docs/options.md lists the options).
 
     Raises RecipeError on values out of range: rates, margins and counts have to be positive, words have to be known.
     """

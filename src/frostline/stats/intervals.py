@@ -58,7 +58,8 @@ def corrected_standard_error(
     """sqrt((1/J + n_test/n_train) s^2): the term n_test/n_train pays for the overlap of the blocks' training sets.
 
     s^2 is the variance of the block means (J,), but never less than `floor`; its default, 1 / (J n_test^2), is the
-    variance when one sample is judged otherwise in one block: equal blocks are a coarse ruler, not proof of certainty.
+    variance when one sample is judged differently in one block: equal blocks are a coarse ruler, not proof of
+    certainty.
     Where the floor itself is an estimate worth `floor_df` degrees of freedom, s^2 is first averaged with it, each by
     its degrees of freedom. A floor of 0 is the plain formula. Raises ValueError on fewer than 2 blocks.
     Source: Nadeau & Bengio 2003, equation 9; the average is Smyth 2004, "Linear models and empirical Bayes methods",

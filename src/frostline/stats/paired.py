@@ -47,7 +47,7 @@ def corrected_paired(
     """Corrected resampled t test on one paired difference per block (J,), with J - 1 + `floor_df` degrees of freedom.
 
     `n_train`, `n_test`: samples per block. `floor`: least variance of a block's difference, so that blocks that happen
-    to agree don't give p = 0; by default one sample judged otherwise in one block, better that of the samples
+    to agree don't give p = 0; by default one sample judged differently in one block, better that of the samples
     themselves (sample_variance / n_test). `floor_df` as in corrected_standard_error; 0 is Nadeau & Bengio's own test.
     Raises ValueError on fewer than 2 blocks. Source: Nadeau & Bengio 2003, equation 9.
     """

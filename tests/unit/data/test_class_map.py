@@ -48,8 +48,8 @@ def test_a_near_name_is_suggested() -> None:
     ("text", "said"),
     [
         ("{", "is not JSON"),
-        ("[1]", "no JSON object"),
-        ("{}", "no JSON object"),
+        ("[1]", "not hold a JSON object"),
+        ("{}", "not hold a JSON object"),
         ('{"a": 3}', "'a' has no list of names"),
         ('{"a": []}', "'a' has no list of names"),
         ('{"a": "x", "a": "y"}', "names 'a' twice"),

@@ -153,10 +153,10 @@ def test_a_table_makes_the_data_set_of_the_folder(tmp_path: Path) -> None:
 TABLES = {
     "no image": (
         "picture,label\na.png,x\n",
-        "has no column 'image' and none 'text'; its columns are 'picture', 'label'",
+        "has neither a column 'image' nor a column 'text'; its columns are 'picture', 'label'",
     ),
     "no label": ("image\na.png\n", "has no column 'label'"),
-    "empty": ("", "has no column 'image' and none 'text'; its columns are none"),
+    "empty": ("", "has neither a column 'image' nor a column 'text'; its columns are none"),
     "no rows": ("image,label\n", "holds no rows"),
     "no path": ("image,label\na.png,x\n,y\n", "image is empty in row 2 of t.csv"),
     "empty label": ("image,label\na.png,x\nb.png, \n", "label is empty in row 2 of t.csv"),
@@ -185,9 +185,9 @@ def test_tables_that_cannot_be_used_are_refused_by_row_and_column(tmp_path: Path
 
 
 OTHERS = {
-    "latin": ("t.csv", "image,label\nä.png,x\n".encode("latin-1"), "no text in UTF-8"),
+    "latin": ("t.csv", "image,label\nä.png,x\n".encode("latin-1"), "not UTF-8 text"),
     "no JSON": ("t.jsonl", b'{"image": "a.png", "label": 1}\n{"image"\n', "row 2 of t.jsonl is not JSON"),
-    "no object": ("t.jsonl", b"[1]\n", "row 1 of t.jsonl is no JSON object"),
+    "no object": ("t.jsonl", b"[1]\n", "row 1 of t.jsonl is not a JSON object"),
     "null": ("t.jsonl", b'{"image": "a.png", "label": 1}\n{"image": "b.png"}\n', "label is empty in row 2"),
     "number": ("t.jsonl", b'{"image": 4, "label": 1}\n', "image is 4 in row 1 of t.jsonl, but a path"),
     "float": ("t.jsonl", b'{"image": "a", "label": 1.5}\n', "label is 1.5 in row 1"),

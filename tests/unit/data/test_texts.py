@@ -165,7 +165,7 @@ def test_text_files_for_predict_are_tables_or_lines(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "one, two"}\n{"text": null}\n')
     assert read_lines(tmp_path / "a.txt") == ("one two", "three")
     assert read_lines(tmp_path / "a.jsonl") == ("one, two", "")
-    with pytest.raises(DataError, match="no file of texts"):
+    with pytest.raises(DataError, match="not a file of texts"):
         read_lines(Path(__file__))
 
 

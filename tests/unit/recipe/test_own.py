@@ -83,7 +83,7 @@ DRAWN = [{"stages": "1-2", "origin": "pretrained"}, {"stages": "3-", "origin": "
         ("finetune", {"interpolated": True}, "between a solved head and the end"),
         ("finetune", {"phases": phases_of("finetune", what="lora")}, "adapters have no size"),
         ("l2sp", {"phases": phases_of("l2sp", what="lora"), "adapter": {"rank": 2, "alpha": 1}}, "pull doesn't reach"),
-        ("lora", {"phases": phases_of("finetune") + phases_of("lora")}, "by lora in one phase and otherwise"),
+        ("lora", {"phases": phases_of("finetune") + phases_of("lora")}, "by lora in one phase and not"),
         (
             "lora",
             {"phases": [{**p, "head": {"trained": True, "what": "lora"}} for p in phases_of("lora")]},

@@ -12,9 +12,9 @@ OUTCOMES = get_args(get_type_hints(Comparison)["outcome"])
 TELLS = {
     "accuracy": ("share", "not seen"),
     "score": ("mean over the blocks", "not seen"),
-    "score-interval": ("95 of 100", "trained anew", "expected score"),
+    "score-interval": ("95 of 100", "new samples", "expected score"),
     "score-interval-one-block": ("not covered",),
-    "difference": ("same rows",),
+    "difference": ("same samples",),
     "interval": ("95 of 100", "this one pair"),
     "interval-one-block": ("not covered",),
     "interval-samples": ("models trained here", "left out"),
@@ -26,7 +26,7 @@ TELLS = {
     "as-good": ("margin", "this pair"),
     "undecided": ("neither", "margin"),
     "samples-needed": ("labelled", "verdict", "if they differ"),
-    "sealed-accuracy": ("sealed", "no choice"),
+    "sealed-accuracy": ("sealed", "no part in any choice"),
     "sealed-interval": ("final model", "Wilson"),
     "one-standard-error": ("cheapest", "standard error", "margin"),
 }
