@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from frostline.base.records import Dataset, Sample
 from frostline.data.assemble import AssembleOptions, assemble
 from frostline.data.decode import decode_all, hash_files
+from frostline.data.images import Images, Pixels, Writer
 from frostline.data.preprocess import Preprocess
 from frostline.data.scan import scan
 
@@ -30,6 +32,14 @@ def noise(seed: int, height: int = 40, width: int = 40, channels: int = 3) -> np
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, channels), dtype=np.uint8)
     image = Image.fromarray(coarse if channels == 3 else coarse[:, :, 0])
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)).reshape(height, width, channels)
+
+
+def images_of(arrays: Sequence[Pixels]) -> Images:
+    """These arrays as decoded images."""
+    writer = Writer(sum(array.size for array in arrays), None)
+    for array in arrays:
+        writer.add(array)
+    return writer.finish()
 
 
 def save(path: Path, seed: int, **size: int) -> Path:

@@ -23,6 +23,7 @@ from frostline.recipe.catalogue import Choices, make_recipe
 from frostline.recipe.recipe import Recipe, Trial
 from frostline.recipe.settings import Settings
 from frostline.train.study import Study
+from helpers.data_makers import images_of
 
 SIDE = 16
 PREPROCESS = Preprocess.default(SIDE, (0.5,), (0.25,), 3)
@@ -88,7 +89,7 @@ def dataset(rows: int, classes: int = 2, sealed: int = 2) -> Dataset:
 
 def images(data: Dataset) -> Images:
     rng = np.random.default_rng(0)
-    return Images.from_arrays(
+    return images_of(
         [
             np.clip(rng.normal(90 + 70 * s.label, 40, (PREPROCESS.resize, PREPROCESS.resize + 3, 3)), 0, 255).astype(
                 np.uint8

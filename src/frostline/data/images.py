@@ -25,13 +25,6 @@ class Images(Sequence[Pixels]):
         """`offsets` (N) are where images start in the flat buffer, `shapes` (N, 3) their H, W and C."""
         self._buffer, self._offsets, self._shapes = buffer, offsets, shapes
 
-    @classmethod
-    def from_arrays(cls, arrays: Sequence[Pixels]) -> Images:
-        writer = Writer(sum(a.size for a in arrays), None)
-        for array in arrays:
-            writer.add(array)
-        return writer.finish()
-
     def __len__(self) -> int:
         return len(self._offsets)
 
@@ -51,10 +44,6 @@ class Images(Sequence[Pixels]):
     @property
     def nbytes(self) -> int:
         return int(self._shapes.prod(axis=1).sum()) if len(self) else 0
-
-    @property
-    def spilled(self) -> bool:
-        return isinstance(self._buffer, np.memmap)
 
 
 class Writer:

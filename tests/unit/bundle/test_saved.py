@@ -23,11 +23,11 @@ from frostline.bundle import trust
 from frostline.bundle.predict import Bundle, predict_paths, predict_samples
 from frostline.bundle.saved import Abstain, SavedModel, cut_from, cut_note, load_model, named_tensors, save_model
 from frostline.cutting.stages import stage_map
-from frostline.data.decode import Images
 from frostline.models.network import Network, NetworkOptions, example_input, pretrained
 from frostline.models.new_heads import CutNetwork, HeadForm, new_head
 from frostline.models.sources import load_network
 from frostline.recipe.catalogue import make_recipe
+from helpers.data_makers import images_of
 
 CODE = """
 import torch
@@ -57,7 +57,7 @@ def own():
 """
 COMPUTE = Compute(device="cpu", precision="fp32", channels_last=True, threads=1, chunk=4)
 PICTURES_RAW = [np.random.default_rng(i).integers(0, 255, (18, 20, 3), dtype=np.uint8) for i in range(5)]
-PICTURES = Images.from_arrays(PICTURES_RAW)
+PICTURES = images_of(PICTURES_RAW)
 
 
 @pytest.fixture(scope="module")
