@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,13 +58,13 @@ def folder(root: Path, **counts: int) -> Path:
     return root
 
 
-def build(root: Path, **options: object) -> Dataset:
+def build(root: Path, **options: Any) -> Dataset:
     """The data set of a folder, by the same steps as `frostline fit`."""
     listing = scan(root)
-    paths = [row.path for row in listing.rows]
+    paths = [row.path for row in listing.rows if row.path is not None]
     pictures, bad = decode_all(paths, SMALL, threads=1, spill_dir=None, progress=None)
     hashes = hash_files(paths, 1)
-    dataset, rows = assemble(listing, pictures, bad, hashes, options=AssembleOptions(**options))  # type: ignore[arg-type]
+    dataset, rows = assemble(listing, pictures, bad, hashes, options=AssembleOptions(**options))
     assert [listing.rows[i].id for i in rows] == [s.id for s in dataset.samples]
     return dataset
 

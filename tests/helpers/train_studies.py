@@ -71,17 +71,16 @@ def mapped(make: Callable[[], nn.Module] = Net) -> tuple[Network, nn.Module, Sta
 
 def dataset(rows: int, classes: int = 2, sealed: int = 2) -> Dataset:
     """Samples in turn of each class; the last `sealed` ones are sealed."""
-    parts = ["development"] * rows + ["sealed"] * sealed
     samples = tuple(
         Sample(
             id=f"c{i % classes}/{i}.png",
             path=Path(f"{i}.png"),
             label=i % classes,
-            part=part,
+            part="development" if i < rows else "sealed",
             group=str(i),
             sha256=f"{i:064d}",
         )
-        for i, part in enumerate(parts)
+        for i in range(rows + sealed)
     )
     names = tuple(f"c{k}" for k in range(classes))
     return Dataset(path="made", kind="folders", classes=names, samples=samples, sealed_from="test/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def strategies(k: int) -> tuple[str, ...]:
     return (f"probe@{k}", f"freeze@{k}")
 
 
-def fitted(tmp: Path, data: Path, k: int, **options: object) -> Run:
+def fitted(tmp: Path, data: Path, k: int, **options: Any) -> Run:
     # 19 images of a class in batches of 8: the last batch of every epoch is partial
     return run(
         Settings(
@@ -41,7 +42,7 @@ def fitted(tmp: Path, data: Path, k: int, **options: object) -> Run:
             prefer="accuracy",
             **options,
         )
-    )  # type: ignore[arg-type]
+    )
 
 
 def bits(result: Run) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 DATA = Path(__file__).parents[3] / "../shared/data"
 
 
-def network(kind: type[nn.Module]) -> nn.Module:
+def network(kind: type[nn.Module]) -> Any:
     with forked_seed(3):
         return kind()
 
@@ -58,7 +59,7 @@ def why_not_exact(model: nn.Module, cut: Cut) -> str | None:
 
 def usual(name: str) -> tuple[nn.Module, Tensor]:
     timm = pytest.importorskip("timm")
-    arguments = {
+    arguments: dict[str, dict[str, Any]] = {
         "vit_tiny_patch16_224": {"img_size": 32, "depth": 4},
         "swin_tiny_patch4_window7_224": {"img_size": 32, "window_size": 4, "depths": (1, 1, 1, 1), "embed_dim": 24},
     }
@@ -263,7 +264,7 @@ def test_gradients_and_buffers_of_a_training_suffix_are_the_whole_networks() -> 
     parts.suffix(activation).square().sum().backward()
     for (name, a), (_, b) in zip(model.named_parameters(), twin.named_parameters(), strict=True):
         assert (a.grad is None) == (b.grad is None), name
-        assert a.grad is None or torch.equal(a.grad, b.grad), name
+        assert a.grad is None or (b.grad is not None and torch.equal(a.grad, b.grad)), name
     assert all(torch.equal(a, b) for a, b in zip(model.buffers(), twin.buffers(), strict=True))
     assert int(model.s2[1].num_batches_tracked) == 1
     assert int(model.s1[1].num_batches_tracked) == 0
@@ -381,7 +382,7 @@ def test_stale_cut_is_refused() -> None:
     model = network(Plain).eval()
     mapped = stage_map(model, IMAGES)
     parts = Split(model, mapped.cut_after(1), form=mapped.form, skeletons=SkeletonStore())
-    model.forward = lambda x: x  # type: ignore[method-assign]
+    model.forward = lambda x: x
     with pytest.raises(ModelError, match="didn't come by the cut after s1"):
         parts.prefix(IMAGES)
 
@@ -452,7 +453,7 @@ def test_a_module_that_returns_tensors_in_an_object_of_its_own_runs_for_real() -
     class Holding(Masked):
         def __init__(self) -> None:
             super().__init__()
-            self.mask = Holder()
+            self.mask = Holder()  # type: ignore[assignment]
 
         def forward(self, ids: Tensor) -> Tensor:
             held, x = self.mask(ids), self.embed(ids)
@@ -501,7 +502,7 @@ def test_network_without_a_replaceable_head_can_still_be_cut() -> None:
 
 def test_last_features_are_pooled_as_the_network_pools_them() -> None:
     class LastWord(Masked):
-        def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        def forward(self, ids: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
             x = self.embed(ids)
             for layer in self.layers:
                 x = layer(x, weight=mask[..., None])

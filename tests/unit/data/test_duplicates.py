@@ -69,7 +69,8 @@ def test_saved_again_copies_of_real_photos_are_found() -> None:
     pictures = [read_image(path, LARGE) for path in paths]
     copies = []
     for k, path in enumerate(paths):
-        image, stream = Image.open(path), io.BytesIO()
+        image: Image.Image = Image.open(path)
+        stream = io.BytesIO()
         if k % 2:
             image = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
         image.save(stream, "JPEG", quality=60)

@@ -139,7 +139,7 @@ def test_strings_in_memory_are_texts_to_a_text_network(contract: TextPreprocess)
     labels = ["x", "y"] * 6
     for data in ((words, labels), (np.array(words), np.array(labels)), {"text": words, "label": labels}):
         read = read_data(settings(), list_given(data), contract, silent)
-        assert sorted(read.samples.words) == sorted(words)  # type: ignore[union-attr]
+        assert sorted(read.samples.words) == sorted(words)
 
 
 def test_a_table_needs_either_column_and_the_network_has_to_read_it(contract: TextPreprocess, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def features(store: Path | None = None, compute: Compute = FP32, **changed: Any)
     MODEL.runs.clear()
     trunk = Trunk(
         model=MODEL.to(memory_format=torch.channels_last), stages=STAGES, fingerprint="f", compute=compute, hashes={}
-    )  # type: ignore[call-overload]
+    )
     return Features(source=source(**changed), trunk=trunk, store=Store(store) if store else None)
 
 
@@ -126,8 +126,11 @@ def test_store_and_no_store_give_equal_bits(tmp_path: Path) -> None:
         made.want(raw=[2], pooled=[1, 3], views=2, pooled_views=range(11))
     rows = torch.tensor([3, 9, 0])
     for view in (0, 2):
-        assert torch.equal(stored.inputs(rows, view), off.inputs(rows, view))
-        assert stored.inputs(rows, view).stride() == off.inputs(rows, view).stride()
+        first, second = stored.inputs(rows, view), off.inputs(rows, view)
+        assert isinstance(first, Tensor)
+        assert isinstance(second, Tensor)
+        assert torch.equal(first, second)
+        assert first.stride() == second.stride()
         for stage in (1, 3):
             assert torch.equal(stored.pooled(stage, view), off.pooled(stage, view))
     assert stored.stored(2)

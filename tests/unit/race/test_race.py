@@ -82,7 +82,8 @@ def test_one_hopeless_strategy_is_dropped_and_its_blocks_are_saved() -> None:
     def answer(trial: Trial) -> Outcome:
         return outcome(trial, right=0 if trial.recipe.name == "scratch" else None)
 
-    engine, events = Engine(answer), []
+    engine = Engine(answer)
+    events: list[Event] = []
     result = raced(engine, "probe", "finetune", "scratch", events=events)
     assert set(result.eliminated) == {"scratch"}
     assert len(result.of("scratch")) < 4
