@@ -13,7 +13,7 @@ import pytest
 from frostline.base.records import StageInfo
 from frostline.bundle.predict import load
 from frostline.recipe.catalogue import CATALOGUE, Choices, Strategy
-from frostline.recipe.recipe import Origin, Part, Phase, Recipe
+from frostline.recipe.recipe import Part, Phase, Recipe
 
 NAME, CALLED = "surgical@K", "surgical fine-tuning (Lee et al. 2023)"
 
@@ -22,11 +22,10 @@ def surgical(stages: Sequence[StageInfo], k: int, choices: Choices) -> Recipe:
     """Stage k and the head trained, everything else frozen."""
     parts = tuple(Part(trained=s.index == k, batchnorm=choices.batchnorm or "frozen") for s in stages)
     phase = Phase(name="train", solver="stepped", stages=parts, head=Part(trained=True, lr_factor=10.0))
-    kept: Origin = "pretrained"
     return Recipe(
         name=f"surgical@{k}",
         kind="surgical",
-        origins=(kept,) * len(stages),
+        origins=tuple("pretrained" for _ in stages),
         head_origin="new",
         keep=len(stages),
         phases=(phase,),

@@ -40,6 +40,7 @@ def compared(task: Task, out: Path, **options: Any) -> RunResult:
 def assert_only(result: RunResult, right: str) -> None:
     assert result.verdict.strategy == result.verdict.best == right
     scores = {s.name: s.accuracy for s in result.strategies if s.accuracy is not None}
+    assert len(scores) == len(result.strategies)
     assert scores[right] >= 0.85, scores
     assert all(score <= scores[right] - GAP for name, score in scores.items() if name != right), scores
     assert result.test.accuracy >= 0.9

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -66,9 +66,9 @@ def compiled(module: nn.Module) -> nn.Module:
         (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(5)), "a LazyLinear that has no weights before its first"),
     ],
 )
-def test_networks_that_cannot_be_watched_are_refused_with_the_reason(model: object, problem: str) -> None:
+def test_networks_that_cannot_be_watched_are_refused_with_the_reason(model: Any, problem: str) -> None:
     with pytest.raises(ModelError, match=problem) as caught:
-        stages(model(), IMAGES)  # type: ignore[operator]
+        stages(model(), IMAGES)
     assert caught.value.hint
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,8 +45,8 @@ def contract(tmp_path_factory: pytest.TempPathFactory) -> TextPreprocess:
     return TextPreprocess(tokenizer=tokenizer, length=8, limit=POSITIONS, pad=0, vocabulary=size)
 
 
-def settings(**changed: object) -> Settings:
-    return Settings(data=Path("x"), model="hf:x", **changed)  # type: ignore[arg-type]
+def settings(**changed: Any) -> Settings:
+    return Settings(data=Path("x"), model="hf:x", **changed)
 
 
 def test_tokens_are_those_of_the_librarys_own_tokenizer(contract: TextPreprocess, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from frostline.models.sources import keras_source, load_network
 from frostline.models.sources.keras_library import building, import_keras
 from frostline.models.sources.keras_preprocess import measured
 from frostline.models.trainable import moving_buffers, set_training, trained_parameters
-from frostline.recipe.recipe import Part
+from frostline.recipe.recipe import BatchNorm, Part
 
 keras = import_keras()
 L = keras.layers
@@ -148,8 +148,9 @@ def test_moving_statistics_are_buffers_that_follow_the_policy() -> None:
     network = translate(residual(), reverse=False, renumber=True).template
     mapped = stage_map(network, torch.randn(2, 3, 20, 18))
     count, x = len(mapped.stages), torch.randn(4, 3, 20, 18)
-    for policy, moves in (("frozen", False), ("statistics", True)):
-        parts = [Part(trained=True, batchnorm=policy)] * count  # type: ignore[arg-type]
+    policies: dict[BatchNorm, bool] = {"frozen": False, "statistics": True}
+    for policy, moves in policies.items():
+        parts = [Part(trained=True, batchnorm=policy)] * count
         head = Part(trained=True)
         network.train()
         set_training(network, mapped, parts, head)

@@ -142,9 +142,9 @@ def test_batch_counters_may_be_absent() -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
-def test_state_dicts_are_read_through_their_usual_wrappers(tmp_path: Path, wrap: object) -> None:
+def test_state_dicts_are_read_through_their_usual_wrappers(tmp_path: Path, wrap: Any) -> None:
     state = {"module.weight": torch.arange(3.0)}
-    torch.save(wrap(state), tmp_path / "w.pth")  # type: ignore[operator]
+    torch.save(wrap(state), tmp_path / "w.pth")
     assert read_weights(tmp_path / "w.pth")["weight"].tolist() == [0.0, 1.0, 2.0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,8 @@ from helpers.race_plans import LABELS, Engine, outcome, plan
 NAMES = ("baseline", "probe", "freeze@2", "finetune")
 
 
-def raced(engine: Engine, *names: str, events: list[Event] | None = None, **options: object) -> RaceResult:
-    made = plan(*(names or NAMES), **options)  # type: ignore[arg-type]
+def raced(engine: Engine, *names: str, events: list[Event] | None = None, **options: Any) -> RaceResult:
+    made = plan(*(names or NAMES), **options)
     emit = silent if events is None else events.append
     return run_race(made, engine.run, labels=LABELS, margin=0.01, emit=emit)
 
