@@ -2,12 +2,11 @@
 
     python benchmarks/evidence.py [--quick] [--studies 50] [--cache DIR] [--out FILE.md] [--keep FILE.json]
 
-A study draws 50 to 500 rows from a population (evidence_worlds.py), splits them as the package does, really trains
-twelve cheap strategies on every block (evidence_learners.py) and hands what they got right to the package's own
-compare_all, score_interval, decide and beyond_doubt (cases.evidence). The truth of a strategy is its mean accuracy
-over many further training sets of the size of a block, on fresh rows. Features of real images are computed once and
-kept under --cache; a set whose files are absent is left out. `--from FILE.json` makes the tables again from what --keep
-wrote.
+A study draws 50 to 500 rows from a population, splits them as the package does, really trains twelve cheap strategies
+on every block and hands what they got right to the package's own compare_all, score_interval, decide and beyond_doubt
+(all of it in cases/evidence). The truth of a strategy is its mean accuracy over many further training sets of the size
+of a block, on fresh rows. Features of real images are computed once and kept under --cache; a set whose files are
+absent is left out. `--from FILE.json` makes the tables again from what --keep wrote.
 """
 
 from __future__ import annotations

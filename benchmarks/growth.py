@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def fit_seconds(args: argparse.Namespace, data: Path, strategies: str, scratch: 
     )
     measure(command, environment={"FROSTLINE_CACHE": str(scratch / "cache")})
     record = json.loads((scratch / "run" / "result.json").read_text(encoding="utf-8"))
-    return sum(p["seconds"] for p in record["cost"]["phases"] if p["name"] not in LEFT_OUT)
+    return float(sum(p["seconds"] for p in record["cost"]["phases"] if p["name"] not in LEFT_OUT))
 
 
 def part_of(data: Path, target: Path, every: int) -> Path:
@@ -77,7 +78,7 @@ def part_of(data: Path, target: Path, every: int) -> Path:
 def samples(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """Growth with the number of images."""
     folders = [part_of(args.data, scratch / f"one-in-{n}", n) for n in (4, 2, 1)]
-    quarter, half, full = (_median(args, lambda f=f: fit_seconds(args, f, "probe,freeze@4", scratch)) for f in folders)
+    quarter, half, full = (_median(args, partial(fit_seconds, args, f, "probe,freeze@4", scratch)) for f in folders)
     ratio = (full - half) / (half - quarter) / 2
     return {
         "what": "growth with samples, twice as many",

@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from frostline.base.device import prepare_process
 
@@ -37,8 +38,8 @@ from frostline.recipe.settings import Settings  # noqa: E402
 from frostline.train.depthwise import StridedDepthwise  # noqa: E402
 from frostline.train.feed import reader  # noqa: E402
 from frostline.train.loop import Job, run_phase  # noqa: E402
+from frostline.train.start import start_network  # noqa: E402
 from frostline.train.study import Study  # noqa: E402
-from frostline.train.trial import start_network  # noqa: E402
 
 FROZEN, BATCH, EPOCHS = 4, 32, 3
 
@@ -50,10 +51,10 @@ def make(data: Path, weights: Path, store: Path) -> Study:
         data=data, model=spec, weights=str(weights / "mobilenetv1_075.safetensors"), epochs=EPOCHS, batch_size=BATCH
     )
     network = read_network(settings)
-    dataset, images = read_data(settings, scan(data), network.preprocess, silent)
+    read = read_data(settings, scan(data), network.preprocess, silent)
     model, stages = map_network(network)
-    trunk = make_trunk(settings, network, model, stages, len(dataset.development))
-    return make_study(settings, dataset, images, network, trunk, Store(store))
+    trunk = make_trunk(settings, network, model, stages, len(read.dataset.development))
+    return make_study(settings, read.dataset, read.samples, network, trunk, Store(store))
 
 
 def prepare(study: Study) -> None:
@@ -84,7 +85,7 @@ def stored_seconds(study: Study) -> float:
 
 def bare_seconds(study: Study) -> float:
     """Forward and backward of the same blocks by hand, as many batches of the same sizes."""
-    model = copy.deepcopy(study.trunk.model)
+    model: Any = copy.deepcopy(study.trunk.model)
     model.reset_classifier(study.classes)
     tail = torch.nn.Sequential(*model.blocks[FROZEN - 1 :])
     tail.train()
@@ -98,7 +99,7 @@ def bare_seconds(study: Study) -> float:
         for x, y in batches:
             with autocast(study.compute), StridedDepthwise():
                 scores = model.forward_head(tail(x))
-            F.cross_entropy(scores.float(), y).backward()
+            torch.autograd.backward(F.cross_entropy(scores.float(), y))
             tail.zero_grad()
     return time.perf_counter() - begun
 

@@ -81,12 +81,12 @@ def equal_wall(task: str, done: Measured, ours: Measured | None) -> float:
 
 def all_trials(done: Measured) -> float:
     """Seconds of a peer for every trial of the whole comparison (all rates, all blocks), none left out."""
-    return done.wall + sum(t["seconds"] for t in done.result["trainings"]) * (TRIALS - 1)
+    return done.wall + float(sum(t["seconds"] for t in done.result["trainings"])) * (TRIALS - 1)
 
 
 def median(done: Sequence[Measured], field: str) -> float:
     """Median of one figure over the rounds."""
-    return statistics.median(getattr(m, field) for m in done)
+    return statistics.median(float(getattr(m, field)) for m in done)
 
 
 def value(runs: Runs, task: str, name: str, field: str) -> float | None:

@@ -219,6 +219,8 @@ class Dropping(_OfWords):
     """The mask is left out where there is no padding, as Python code decides; rotary constants come from a module."""
 
     class Rotary(nn.Module):
+        rate: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("rate", torch.linspace(1.0, 0.1, 4))
@@ -277,6 +279,8 @@ class Remembering(_OfWords):
 
 class Noting(nn.Module):
     """The first stage writes into a buffer that the last one reads."""
+
+    note: Tensor
 
     def __init__(self) -> None:
         super().__init__()

@@ -35,15 +35,16 @@ from frostline.models.network import example_call
 from frostline.pipeline import prepare
 from frostline.planning.choose import check_applicable
 from frostline.planning.plan_race import want_features
-from frostline.recipe.catalogue import CATALOGUE, Choices, make_recipe
-from frostline.recipe.recipe import Recipe
+from frostline.recipe.catalogue import CATALOGUE, Choices
+from frostline.recipe.recipe import BatchNorm, Recipe
+from frostline.recipe.selection import make_recipe
 from frostline.recipe.settings import Settings
 from frostline.record.journal import Journal
 from frostline.train.refit import RefitResult, TunedValues, refit
 from frostline.train.study import Study
 
 NO_HEAD = "the network has no classes of its own"
-POLICIES = ("statistics", "affine", "all")  # BatchNorm policies besides the default
+POLICIES: tuple[BatchNorm, ...] = ("statistics", "affine", "all")  # BatchNorm policies besides the default
 
 
 @dataclass(frozen=True, kw_only=True)

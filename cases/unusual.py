@@ -18,6 +18,11 @@ from frostline.cutting.inputs import Call
 class Four(nn.Module):
     """Four blocks and a head; the base of most of the others."""
 
+    a: nn.Module
+    b: nn.Module
+    c: nn.Module
+    d: nn.Module
+
     def __init__(self) -> None:
         super().__init__()
         self.a, self.b, self.c, self.d = block(3, 4), block(4, 4), block(4, 6), block(6, 6)
@@ -205,7 +210,7 @@ class Nested(Four):
 
         return (), batch(2), Call.of((), batch(3))
 
-    def forward(self, *, batch: dict[str, Any], flag: bool) -> dict[str, Tensor]:
+    def forward(self, *, batch: dict[str, Any], flag: bool) -> dict[str, Tensor]:  # type: ignore[override]
         x = batch["x"] * batch["w"][0] * batch["w"][1]
         x = self.c(self.b(self.a(x))) * (batch["w"][0] if flag else 1)
         return {"logits": self.scores(self.d(x))}

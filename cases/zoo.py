@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -268,15 +269,15 @@ KERAS = ("MobileNet", "MobileNetV2", "ResNet50", "EfficientNetB0")
 def entries() -> Iterator[Entry]:
     """Every network of the sweep."""
     for name in TIMM:
-        yield Entry(group="timm", name=name, build=lambda name=name: _timm(name))
+        yield Entry(group="timm", name=name, build=partial(_timm, name))
     for name in TORCHVISION:
-        yield Entry(group="torchvision", name=name, build=lambda name=name: _torchvision(name))
+        yield Entry(group="torchvision", name=name, build=partial(_torchvision, name))
     for kind in (*HF_IMAGES, *HF_TEXT):
-        yield Entry(group="hf", name=kind, build=lambda kind=kind: _hf(kind))
+        yield Entry(group="hf", name=kind, build=partial(_hf, kind))
     for name in KERAS:
-        yield Entry(group="keras", name=name, build=lambda name=name: _keras(name))
+        yield Entry(group="keras", name=name, build=partial(_keras, name))
     for kind in _awkward_kinds():
-        yield Entry(group="by hand", name=kind.__name__, build=lambda kind=kind: by_hand(kind))
+        yield Entry(group="by hand", name=kind.__name__, build=partial(by_hand, kind))
 
 
 def images(size: int, channels: int = 3) -> Tensor:
@@ -288,7 +289,7 @@ def _timm(name: str) -> Case:
     import timm
 
     arguments = ARGUMENTS.get(name, {})
-    model = timm.create_model(name, num_classes=CLASSES, **arguments).eval()
+    model: Any = timm.create_model(name, num_classes=CLASSES, **arguments).eval()
     native = int(model.pretrained_cfg["input_size"][1])
     sizes = [arguments["img_size"]] if "img_size" in arguments else [s for s in SMALL if s < native] + [native]
     return Case(model=model, args=(images(_smallest(model, sizes)),))
@@ -312,7 +313,8 @@ def _smallest(model: nn.Module, sizes: list[int]) -> int:
 def _torchvision(name: str) -> Case:
     from torchvision import models
 
-    more = {"googlenet": {"init_weights": False}, "vit_b_16": {"image_size": 64}}.get(name, {})
+    extra: dict[str, dict[str, Any]] = {"googlenet": {"init_weights": False}, "vit_b_16": {"image_size": 64}}
+    more = extra.get(name, {})
     model = models.get_model(name, weights=None, num_classes=CLASSES, **more).eval()
     return Case(model=model, args=(images(_smallest(model, [64] if "image_size" in more else [64, 96, 224])),))
 
@@ -343,10 +345,12 @@ def _hf(kind: str) -> Case:
 
 def _keras(name: str) -> Case:
     """Through frostline's own source, where it is there."""
+    from frostline.data.preprocess import Preprocess
     from frostline.models.network import NetworkOptions, example_input, pretrained
     from frostline.models.sources import load_network
 
     network = load_network(f"keras:{name}", NetworkOptions(weights="random", size=64))
+    assert isinstance(network.preprocess, Preprocess)
     return Case(model=pretrained(network), args=(example_input(network.preprocess),))
 
 

@@ -25,7 +25,7 @@ INK, PALE, CHOSEN = "#24292f", "#8c959f", "#0b6bcb"
 def image(result: Mapping[str, Any]) -> str:
     """Dots for means over blocks, lines for 95 % intervals, a diamond for the sealed test of the verdict."""
     rows = sorted((s for s in result["strategies"] if s["accuracy"] is not None), key=lambda s: -s["accuracy"])
-    low = max(0.0, min(s["accuracy"] for s in rows) - 0.1)
+    low: float = max(0.0, min(s["accuracy"] for s in rows) - 0.1)
 
     def x(share: float) -> float:
         return LEFT + (min(1.0, max(low, share)) - low) / (1 - low) * (WIDTH - LEFT - RIGHT)

@@ -82,13 +82,14 @@ def field(face: Face, letter: str) -> Floats:
     top, left = (fine - height) // 2, (fine - width) // 2
     ink[top : top + height, left : left + width] = np.asarray(glyph.resize((width, height), Image.Resampling.BOX)) > 127
     distance = distance_transform_edt(ink) - distance_transform_edt(~ink)
-    return (distance.reshape(FIELD, 2, FIELD, 2).mean(axis=(1, 3)) / 2).astype(np.float32)
+    return np.asarray(distance.reshape(FIELD, 2, FIELD, 2).mean(axis=(1, 3)) / 2, dtype=np.float32)
 
 
 def barred(distance: Floats) -> Floats:
     """With a stroke across the middle."""
     y, x = np.mgrid[:FIELD, :FIELD].astype(np.float32) - (FIELD - 1) / 2
-    return np.maximum(distance, np.minimum(2.0 - np.abs(y), 11.0 - np.abs(x)))
+    bar = np.minimum(2.0 - np.abs(y), 11.0 - np.abs(x))
+    return np.asarray(np.maximum(distance, bar), dtype=np.float32)
 
 
 @cache
@@ -111,7 +112,7 @@ def written(rng: np.random.Generator, distance: Floats) -> Floats:
     places = [row[0] * y + row[1] * x + w + (FIELD - 1) / 2 for row, w in zip(matrix, wobble, strict=True)]
     warped = map_coordinates(distance, places, order=1, cval=-float(FIELD))
     pen = max(rng.uniform(1.6, 4.4) - float(distance.max()), -1.0)  # hairlines have to outlast a thin pen
-    return np.clip(0.5 + warped + pen, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(0.5 + warped + pen, 0, 1), dtype=np.float32)
 
 
 def glyph(seed: int, number: int) -> tuple[str, Bytes]:
@@ -134,7 +135,7 @@ def celled(rng: np.random.Generator, body: Image.Image) -> Bytes:
     height = SIDE if wide < 1.6 else round(SIDE * 1.6 / wide)
     bitmap = _set(rng, body, height, most=24) > 127
     counts = bitmap.reshape(SIDE // CELL, CELL, SIDE // CELL, CELL).sum(axis=(1, 3))
-    return np.rint(counts * (255 / CELL**2)).astype(np.uint8)
+    return np.asarray(np.rint(counts * (255 / CELL**2)), dtype=np.uint8)
 
 
 def placed(rng: np.random.Generator, body: Image.Image) -> Bytes:

@@ -76,12 +76,13 @@ def _extract(data: Any, options: dict[str, Any]) -> tuple[list[Floats], Ints]:
     listing = find(data) if isinstance(data, Path) else list_given(data)
     settings = settings_from(listing.root, options.pop("model"), options | {"device": "cpu"})
     network = read_network(settings)
-    dataset, images = read_data(settings, listing, network.preprocess, silent)
-    every = tuple(replace(s, part="development") for s in dataset.samples)  # here nothing is learnt, so nothing sealed
-    dataset = replace(dataset, samples=every)
+    read = read_data(settings, listing, network.preprocess, silent)
+    # Here nothing is learnt, so nothing is sealed.
+    every = tuple(replace(s, part="development") for s in read.dataset.samples)
+    dataset = replace(read.dataset, samples=every)
     model, stages = map_network(network)
     trunk = make_trunk(settings, network, model, stages, len(dataset.development))
-    features = make_study(settings, dataset, images, network, trunk, None).features
+    features = make_study(settings, dataset, read.samples, network, trunk, None).features
     cuttable = [s.index for s in stages.stages if s.cuttable]
     chosen = sorted({cuttable[i] for i in _spread(len(cuttable))})
     features.want(raw=(), pooled=chosen, views=0, pooled_views=(0,))

@@ -64,17 +64,21 @@ def train(p: Procedure, x: Floats, y: Ints, used: Bools, *, classes: int, rng: n
     return RefitResult(weights=weights if directions is None else directions @ weights, bias=bias)
 
 
+def _solved(matrices: Floats, right: Floats) -> Floats:
+    return np.asarray(np.linalg.solve(matrices, right), dtype=np.float64)
+
+
 def _solve(p: Procedure, moments: Floats, by_class: Floats, counts: Floats, n: Floats) -> tuple[Floats, Floats]:
     """Of standardised features: second moments (J, D, D), sums by class (J, D, C), rows by class (J, 1, C)."""
     eye = np.eye(moments.shape[1])
     if p.learner == "ridge":
-        return np.linalg.solve(moments + p.penalty * eye, by_class / n), counts / n
+        return _solved(moments + p.penalty * eye, by_class / n), counts / n
     means = by_class / counts
     if p.learner == "means":
         weights = means
     else:
         within = moments - (means * (counts / n)) @ means.transpose(0, 2, 1)
-        weights = np.linalg.solve(within + p.penalty * eye, means)
+        weights = _solved(within + p.penalty * eye, means)
     return weights, -0.5 * (means * weights).sum(axis=1, keepdims=True)
 
 

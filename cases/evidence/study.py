@@ -267,11 +267,13 @@ def _regret(part: Sequence[Standing], true: Floats, sizes: Mapping[str, float]) 
     best mean, and how much that mean promises too much."""
     best = best_of(complete(part))
     lost = {"best mean": true[int(best.name[1:])]}
-    verdict = decide(part, **sizes, margin=MARGIN)
+    train, test = sizes["n_train"], sizes["n_test"]
+    verdict = decide(part, n_train=train, n_test=test, margin=MARGIN)
     lost["verdict"] = true[int(verdict.strategy[1:])]
     if len(best.blocks) == FOLDS and len(part) == max(COUNTS):
         worst = [replace(s, cost=float(true[int(s.name[1:])])) for s in part]
-        lost["verdict, poorest cheapest"] = true[int(decide(worst, **sizes, margin=MARGIN).strategy[1:])]
+        cheapest = decide(worst, n_train=train, n_test=test, margin=MARGIN)
+        lost["verdict, poorest cheapest"] = true[int(cheapest.strategy[1:])]
     found = {f"regret, {key}": float(100 * (true.max() - value)) for key, value in lost.items()}
     found["winner's bias"] = float(100 * (best.score - true[int(best.name[1:])]))
     return found

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,9 +30,14 @@ EQUAL = 1.1
 class World(Protocol):
     """Rows of known law."""
 
-    name: str
-    classes: int
-    strategies: tuple[Procedure, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def strategies(self) -> tuple[Procedure, ...]: ...
 
     def draw(self, rng: np.random.Generator, n: int) -> tuple[Floats, Ints]:
         """n rows, as many of each class to within one, in random order."""
@@ -128,7 +133,7 @@ def balanced(rng: np.random.Generator, n: int, classes: int) -> Ints:
 def probes() -> tuple[Procedure, ...]:
     """Twelve ways to read real features: cut, learner, penalty, and three that differ by the luck of the run alone."""
     cut = [(k * WIDTH, (k + 1) * WIDTH) for k in range(CUTS)]
-    rerun = {"columns": cut[3], "projected": 12, "twins": "rerun"}
+    rerun: dict[str, Any] = {"columns": cut[3], "projected": 12, "twins": "rerun"}
     return (
         Procedure(name="last, ridge", columns=cut[3]),
         Procedure(name="rerun 1", **rerun),
@@ -151,9 +156,9 @@ def tunable(world: World) -> tuple[Procedure, ...]:
     return tuple(Procedure(name=f"penalty {p:g}", columns=columns, penalty=p) for p in (0.01, 0.3, 10.0))
 
 
-def _blocks(twins: str, **more: object) -> tuple[Procedure, ...]:
+def _blocks(twins: str, **more: Any) -> tuple[Procedure, ...]:
     return tuple(
-        Procedure(name=f"block {k}", columns=(k * BLOCK, (k + 1) * BLOCK), twins=twins, **more)  # type: ignore[arg-type]
+        Procedure(name=f"block {k}", columns=(k * BLOCK, (k + 1) * BLOCK), twins=twins, **more)
         for k in range(STRATEGIES)
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_defaults_of_fit_are_the_defaults_of_the_settings(command, fake_fit) -> 
 
 
 # What is typed for each setting, and what the setting is then; `data` and `model` are in every command line.
-TYPED: dict[str, tuple[str | None, object]] = {
+TYPED: dict[str, tuple[str | None, Any]] = {
     "weights": ("random", "random"),
     "model_args": ('{"width": 0.5}', {"width": 0.5}),
     "mean": ("0.5", (0.5,)),
@@ -62,7 +63,7 @@ TYPED: dict[str, tuple[str | None, object]] = {
     "trust_code": (None, True),
     "resume": (None, True),
 }
-ALWAYS = {"data": Path("images"), "model": "torchvision:resnet18"}
+ALWAYS: dict[str, Any] = {"data": Path("images"), "model": "torchvision:resnet18"}
 DEFAULTS = Settings(**ALWAYS)
 
 

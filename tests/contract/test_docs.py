@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import typer
@@ -69,7 +70,7 @@ def test_environment_variables_are_explained(root: Path) -> None:
 
 
 def test_every_verb_and_option_has_help() -> None:
-    group = typer.main.get_command(app)
+    group: Any = typer.main.get_command(app)
     for name in VERBS:
         verb = group.commands[name]
         assert verb.help

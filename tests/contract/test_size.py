@@ -74,7 +74,7 @@ def test_what_is_public_says_what_it_is_for(module: tuple[str, str]) -> None:
     tree = ast.parse(text)
     assert ast.get_docstring(tree) or not tree.body, f"{name} has no docstring"
     for node in tree.body:
-        if not isinstance(node, (*Function.__args__, ast.ClassDef)) or node.name.startswith("_"):
+        if not isinstance(node, Function | ast.ClassDef) or node.name.startswith("_"):
             continue
         self_explaining = name in FIELDS_SAY_ALL if isinstance(node, ast.ClassDef) else _lines(node) <= SHORT
         assert self_explaining or ast.get_docstring(node), f"{name}:{node.name} has no docstring"

@@ -31,7 +31,7 @@ def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     def speeds(self: Gauge, clock: Callable[[], float]) -> Speeds:
         return replace(measure(self, clock), step=0.1)
 
-    monkeypatch.setattr(afford_module.Gauge, "speeds", speeds)
+    monkeypatch.setattr(Gauge, "speeds", speeds)
 
 
 def test_enough_time_gives_the_very_bits_of_a_run_without_a_budget(fit: Fit, squares: Path, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_time_that_runs_short_ends_the_race_with_the_best_answer_so_far(
     fit: Fit, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = Speeds(spent=0, image=0, forward=0, step=0, train=0, setup=0, solve=0, baseline=0, close=0)
-    monkeypatch.setattr(afford_module.Gauge, "speeds", lambda _self, _clock: nothing)
+    monkeypatch.setattr(Gauge, "speeds", lambda _self, _clock: nothing)
     ticks = itertools.count()
     monkeypatch.setattr(
         Clock, "__call__", lambda _self: float(next(ticks))

@@ -22,7 +22,7 @@ from cases.small_world import NETWORK, write_images, write_network
 from frostline.base.errors import FrostlineError
 
 COUNTS = {"test/greenish": 4, "test/reddish": 4, "train/greenish": 9, "train/reddish": 9}
-FEW = {"strategies": "probe,freeze@2", "blocks": 2, "epochs": 1, "threads": 1, "device": "cpu"}
+FEW: dict[str, Any] = {"strategies": "probe,freeze@2", "blocks": 2, "epochs": 1, "threads": 1, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def make(squares: Path, network: tuple[str, str]) -> Make:
         "blocks": 3,
         "strategies": ("baseline", "probe", "probe@2", "freeze@1"),
     }
-    return lambda **changed: Settings(**{**given, **changed})  # type: ignore[arg-type]
+    return lambda **changed: Settings(**{**given, **changed})
 
 
 @pytest.fixture(scope="module")

@@ -113,6 +113,7 @@ def test_show_methods_prints_the_paragraph_and_the_card_holds_it(
     assert main(["show", str(tmp_path / "r"), "--methods", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == result.methods.model_dump(mode="json")
     card = ModelCard((tmp_path / "r" / "model" / "README.md").read_text(encoding="utf-8"))
-    values = {r.metric_type: r.metric_value for r in card.data.eval_results or []}
+    data: Any = card.data
+    values = {r.metric_type: r.metric_value for r in data.eval_results or []}
     assert values["accuracy"] == pytest.approx(result.test.accuracy, abs=1e-6)
     assert "Refitted on all development samples" in card.text

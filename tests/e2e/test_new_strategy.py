@@ -25,7 +25,7 @@ def surgical(stages: Sequence[StageInfo], k: int, choices: Choices) -> Recipe:
     return Recipe(
         name=f"surgical@{k}",
         kind="surgical",
-        origins=("pretrained",) * len(stages),
+        origins=tuple("pretrained" for _ in stages),
         head_origin="new",
         keep=len(stages),
         phases=(phase,),

@@ -217,7 +217,13 @@ def test_data_in_memory_are_handed_over_again(tmp_path: Path, network: tuple[str
     rng = np.random.default_rng(0)
     labels = ["a", "b"] * 12
     images = [rng.integers(0, 200, (18, 20, 3)).astype(np.uint8) + 40 * (label == "b") for label in labels]
-    words = {"weights": network[1], "strategies": "probe", "blocks": 2, "epochs": 2, "out": tmp_path / "run"}
+    words: dict[str, Any] = {
+        "weights": network[1],
+        "strategies": "probe",
+        "blocks": 2,
+        "epochs": 2,
+        "out": tmp_path / "run",
+    }
     library.fit((images, labels), network[0], **words)
     with pytest.raises(FrostlineError, match="in memory"):
         library.replay(tmp_path / "run")

@@ -97,7 +97,7 @@ def deep(fit: Fit, sentences: Path, folder: Path, tmp_path_factory: pytest.TempP
 def test_stored_equals_unstored_bit_for_bit(
     fit: Fit, sentences: Path, folder: Path, tmp_path: Path, strategy: str
 ) -> None:
-    weights = []
+    weights: list[bytes] = []
     for store in (str(tmp_path / "store"), "off"):
         out = tmp_path / f"run-{len(weights)}"
         rate = [] if strategy.startswith("probe") else ["--lr", "1e-3"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from frostline.base.records import Dataset, Sample
 from frostline.data.assemble import AssembleOptions, assemble
 from frostline.data.decode import decode_all, hash_files
+from frostline.data.images import Images, Pixels, Writer
 from frostline.data.preprocess import Preprocess
 from frostline.data.scan import scan
 
@@ -32,6 +35,14 @@ def noise(seed: int, height: int = 40, width: int = 40, channels: int = 3) -> np
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)).reshape(height, width, channels)
 
 
+def images_of(arrays: Sequence[Pixels]) -> Images:
+    """These arrays as decoded images."""
+    writer = Writer(sum(array.size for array in arrays), None)
+    for array in arrays:
+        writer.add(array)
+    return writer.finish()
+
+
 def save(path: Path, seed: int, **size: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(noise(seed, **size)).save(path)
@@ -47,13 +58,13 @@ def folder(root: Path, **counts: int) -> Path:
     return root
 
 
-def build(root: Path, **options: object) -> Dataset:
+def build(root: Path, **options: Any) -> Dataset:
     """The data set of a folder, by the same steps as `frostline fit`."""
     listing = scan(root)
-    paths = [row.path for row in listing.rows]
+    paths = [row.path for row in listing.rows if row.path is not None]
     pictures, bad = decode_all(paths, SMALL, threads=1, spill_dir=None, progress=None)
     hashes = hash_files(paths, 1)
-    dataset, rows = assemble(listing, pictures, bad, hashes, options=AssembleOptions(**options))  # type: ignore[arg-type]
+    dataset, rows = assemble(listing, pictures, bad, hashes, options=AssembleOptions(**options))
     assert [listing.rows[i].id for i in rows] == [s.id for s in dataset.samples]
     return dataset
 

@@ -49,7 +49,7 @@ def images(count: int, seed: int = 0, classes: int = 2) -> tuple[np.ndarray, np.
 class RowsAsImages(TransferClassifier):
     """What scikit-learn's own checks can feed: each number of a row becomes a bar of its brightness."""
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any) -> Self:  # type: ignore[override]  # rows have no groups
         X, y = validate_data(self, X, y)
         self.low_, self.high_ = X.min(axis=0), X.max(axis=0)
         super().fit(self._draw(X), y)

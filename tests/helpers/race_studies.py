@@ -12,7 +12,7 @@ from frostline.race.standing import BlockScore, Standing
 
 def draw(
     rng: np.random.Generator,
-    accuracies: Sequence[float],
+    accuracies: Sequence[float] | np.ndarray,
     *,
     blocks: int,
     per_block: int,
@@ -40,7 +40,7 @@ def standings(
     correct: np.ndarray,
     *,
     per_block: int,
-    costs: Sequence[float] | None = None,
+    costs: Sequence[float] | np.ndarray | None = None,
     names: Sequence[str] | None = None,
     eliminated: Collection[str] = (),
 ) -> list[Standing]:

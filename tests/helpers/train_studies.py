@@ -24,6 +24,7 @@ from frostline.recipe.recipe import Recipe, Trial
 from frostline.recipe.selection import make_recipe
 from frostline.recipe.settings import Settings
 from frostline.train.study import Study
+from helpers.data_makers import images_of
 
 SIDE = 16
 PREPROCESS = Preprocess.default(SIDE, (0.5,), (0.25,), 3)
@@ -71,17 +72,16 @@ def mapped(make: Callable[[], nn.Module] = Net) -> tuple[Network, nn.Module, Sta
 
 def dataset(rows: int, classes: int = 2, sealed: int = 2) -> Dataset:
     """Samples in turn of each class; the last `sealed` ones are sealed."""
-    parts = ["development"] * rows + ["sealed"] * sealed
     samples = tuple(
         Sample(
             id=f"c{i % classes}/{i}.png",
             path=Path(f"{i}.png"),
             label=i % classes,
-            part=part,
+            part="development" if i < rows else "sealed",
             group=str(i),
             sha256=f"{i:064d}",
         )
-        for i, part in enumerate(parts)
+        for i in range(rows + sealed)
     )
     names = tuple(f"c{k}" for k in range(classes))
     return Dataset(path="made", kind="folders", classes=names, samples=samples, sealed_from="test/")
@@ -89,7 +89,7 @@ def dataset(rows: int, classes: int = 2, sealed: int = 2) -> Dataset:
 
 def images(data: Dataset) -> Images:
     rng = np.random.default_rng(0)
-    return Images.from_arrays(
+    return images_of(
         [
             np.clip(rng.normal(90 + 70 * s.label, 40, (PREPROCESS.resize, PREPROCESS.resize + 3, 3)), 0, 255).astype(
                 np.uint8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -29,7 +31,7 @@ def rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x, y, np.stack([np.arange(N) >= 20, np.arange(N) < 60])
 
 
-def textbook(learner: str, x: np.ndarray, y: np.ndarray) -> object:
+def textbook(learner: str, x: np.ndarray, y: np.ndarray) -> Any:
     if learner == "ridge":
         return make_pipeline(StandardScaler(), Ridge(alpha=0.1 * len(y))).fit(x, np.eye(C)[y])
     if learner == "means":

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from frostline.pipeline import Run, run
 from frostline.recipe.settings import Settings
 
-NETWORKS = {
+NETWORKS: dict[str, dict[str, Any]] = {
     "resnet18": {"model": "torchvision:resnet18", "weights": "random", "size": 64, "k": 3},
     "vit": {
         "model": "timm:vit_tiny_patch16_224",
@@ -27,7 +28,7 @@ def strategies(k: int) -> tuple[str, ...]:
     return (f"probe@{k}", f"freeze@{k}")
 
 
-def fitted(tmp: Path, data: Path, k: int, **options: object) -> Run:
+def fitted(tmp: Path, data: Path, k: int, **options: Any) -> Run:
     # 19 images of a class in batches of 8: the last batch of every epoch is partial
     return run(
         Settings(
@@ -41,7 +42,7 @@ def fitted(tmp: Path, data: Path, k: int, **options: object) -> Run:
             prefer="accuracy",
             **options,
         )
-    )  # type: ignore[arg-type]
+    )
 
 
 def bits(result: Run) -> dict[str, object]:
@@ -60,7 +61,7 @@ def test_training_on_the_store_equals_training_without_it(
     name: str, precision: str, tmp_path: Path, few_images: Callable[[int], Path], mobilenet: tuple[str, str]
 ) -> None:
     options = dict(NETWORKS.get(name, {"model": mobilenet[0], "weights": mobilenet[1], "size": 96, "k": 4}))
-    k = int(options.pop("k"))  # type: ignore[call-overload]
+    k = options.pop("k")
     data = few_images(19)
     stored = fitted(tmp_path / "stored", data, k, precision=precision, store=str(tmp_path / "store"), **options)
     without = fitted(tmp_path / "without", data, k, precision=precision, store="off", **options)

@@ -68,10 +68,6 @@ class StageMap:
         return {name: _first(stages) for name, stages in self.buffer_stages.items()}
 
     @cached_property
-    def module_stage(self) -> Mapping[str, int]:
-        return {name: _first(stages) for name, stages in self.module_stages.items()}
-
-    @cached_property
     def straddling(self) -> Mapping[int, tuple[str, ...]]:
         """Stage K -> parameters read on both sides of the cut after it; they must stay frozen for that cut."""
         return {k: cut.straddling for k, cut in enumerate(self.cuts, 1) if cut is not None and cut.straddling}

@@ -43,13 +43,6 @@ class Verified:
     quiet: frozenset[int]  # exact in training only while the modules around the cut are in inference mode
 
 
-def verify_cut(
-    model: nn.Module, cut: Cut, inputs: Call | Sequence[Tensor], *, skeletons: SkeletonStore | None = None
-) -> str | None:
-    """Why the two parts aren't the whole, or None where they are: see :func:`verify_cuts`."""
-    return verify_cuts(model, {1: cut}, inputs, skeletons=skeletons).failed.get(1)
-
-
 def verify_cuts(
     model: nn.Module,
     cuts: Mapping[int, Cut],

@@ -48,7 +48,7 @@ def find_duplicates(pictures: Images, file_hashes: Sequence[str], *, threads: in
     take about two seconds, and ten where all of them are blank.
     """
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        prints = list(pool.map(_fingerprint, pictures))
+        prints = list(pool.map(fingerprint, pictures))
     if prints:
         thumbnails = np.stack([p[1] for p in prints])
     else:
@@ -57,20 +57,23 @@ def find_duplicates(pictures: Images, file_hashes: Sequence[str], *, threads: in
     firsts = np.array(sorted({min(group) for group in exact}), dtype=np.int64)
     if len(firsts):
         firsts = firsts[[pictures[i].size > 0 for i in firsts]]
-    else:
-        firsts = firsts
     hashes = np.array([prints[i][0] for i in firsts], dtype=np.uint64)
     pairs = [(int(firsts[a]), int(firsts[b])) for a, b in close_hashes(hashes, thumbnails[firsts])]
     joined = merge_groups(len(pictures), [*exact, *pairs])
     return Duplicates(exact=_several(exact), all=_several(joined))
 
 
-def difference_hash(picture: Pixels) -> int:
-    """64-bit difference hash, bit for bit that of `imagehash.dhash`: does grey rise from left to right in 9 x 8 pixels.
+def fingerprint(picture: Pixels) -> tuple[int, NDArray[np.uint8]]:
+    """64-bit difference hash of an image, bit for bit that of `imagehash.dhash`, and its grey thumbnail (1024,).
 
-    Source: N. Krawetz, "Kind of Like That" (2013); the library itself would bring scipy and PyWavelets into the start.
+    The hash says whether grey rises from left to right in 9 x 8 pixels; both are 0 where there are no pixels. Source:
+    N. Krawetz, "Kind of Like That" (2013); the library itself would bring scipy and PyWavelets into the start.
     """
-    return _difference_hash(_grey(picture))
+    if not picture.size:
+        return 0, np.zeros(THUMBNAIL**2, dtype=np.uint8)
+    grey = _grey(picture)
+    thumbnail = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+    return _difference_hash(grey), thumbnail.reshape(-1)
 
 
 def close_hashes(hashes: HashArray, thumbnails: NDArray[np.uint8]) -> list[tuple[int, int]]:
@@ -177,14 +180,6 @@ def _prepare(pixels: NDArray[np.uint8]) -> _Thumbnails:
     parts = (slice(start, start + ROWS) for start in range(0, len(pixels), ROWS))
     contrasts = [np.abs(pixels[rows] - means[rows]).mean(axis=1, dtype=np.float32) for rows in parts]
     return _Thumbnails(pixels, means, np.concatenate(contrasts) if contrasts else np.zeros(0, dtype=np.float32))
-
-
-def _fingerprint(picture: Pixels) -> tuple[int, NDArray[np.uint8]]:
-    if not picture.size:
-        return 0, np.zeros(THUMBNAIL**2, dtype=np.uint8)
-    grey = _grey(picture)
-    thumbnail = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
-    return _difference_hash(grey), thumbnail.reshape(-1)
 
 
 def _grey(picture: Pixels) -> Image.Image:

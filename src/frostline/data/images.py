@@ -27,13 +27,6 @@ class Images(Sequence[Pixels]):
         self._offsets = offsets
         self._shapes = shapes
 
-    @classmethod
-    def from_arrays(cls, arrays: Sequence[Pixels]) -> Images:
-        writer = Writer(sum(a.size for a in arrays), None)
-        for array in arrays:
-            writer.add(array)
-        return writer.finish()
-
     def __len__(self) -> int:
         return len(self._offsets)
 
@@ -56,10 +49,6 @@ class Images(Sequence[Pixels]):
         if len(self):
             return int(self._shapes.prod(axis=1).sum())
         return 0
-
-    @property
-    def spilled(self) -> bool:
-        return isinstance(self._buffer, np.memmap)
 
 
 class Writer:

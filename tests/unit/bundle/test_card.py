@@ -185,7 +185,8 @@ def test_the_hub_s_own_writer_makes_the_same_results() -> None:
 def test_a_base_model_is_named_only_where_the_hub_gave_it(spec: str, weights: str | None, base: str | None) -> None:
     model = {**made().model.model_dump(), "spec": spec}
     card = ModelCard(model_card(made(model=model, settings={"weights": weights})))
-    assert card.data.base_model == base
+    stated: Any = card.data
+    assert stated.base_model == base
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -193,8 +194,9 @@ def test_a_hostile_name_comes_through_yaml_as_it_is(name: str) -> None:
     assert yaml.safe_load(f"k: {quoted(name)}\nend: 1") == {"k": name, "end": 1}
     folder = name.replace("/", "")
     card = ModelCard(model_card(made(data=data(path=f"/d/{folder}"))))
-    assert (card.data.eval_results or [])[0].dataset_name == folder
-    assert card.data.license == "other"
+    stated: Any = card.data
+    assert stated.eval_results[0].dataset_name == folder
+    assert stated.license == "other"
     assert card.text.count("\n## ") == model_card(made()).count("\n## ")
 
 

@@ -23,11 +23,11 @@ from frostline.bundle import trust
 from frostline.bundle.predict import Bundle, predict_paths, predict_samples
 from frostline.bundle.saved import Abstain, SavedModel, cut_from, cut_note, load_model, named_tensors, save_model
 from frostline.cutting.stages import stage_map
-from frostline.data.decode import Images
-from frostline.models.network import Network, NetworkOptions, example_input, pretrained
+from frostline.models.network import Network, NetworkOptions, example_call, pretrained
 from frostline.models.new_heads import CutNetwork, HeadForm, new_head
 from frostline.models.sources import load_network
 from frostline.recipe.selection import make_recipe
+from helpers.data_makers import images_of
 
 CODE = """
 import torch
@@ -57,7 +57,7 @@ def own():
 """
 COMPUTE = Compute(device="cpu", precision="fp32", channels_last=True, threads=1, chunk=4)
 PICTURES_RAW = [np.random.default_rng(i).integers(0, 255, (18, 20, 3), dtype=np.uint8) for i in range(5)]
-PICTURES = Images.from_arrays(PICTURES_RAW)
+PICTURES = images_of(PICTURES_RAW)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def network(source: Path, factory: str = "net") -> Network:
 def to_save(made: Network, strategy: str = "finetune") -> SavedModel:
     """A network with a head of random numbers, as after training."""
     model = pretrained(made)
-    stages = stage_map(model, example_input(made.preprocess))
+    stages = stage_map(model, call=example_call(made.preprocess))
     recipe = make_recipe(strategy, stages.stages)
     new_head(model, stages.head, 2)
     cut = stages.cuts[recipe.keep - 1] if recipe.cut_short else None
@@ -118,7 +118,7 @@ def test_a_model_reloads_with_the_same_answers(strategy: str, source: Path, tmp_
     made = to_save(network(source), strategy)
     save_model(tmp_path / "model", made)
     before = answers(tmp_path / "model")
-    model = made.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = made.model.to(memory_format=torch.channels_last)
     loaded = load_model(tmp_path / "model", trust_code=True, device="cpu")
     assert np.array_equal(predict_samples(replace(loaded, model=model), PICTURES), before)
     assert loaded.classes == ("ant", "bee")
@@ -168,6 +168,7 @@ def test_a_threshold_is_read_back_to_the_last_bit_and_marks_answers(source: Path
     for i in range(5):
         Image.fromarray(PICTURES_RAW[i]).save(tmp_path / f"{i}.png")
     found = predict_paths(tmp_path / "model", [tmp_path / f"{i}.png" for i in range(5)], trust_code=True, device="cpu")
+    assert kept.threshold is not None
     assert [p.sure for p in found] == [max(p.probabilities.values()) >= kept.threshold for p in found]
 
 
@@ -226,7 +227,10 @@ def gone(file: str) -> Tamper:
 
 
 def cut_short(file: str) -> Tamper:
-    return lambda folder: (folder / file).write_bytes((folder / file).read_bytes()[:-9])
+    def tamper(folder: Path) -> None:
+        (folder / file).write_bytes((folder / file).read_bytes()[:-9])
+
+    return tamper
 
 
 def without(key: str) -> Callable[[dict[str, Any]], dict[str, Any]]:

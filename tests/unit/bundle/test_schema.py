@@ -132,4 +132,4 @@ def test_unknown_keys_are_refused_and_values_are_fixed() -> None:
         made(more=1)
     result = made()
     with pytest.raises(ValidationError):
-        result.seed = 1  # type: ignore[misc]
+        result.seed = 1

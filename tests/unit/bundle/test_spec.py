@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from frostline.base.errors import BundleError, ModelError
 from frostline.bundle.saved import load_model
 from frostline.bundle.spec import resolve_network
-from frostline.models.network import NetworkOptions, example_input, pretrained
+from frostline.models.network import NetworkOptions, example_call, pretrained
 from frostline.pipeline import fit
 
 
@@ -25,7 +26,7 @@ def _fitted(out: Path, strategy: str) -> Path:
     rng = np.random.default_rng(0)
     levels = np.repeat([40, 120, 200], 8)
     images = np.clip(rng.normal(levels[:, None, None], 30, (24, 32, 32)), 0, 255).astype(np.uint8)
-    steps = {"epochs": 1, "lr": 1e-3, "batch_size": 8} if strategy == "finetune" else {}
+    steps: dict[str, Any] = {"epochs": 1, "lr": 1e-3, "batch_size": 8} if strategy == "finetune" else {}
     labels = [f"c{level}" for level in levels]
     fit(
         (images, labels), "glyphs", weights="random", strategies=strategy, out=out, store="off", augment="none", **steps
@@ -35,7 +36,7 @@ def _fitted(out: Path, strategy: str) -> Path:
 
 def test_it_computes_what_the_run_left(run: Path) -> None:
     network = resolve_network(f"run:{run}")
-    inputs = example_input(network.preprocess)
+    (inputs,) = example_call(network.preprocess).tensors
     with torch.no_grad():
         ours, saved = pretrained(network), load_model(run / "model").model
         assert torch.allclose(ours(inputs), saved(inputs), atol=1e-5)  # another layout in memory

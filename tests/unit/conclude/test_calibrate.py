@@ -71,6 +71,7 @@ def test_repeats_are_told_apart_not_averaged() -> None:
     found = calibrate([*folds(one), *folds(two, first=2)], "probe", LABELS, 0.8)
     both, labels = np.concatenate([one, two]), np.concatenate([LABELS, LABELS])
     assert found.temperature == pytest.approx(fit_temperature(both, labels, repeats=2.0), rel=1e-6)
+    assert found.temperature is not None
     assert found.temperature > 1.2 * fit_temperature((one + two) / 2, LABELS)
     assert found.held_out is not None
     assert found.held_out.repeats == 2
@@ -124,7 +125,8 @@ def test_a_strategy_that_ran_alone_is_left_as_it_is() -> None:
     assert record.out_of_fold_before is record.out_of_fold_after is None
     assert record.sealed_before == record.sealed_after
     assert abstain is not None
-    assert abstain.threshold is abstain.sealed is None
+    assert abstain.threshold is None
+    assert abstain.sealed is None
     assert "held-out folds" in abstain.reason
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ from frostline.cutting.recorder import record
 from frostline.cutting.skeleton import SkeletonStore
 from frostline.cutting.split import Split, taps
 from frostline.cutting.stages import StageMap, split, stage_map, stages
-from frostline.cutting.verify import verify_cut
+from frostline.cutting.verify import verify_cuts
 from frostline.models.sources.torch_file import run_file
 from frostline.models.trainable import set_training
 from frostline.recipe.recipe import Part
@@ -47,14 +48,18 @@ IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 DATA = Path(__file__).parents[3] / "../shared/data"
 
 
-def network(kind: type[nn.Module]) -> nn.Module:
+def network(kind: type[nn.Module]) -> Any:
     with forked_seed(3):
         return kind()
 
 
+def why_not_exact(model: nn.Module, cut: Cut) -> str | None:
+    return verify_cuts(model, {1: cut}, [IMAGES]).failed.get(1)
+
+
 def usual(name: str) -> tuple[nn.Module, Tensor]:
     timm = pytest.importorskip("timm")
-    arguments = {
+    arguments: dict[str, dict[str, Any]] = {
         "vit_tiny_patch16_224": {"img_size": 32, "depth": 4},
         "swin_tiny_patch4_window7_224": {"img_size": 32, "window_size": 4, "depths": (1, 1, 1, 1), "embed_dim": 24},
     }
@@ -119,7 +124,7 @@ def test_every_clean_boundary_of_an_awkward_network_is_exact(kind: type[nn.Modul
     model = network(kind)
     cuts = [c for c in find_cuts(record(model, [IMAGES])).values() if isinstance(c, Cut)]
     assert cuts
-    assert {c.name: verify_cut(model, c, [IMAGES]) for c in cuts} == {c.name: None for c in cuts}
+    assert {c.name: why_not_exact(model, c) for c in cuts} == {c.name: None for c in cuts}
 
 
 def test_identity_that_hands_on_a_held_tensor_is_no_cut() -> None:
@@ -202,7 +207,7 @@ def test_dropout_before_the_head_trains_with_the_head() -> None:
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 5))
     mapped = stage_map(model, torch.randn(2, 6), verify="all")
     assert [(s.name, s.cut, s.why_not) for s in mapped.stages] == [("layer0", "after 1", None)]
-    assert mapped.module_stage["2"] == 2
+    assert mapped.module_stages["2"] == (2,)
 
 
 def test_module_called_within_another_is_no_stage_of_its_own() -> None:
@@ -231,8 +236,8 @@ def test_a_false_cut_is_found_out() -> None:
     true = find_cuts(record(model, [IMAGES]))["out", "stem"]
     assert isinstance(true, Cut)
     false = Cut(**{n: getattr(true, n) for n in Cut.__slots__} | {"where": "in", "module": "one"})
-    assert verify_cut(model, true, [IMAGES]) is None
-    assert verify_cut(model, false, [IMAGES]) == "prefix and suffix don't give the whole network's output"
+    assert why_not_exact(model, true) is None
+    assert why_not_exact(model, false) == "prefix and suffix don't give the whole network's output"
 
 
 def test_suffix_never_writes_into_the_stored_activation() -> None:
@@ -259,7 +264,7 @@ def test_gradients_and_buffers_of_a_training_suffix_are_the_whole_networks() -> 
     parts.suffix(activation).square().sum().backward()
     for (name, a), (_, b) in zip(model.named_parameters(), twin.named_parameters(), strict=True):
         assert (a.grad is None) == (b.grad is None), name
-        assert a.grad is None or torch.equal(a.grad, b.grad), name
+        assert a.grad is None or (b.grad is not None and torch.equal(a.grad, b.grad)), name
     assert all(torch.equal(a, b) for a, b in zip(model.buffers(), twin.buffers(), strict=True))
     assert int(model.s2[1].num_batches_tracked) == 1
     assert int(model.s1[1].num_batches_tracked) == 0
@@ -377,7 +382,7 @@ def test_stale_cut_is_refused() -> None:
     model = network(Plain).eval()
     mapped = stage_map(model, IMAGES)
     parts = Split(model, mapped.cut_after(1), form=mapped.form, skeletons=SkeletonStore())
-    model.forward = lambda x: x  # type: ignore[method-assign]
+    model.forward = lambda x: x
     with pytest.raises(ModelError, match="didn't come by the cut after s1"):
         parts.prefix(IMAGES)
 
@@ -448,7 +453,7 @@ def test_a_module_that_returns_tensors_in_an_object_of_its_own_runs_for_real() -
     class Holding(Masked):
         def __init__(self) -> None:
             super().__init__()
-            self.mask = Holder()
+            self.mask = Holder()  # type: ignore[assignment]
 
         def forward(self, ids: Tensor) -> Tensor:
             held, x = self.mask(ids), self.embed(ids)
@@ -497,7 +502,7 @@ def test_network_without_a_replaceable_head_can_still_be_cut() -> None:
 
 def test_last_features_are_pooled_as_the_network_pools_them() -> None:
     class LastWord(Masked):
-        def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        def forward(self, ids: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
             x = self.embed(ids)
             for layer in self.layers:
                 x = layer(x, weight=mask[..., None])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 import torch
 from torch import nn
@@ -50,19 +52,23 @@ def test_activations_have_the_recorded_shape_where_hooks_change_it() -> None:
     assert shapes == [stage.output_shape for stage in mapped.stages] == [(4, 8, 8), (4,), (6,), (6,)]
 
 
+def compiled(module: nn.Module) -> nn.Module:
+    return cast(nn.Module, torch.compile(module, backend="eager"))
+
+
 @pytest.mark.filterwarnings("ignore:.*is deprecated")
 @pytest.mark.parametrize(
     ("model", "problem"),
     [
         (lambda: torch.jit.trace(Four().eval(), IMAGES), "is scripted"),
-        (lambda: torch.compile(Four(), backend="eager"), "The network is compiled"),
-        (lambda: nn.Sequential(torch.compile(nn.Flatten(), backend="eager"), nn.Linear(192, 5)), "The part 0"),
+        (lambda: compiled(Four()), "The network is compiled"),
+        (lambda: nn.Sequential(compiled(nn.Flatten()), nn.Linear(192, 5)), "The part 0"),
         (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(5)), "a LazyLinear that has no weights before its first"),
     ],
 )
-def test_networks_that_cannot_be_watched_are_refused_with_the_reason(model: object, problem: str) -> None:
+def test_networks_that_cannot_be_watched_are_refused_with_the_reason(model: Any, problem: str) -> None:
     with pytest.raises(ModelError, match=problem) as caught:
-        stages(model(), IMAGES)  # type: ignore[operator]
+        stages(model(), IMAGES)
     assert caught.value.hint
 
 

@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from cases import awkward as models_awkward
+from cases import awkward
 from cases.proof import examine
 from cases.zoo import Entry, entries
 from frostline.cutting.guard import forked_seed
@@ -17,7 +17,7 @@ NAMES = {
     "torchvision": ("squeezenet1_1", "shufflenet_v2_x0_5"),
     "hf": ("vit", "resnet", "bert", "gpt2", "bart"),
     "keras": ("MobileNet",),
-    "by hand": tuple(kind.__name__ for kind in models_awkward.EVERY),
+    "by hand": tuple(kind.__name__ for kind in awkward.EVERY),
 }
 FEW = 4
 CHOSEN = [e for e in entries() if e.name in NAMES.get(e.group, ())]

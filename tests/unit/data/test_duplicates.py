@@ -9,24 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from frostline.data.decode import Images, decode_all, hash_files, read_image
+from frostline.data.decode import decode_all, hash_files, read_image
 from frostline.data.duplicates import (
     MOST_BITS,
     MOST_DIFFERENCE,
     MOST_RELATIVE,
     close_hashes,
-    difference_hash,
     find_duplicates,
+    fingerprint,
     merge_groups,
 )
 from frostline.data.preprocess import Preprocess
-from helpers.data_makers import SMALL, noise, shared
+from helpers.data_makers import SMALL, images_of, noise, shared
 
 LARGE = Preprocess.default(224, (0.5,), (0.5,), 3)
 
 
 def groups(*arrays: np.ndarray, hashes: list[str] | None = None) -> list[list[int]]:
-    found = find_duplicates(Images.from_arrays(arrays), hashes or [str(i) for i in range(len(arrays))])
+    found = find_duplicates(images_of(arrays), hashes or [str(i) for i in range(len(arrays))])
     return [list(group) for group in found.all]
 
 
@@ -35,7 +35,7 @@ def test_difference_hash_is_imagehashs_bit_for_bit() -> None:
     for seed in range(20):
         picture = noise(seed, 50 + seed, 61, 1 if seed % 2 else 3)
         expected = imagehash.dhash(Image.fromarray(picture.squeeze()))
-        assert f"{difference_hash(picture):016x}" == str(expected)
+        assert f"{fingerprint(picture)[0]:016x}" == str(expected)
 
 
 def test_equal_bytes_and_equal_pixels_are_found() -> None:
@@ -48,7 +48,7 @@ def test_one_changed_pixel_is_no_exact_copy_but_a_close_one() -> None:
     a = noise(1)
     b = a.copy()
     b[0, 0] ^= 1
-    found = find_duplicates(Images.from_arrays([a, b]), ["x", "y"])
+    found = find_duplicates(images_of([a, b]), ["x", "y"])
     assert found.exact == ()
     assert found.all == ((0, 1),)
 
@@ -69,7 +69,8 @@ def test_saved_again_copies_of_real_photos_are_found() -> None:
     pictures = [read_image(path, LARGE) for path in paths]
     copies = []
     for k, path in enumerate(paths):
-        image, stream = Image.open(path), io.BytesIO()
+        image: Image.Image = Image.open(path)
+        stream = io.BytesIO()
         if k % 2:
             image = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
         image.save(stream, "JPEG", quality=60)
@@ -80,7 +81,7 @@ def test_saved_again_copies_of_real_photos_are_found() -> None:
 def test_different_drawings_are_not_merged_although_their_hashes_collide() -> None:
     paths = sorted((shared("pacs_photo_sketch") / "sketch").rglob("*.jpg"))
     pictures, _ = decode_all(paths, SMALL, threads=2, spill_dir=None, progress=None)
-    hashes = np.array([difference_hash(p) for p in pictures], dtype=np.uint64)
+    hashes = np.array([fingerprint(p)[0] for p in pictures], dtype=np.uint64)
     collisions = int((np.bitwise_count(hashes[:, None] ^ hashes[None]) <= 6).sum() - len(hashes)) // 2
     assert collisions > 20
     assert find_duplicates(pictures, hash_files(paths, 1)).all == ()
@@ -125,7 +126,7 @@ def test_close_pairs_are_those_of_comparing_every_pixel_of_every_pair(spread: fl
     blobs = [np.asarray(Image.fromarray(s).resize((32, 32), Image.Resampling.BICUBIC)) for s in small]
     near = [np.clip(b + rng.integers(-2, 3, b.shape), 0, 255).astype(np.uint8) for b in blobs[:30]]
     thumbnails = np.stack([*blobs, *near]).reshape(90, -1)
-    hashes = np.array([difference_hash(t.reshape(32, 32, 1)) for t in thumbnails], dtype=np.uint64)
+    hashes = np.array([fingerprint(t.reshape(32, 32, 1))[0] for t in thumbnails], dtype=np.uint64)
     expected = []
     for a in range(90):
         for b in range(a + 1, 90):

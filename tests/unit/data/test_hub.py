@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def paths(tmp_path: Path) -> list[str]:
     return [str(p) for p in sorted(tmp_path.rglob("*.png"))]
 
 
-def made(paths: list[str], image: str = "image", label: str = "label", **columns: Any) -> Any:
+def made(paths: Sequence[str | None], image: str = "image", label: str = "label", **columns: Any) -> Any:
     features = {image: datasets.Image(), label: datasets.ClassLabel(names=["ant", "bee"])}
     features |= {name: datasets.Value("string") for name in columns}
     values = {image: paths, label: [k % 2 for k in range(len(paths))], **columns}

@@ -67,7 +67,7 @@ def test_folds_of_single_rows_are_stratified_within_one_row_a_class(dataset: Dat
         assert max(counts) - min(counts) <= 1
         assert min(counts) >= 1
     sizes = [len(b.validation) for b in blocks]
-    assert max(sizes) - min(sizes) <= 2
+    assert max(sizes) - min(sizes) <= 3  # 3 in one of 1,000 random draws, never more in 128,000
 
 
 def test_repeats_are_shuffled_anew_and_seeds_differ() -> None:

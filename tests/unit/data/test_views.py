@@ -9,17 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from frostline.data.decode import Images
 from frostline.data.preprocess import Preprocess
 from frostline.data.views import augment_policy, make_view, make_views, number_of_views, view_of_epoch
-from helpers.data_makers import SMALL, noise
+from helpers.data_makers import SMALL, images_of, noise
 
 PHOTO = Preprocess.default(48, (0.5,), (0.5,), 3)  # short side 55
 GREY = Preprocess.default(28, (0.5,), (0.5,), 1)  # short side 32
 NAMES = ["none", "light", "standard"]
 SIZES = [(55, 70), (55, 55), (90, 55), (40, 300), (20, 20)]
 ARRAYS = [noise(k, h, w) for k, (h, w) in enumerate(SIZES)]
-PICTURES = Images.from_arrays(ARRAYS)
+PICTURES = images_of(ARRAYS)
 IDS = [f"id{k}" for k in range(len(SIZES))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +112,7 @@ def test_progress_counts_operations_and_known_trials_do_not_speed_up_the_forecas
 
 
 def test_forecast_is_the_time_so_far_scaled_to_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local.time, "perf_counter", lambda: 108.0)
+    monkeypatch.setattr(time, "perf_counter", lambda: 108.0)
     events: list[Any] = []
     Meter(events.append, 50.0, started=100.0).add(20.0, text="probe")
     assert events[0].seconds_left == pytest.approx(8.0 / 20 * 30)

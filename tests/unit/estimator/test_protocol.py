@@ -6,6 +6,7 @@ import gc
 import io
 import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -82,7 +83,7 @@ def test_the_parameters_are_the_fields_of_settings(options: dict[str, Any]) -> N
     left_out = {"data", "resume", "pool_validation"}
     assert set(parameters) == set(Settings.__dataclass_fields__) - left_out
     assert parameters["strategies"] == "auto"
-    assert parameters["margin"] == Settings(data="x", model="y").margin
+    assert parameters["margin"] == Settings(data=Path("x"), model="y").margin
     changed = clone(TransferClassifier(**options)).set_params(seed=3, lr=0.1)
     assert (changed.seed, changed.lr, changed.weights) == (3, 0.1, options["weights"])
     with pytest.raises(ValueError, match="Invalid parameter 'rate'"):

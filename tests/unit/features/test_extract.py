@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from frostline.base.device import Compute
 from frostline.cutting.guard import forked_seed
 from frostline.cutting.stages import StageMap, stage_map
-from frostline.data.decode import Images
 from frostline.data.preprocess import Preprocess
 from frostline.data.views import augment_policy
 from frostline.features import extract
 from frostline.features.extract import Features, Trunk, ViewSource
 from frostline.features.inference import padded_chunks
 from frostline.features.store import Store
+from helpers.data_makers import images_of
 
 ROWS, CHUNK = 10, 4
 PREPROCESS = Preprocess.default(16, (0.5,), (0.25,), 3)
@@ -58,9 +58,7 @@ def source(**changed: Any) -> ViewSource:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (18, 18, 3), dtype=np.uint8) for _ in range(ROWS)]
     names, policy = [f"{i:064d}" for i in range(ROWS)], augment_policy("standard", PREPROCESS)
-    made = ViewSource(
-        images=Images.from_arrays(images), samples=names, preprocess=PREPROCESS, policy=policy, seed=0, threads=1
-    )
+    made = ViewSource(images=images_of(images), samples=names, preprocess=PREPROCESS, policy=policy, seed=0, threads=1)
     return replace(made, **changed)
 
 
@@ -68,7 +66,7 @@ def features(store: Path | None = None, compute: Compute = FP32, **changed: Any)
     MODEL.runs.clear()
     trunk = Trunk(
         model=MODEL.to(memory_format=torch.channels_last), stages=STAGES, fingerprint="f", compute=compute, hashes={}
-    )  # type: ignore[call-overload]
+    )
     return Features(source=source(**changed), trunk=trunk, store=Store(store) if store else None)
 
 
@@ -128,8 +126,11 @@ def test_store_and_no_store_give_equal_bits(tmp_path: Path) -> None:
         made.want(raw=[2], pooled=[1, 3], views=2, pooled_views=range(11))
     rows = torch.tensor([3, 9, 0])
     for view in (0, 2):
-        assert torch.equal(stored.inputs(rows, view), off.inputs(rows, view))
-        assert stored.inputs(rows, view).stride() == off.inputs(rows, view).stride()
+        first, second = stored.inputs(rows, view), off.inputs(rows, view)
+        assert isinstance(first, Tensor)
+        assert isinstance(second, Tensor)
+        assert torch.equal(first, second)
+        assert first.stride() == second.stride()
         for stage in (1, 3):
             assert torch.equal(stored.pooled(stage, view), off.pooled(stage, view))
     assert stored.stored(2)

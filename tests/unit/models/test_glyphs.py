@@ -14,7 +14,7 @@ import torch
 
 from frostline.base.errors import ModelError
 from frostline.cutting.stages import stages
-from frostline.data.preprocess import to_input
+from frostline.data.preprocess import Preprocess, to_input
 from frostline.models.network import NetworkOptions, example_input, pretrained
 from frostline.models.sources import load_network
 from frostline.models.sources.glyphs_source import CARD, CLASSES, WEIGHTS
@@ -46,6 +46,7 @@ def test_the_card_speaks_of_the_file_that_is_shipped() -> None:
 
 def test_it_has_five_stages_that_can_be_cut_and_names_its_classes() -> None:
     network = load_network("glyphs")
+    assert isinstance(network.preprocess, Preprocess)
     found = stages(pretrained(network), example_input(network.preprocess))
     assert [s.name for s in found] == ["stem", "s1", "s2", "s3", "s4"]
     assert all(s.cuttable for s in found)
@@ -60,6 +61,7 @@ def test_it_reads_letters_that_it_never_saw(maker: ModuleType) -> None:
     numbers = range(10_000_000, 10_000_000 + 124)
     drawn = [maker.glyph(1, number) for number in numbers]
     images = np.stack([np.kron(p, np.ones((32 // len(p),) * 2, dtype=np.uint8)) for _, p in drawn])
+    assert isinstance(network.preprocess, Preprocess)
     inputs = to_input(torch.from_numpy(images)[:, None], network.preprocess, device="cpu", channels_last=False)
     with torch.no_grad():
         guessed = pretrained(network)(inputs).argmax(1)
@@ -71,7 +73,8 @@ def test_random_weights_and_other_heads_name_no_classes() -> None:
     network = load_network("glyphs", NetworkOptions(weights="random"))
     assert network.weights is None
     assert network.classes is None
-    assert not torch.equal(network.build(0).head.weight, network.build(1).head.weight)  # type: ignore[union-attr]
+    one, other = (network.build(seed).get_parameter("head.weight") for seed in (0, 1))
+    assert not torch.equal(one, other)
     smaller = load_network("glyphs", NetworkOptions(model_args={"classes": 3}))
     assert smaller.classes is None
     assert smaller.load_report is not None

@@ -54,10 +54,9 @@ def options(**changed: Any) -> NetworkOptions:
     return NetworkOptions(**changed)
 
 
-def run(network: Any, call: Call) -> torch.Tensor:
+def run(network: Any, call: Call) -> Any:
     with torch.no_grad():
-        result: torch.Tensor = call.run(network)
-    return result
+        return call.run(network)
 
 
 def test_encoder_gives_the_masked_normalised_mean_of_the_librarys_own_tokens(encoder: Path) -> None:

@@ -24,7 +24,7 @@ from frostline.models.sources import keras_source, load_network
 from frostline.models.sources.keras_library import building, import_keras
 from frostline.models.sources.keras_preprocess import measured
 from frostline.models.trainable import moving_buffers, set_training, trained_parameters
-from frostline.recipe.recipe import Part
+from frostline.recipe.recipe import BatchNorm, Part
 
 keras = import_keras()
 L = keras.layers
@@ -89,7 +89,7 @@ def images(model: Any, rows: int = 4) -> torch.Tensor:
 
 
 def by_keras(model: Any, x: torch.Tensor, *, training: bool) -> torch.Tensor:
-    return model(x.permute(0, 2, 3, 1).contiguous(), training=training)  # type: ignore[no-any-return]
+    return model(x.permute(0, 2, 3, 1).contiguous(), training=training)
 
 
 @pytest.mark.parametrize("make", [residual, odd])
@@ -123,6 +123,8 @@ def test_moving_variance_takes_in_the_uncorrected_variance() -> None:
     layer = KerasBatchNorm(1, eps=1e-3, momentum=0.1, scale=True, center=True).train()
     x = torch.tensor([[1.0], [3.0]])  # mean 2, variance 1 over n (2 over n - 1)
     layer(x)
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
     assert float(layer.running_mean) == pytest.approx(0.1 * 2)
     assert float(layer.running_var) == pytest.approx(0.9 * 1 + 0.1 * 1)
     before = layer.running_var.clone()
@@ -146,8 +148,9 @@ def test_moving_statistics_are_buffers_that_follow_the_policy() -> None:
     network = translate(residual(), reverse=False, renumber=True).template
     mapped = stage_map(network, torch.randn(2, 3, 20, 18))
     count, x = len(mapped.stages), torch.randn(4, 3, 20, 18)
-    for policy, moves in (("frozen", False), ("statistics", True)):
-        parts = [Part(trained=True, batchnorm=policy)] * count  # type: ignore[arg-type]
+    policies: dict[BatchNorm, bool] = {"frozen": False, "statistics": True}
+    for policy, moves in policies.items():
+        parts = [Part(trained=True, batchnorm=policy)] * count
         head = Part(trained=True)
         network.train()
         set_training(network, mapped, parts, head)

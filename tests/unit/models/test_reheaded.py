@@ -136,7 +136,8 @@ def network(kind: Callable[[], nn.Module]) -> Network:
 def test_averaged_heads_are_one_linear_layer_on_the_same_features() -> None:
     given = network(Distilled)
     found = tried(given, identity={})
-    model, whole = pretrained(found), pretrained(given)
+    model: Any = pretrained(found)
+    whole: Any = pretrained(given)
     assert (found.classes, type(found.headless)) == (None, str)
     with torch.no_grad():
         model.head.weight.copy_((whole.head.weight + whole.head_dist.weight) / 2)
@@ -149,7 +150,8 @@ def test_averaged_heads_are_one_linear_layer_on_the_same_features() -> None:
 
 def test_features_of_a_convolution_as_head_are_pooled_as_its_scores_were() -> None:
     given = network(Squeezed)
-    model, whole = pretrained(tried(given, identity={})), pretrained(given)
+    model: Any = pretrained(tried(given, identity={}))
+    whole: Any = pretrained(given)
     features: list[Tensor] = []
     model.head.register_forward_pre_hook(lambda _module, args: features.append(args[0]))
     with torch.no_grad():
@@ -176,7 +178,8 @@ def test_where_no_features_would_be_left_the_network_stays_as_it_is(kind: type[n
 def test_scores_are_read_before_a_softmax_and_without_what_else_is_returned(kind: type[Ending]) -> None:
     given = network(kind)
     found = tried(given, identity={})
-    model, whole = pretrained(found), pretrained(given)
+    model: Any = pretrained(found)
+    whole: Any = pretrained(given)
     with torch.no_grad():
         assert torch.equal(model(IMAGES), whole.fc(whole.top(whole.stem(IMAGES)).mean((2, 3))))
     assert (found.classes, found.headless) == (given.classes, None)  # its own head is there
@@ -189,7 +192,8 @@ def test_scores_are_read_before_a_softmax_and_without_what_else_is_returned(kind
 def test_a_network_that_ends_in_a_norm_layer_has_its_features_read() -> None:
     given = network(Headless)
     found = tried(given, identity={})
-    model, whole = pretrained(found), pretrained(given)
+    model: Any = pretrained(found)
+    whole: Any = pretrained(given)
     with torch.no_grad():
         model.head.weight.copy_(torch.eye(6)[:1])
         torch.testing.assert_close(model(IMAGES)[:, 0], whole(IMAGES)[:, 0])
@@ -202,6 +206,6 @@ def test_weights_with_a_head_of_another_size_fit_a_network_that_ends_in_a_softma
     other = {**given.weights, "fc.weight": torch.ones(9, 6), "fc.bias": torch.ones(9)}
     found = tried(replace(given, weights=other), identity={})
     assert found.loaded_head == "base.fc"
-    model = pretrained(found)
+    model: Any = pretrained(found)
     assert torch.equal(model.base.stem[0].weight, given.weights["stem.0.weight"])
     assert model.base.fc.out_features == 5

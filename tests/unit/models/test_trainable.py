@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 FROZEN, HEAD = Part(trained=False), Part(trained=True)
 
 
-def plain() -> tuple[nn.Module, StageMap]:
+def plain() -> tuple[Any, StageMap]:
     with forked_seed(3):
         model = Plain()
     return model, stage_map(model, IMAGES)
@@ -239,7 +240,7 @@ def test_cut_network_gives_a_linear_layer_on_the_pooled_prefix() -> None:
     model.eval()
     short = CutNetwork(mapped.split(model, 2), classes=3)
     assert torch.equal(short(IMAGES), torch.zeros(4, 3))
-    nn.init.ones_(short.head.weight)
+    nn.init.ones_(short.get_parameter("head.weight"))
     with torch.no_grad():
         expected = model.s2(model.s1(IMAGES)).mean((2, 3)).sum(1)
         torch.testing.assert_close(short(IMAGES), expected[:, None].expand(4, 3))
@@ -248,6 +249,8 @@ def test_cut_network_gives_a_linear_layer_on_the_pooled_prefix() -> None:
 
 def test_adapters_hold_what_layers_keep_and_let_a_containers_own_buffer_move() -> None:
     class Counting(nn.Module):
+        steps: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.body = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(6, 6)), nn.Linear(6, 6))

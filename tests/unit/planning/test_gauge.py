@@ -51,7 +51,8 @@ def test_every_operation_is_scaled_to_its_unit() -> None:
     assert found.spent == 42.0
     assert found.image == pytest.approx(1 / made.batch_size)
     assert found.forward == pytest.approx(1 / (made.compute.chunk * total))
-    assert (found.step, found.train) == (0.0, pytest.approx(1 / (made.batch_size * total)))
+    assert found.step == 0.0
+    assert found.train == pytest.approx(1 / (made.batch_size * total))
     assert found.solve == pytest.approx(1 / 28 * 2 * 3)  # 14 rows in 2 views; 3 folds of 2/3, and one on all
     assert found.baseline == pytest.approx(1 / 14**2)
     assert found.fed == found.image  # no store: each step makes its images anew

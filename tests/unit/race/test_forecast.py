@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,11 +19,11 @@ def forecast(
     epochs: int | None = None,
     speeds: Speeds = ZERO,
     stored: tuple[int, ...] = (1, 2, 3),
-    **changed: object,
+    **changed: Any,
 ) -> TimeEstimate:
     made = plan(*names, epochs=epochs)
     found = TimeEstimate(plan=made, speeds=speeds, steps=200, sealed=5, stored=frozenset(stored))
-    return replace(found, **changed)  # type: ignore[arg-type]
+    return replace(found, **changed)
 
 
 def of(made: TimeEstimate, name: str, steps: int | None = None) -> float:

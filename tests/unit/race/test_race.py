@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,8 @@ from helpers.race_plans import LABELS, Engine, outcome, plan
 NAMES = ("baseline", "probe", "freeze@2", "finetune")
 
 
-def raced(engine: Engine, *names: str, events: list[Event] | None = None, **options: object) -> RaceResult:
-    made = plan(*(names or NAMES), **options)  # type: ignore[arg-type]
+def raced(engine: Engine, *names: str, events: list[Event] | None = None, **options: Any) -> RaceResult:
+    made = plan(*(names or NAMES), **options)
     emit = silent if events is None else events.append
     return run_race(made, engine.run, labels=LABELS, margin=0.01, emit=emit)
 
@@ -82,7 +83,8 @@ def test_one_hopeless_strategy_is_dropped_and_its_blocks_are_saved() -> None:
     def answer(trial: Trial) -> Outcome:
         return outcome(trial, right=0 if trial.recipe.name == "scratch" else None)
 
-    engine, events = Engine(answer), []
+    engine = Engine(answer)
+    events: list[Event] = []
     result = raced(engine, "probe", "finetune", "scratch", events=events)
     assert set(result.eliminated) == {"scratch"}
     assert len(result.of("scratch")) < 4

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from frostline.race.compare import compare, compare_all, score_interval, versus_
 from frostline.race.standing import best_of, complete, standing_from
 from helpers.race_studies import draw, rights, standings
 
-FOLDS = {"n_train": 80, "n_test": 20}
-BIG = {"n_train": 800, "n_test": 200}
+FOLDS: dict[str, Any] = {"n_train": 80, "n_test": 20}
+BIG: dict[str, Any] = {"n_train": 800, "n_test": 200}
 
 
 def outcome(strategy="probe", *, block=0, rows=(3, 1), probabilities=((0.9, 0.1), (0.2, 0.8)), **more):
@@ -206,7 +207,9 @@ def test_a_shown_difference_needs_no_more_samples():
 
 def test_the_verdict_costs_little_accuracy_and_saves_cost():
     """The simulation behind the rule (8 strategies, 100 samples): regret against the truly best one, in shares."""
-    rng, regret, ranks = np.random.default_rng(4), {"cheapest": [], "accuracy": []}, {"cheapest": [], "accuracy": []}
+    rng = np.random.default_rng(4)
+    regret: dict[str, list[float]] = {"cheapest": [], "accuracy": []}
+    ranks: dict[str, list[float]] = {"cheapest": [], "accuracy": []}
     for _ in range(120):
         true = np.clip(0.9 - np.abs(rng.normal(0, 0.03, 8)), 0.3, 0.99)
         group = standings(draw(rng, true, blocks=5, per_block=20), per_block=20, costs=rng.permutation(8))

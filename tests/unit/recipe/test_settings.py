@@ -87,7 +87,7 @@ def test_identity_holds_what_can_change_a_result_and_no_place() -> None:
 
 
 @pytest.mark.parametrize("given", [{"lr_factor": 0.0}, {"lr_factor": float("nan")}, {"weight_decay": -1.0}])
-def test_parts_of_a_recipe_have_rates_above_zero(given: dict[str, float]) -> None:
+def test_parts_of_a_recipe_have_rates_above_zero(given: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
         Part(trained=True, **given)
 

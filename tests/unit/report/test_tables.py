@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from frostline.bundle.schema import RunResult
@@ -91,7 +93,7 @@ def test_a_baseline_that_beats_the_best_is_not_called_undecided() -> None:
     assert "+7.0 points, better" in line(text, "baseline")
 
 
-CURVE = {
+CURVE: dict[str, Any] = {
     "sentence": "More labels help.",
     "reading": "helps",
     "gain": None,
@@ -129,7 +131,7 @@ def test_a_learning_curve_is_a_table_by_labels_and_a_sentence() -> None:
 
 def test_without_a_curve_nothing_or_only_the_reason_is_said() -> None:
     assert "More labels?" not in result_text(record())
-    only = {**CURVE, "sentence": "There is no learning curve.", "curves": CURVE["curves"][1:2]}  # type: ignore[index]
+    only = {**CURVE, "sentence": "There is no learning curve.", "curves": CURVE["curves"][1:2]}
     text = result_text(record(learning_curve=only))
     assert "More labels? There is no learning curve." in text
     assert "\nlabels" not in text

@@ -10,7 +10,9 @@ from torch import nn
 
 from frostline.base.errors import AuditError
 from frostline.base.records import AuditCount
+from frostline.cutting.split import run_to
 from frostline.features import inference
+from frostline.models.trainable import set_training
 from frostline.recipe.recipe import Part
 from frostline.train import loop
 from frostline.train.audit import Promise, audit, hash_tensors, promise
@@ -79,7 +81,7 @@ def test_statistics_policy_moves_on_purpose_what_it_says() -> None:
 
 
 def test_a_frozen_batchnorm_left_in_train_mode_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, honest = study(), loop.set_training
+    made, honest = study(), set_training
 
     def forgetful(model: nn.Module, *rest: Any) -> None:
         honest(model, *rest)
@@ -91,7 +93,7 @@ def test_a_frozen_batchnorm_left_in_train_mode_is_found(monkeypatch: pytest.Monk
 
 
 def test_a_batchnorm_of_a_trained_stage_left_in_train_mode_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, honest = study(), loop.set_training
+    made, honest = study(), set_training
 
     def forgetful(model: nn.Module, *rest: Any) -> None:
         honest(model, *rest)
@@ -119,7 +121,7 @@ def test_a_frozen_weight_moved_by_the_optimiser_is_found(monkeypatch: pytest.Mon
 
 
 def test_refit_is_audited_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, honest = study(), loop.set_training
+    made, honest = study(), set_training
 
     def forgetful(model: nn.Module, *rest: Any) -> None:
         honest(model, *rest)
@@ -131,7 +133,7 @@ def test_refit_is_audited_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_trunk_that_moves_while_features_are_computed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, honest = study(), inference.run_to
+    made, honest = study(), run_to
 
     def careless(model: nn.Module, *rest: Any) -> Any:
         model.get_submodule("a.1").train()

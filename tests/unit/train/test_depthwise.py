@@ -81,9 +81,7 @@ def test_forward_is_plain_autocast_and_gradients_are_those_of_fp32(
     if channels_last:
         x, convolution = (
             x.contiguous(memory_format=torch.channels_last),
-            convolution.to(
-                memory_format=torch.channels_last  # type: ignore[call-overload]
-            ),
+            convolution.to(memory_format=torch.channels_last),
         )
     with torch.no_grad():  # weights that bf16 holds exactly, so that only the gradient's own rounding is left
         for p in convolution.parameters():

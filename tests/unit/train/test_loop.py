@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from frostline.models.trainable import trained_parameters
 from frostline.recipe.recipe import Phase
 from frostline.recipe.schedule import MAX_STEPS, Length
 from frostline.train import loop
@@ -121,7 +122,7 @@ def groups(name: str, policy: Any = None) -> dict[str, tuple[float, float]]:
     made = study()
     model = start_network(made, recipe(made, name), 0)
     phase = recipe(made, name, policy).phases[0]
-    names = loop.trained_parameters(model, made.trunk.stages, phase.stages, phase.head)
+    names = trained_parameters(model, made.trunk.stages, phase.stages, phase.head)
     optimiser = make_optimiser(
         made, model, names, Job(phase=phase, rate=0.01, rows=NONE, inner=NONE, length=None, block=0)
     )

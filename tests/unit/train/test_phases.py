@@ -15,6 +15,7 @@ from frostline.base.errors import AuditError, RecipeError
 from frostline.base.records import ClassMap
 from frostline.base.seeds import derive_seed
 from frostline.models.adapters import rank_of
+from frostline.models.trainable import trained_parameters
 from frostline.planning.choose import check_applicable, skip_reasons
 from frostline.planning.plan_race import partial_counts, want_features
 from frostline.recipe.catalogue import CATALOGUE, Choices
@@ -41,7 +42,7 @@ class Biased(Net):
     def __init__(self) -> None:
         super().__init__()
         for stage in (self.a, self.b, self.c, self.d):
-            old = stage[0]
+            old: Any = stage[0]
             stage[0] = nn.Conv2d(old.in_channels, old.out_channels, 3, old.stride, 1)
         self.d[2] = nn.GroupNorm(2, 8)
 
@@ -108,8 +109,12 @@ def test_a_gradual_run_unfreezes_at_the_steps_that_it_says_and_keeps_its_moments
         return honest(self, batch, epoch)
 
     network: list[nn.Module] = []
-    start = trial_module.start_network
-    monkeypatch.setattr(trial_module, "start_network", lambda *a: network.append(start(*a)) or network[-1])
+
+    def started(*arguments: Any) -> nn.Module:
+        network.append(start_network(*arguments))
+        return network[-1]
+
+    monkeypatch.setattr(trial_module, "start_network", started)
     monkeypatch.setattr(loop.Stepper, "step", noting)
     done = train_stepped(made, used, SteppedTraining(rate=1e-3, rows=made.development, block=0)).done
     assert phase_ends(made, used, 14) == [3, 6, 9, 12, None]  # 4 steps an epoch, but 13 of 20 before the last phase
@@ -272,7 +277,7 @@ def test_the_change_by_an_adapter_has_its_rank_and_the_ledger_says_so() -> None:
 
 
 def test_a_weight_that_moves_under_its_adapter_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, honest = made_study(), trial_module.run_phase
+    made, honest = made_study(), loop.run_phase
 
     def careless(study_: Study, model: nn.Module, *rest: Any) -> Any:
         done = honest(study_, model, *rest)
@@ -293,7 +298,7 @@ def test_the_optimiser_of_lora_holds_adapters_and_head_alone() -> None:
     model, phase = start_network(made, used, 0), used.phases[0]
     adapters = start_adapters(made, model, used, 0)
     assert adapters is not None
-    names = loop.trained_parameters(model, made.trunk.stages, phase.stages, phase.head)
+    names = trained_parameters(model, made.trunk.stages, phase.stages, phase.head)
     job = loop.Job(
         phase=phase, rate=0.5, rows=made.development, inner=made.development, length=None, block=0, adapters=adapters
     )

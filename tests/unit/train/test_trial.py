@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from frostline.recipe.settings import Settings
 from frostline.train.refit import TunedValues, headed, refit
 from frostline.train.solve import L2_PATH
 from frostline.train.start import start_network
+from frostline.train.study import Study
 from frostline.train.trial import run_trial, solve_head, training_set
 from helpers.train_studies import Net, block, recipe, study, trial
 
@@ -164,10 +166,10 @@ def test_refit_that_ends_worse_than_guessing_is_refused() -> None:
         refit(made, trial(made, "finetune").recipe, TunedValues(rate=100.0))
 
 
-def rows_of(name: str, made: object = None) -> dict[str, dict[str, object]]:
+def rows_of(name: str, made: Study | None = None) -> dict[str, dict[str, Any]]:
     made = made or study(14)
-    chosen = trial(made, name)  # type: ignore[arg-type]
-    return {row["tensor"]: row for row in refit(made, chosen.recipe, TunedValues(rate=1e-3)).ledger}  # type: ignore[arg-type]
+    chosen = trial(made, name)
+    return {row["tensor"]: row for row in refit(made, chosen.recipe, TunedValues(rate=1e-3)).ledger}
 
 
 def test_ledger_says_what_became_of_each_tensor() -> None:
@@ -176,11 +178,11 @@ def test_ledger_says_what_became_of_each_tensor() -> None:
     assert (frozen["stage"], frozen["origin"], frozen["distance"]) == (1, "pretrained", 0.0)
     assert frozen["sha256_before"] == frozen["sha256_after"]
     assert (trained["stage"], trained["origin"]) == (4, "pretrained")
-    assert trained["distance"] > 0  # type: ignore[operator]
+    assert trained["distance"] > 0
     assert trained["phases"] == [
         {"phase": "train", "trained": True, "how": "adamw", "rate": 1e-3, "weight_decay": 1e-4, "batchnorm": "frozen"}
     ]
-    assert (head["stage"], head["origin"], head["phases"][0]["rate"]) == ("head", "new", pytest.approx(1e-2))  # type: ignore[index]
+    assert (head["stage"], head["origin"], head["phases"][0]["rate"]) == ("head", "new", pytest.approx(1e-2))
     assert set(rows) == {n for n, _ in (*Net().named_parameters(), *Net().named_buffers())}
 
 
@@ -222,7 +224,7 @@ def test_ledger_knows_its_own_names_from_the_networks(make: type[nn.Module], ten
     row = rows_of("probe", study(14, make=make))[tensor]
     assert row["origin"] == "pretrained"
     assert row["stage"] in (1, 2, 3, 4)
-    assert row["phases"][0]["trained"] is False  # type: ignore[index]
+    assert row["phases"][0]["trained"] is False
 
 
 class LateInput(Net):
@@ -253,10 +255,10 @@ def test_a_suffix_that_reads_the_input_too_is_trained_or_its_cut_isnt_offered() 
     ],
 )
 def test_options_that_would_change_nothing_are_refused(
-    changed: dict[str, object], names: tuple[str, ...], said: str
+    changed: dict[str, Any], names: tuple[str, ...], said: str
 ) -> None:
     made = study()
-    settings = Settings(data=Path("x"), model="torch:x.py:net", **changed)  # type: ignore[arg-type]
+    settings = Settings(data=Path("x"), model="torch:x.py:net", **changed)
     with pytest.raises(RecipeError, match=said):
         check_applicable(settings, [recipe(made, n) for n in names], made.trunk.model, made.trunk.stages)
 

@@ -32,6 +32,7 @@ from frostline.train.audit import NOTHING_MOVES, promise
 from frostline.train.refit import REFIT, RefitResult, TunedValues, refit
 from frostline.train.start import start_network
 from frostline.train.study import Study
+from helpers.data_makers import images_of
 from helpers.train_studies import SETTINGS, dataset
 
 Networks = dict[str, tuple[str, NetworkOptions]]
@@ -56,11 +57,15 @@ import numpy as np
 import torch
 from frostline.bundle.predict import predict_samples
 from frostline.bundle.saved import load_model
-from frostline.data.decode import Images
+from frostline.data.images import Writer
 
 torch.set_num_threads(1)
 root = Path(sys.argv[1])
-images = Images.from_arrays(list(np.load(root / "images.npy")))
+arrays = np.load(root / "images.npy")
+writer = Writer(arrays.size, None)
+for array in arrays:
+    writer.add(array)
+images = writer.finish()
 for folder in sorted(root.glob("*@*")):
     found = predict_samples(load_model(folder, device="cpu"), images)
     print(folder.name, np.array_equal(found, np.load(folder / "expected.npy")))
@@ -74,7 +79,7 @@ def study_of(name: str) -> tuple[Study, Images]:
     model, stages = map_network(network)
     rng, data, side = np.random.default_rng(0), dataset(14), network.preprocess.resize
     shape = (side, side + 3, network.preprocess.channels)
-    images = Images.from_arrays(
+    images = images_of(
         [np.clip(rng.normal(90 + 70 * s.label, 40, shape), 0, 255).astype(np.uint8) for s in data.samples]
     )
     trunk = make_trunk(SETTINGS, network, model, stages, 14)

@@ -113,8 +113,8 @@ def test_wise_ft_lies_on_the_line_and_its_ends_are_exact() -> None:
         line = mixed(done.solved, done.model, mix).state_dict()
         assert all(torch.equal(line[k], v) for k, v in end.state_dict().items())
     third = mixed(done.solved, done.model, 0.3).get_parameter("b.0.weight")
-    start, end = (m.get_parameter("b.0.weight").double() for m in (done.solved, done.model))
-    assert torch.allclose(third.double(), 0.7 * start + 0.3 * end, atol=1e-7)
+    first, last = (m.get_parameter("b.0.weight").double() for m in (done.solved, done.model))
+    assert torch.allclose(third.double(), 0.7 * first + 0.3 * last, atol=1e-7)
     fitted = refit(made, used, TunedValues(rate=1e-2, mix=0.3))
     assert fitted.mix == 0.3
     assert torch.equal(fitted.saved.model.get_parameter("b.0.weight"), third)
@@ -141,7 +141,8 @@ def test_the_pull_is_the_gradient_of_the_penalty() -> None:
     parameters = {n: p for n, p in model.named_parameters() if n in names}
     stages = sum(((p - start[n]) ** 2).sum() for n, p in parameters.items() if not n.startswith("fc"))
     head = sum((p**2).sum() for n, p in parameters.items() if n.startswith("fc"))
-    expected = torch.autograd.grad(0.05 * stages + 0.005 * head, list(parameters.values()))
+    penalty = torch.as_tensor(0.05 * stages + 0.005 * head)
+    expected = torch.autograd.grad(penalty, list(parameters.values()))
     for p in parameters.values():
         p.grad = torch.zeros_like(p)
     pull_back(anchors)
