@@ -1,4 +1,4 @@
-"""Errors that a user can fix: one sentence (what was found, where, what was expected) and a hint (what to type next)."""
+"""Errors that a user can fix: one sentence (what was found, where, what was expected) and a hint (what to type)."""
 
 from __future__ import annotations
 
