@@ -76,7 +76,7 @@ def prepared(given: Given, folder: Path) -> Prepared:
     names = ("finetune", "as-is") if given.outputs else ("finetune",)
     settings = Settings(**options, strategies=names)
     study = prepare(settings, None, Clock(), Journal(lambda _event: None)).study
-    stages, model = study.trunk.stages, study.trunk.model
+    stages, model = study.stages, study.trunk.model
     cuts = [s.index for s in stages.stages if s.cuttable]
     k = cuts[(len(cuts) - 1) // 2]
     recipes, skipped = {}, {}
@@ -177,7 +177,7 @@ def compared(
     """How many tensors of the saved file are the source's bit for bit, how many aren't, and which of these are wrong.
     The head counts apart: only `as-is` keeps it."""
     own = {**dict(made.study.trunk.model.named_parameters()), **dict(made.study.trunk.model.named_buffers())}
-    head = made.study.trunk.stages.head.path + "."
+    head = made.study.stages.head.path + "."
     should, moved, same, wrong = expected_to_move(made, recipe, strategy), 0, 0, []
     for saved, tensor in load_file(model / "model.safetensors").items():
         name = saved.removeprefix("base.") if recipe.cut_short else saved
@@ -239,7 +239,7 @@ def upstream(made: Prepared, k: int) -> set[str]:
     model = copy.deepcopy(study.trunk.model).eval().requires_grad_(True)
     call = example_call(study.network.preprocess)
     with torch.enable_grad():
-        run_to(model, [study.trunk.stages.cuts[k - 1]], call)[0].float().square().sum().backward()  # type: ignore[list-item]
+        run_to(model, [study.stages.cuts[k - 1]], call)[0].float().square().sum().backward()  # type: ignore[list-item]
     reached = {name for name, p in model.named_parameters() if p.grad is not None}
     beside = {name.rpartition(".")[0] for name in reached}
     return reached | {name for name in groups_of(model)["statistics"] if name.rpartition(".")[0] in beside}

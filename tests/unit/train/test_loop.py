@@ -121,7 +121,7 @@ def groups(name: str, policy: Any = None) -> dict[str, tuple[float, float]]:
     made = study()
     model = start_network(made, recipe(made, name), 0)
     phase = recipe(made, name, policy).phases[0]
-    names = loop.trained_parameters(model, made.trunk.stages, phase.stages, phase.head)
+    names = loop.trained_parameters(model, made.stages, phase.stages, phase.head)
     optimiser = make_optimiser(
         made, model, names, Job(phase=phase, rate=0.01, rows=NONE, inner=NONE, length=None, block=0)
     )

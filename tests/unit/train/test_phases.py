@@ -79,7 +79,7 @@ DRAWN = {"reinit@2": "cd", "reinit-freeze@2": "cd", "scratch": "abcd"}
 @pytest.mark.parametrize("name", STEPPED)
 def test_every_policy_moves_what_it_says_in_every_stepped_strategy(name: str, policy: BatchNorm) -> None:
     made = made_study()
-    used = make_recipe(name, made.trunk.stages.stages, Choices(batchnorm=policy))
+    used = make_recipe(name, made.stages.stages, Choices(batchnorm=policy))
     want_features(made, [used])
     before = values(start_network(made, used, REFIT))
     done = train_stepped(made, used, SteppedTraining(rate=1e-3, rows=made.development, block=REFIT))
@@ -237,7 +237,7 @@ def test_partial_strategies_move_the_tensors_counted_by_hand() -> None:
     channels = [4, 6, 8, 8]
     matrices = [(4, 27), (6, 36), (8, 54), (8, 72)]
     lora = sum(min(8, m // 2) * (m + n) for m, n in matrices)
-    counted = partial_counts(made.trunk.model, made.trunk.stages, [*used, recipe(made, "finetune")])
+    counted = partial_counts(made.trunk.model, made.stages, [*used, recipe(made, "finetune")])
     assert counted == {"norm": 2 * sum(channels) + 2 * 8, "bias": sum(channels) + 8, "lora": lora}
     moves = {
         r.name: {
@@ -292,7 +292,7 @@ def test_the_optimiser_of_lora_holds_adapters_and_head_alone() -> None:
     model, phase = start_network(made, used, 0), used.phases[0]
     adapters = start_adapters(made, model, used, 0)
     assert adapters is not None
-    names = loop.trained_parameters(model, made.trunk.stages, phase.stages, phase.head)
+    names = loop.trained_parameters(model, made.stages, phase.stages, phase.head)
     job = loop.Job(
         phase=phase, rate=0.5, rows=made.development, inner=made.development, length=None, block=0, adapters=adapters
     )
@@ -320,7 +320,7 @@ OWN = [n.replace("K", "2") for n in CATALOGUE if n not in ("baseline", "as-is")]
 @pytest.mark.parametrize("name", OWN)
 def test_a_shown_recipe_gives_the_bits_of_its_strategy(name: str) -> None:
     made = made_study()
-    stages = made.trunk.stages.stages
+    stages = made.stages.stages
     mine = recipe_of(show(name, len(stages) if name == "gradual" else None), stages)
     asked = trial(made, name)
     want_features(made, [mine, asked.recipe])
@@ -341,9 +341,9 @@ def test_a_shown_recipe_gives_the_bits_of_its_strategy(name: str) -> None:
 def test_a_network_without_such_tensors_is_refused(name: str, make: Any, changed: Any, said: str) -> None:
     made = study(make=make)
     settings = replace(SETTINGS, **changed)
-    used = make_recipe(name, made.trunk.stages.stages, Choices(batchnorm=settings.batchnorm))
+    used = make_recipe(name, made.stages.stages, Choices(batchnorm=settings.batchnorm))
     with pytest.raises(RecipeError) as refused:
-        check_applicable(settings, [used], made.trunk.model, made.trunk.stages)
+        check_applicable(settings, [used], made.trunk.model, made.stages)
     assert re.search(said, f"{refused.value.message} {refused.value.hint}")
 
 
@@ -360,6 +360,6 @@ def test_the_ledger_of_a_solved_head_still_says_that_it_was_solved() -> None:
     used = recipe(made, "lp-ft")
     want_features(made, [used])
     start = start_network(made, used, REFIT)
-    rows = {r["tensor"]: r["phases"] for r in make_ledger(start, start, made.trunk.stages, used, 1e-3)}
+    rows = {r["tensor"]: r["phases"] for r in make_ledger(start, start, made.stages, used, 1e-3)}
     assert [p["how"] for p in rows["fc.weight"]] == ["solved", "adamw"]
     assert [p["how"] for p in rows["a.0.weight"]] == [None, "adamw"]

@@ -22,7 +22,7 @@ def test_training_that_ends_above_guessing_is_called_divergence() -> None:
 def test_solved_head_that_dropout_ruins_before_the_first_step_is_named_as_the_cause() -> None:
     made = study()
     check_converged(made, recipe(made, "lp-ft"), [2 * GUESSING] + [0.2] * 9)  # it recovered
-    with pytest.raises(TrialError, match=r"can't go on from its solved head.* 112\.000") as found:
+    with pytest.raises(TrialError, match=r"can't continue from its solved head.* 112\.000") as found:
         check_converged(made, recipe(made, "lp-ft"), [112.0] + [90.0] * 9)
     assert "dropout" in found.value.hint
     with pytest.raises(TrialError, match="lp-ft diverged in the refit"):

@@ -19,7 +19,7 @@ from frostline.planning.choose import check_applicable
 from frostline.recipe.recipe import BatchNorm
 from frostline.recipe.schedule import MIN_STEPS
 from frostline.recipe.settings import Settings
-from frostline.train.refit import TunedValues, headed, refit
+from frostline.train.refit import TunedValues, network_with_head, refit
 from frostline.train.solve import L2_PATH
 from frostline.train.start import start_network
 from frostline.train.trial import run_trial, solve_head, training_set
@@ -102,7 +102,7 @@ def test_the_refitted_network_answers_as_the_solved_head(name: str) -> None:
     made = study(14)
     chosen = trial(made, name)
     head = solve_head(made, chosen.recipe, made.development, block=-1)
-    network = headed(made, chosen.recipe, head)
+    network = network_with_head(made, chosen.recipe, head)
     rows = torch.arange(14)
     with torch.inference_mode():
         scores = flat_logits(network(made.features.inputs(rows, 0)))
@@ -258,7 +258,7 @@ def test_options_that_would_change_nothing_are_refused(
     made = study()
     settings = Settings(data=Path("x"), model="torch:x.py:net", **changed)  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match=said):
-        check_applicable(settings, [recipe(made, n) for n in names], made.trunk.model, made.trunk.stages)
+        check_applicable(settings, [recipe(made, n) for n in names], made.trunk.model, made.stages)
 
 
 @pytest.mark.parametrize("name", ["probe", "baseline", "freeze@2", "wise-ft"])

@@ -27,7 +27,7 @@ from frostline.planning.plan_race import want_features
 from frostline.planning.prepare import make_study, make_trunk, map_network
 from frostline.recipe.catalogue import CATALOGUE, make_recipe
 from frostline.recipe.recipe import Recipe
-from frostline.train.audit import NOTHING_MOVES, promise
+from frostline.train.audit import ALL_FROZEN, promise
 from frostline.train.refit import REFIT, RefitResult, TunedValues, refit
 from frostline.train.start import start_network
 from frostline.train.study import Study
@@ -85,7 +85,7 @@ def study_of(name: str) -> tuple[Study, Images]:
 
 def recipes(made: Study) -> dict[str, Recipe]:
     """Each strategy, K in the middle."""
-    stages = made.trunk.stages.stages
+    stages = made.stages.stages
     cuttable = [s.index for s in stages if s.cuttable]
     names = [name.replace("@K", f"@{cuttable[len(cuttable) // 2 - 1]}") for name in CATALOGUE if name != "baseline"]
     return {name: make_recipe(name, stages) for name in names}
@@ -121,15 +121,15 @@ def check_moves(made: Study, recipe: Recipe, fitted: RefitResult) -> None:
     start, final = start_network(made, recipe, REFIT), fitted.saved.model
     before, after, trunk = tensors(start), tensors(final), tensors(made.trunk.model)
     if recipe.solver == "stepped":
-        found, said = moved(before, after), promise(start, made.trunk.stages, recipe)
-        assert found == said.trained | said.moving, recipe.name
+        found, said = moved(before, after), promise(start, made.stages, recipe)
+        assert found == said.trained | said.updated, recipe.name
         assert fitted.audit.trained_tensors == fitted.audit.trained_changed > 0
-        head = {n for n in after if made.trunk.stages.head.owns(n)}
+        head = {n for n in after if made.stages.head.owns(n)}
         if recipe.partial:
             assert found - head == own(made.trunk.model, BY_HAND[recipe.kind]) - head, recipe.name
     else:
-        assert promise(start, made.trunk.stages, recipe) == NOTHING_MOVES
-    place = made.trunk.stages.parameter_stages
+        assert promise(start, made.stages, recipe) == ALL_FROZEN
+    place = made.stages.parameter_stages
     fresh = tensors(made.network.build(derive_seed(made.seed, "initialise", REFIT)))
     for name, tensor in before.items():
         stage = max(place.get(name, (0,)), default=0)
@@ -162,10 +162,10 @@ def test_every_strategy_moves_what_it_says_and_reloads_in_another_process(name: 
     want_features(made, list(every.values()))
     if name in NO_BIAS:
         with pytest.raises(RecipeError, match="bias can't run: the network has no bias") as refused:
-            check_applicable(SETTINGS, [every["bias"]], made.trunk.model, made.trunk.stages)
+            check_applicable(SETTINGS, [every["bias"]], made.trunk.model, made.stages)
         assert "Use norm" in refused.value.hint
         del every["bias"]
-    check_applicable(SETTINGS, list(every.values()), made.trunk.model, made.trunk.stages)
+    check_applicable(SETTINGS, list(every.values()), made.trunk.model, made.stages)
     trunk = {n: t.clone() for n, t in tensors(made.trunk.model).items()}
     for strategy, recipe in every.items():
         fitted = refit(made, recipe, TunedValues(rate=1e-4, mix=0.5))

@@ -18,7 +18,7 @@ from frostline.models.trainable import trained_parameters
 from frostline.planning.plan_race import want_features
 from frostline.recipe.catalogue import Choices, make_recipe
 from frostline.recipe.recipe import Recipe, Trial
-from frostline.train.feed import predict, reader
+from frostline.train.feed import predict_rows, reader
 from frostline.train.loop import Job, anchors_of, make_optimiser, pull_back
 from frostline.train.mix import mixed
 from frostline.train.refit import TunedValues, refit
@@ -36,7 +36,7 @@ def mapped_study(**changed: Any) -> Study:
 
 
 def chosen(made: Study, name: str, **choices: Any) -> Recipe:
-    used = make_recipe(name, made.trunk.stages.stages, Choices(**choices))
+    used = make_recipe(name, made.stages.stages, Choices(**choices))
     want_features(made, [used])
     return used
 
@@ -66,7 +66,7 @@ def test_continue_starts_from_the_mapped_network_and_moves_the_head_too() -> Non
     made = mapped_study()
     used = chosen(made, "continue")
     start = start_network(made, used, 0).eval()
-    said = predict(made, reader(made, start, 0), torch.arange(len(made.development)))
+    said = predict_rows(made, reader(made, start, 0), torch.arange(len(made.development)))
     assert said == pytest.approx(own_probabilities(made), abs=1e-6)
     assert torch.equal(start.get_parameter("fc.weight"), made.trunk.model.get_parameter("fc.weight"))
     fitted = refit(made, used, TunedValues(rate=1e-3))
@@ -95,10 +95,10 @@ def test_lp_ft_starts_where_the_probe_ends_and_its_head_learns_like_the_rest() -
     done = train_stepped(made, used, SteppedTraining(rate=1e-3, rows=made.development[:-4], block=0))
     assert done.solved is not None
     held = made.positions(made.development[-4:])
-    said = predict(made, reader(made, done.solved.eval(), 0), held)
+    said = predict_rows(made, reader(made, done.solved.eval(), 0), held)
     want_features(made, [chosen(made, "probe"), used])
     assert said == pytest.approx(np.array(run_trial(made, trial(made, "probe")).probabilities), abs=1e-5)
-    names = trained_parameters(done.model, made.trunk.stages, used.phases[1].stages, used.phases[1].head)
+    names = trained_parameters(done.model, made.stages, used.phases[1].stages, used.phases[1].head)
     job = Job(phase=used.phases[1], rate=0.5, rows=made.development, inner=made.development, length=None, block=0)
     assert {g["lr"] for g in make_optimiser(made, done.model, names, job).param_groups} == {0.5}
 
@@ -130,7 +130,7 @@ def test_the_pull_is_the_gradient_of_the_penalty() -> None:
     made = study()
     used = chosen(made, "l2sp")
     model, phase = start_network(made, used, 0), used.phases[0]
-    names = trained_parameters(model, made.trunk.stages, phase.stages, phase.head)
+    names = trained_parameters(model, made.stages, phase.stages, phase.head)
     anchors = anchors_of(model, names, phase)
     start = {n: p.detach().clone() for n, p in model.named_parameters()}
     generator = torch.Generator().manual_seed(0)
