@@ -66,7 +66,7 @@ class LoopState:
 
 
 def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, state: LoopState | None = None) -> LoopState:
-    """Train `model` in place, going on from the state of earlier phases. Raises TrialError for a loss of NaN."""
+    """Train `model` in place, going on from earlier phases. Raises TrialError for a loss of NaN or infinity."""
     parts = job.phase.stages
     head = job.phase.head
     set_training(model, study.stages, parts, head)

@@ -1,4 +1,4 @@
-"""The proof can fail: what a recipe calls frozen and moves all the same stops the run."""
+"""The proof can fail: what a recipe calls frozen and changes all the same stops the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from helpers.train_studies import Net, block, mapped, recipe, study, trial
 BEFORE = {"stem.weight": "1", "stem.mean": "2", "fc.weight": "3"}
 
 
-def test_counts_by_hand_and_moving_on_purpose_is_no_fault() -> None:
+def test_counts_by_hand_and_updates_on_purpose_are_no_fault() -> None:
     promised = Promise(trained=frozenset({"fc.weight"}), updated=frozenset({"stem.mean"}))
     counted = audit(BEFORE, {**BEFORE, "fc.weight": "9", "stem.mean": "9"}, promised, ("x.bias",))
     assert counted == AuditCount(
@@ -36,12 +36,12 @@ def test_counts_by_hand_and_moving_on_purpose_is_no_fault() -> None:
 
 
 @pytest.mark.parametrize("after", [{**BEFORE, "stem.mean": "9"}, {"stem.weight": "1", "fc.weight": "3"}])
-def test_a_frozen_tensor_that_moved_or_vanished_is_named(after: dict[str, str]) -> None:
+def test_a_frozen_tensor_that_changed_or_vanished_is_named(after: dict[str, str]) -> None:
     with pytest.raises(AuditError, match=r"1 tensors .* have changed: stem\.mean"):
         audit(BEFORE, after, Promise(frozenset({"fc.weight"}), frozenset()))
 
 
-def test_a_trained_tensor_that_did_not_move_is_counted_not_refused() -> None:
+def test_a_trained_tensor_that_did_not_change_is_counted_not_refused() -> None:
     counted = audit(BEFORE, BEFORE, Promise(frozenset({"fc.weight"}), frozenset()))
     assert (counted.trained_tensors, counted.trained_changed) == (1, 0)
 
@@ -68,7 +68,7 @@ def test_promise_of_a_frozen_depth_and_of_a_solved_head() -> None:
     assert promise(made.trunk.model, stages, recipe(made, "probe")) == Promise(frozenset(), frozenset())
 
 
-def test_statistics_policy_moves_on_purpose_what_it_says() -> None:
+def test_statistics_policy_updates_on_purpose_what_it_says() -> None:
     made = study()
     outcome = run_trial(made, trial(made, "freeze@3", batchnorm="statistics"))
     assert outcome.ok
@@ -102,7 +102,7 @@ def test_a_batchnorm_of_a_trained_stage_left_in_train_mode_is_found_too(monkeypa
         run_trial(made, trial(made, "finetune"))
 
 
-def test_a_frozen_weight_moved_by_the_optimiser_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_weight_changed_by_the_optimiser_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     made, honest = study(), loop.make_optimiser
 
     def greedy(study_: Any, model: nn.Module, names: dict[str, int], job: Any) -> torch.optim.Optimizer:
@@ -130,7 +130,7 @@ def test_refit_is_audited_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
         refit(made, trial(made, "finetune").recipe, TunedValues(rate=1e-4))
 
 
-def test_a_trunk_that_moves_while_features_are_computed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trunk_that_changes_while_features_are_computed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     made, honest = study(), inference.run_to
 
     def careless(model: nn.Module, *rest: Any) -> Any:
@@ -159,7 +159,7 @@ class Instance(Net):
         self.c = nn.Sequential(nn.Conv2d(6, 8, 3, 2, 1), nn.InstanceNorm2d(8, track_running_stats=True), nn.ReLU())
 
 
-def test_buffers_that_training_of_a_trained_stage_moves_are_no_broken_promise() -> None:
+def test_buffers_that_training_of_a_trained_stage_updates_are_no_broken_promise() -> None:
     made = study(make=Instance)
     outcome = run_trial(made, trial(made, "freeze@2"))
     assert outcome.ok

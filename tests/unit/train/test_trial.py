@@ -170,7 +170,7 @@ def rows_of(name: str, made: object = None) -> dict[str, dict[str, object]]:
     return {row["tensor"]: row for row in refit(made, chosen.recipe, TunedValues(rate=1e-3)).ledger}  # type: ignore[arg-type]
 
 
-def test_ledger_says_what_became_of_each_tensor() -> None:
+def test_ledger_says_what_happened_to_each_tensor() -> None:
     rows = rows_of("freeze@3")
     frozen, trained, head = rows["a.0.weight"], rows["d.0.weight"], rows["fc.weight"]
     assert (frozen["stage"], frozen["origin"], frozen["distance"]) == (1, "pretrained", 0.0)
@@ -245,7 +245,7 @@ def test_a_suffix_that_reads_the_input_too_is_trained_or_its_cut_isnt_offered() 
 
 
 @pytest.mark.parametrize(
-    ("changed", "names", "said"),
+    ("changed", "names", "message"),
     [
         ({"lr": 1e-3}, ("probe", "baseline"), "--lr doesn't apply"),
         ({"batchnorm": "all"}, ("probe",), "--batchnorm doesn't apply: probe trains no stage"),
@@ -253,11 +253,11 @@ def test_a_suffix_that_reads_the_input_too_is_trained_or_its_cut_isnt_offered() 
     ],
 )
 def test_options_that_would_change_nothing_are_refused(
-    changed: dict[str, object], names: tuple[str, ...], said: str
+    changed: dict[str, object], names: tuple[str, ...], message: str
 ) -> None:
     made = study()
     settings = Settings(data=Path("x"), model="torch:x.py:net", **changed)  # type: ignore[arg-type]
-    with pytest.raises(RecipeError, match=said):
+    with pytest.raises(RecipeError, match=message):
         check_applicable(settings, [recipe(made, n) for n in names], made.trunk.model, made.stages)
 
 
@@ -269,8 +269,8 @@ def test_a_trial_of_the_learning_curve_is_a_block_trial_on_its_rows(name: str, e
     fewer = replace(block, train=block.train[:8])
     curve = replace(fewer, purpose="curve")
     assert curve.key == block.key.replace("block/", "curve/") + "/8"
-    found, wanted = run_trial(made, curve), run_trial(made, fewer)
+    actual, expected = run_trial(made, curve), run_trial(made, fewer)
     same = ("rows", "probabilities", "accuracy", "log_loss", "steps", "epochs", "l2", "mix", "audit", "error")
-    assert [getattr(found, key) for key in same] == [getattr(wanted, key) for key in same]
-    assert (found.mix is not None) == (name == "wise-ft")
-    assert found.purpose == "curve"
+    assert [getattr(actual, key) for key in same] == [getattr(expected, key) for key in same]
+    assert (actual.mix is not None) == (name == "wise-ft")
+    assert actual.purpose == "curve"
