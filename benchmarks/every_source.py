@@ -1,4 +1,4 @@
-"""Every strategy on every source: what stayed frozen bit for bit, what moved, and whether the saved model reloads.
+"""Every strategy on every source: what stayed frozen bit for bit, what changed, and whether the saved model reloads.
 
     python benchmarks/every_source.py [--only WORDS] [--large]
 
@@ -34,7 +34,7 @@ def main() -> None:
     wanted = [word for word in args.only.split(",") if word]
     sources = {**SOURCES, **(LARGE if args.large else {})}
     bad = 0
-    print("| source | strategies | frozen, identical | trained, moved | reload to the bit | s | can't run |")
+    print("| source | strategies | frozen, identical | trained, changed | reload to the bit | s | can't run |")
     print("|---|---|---|---|---|---|---|")
     for name, make in sources.items():
         if wanted and not any(word in name for word in wanted):
@@ -49,7 +49,7 @@ def main() -> None:
         right = sum(same.values())
         why = "; ".join(f"{n}: {reason}" for n, reason in made.skipped.items())
         print(
-            f"| {name} | {len(rows)} | {sum(r.frozen for r in rows)} | {sum(r.moved for r in rows)} | "
+            f"| {name} | {len(rows)} | {sum(r.frozen for r in rows)} | {sum(r.changed for r in rows)} | "
             f"{right} of {len(rows)} | {seconds:.1f} | {why} |",
             flush=True,
         )

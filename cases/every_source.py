@@ -1,7 +1,7 @@
-"""Every strategy run on a network, and what came of its tensors.
+"""Every strategy run on a network, and its tensors afterwards.
 
-What is expected is told from the file that the source read and from gradients through the prefix, not from the stage
-map, the promise or the audit that the run itself goes by.
+The expected changes follow from the file that the source read and from gradients through the prefix, not from the stage
+map, the promise or the audit that the run itself uses.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ POLICIES: tuple[BatchNorm, ...] = ("statistics", "affine", "all")  # BatchNorm p
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One strategy on one source: counts of tensors, and what is wrong (nothing, it is hoped)."""
+    """One strategy on one source: counts of tensors, and errors (none, it is hoped)."""
 
     source: str
     strategy: str
     frozen: int
-    moved: int
+    changed: int
     wrong: tuple[str, ...]
     folder: Path | None  # of the run; None where there is none
 
@@ -72,12 +72,12 @@ class Prepared:
 
 
 def prepared(given: Given, folder: Path) -> Prepared:
-    """Every strategy of the catalogue, and fine-tuning under each BatchNorm policy."""
+    """Prepare every strategy of the catalogue, and fine-tuning under each BatchNorm policy."""
     options, inputs = _options(given, folder)
     names = ("finetune", "as-is") if given.outputs else ("finetune",)
     settings = Settings(**options, strategies=names)
     study = prepare(settings, None, Clock(), Journal(lambda _event: None)).study
-    stages, model = study.trunk.stages, study.trunk.model
+    stages, model = study.stages, study.trunk.model
     cuts = [s.index for s in stages.stages if s.cuttable]
     k = cuts[(len(cuts) - 1) // 2]
     recipes, skipped = {}, {}
@@ -132,21 +132,21 @@ def run_all(name: str, made: Prepared, folder: Path) -> list[Row]:
         try:
             fitted = converged(study, recipe)
         except FrostlineError as error:
-            rows.append(Row(source=name, strategy=strategy, frozen=0, moved=0, wrong=(error.message,), folder=None))
+            rows.append(Row(source=name, strategy=strategy, frozen=0, changed=0, wrong=(error.message,), folder=None))
             continue
         run = folder / strategy.replace("@", "-").replace(", ", "-")
         save_model(run / "model", fitted.saved)
         (run / "expected.json").write_text(json.dumps(answers(fitted, made.inputs)), encoding="utf-8")
-        frozen, moved, wrong = compared(made, recipe, strategy, run / "model", tensors)
+        frozen, changed, wrong = compare(made, recipe, strategy, run / "model", tensors)
         audit = fitted.audit
         if audit.frozen_tensors != audit.frozen_unchanged or audit.no_gradient:
             wrong = [*wrong, f"audit: {audit}"]
-        rows.append(Row(source=name, strategy=strategy, frozen=frozen, moved=moved, wrong=tuple(wrong), folder=run))
+        rows.append(Row(source=name, strategy=strategy, frozen=frozen, changed=changed, wrong=tuple(wrong), folder=run))
     return rows
 
 
 def converged(study: Study, recipe: Recipe) -> RefitResult:
-    """With the recipe's lowest rate, or a tenth and a hundredth of it: 16 samples and six steps diverge easily."""
+    """Refit at the recipe's lowest rate, or a tenth and a hundredth of it: 16 samples and six steps diverge easily."""
     for tenths in range(2):
         with contextlib.suppress(TrialError):
             return refit(study, recipe, TunedValues(rate=_rate(recipe, tenths), mix=0.5))
@@ -158,7 +158,7 @@ def _rate(recipe: Recipe, tenths: int) -> float | None:
 
 
 def answers(fitted: RefitResult, inputs: list[str]) -> list[list[float]]:
-    """Probabilities by the network in memory."""
+    """Return the probabilities of the network in memory."""
     done = fitted.saved
     loaded = LoadedModel(
         model=done.model,
@@ -168,18 +168,21 @@ def answers(fitted: RefitResult, inputs: list[str]) -> list[list[float]]:
         recipe={},
     )
     apply_threads(loaded.compute)
-    found: list[list[float]] = Bundle(loaded).predict_proba(inputs).tolist()
-    return found
+    probabilities: list[list[float]] = Bundle(loaded).predict_proba(inputs).tolist()
+    return probabilities
 
 
-def compared(
+def compare(
     made: Prepared, recipe: Recipe, strategy: str, model: Path, tensors: Mapping[str, Tensor]
 ) -> tuple[int, int, list[str]]:
-    """How many tensors of the saved file are the source's bit for bit, how many aren't, and which of these are wrong.
-    The head counts apart: only `as-is` keeps it."""
+    """Count the tensors of the saved file that are the source's bit for bit and those that aren't, and list the wrong
+    ones. The head counts apart: only `as-is` keeps it."""
     own = {**dict(made.study.trunk.model.named_parameters()), **dict(made.study.trunk.model.named_buffers())}
-    head = made.study.trunk.stages.head.path + "."
-    should, moved, same, wrong = expected_to_move(made, recipe, strategy), 0, 0, []
+    head = made.study.stages.head.path + "."
+    expected = expected_changes(made, recipe, strategy)
+    changed = 0
+    same = 0
+    wrong = []
     for saved, tensor in load_file(model / "model.safetensors").items():
         name = saved.removeprefix("base.") if recipe.cut_short else saved
         try:
@@ -188,18 +191,22 @@ def compared(
             source = own.get(name)
         equal = source is not None and torch.equal(source, tensor)
         at_head = name.startswith(head) or (recipe.cut_short and saved.startswith("head."))
-        moves = recipe.kind != "as-is" if at_head else name in should
-        if equal is moves:
-            wrong.append(f"{name} {'has not moved' if equal else 'moved'}")
-        same, moved = same + equal, moved + (not equal)
-    return same, moved, wrong
+        should_change = recipe.kind != "as-is" if at_head else name in expected
+        if equal is should_change:
+            wrong.append(f"{name} {'has not changed' if equal else 'has changed'}")
+        same += equal
+        changed += not equal
+    return same, changed, wrong
 
 
-def expected_to_move(made: Prepared, recipe: Recipe, strategy: str) -> set[str]:
-    """By what the strategy says, of all tensors but the head's."""
-    model, kind = made.study.trunk.model, recipe.kind
+def expected_changes(made: Prepared, recipe: Recipe, strategy: str) -> set[str]:
+    """Return the tensors that the strategy says it changes, the head's aside."""
+    model = made.study.trunk.model
+    kind = recipe.kind
     groups = groups_of(model)
-    parameters, affine, statistics = set(dict(model.named_parameters())), groups["affine"], groups["statistics"]
+    parameters = set(dict(model.named_parameters()))
+    affine = groups["affine"]
+    statistics = groups["statistics"]
     k = int(strategy.partition("@")[2]) if "@" in strategy else 0
     kept = upstream(made, k) if k else set()
     if kind in ("as-is", "probe"):
@@ -210,37 +217,41 @@ def expected_to_move(made: Prepared, recipe: Recipe, strategy: str) -> set[str]:
         tuned = kept - affine - statistics if kind == "reinit" else set()
         return ((parameters | statistics) - kept) | tuned
     policy = strategy.partition(", ")[2]
-    moving = parameters - affine - kept
-    return (
-        moving
-        | (affine if policy in ("affine", "all") else set())
-        | (statistics if policy in ("statistics", "all") else set())
-    )
+    changes = parameters - affine - kept
+    if policy in ("affine", "all"):
+        changes |= affine
+    if policy in ("statistics", "all"):
+        changes |= statistics
+    return changes
 
 
 def groups_of(model: nn.Module) -> dict[str, set[str]]:
-    """Names of tensors by what they are, told from the modules' types."""
-    found: dict[str, set[str]] = {k: set() for k in ("affine", "statistics", "norm", "bias", "lora")}
+    """Return the names of tensors by kind, judged by the modules' types."""
+    groups: dict[str, set[str]] = {k: set() for k in ("affine", "statistics", "norm", "bias", "lora")}
     for prefix, module in model.named_modules():
         normal = isinstance(module, _BatchNorm)
         for own, parameter in module.named_parameters(recurse=False):
             name = f"{prefix}.{own}"
-            found["affine"] |= {name} if normal else set()
-            found["norm"] |= {name} if isinstance(module, NORMS) else set()
-            found["bias"] |= {name} if own == "bias" and not normal else set()
-            found["lora"] |= {name} if parameter.ndim > 1 and isinstance(module, (nn.Linear, nn.Conv2d)) else set()
+            if normal:
+                groups["affine"].add(name)
+            if isinstance(module, NORMS):
+                groups["norm"].add(name)
+            if own == "bias" and not normal:
+                groups["bias"].add(name)
+            if parameter.ndim > 1 and isinstance(module, (nn.Linear, nn.Conv2d)):
+                groups["lora"].add(name)
         if normal:
-            found["statistics"] |= {f"{prefix}.{own}" for own, _ in module.named_buffers(recurse=False)}
-    return found
+            groups["statistics"] |= {f"{prefix}.{own}" for own, _ in module.named_buffers(recurse=False)}
+    return groups
 
 
 def upstream(made: Prepared, k: int) -> set[str]:
-    """Parameters that a gradient from the activation at the cut reaches, and the statistics beside them."""
+    """Return the parameters that a gradient from the activation at the cut reaches, and the statistics beside them."""
     study = made.study
     model = copy.deepcopy(study.trunk.model).eval().requires_grad_(True)
     call = example_call(study.network.preprocess)
     with torch.enable_grad():
-        run_to(model, [study.trunk.stages.cuts[k - 1]], call)[0].float().square().sum().backward()  # type: ignore[list-item]
+        run_to(model, [study.stages.cuts[k - 1]], call)[0].float().square().sum().backward()  # type: ignore[list-item]
     reached = {name for name, p in model.named_parameters() if p.grad is not None}
     beside = {name.rpartition(".")[0] for name in reached}
     return reached | {name for name in groups_of(model)["statistics"] if name.rpartition(".")[0] in beside}
@@ -253,13 +264,13 @@ import frostline
 
 for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines():
     folder, inputs = json.loads(line)
-    found = frostline.load(folder, trust_code=True, device="cpu").predict_proba(inputs).tolist()
-    print(folder, found == json.loads((Path(folder) / "expected.json").read_text(encoding="utf-8")), flush=True)
+    answers = frostline.load(folder, trust_code=True, device="cpu").predict_proba(inputs).tolist()
+    print(folder, answers == json.loads((Path(folder) / "expected.json").read_text(encoding="utf-8")), flush=True)
 """
 
 
 def reloaded(rows: list[Row], inputs: Mapping[str, list[str]], folder: Path) -> dict[Path | None, bool]:
-    """Whether each saved model gives the same probabilities in another process, to the last bit."""
+    """Return whether each saved model gives the same probabilities in another process, to the last bit."""
     asked = folder / "asked.jsonl"
     lines = [json.dumps([str(row.folder), inputs[row.source]]) for row in rows if row.folder]
     asked.write_text("\n".join(lines), encoding="utf-8")

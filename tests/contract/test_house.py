@@ -62,23 +62,3 @@ def _importers() -> dict[str, int]:
                 for target in {f"{base}.py", *(f"{base}/{alias.name}.py" for alias in node.names)}:
                     counts.setdefault(target.lstrip("/"), set()).add(path)
     return {name: len(paths) for name, paths in counts.items()}
-
-
-@pytest.mark.parametrize(
-    ("folder", "forbidden"),
-    [("tests", ("benchmarks",)), ("benchmarks", ("tests", "helpers")), ("cases", ("tests", "helpers", "benchmarks"))],
-)
-def test_tests_and_benchmarks_do_not_import_each_other(root: Path, folder: str, forbidden: tuple[str, ...]) -> None:
-    benchmarks = {path.stem for path in (root / "benchmarks").glob("*.py")}
-    names = set(forbidden) | (benchmarks if "benchmarks" in forbidden else set())
-    for path in (root / folder).rglob("*.py"):
-        if ".venv-peers" in path.parts:
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            modules = []
-            if isinstance(node, ast.Import):
-                modules = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-                modules = [node.module]
-            for module in modules:
-                assert module.split(".")[0] not in names, f"{path.relative_to(root)} imports {module}"

@@ -56,7 +56,7 @@ def test_what_does_not_fit_is_left_out_and_said(fit: Fit, squares: Path, tmp_pat
     assert budget.seconds == 120.0
     assert budget.forecast_seconds <= 120.0
     assert "scratch" in budget.left_out
-    assert "Budget 2 min: at the speeds just measured this plan takes at most" in done.err
+    assert "Budget 2 min: at the speeds just measured, this plan takes at most" in done.err
     assert "Left out: scratch" in done.err
     assert "Budget of 120 s" in done.out
     names = [s.name for s in read_result(tmp_path / "run").strategies]
@@ -97,7 +97,7 @@ def test_time_that_runs_short_ends_the_race_with_the_best_answer_so_far(
 def test_a_budget_below_the_least_is_refused_with_what_is_needed(fit: Fit, squares: Path, tmp_path: Path) -> None:
     done = fit(squares, *RACE, "--budget", "1s", "--out", tmp_path / "run")
     assert done.code == 2
-    assert "--budget 1 s is below what baseline and probe on 2 blocks, refit and test need here: about" in done.err
+    assert "--budget 1 s is too short: baseline and probe on 2 blocks, with refit and test, need about" in done.err
     assert "or more." in done.err
     assert not (tmp_path / "run").exists()
 
@@ -109,7 +109,7 @@ def test_a_resumed_run_keeps_the_plan_that_it_was_begun_with(
     with monkeypatch.context() as broken:
         broken.setattr("frostline.pipeline.run_race", interrupt)
         assert fit(squares, *words).code == 130
-    note = tmp_path / "run" / ".work" / afford_module.NOTE
+    note = tmp_path / "run" / ".work" / afford_module.REDUCTION_FILE
     cut = json.loads(note.read_text(encoding="utf-8"))
     note.write_text(json.dumps({**cut, "dropped": ["scratch"]}), encoding="utf-8")
     done = fit(squares, *words, "--resume")

@@ -1,5 +1,5 @@
 """Every strategy of the catalogue on a small network from every source: what is frozen is the file's own bit for bit,
-what is trained has moved, and each saved model gives the same answers in a fresh process."""
+what is trained has changed, and each saved model gives the same answers in a fresh process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_frozen_is_identical_trained_has_moved_and_saved_models_reload(half: tup
         rows += found
         inputs[name] = made.inputs
     assert {(row.source, row.strategy): row.wrong for row in rows if row.wrong} == {}
-    assert all(row.moved > 0 or row.strategy == "as-is" for row in rows)
+    assert all(row.changed > 0 or row.strategy == "as-is" for row in rows)
     assert all(row.frozen > 0 for row in rows if row.strategy.partition("@")[0] in FREEZING)
     same = reloaded(rows, inputs, tmp_path)
     assert [(row.source, row.strategy) for row in rows if not same.get(row.folder)] == []

@@ -113,7 +113,7 @@ def study(
 
 
 def recipe(made: Study, name: str, batchnorm: Any = None) -> Recipe:
-    return make_recipe(name, made.trunk.stages.stages, Choices(batchnorm=batchnorm))
+    return make_recipe(name, made.stages.stages, Choices(batchnorm=batchnorm))
 
 
 def trial(

@@ -17,7 +17,7 @@ class Clock:
 
     @staticmethod
     def of_process() -> Clock:
-        """Counts from the start of this process, as its user does who waits for it."""
+        """Return a clock that counts from the start of this process: the time that its user has waited."""
         return Clock(time.perf_counter() - process_age())
 
     def __call__(self) -> float:
@@ -25,12 +25,12 @@ class Clock:
 
 
 def process_age() -> float:
-    """Seconds since this process was started, its imports included; 0.0 where the system doesn't tell (not Linux).
+    """Return the age of this process in seconds, imports included; 0.0 where the system doesn't report it (not Linux).
 
     Source: proc(5): field 22 of /proc/self/stat is the start in clock ticks since boot.
     """
     with contextlib.suppress(OSError, ValueError, IndexError, AttributeError):
         stat = Path("/proc/self/stat").read_text(encoding="utf-8")
-        started = int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")  # the name may hold blanks
+        started = int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")  # the name may hold spaces
         return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
     return 0.0

@@ -1,7 +1,7 @@
-"""What the machine has and the written rule that follows from it: device, precision, memory layout, threads, allocator.
+"""The hardware of this machine, and the written rule for device, precision, memory layout, threads and allocator.
 
-The rule reads hardware flags and the network, never a timing, so that it gives the same answer each time; what it
-chose is recorded with its reasons. No other module asks what hardware is there.
+The rule reads hardware flags and the network, never a timing, so that it gives the same answer each time; its choices
+are recorded with their reasons. No other module asks which hardware is present.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 MAX_THREADS = 2  # more threads than promised cores make OpenMP's barriers collapse on virtual machines
 BF16_FROM_OPERATIONS = 1e8  # per sample; below it the casts cost more than bf16 saves
 NARROW = 16  # input channels; see _overruns
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
+# From glibc's malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_TOP_PAD = -2
+_M_MMAP_MAX = -4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +44,10 @@ class Compute:
 
 
 def prepare_process(threads: int | None = None) -> None:
-    """Set what has to stand before torch is imported: passive OpenMP waiting and an allocator that keeps freed memory.
+    """Make OpenMP wait passively and the allocator keep freed memory; call it before torch is imported.
 
-    Values that the user has put into the environment are left alone. Freed memory kept is worth 1.6 to 3 times in
-    convolution inference (notes in docs/decisions/0003); it needs glibc and is skipped elsewhere.
+    Values that the user has put into the environment are left alone. Keeping freed memory makes convolution inference
+    1.6 to 3 times as fast (docs/decisions/0003); it needs glibc and is skipped elsewhere.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if threads is not None:
@@ -58,15 +61,20 @@ def prepare_process(threads: int | None = None) -> None:
 
 
 def default_threads() -> int:
-    """Threads by rule: the cores this process may use, at most two."""
-    return max(
-        1, min(MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    )
+    """Return the number of threads by rule: the cores that this process may use, at most two."""
+    return max(1, min(MAX_THREADS, usable_cores() or 1))
+
+
+def usable_cores() -> int | None:
+    """Return the number of cores that this process may use; None where the system doesn't report it."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
 
 
 @cache
 def cpu_flags() -> frozenset[str]:
-    """Instruction-set flags of the first core (Linux), else nothing."""
+    """Return the instruction-set flags of the first core; none where the system doesn't list them (not Linux)."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith(("flags", "Features")):
@@ -75,23 +83,23 @@ def cpu_flags() -> frozenset[str]:
 
 
 def find_device(wanted: str) -> str:
-    """`auto` gives cuda, mps or cpu, whichever is there first; a name is checked. Raises RecipeError."""
+    """Return the first of cuda, mps and cpu that is present for `auto`; check any other name. Raises RecipeError."""
     import torch
 
-    there = ["cpu"]
+    present = ["cpu"]
     if torch.backends.mps.is_available():
-        there.insert(0, "mps")
+        present.insert(0, "mps")
     if torch.cuda.is_available():
-        there[0:0] = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        present[0:0] = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if wanted == "auto":
-        return there[0]
-    if wanted not in there:
-        raise RecipeError(f"--device {wanted!r} is not on this machine.", nearest(wanted, ["auto", *there]))
+        return present[0]
+    if wanted not in present:
+        raise RecipeError(f"--device {wanted!r} is not on this machine.", nearest(wanted, ["auto", *present]))
     return wanted
 
 
 def has_bf16(device: str) -> bool:
-    """The device multiplies bf16 in hardware."""
+    """True where the device multiplies bf16 in hardware."""
     import torch
 
     if device.startswith("cuda"):
@@ -108,46 +116,59 @@ def choose_compute(
         device, precision: as the user set them ('auto' leaves the choice to the rule).
         threads: CPU threads, None for the rule.
         chunk: fixed batch of inference passes, at least 2.
-        model: the network; two or more 2-D convolutions make it channels_last, but for those of :func:`_overruns`.
+        model: the network; two or more 2-D convolutions make it channels_last, unless one of them overruns
+            (:func:`_overruns`).
         operations: floating-point operations of one sample's forward pass.
     """
     from torch import nn
 
-    found = find_device(device)
-    chosen, why = precision, "set by --precision"
-    if precision == "auto":
-        fast = has_bf16(found)
-        chosen = "bf16" if fast and operations >= BF16_FROM_OPERATIONS else "fp32"
-        why = "hardware bf16" if chosen == "bf16" else ("small network" if fast else "no hardware bf16")
+    actual_device = find_device(device)
+    actual_precision, why = _choose_precision(precision, actual_device, operations)
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-    overrun = found == "cpu" and any(_overruns(m) for m in convolutions)
-    layout = ", one of them too narrow for channels_last" if overrun else ""
+    overrun = actual_device == "cpu" and any(_overruns(m) for m in convolutions)
+    layout = ""
+    if overrun:
+        layout = ", one of them too narrow for channels_last"
     return Compute(
-        device=found,
-        precision=chosen,
+        device=actual_device,
+        precision=actual_precision,
         channels_last=len(convolutions) >= 2 and not overrun,
         threads=threads or default_threads(),
         chunk=chunk,
-        reasons=(f"precision {chosen}: {why}", f"{len(convolutions)} convolutions{layout}"),
+        reasons=(f"precision {actual_precision}: {why}", f"{len(convolutions)} convolutions{layout}"),
     )
 
 
+def _choose_precision(wanted: str, device: str, operations: float) -> tuple[str, str]:
+    """Return the precision and the reason for it."""
+    if wanted != "auto":
+        return wanted, "set by --precision"
+    if not has_bf16(device):
+        return "fp32", "no hardware bf16"
+    if operations < BF16_FROM_OPERATIONS:
+        return "fp32", "small network"
+    return "bf16", "hardware bf16"
+
+
 def _overruns(convolution: nn.Conv2d) -> bool:
-    """In channels_last the CPU's weight gradient of a strided 1 x 1 convolution of few input channels writes past its
-    workspace and kills the process (oneDNN issue 6035; seen with 4, 8, 12 and 15 channels on AVX-512, not with 16)."""
+    """True for a strided 1 x 1 convolution of few input channels: in channels_last the CPU's weight gradient writes
+    past its workspace and kills the process (oneDNN issue 6035; seen with 4, 8, 12 and 15 channels on AVX-512, not
+    with 16)."""
     return convolution.kernel_size == (1, 1) and convolution.stride != (1, 1) and convolution.weight.shape[1] < NARROW
 
 
 def place(model: nn.Module, compute: Compute) -> nn.Module:
-    """The network on its device and in its memory layout (in place)."""
+    """Move the network to its device and into its memory layout, in place."""
     import torch
 
     model = model.to(compute.device)
-    return model.to(memory_format=torch.channels_last) if compute.channels_last else model
+    if compute.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    return model
 
 
 def apply_threads(compute: Compute) -> None:
-    """Set torch's threads, and on CUDA its deterministic, full-precision kernels."""
+    """Set torch's threads, and on CUDA deterministic kernels in full precision."""
     import torch
 
     torch.set_num_threads(compute.threads)
@@ -158,9 +179,16 @@ def apply_threads(compute: Compute) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
 
 
+def random_devices(device: str) -> list[str]:
+    """Return the devices besides the CPU whose random state `torch.random.fork_rng` has to restore."""
+    if device.startswith("cuda"):
+        return [device]
+    return []
+
+
 @contextlib.contextmanager
 def autocast(compute: Compute) -> Iterator[None]:
-    """The recorded precision; in fp32 nothing changes."""
+    """Compute in the recorded precision; in fp32 nothing changes."""
     import torch
 
     kind = compute.device.split(":")[0]
@@ -169,14 +197,18 @@ def autocast(compute: Compute) -> Iterator[None]:
 
 
 def machine() -> dict[str, Any]:
-    """What the record says about the machine; no host or user name."""
+    """Describe the machine for the record, without host or user name."""
     import torch
+
+    gpu = None
+    if torch.cuda.is_available():
+        gpu = torch.cuda.get_device_name(0)
 
     return {
         "system": platform.system(),
         "processor": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "gpu": gpu,
         "python": platform.python_version(),
     }

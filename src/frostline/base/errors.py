@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one sentence (what was found, where, what was expected) and a hint what to type next."""
+"""Errors that a user can fix: one sentence (what was found, where, what was expected) and a hint (what to type)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class FrostlineError(Exception):
-    """Base of every error that is the user's to mend; the command line prints it and exits with 2."""
+    """Base of every error that the user can fix; the command line prints it and exits with 2."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class ModelError(FrostlineError):
 
 
 class TrialError(FrostlineError):
-    """A training run went wrong in a way that settings can mend (divergence, memory)."""
+    """A training run went wrong in a way that settings can fix (divergence, memory)."""
 
 
 class BundleError(FrostlineError):
@@ -39,11 +39,13 @@ class BundleError(FrostlineError):
 
 
 class AuditError(Exception):
-    """What a recipe calls frozen has moved: a fault of frostline or of the network's code, never the user's."""
+    """A frozen tensor has changed: a fault of frostline or of the network's code, never the user's."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Hint sentence that names the closest known word, or lists them all."""
+    """Return a hint that names the closest known word, or lists them all."""
     names = list(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Known: {', '.join(names)}."

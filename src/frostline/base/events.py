@@ -1,4 +1,4 @@
-"""What the library tells while it works. Only the command line draws; the library emits these and prints nothing."""
+"""Events that the library emits while it works. Only the command line draws them; the library prints nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PhaseEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressEvent(Event):
-    """Work done so far of a total, both in counted operations; time left in seconds where it can be told."""
+    """Work done so far of a total, both in counted operations; time left in seconds where it is known."""
 
     done: float
     total: float
@@ -34,4 +34,4 @@ Emit = Callable[[Event], None]
 
 
 def silent(_event: Event) -> None:
-    """The listener that listens to nothing."""
+    """Ignore the event."""

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write beside the target, (fsync,) rename. `durable` waits for the disk, so the file also outlives a power cut."""
+    """Write beside the target, then rename. `durable` waits for the disk, so the file also survives a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -34,8 +34,8 @@ def json_text(value: Any) -> str:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for frostline (FROSTLINE_CACHE, else XDG_CACHE_HOME, else ~/.cache)."""
-    own = os.environ.get("FROSTLINE_CACHE")
-    if own:
-        return Path(own)
+    """Return the cache folder: FROSTLINE_CACHE, or `frostline` in XDG_CACHE_HOME, or `frostline` in ~/.cache."""
+    folder = os.environ.get("FROSTLINE_CACHE")
+    if folder:
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "frostline"

@@ -22,7 +22,7 @@ def hash_file(path: Path) -> str:
 
 
 def hash_values(*values: Any) -> str:
-    """Hash of JSON-able values; dictionaries count by content, not by order."""
+    """Hash JSON-able values; dictionaries count by content, not by order."""
     return hash_bytes(json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode())
 
 
@@ -35,7 +35,7 @@ def hash_texts(texts: Iterable[str]) -> str:
 
 
 def hash_tensor(tensor: Tensor) -> str:
-    """Hash of dtype, shape and values (any device, any memory layout)."""
+    """Hash dtype, shape and values (any device, any memory layout)."""
     import torch
 
     flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
@@ -45,5 +45,5 @@ def hash_tensor(tensor: Tensor) -> str:
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """Hash over names and values, in the order of the names."""
+    """Hash names and values, in the order of the names."""
     return hash_texts(f"{name}={hash_tensor(tensors[name])}" for name in sorted(tensors))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 
-# The last two are extras that change what a run finds.
-PACKAGES = (
+# The last two are extras that change the results of a run.
+RECORDED_PACKAGES = (
     *("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "safetensors"),
     *("cleanlab", "keras"),
 )
 
 
 def package_versions() -> dict[str, str]:
-    """Versions by name; a package that isn't installed under its own name is left out."""
-    found: dict[str, str] = {}
-    for name in PACKAGES:
+    """Return versions by name; a package that isn't installed under its own name is left out."""
+    versions: dict[str, str] = {}
+    for name in RECORDED_PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions

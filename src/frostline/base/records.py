@@ -39,7 +39,7 @@ class DataWarning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """All samples that take part, in a fixed order; indices into `samples` are what blocks and stores speak of."""
+    """All samples that take part, in a fixed order; blocks and stores refer to samples by their index in `samples`."""
 
     path: str
     kind: str
@@ -47,7 +47,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     sealed_from: str  # 'test/', 'val/' or '20 % drawn at random', in words
     warnings: tuple[DataWarning, ...] = ()
-    _labels: IntArray = field(init=False, repr=False, compare=False)  # every training step asks for them
+    _labels: IntArray = field(init=False, repr=False, compare=False)  # every training step reads them
 
     def __post_init__(self) -> None:
         labels = np.array([s.label for s in self.samples], dtype=np.int64)
@@ -64,7 +64,7 @@ class Dataset:
 
     @property
     def development(self) -> IntArray:
-        """Rows that may be learnt from: everything that isn't sealed."""
+        """Indices of the samples that may be learnt from: everything that isn't sealed."""
         return self.rows("development", "validation")
 
     @property
@@ -74,7 +74,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One paired split of the development rows: every strategy is trained and judged on the same two sets."""
+    """One paired split of the development samples: every strategy is trained and judged on the same two sets."""
 
     index: int
     repeat: int
@@ -85,7 +85,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassMap:
-    """Which outputs of the network's own head mean which class of the data: `groups[c]` are those of class c."""
+    """Maps the outputs of the network's own head to the classes of the data: `groups[c]` are those of class c."""
 
     source: tuple[str, ...]  # names of all outputs
     groups: tuple[tuple[int, ...], ...]
@@ -93,7 +93,7 @@ class ClassMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditCount:
-    """What the proof counted (DESIGN 4.9)."""
+    """What the audit counted: tensors that had to stay and did, and those that trained."""
 
     frozen_tensors: int = 0
     frozen_unchanged: int = 0
@@ -115,7 +115,7 @@ class AuditCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """One reading of a loss curve, in nats per sample; `validation_loss` where an inner part was looked at."""
+    """One reading of a loss curve, in nats per sample; `validation_loss` where an inner part was evaluated."""
 
     step: int
     train_loss: float
@@ -124,15 +124,15 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one trial gave. A failed trial is an outcome too (`error` says why), never a crash."""
+    """The result of one trial. A failed trial is an outcome too (`error` says why), never a crash."""
 
     key: str
     strategy: str
     purpose: Literal["tune", "block", "curve"]
     block: int
     rate: float | None
-    rows: tuple[int, ...]  # dataset rows that were predicted
-    probabilities: tuple[tuple[float, ...], ...]  # one row a predicted sample, one column a class
+    rows: tuple[int, ...]  # indices of the samples that were predicted
+    probabilities: tuple[tuple[float, ...], ...]  # one row per predicted sample, one column per class
     accuracy: float
     log_loss: float  # nats per sample
     steps: int

@@ -36,7 +36,7 @@ def same_outputs(study: Study, refitted: RefitResult, loaded: LoadedModel) -> No
 def predict_baseline(study: Study, sealed: Samples) -> FloatArray:
     """The baseline, fitted on all development rows."""
     train = baseline.read_plain(study.features, study.positions(study.development))
-    rows = baseline.plain(sealed, study.features.source.preprocess, study.compute.threads)
+    rows = baseline.plain_contents(sealed, study.features.source.preprocess, study.compute.threads)
     labels = study.dataset.labels[study.development]
     return baseline.fit_predict(train, labels, rows, study.classes, weigh=study.weigh_classes)
 

@@ -1,1 +1,1 @@
-"""Where trials run: this machine (later a cluster). An engine is a function run(trials) -> outcomes."""
+"""Where trials run: on this machine. An engine is a function run(trials) -> outcomes."""

@@ -1,4 +1,4 @@
-"""Trials one after the other on this machine's device; each is on disk before it counts."""
+"""Runs trials one after another on this machine's device; each outcome is on disk before it counts."""
 
 from __future__ import annotations
 
@@ -29,17 +29,25 @@ class Meter:
 
     def add(self, operations: float, *, text: str, measured: bool = True) -> None:
         self.done += operations
-        self.measured += operations if measured else 0.0
+        if measured:
+            self.measured += operations
+        seconds_left = self._seconds_left()
+        self.emit(
+            ProgressEvent(kind="progress", text=text, done=self.done, total=self.total, seconds_left=seconds_left)
+        )
+
+    def _seconds_left(self) -> float | None:
+        if not self.measured:
+            return None
         elapsed = time.perf_counter() - self.started
-        left = elapsed / self.measured * max(0.0, self.total - self.done) if self.measured else None
-        self.emit(ProgressEvent(kind="progress", text=text, done=self.done, total=self.total, seconds_left=left))
+        return elapsed / self.measured * max(0.0, self.total - self.done)
 
     def expect(self, operations: float) -> None:
-        """More is to be done than was planned at first."""
+        """Add work that the plan didn't count."""
         self.total += operations
 
     def watch(self, event: Event) -> None:
-        """Pass an event on; what an eliminated strategy would have cost is no longer to be done."""
+        """Pass an event on; the work of an eliminated strategy is taken off the total."""
         if event.kind == "eliminated":
             self.total = max(self.done, self.total - float(event.data["operations"]))
         self.emit(event)
@@ -47,7 +55,7 @@ class Meter:
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """`operations` tells what a trial costs by count. A `guard` may end a round of trials before its end."""
+    """Runs trials; `operations` counts what one costs. A `guard` may stop a round of trials early."""
 
     study: Study
     folder: RunFolder
@@ -64,15 +72,19 @@ class LocalEngine:
             if outcome is None:
                 if self.guard and not self.guard.allows(trial):
                     return
-                outcome = run_trial(self.study, trial)
-                steps = replace(trial, steps=outcome.steps or trial.steps)
-                outcome = replace(outcome, operations=self.operations(steps))
-                self.folder.save_outcome(outcome)
-                if self.guard and outcome.steps:
-                    self.guard.learn(self.guard.forecast.trial(trial, outcome.steps), outcome.seconds)
-            self.emit(Event(kind="trial", text=_line(trial, outcome), data=_summary(outcome)))
+                outcome = self._run_and_save(trial)
+            self.emit(Event(kind="trial", text=_trial_line(trial, outcome), data=_event_data(outcome)))
             self.meter.add(cost, text=trial.recipe.name, measured=not known)
             yield outcome
+
+    def _run_and_save(self, trial: Trial) -> Outcome:
+        outcome = run_trial(self.study, trial)
+        steps = replace(trial, steps=outcome.steps or trial.steps)
+        outcome = replace(outcome, operations=self.operations(steps))
+        self.folder.save_outcome(outcome)
+        if self.guard and outcome.steps:
+            self.guard.learn(self.guard.forecast.trial(trial, outcome.steps), outcome.seconds)
+        return outcome
 
     def run_more(self, trials: Sequence[Trial]) -> Iterator[Outcome]:
         """Run trials that the plan didn't count."""
@@ -80,22 +92,28 @@ class LocalEngine:
         return self.run(trials)
 
 
-def _line(trial: Trial, outcome: Outcome) -> str:
-    where = "tuning" if outcome.purpose == "tune" else f"block {outcome.block + 1}"
-    where += f", {len(trial.train)} labels" if trial.purpose == "curve" else ""
-    rate = "" if outcome.rate is None else f" at {outcome.rate:g}"
+def _trial_line(trial: Trial, outcome: Outcome) -> str:
+    subject = outcome.strategy
+    if outcome.rate is not None:
+        subject += f" at {outcome.rate:g}"
+    where = f"block {outcome.block + 1}"
+    if outcome.purpose == "tune":
+        where = "tuning"
+    if trial.purpose == "curve":
+        where += f", {len(trial.train)} labels"
+    result = f"accuracy {outcome.accuracy:.3f}, log loss {outcome.log_loss:.3f}"
     if not outcome.ok:
-        return f"{outcome.strategy}{rate}, {where}: failed: {outcome.error}"
-    return f"{outcome.strategy}{rate}, {where}: accuracy {outcome.accuracy:.3f}, log loss {outcome.log_loss:.3f}"
+        result = f"failed: {outcome.error}"
+    return f"{subject}, {where}: {result}"
 
 
-def _summary(outcome: Outcome) -> dict[str, object]:
+def _event_data(outcome: Outcome) -> dict[str, object]:
     names = ("strategy", "purpose", "block", "rate", "accuracy", "log_loss", "steps", "seconds", "error")
     return {name: getattr(outcome, name) for name in names}
 
 
 def compute_features(study: Study, plan: Plan, meter: Meter) -> None:
-    """Views and activations that all trials share, each computed once (or found in the store)."""
+    """Compute the views and activations that all trials share, each once (or read them from the store)."""
     views = all_views(study, [row.recipe for row in plan.rows])
     for count, view in enumerate(views, 1):
         before = study.features.prefix_images

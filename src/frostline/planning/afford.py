@@ -1,4 +1,4 @@
-"""Fits a plan into `--budget`: measured speeds, what is left out, the forecast, and the guard of the run."""
+"""Fits a plan into `--budget`: measured speeds, omitted trials, the forecast, and the guard of the run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from frostline.race.timing import TimeEstimate, seconds_text
 from frostline.recipe.settings import Settings
 from frostline.train.study import Study
 
-NOTE = "budget.json"  # in the RUN folder's work: the cut, so that a resumed run keeps its plan
+REDUCTION_FILE = "budget.json"  # in the RUN folder's work: the reduction, so that a resumed run keeps its plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,24 +44,28 @@ class BudgetedPlan:
     left_out: list[str] = field(default_factory=list)
 
     def sentence(self) -> str:
-        """What was planned, for the eye."""
-        out = f" Left out: {'; '.join(self.left_out)}." if self.left_out else " Nothing is left out."
-        most, gone = seconds_text(self.forecast.total()), seconds_text(self.forecast.speeds.spent)
+        """Describe the plan for the terminal."""
+        budget = seconds_text(self.seconds)
+        longest = seconds_text(self.forecast.total())
+        spent = seconds_text(self.forecast.speeds.spent)
+        omitted = "Nothing is left out."
+        if self.left_out:
+            omitted = f"Left out: {'; '.join(self.left_out)}."
         return (
-            f"Budget {seconds_text(self.seconds)}: at the speeds just measured this plan takes at most {most}, "
-            f"of which {gone} are gone.{out}"
+            f"Budget {budget}: at the speeds just measured, this plan takes at most {longest}, "
+            f"including {spent} already spent. {omitted}"
         )
 
     def remember(self, folder: RunFolder) -> None:
-        """Leave the cut on disk for a resumed run."""
-        write_json(folder.work / NOTE, self.reduction.to_json())
+        """Write the reduction to disk for a resumed run."""
+        write_json(folder.work / REDUCTION_FILE, self.reduction.to_json())
 
 
 def afford(settings: Settings, study: Study, plan: Plan, clock: Callable[[], float]) -> BudgetedPlan:
-    """Measure, and leave out what doesn't fit; a run that is resumed keeps the plan that it was begun with.
+    """Measure speeds, and leave out the trials that don't fit; a resumed run keeps the plan that it began with.
 
-    `study.features` have to know what the whole plan wants. Raises RecipeError, with the seconds that are needed,
-    where even the least plan doesn't fit.
+    `study.features` have to know everything that the whole plan reads. Raises RecipeError, with the seconds needed,
+    where even the smallest plan doesn't fit.
     """
     budget = settings.budget
     assert budget is not None
@@ -78,8 +82,11 @@ def afford(settings: Settings, study: Study, plan: Plan, clock: Callable[[], flo
             all_tested=settings.evaluate_all,
         )
 
-    reduction = _remembered(settings.out) if settings.resume and settings.out else None
-    reduction = reduction or fit_reduction(plan, lambda c: forecast(c).total(), budget)
+    reduction = None
+    if settings.resume and settings.out:
+        reduction = _stored_reduction(settings.out)
+    if reduction is None:
+        reduction = fit_reduction(plan, lambda candidate: forecast(candidate).total(), budget)
     if reduction is None:
         raise _too_short(budget, forecast(least_reduction(plan)))
     final = forecast(reduction)
@@ -94,20 +101,23 @@ def afford(settings: Settings, study: Study, plan: Plan, clock: Callable[[], flo
     )
 
 
-def _remembered(out: Path) -> Reduction | None:
-    """The cut of the run that is gone on with; None where it hadn't come so far."""
+def _stored_reduction(out: Path) -> Reduction | None:
+    """Return the reduction of the run that is resumed; None where it had not reached that point."""
+    file = RunFolder(out).work / REDUCTION_FILE
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        return Reduction.from_json(json.loads((RunFolder(out).work / NOTE).read_text(encoding="utf-8")))
+        return Reduction.from_json(json.loads(file.read_text(encoding="utf-8")))
     return None
 
 
 def _too_short(budget: float, least: TimeEstimate) -> RecipeError:
     names = " and ".join(row.recipe.name for row in least.plan.rows)
     blocks = len(least.plan.race_blocks())
-    where = f" on {blocks} block{'s' * (blocks != 1)}" if blocks else ""
+    where = ""
+    if blocks:
+        where = f" on {blocks} block{'s' * (blocks != 1)}"
     needed = math.ceil(1.1 * least.total() / 5) * 5  # speeds of the next run differ a little
     return RecipeError(
-        f"--budget {seconds_text(budget)} is below what {names}{where}, refit and test need here: about "
-        f"{seconds_text(needed)}.",
+        f"--budget {seconds_text(budget)} is too short: {names}{where}, with refit and test, need about "
+        f"{seconds_text(needed)} here.",
         f"Give --budget {needed}s or more.",
     )

@@ -1,6 +1,6 @@
 """Times a few real operations, so that a budget of seconds can be planned (docs/decisions/0007-budget.md).
 
-Only a budget reads these: without one nothing here runs, and a plan stays a function of data and network.
+Only a budget reads the times: without one nothing here runs, and a plan stays a function of data and network.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frostline.base.device import random_devices
 from frostline.base.seeds import numpy_generator
 from frostline.cutting.inputs import call_of
 from frostline.data.contract import to_inputs
@@ -28,7 +29,7 @@ from frostline.race.timing import Speeds
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.schedule import Length
 from frostline.train import baseline
-from frostline.train.audit import hash_tensors
+from frostline.train.audit import tensor_hashes
 from frostline.train.feed import Reader, SuffixInputs, reader, reads_inputs
 from frostline.train.loop import Job, Stepper, make_optimiser
 from frostline.train.solve import solve_path
@@ -36,8 +37,12 @@ from frostline.train.start import start_adapters, start_network
 from frostline.train.study import Study
 from frostline.train.trial import INNER_FOLDS
 
-SOLVED_ROWS, SVM_ROWS = 1500, 250  # at most so many made-up rows are timed
-GOES, ENOUGH = 3, 1.0  # an operation is timed so often, or until it has taken so many seconds
+# Most made-up samples that a solved head and the baseline are timed on.
+SOLVED_ROWS = 1500
+SVM_ROWS = 250
+# An operation is repeated until it has run this often or for this long.
+REPEATS = 3
+ENOUGH_SECONDS = 1.0
 WRITING = 3.0  # seconds for intervals, tables and files, and for Python to end
 
 T = TypeVar("T")
@@ -46,22 +51,27 @@ Inputs = Tensor | dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Gauge:
-    """What is timed: a study and the plan that it would run."""
+    """Times the operations of a study and the plan that it would run."""
 
     study: Study
     plan: Plan
 
     def speeds(self, clock: Callable[[], float]) -> Speeds:
         """Time each operation, and read the clock last."""
-        study, stages = self.study, self.plan.scale.stages
+        study = self.study
+        stages = self.plan.scale.stages
         rows = np.resize(np.arange(len(study.development)), study.batch_size).astype(np.int64)
-        image, images = _usual(lambda: study.features.source.make(1, rows))
+        image, images = _median_time(lambda: study.features.source.make(1, rows))
         chunk_rows = torch.arange(min(len(images), study.compute.chunk))
-        passed, _ = _usual(lambda: self._pass(images, chunk_rows))
+        passed, _ = _median_time(lambda: self._pass(images, chunk_rows))
         fixed, train, setup = self._steps(images)
-        solve, simple = self._solve(), self._baseline()
+        solve = self._solve()
+        baseline_seconds = self._baseline()
         build, _ = _timed(lambda: study.network.build(0))
         each = image / study.batch_size
+        fed = each
+        if study.features.store:
+            fed = 0.0
         return Speeds(
             image=each,
             forward=passed / study.compute.chunk / max(1.0, forward(stages, 0, len(stages))),
@@ -69,9 +79,9 @@ class Gauge:
             train=train,
             setup=setup,
             solve=solve,
-            baseline=simple,
+            baseline=baseline_seconds,
             close=WRITING + 3 * build + setup,
-            fed=0.0 if study.features.store else each,
+            fed=fed,
             spent=clock(),
         )
 
@@ -88,34 +98,41 @@ class Gauge:
         return torch.cat([scores.float().cpu() for scores in scores_in_chunks(forward, rows, self.study.compute)])
 
     def _steps(self, views: Tensor) -> tuple[float, float, float]:
-        """(fixed seconds of a step, seconds per operation, seconds to set a trial up).
+        """Return the fixed seconds of a step, the seconds per operation, and the seconds to set a trial up.
 
         The first two are the line through the step that trains most and the one that trains least.
         """
-        recipes = sorted((r.recipe for r in self.plan.rows if r.recipe.takes_steps), key=self._moving)
+        recipes = sorted((r.recipe for r in self.plan.rows if r.recipe.takes_steps), key=self._step_work)
         if not recipes:
             return 0.0, 0.0, self._setup(self.plan.rows[-1].recipe)
-        setup = self._setup(recipes[-1])
-        most = self._step(recipes[-1], views)
-        least = self._step(recipes[0], views) if self._moving(recipes[0]) < self._moving(recipes[-1]) else 0.0
-        low = self._moving(recipes[0]) if least else 0.0
-        slope = max(0.0, most - least) / max(1.0, self._moving(recipes[-1]) - low)
-        return max(0.0, most - slope * self._moving(recipes[-1])), slope, setup
+        shallow = recipes[0]
+        deep = recipes[-1]
+        setup = self._setup(deep)
+        work = self._step_work(deep)
+        seconds = self._step(deep, views)
+        least_work = 0.0
+        least_seconds = 0.0
+        if self._step_work(shallow) < work:
+            least_work = self._step_work(shallow)
+            least_seconds = self._step(shallow, views)
+        slope = max(0.0, seconds - least_seconds) / max(1.0, work - least_work)
+        return max(0.0, seconds - slope * work), slope, setup
 
-    def _moving(self, recipe: Recipe) -> float:
-        """Operations of one step of the last phase, counted in forward passes of what trains all."""
+    def _step_work(self, recipe: Recipe) -> float:
+        """Return the operations of one step of the last phase, in forward passes of a network that trains entirely."""
         one = step_operations(recipe, recipe.phases[-1], self.plan.scale.stages)
         return one / TRAINING * self.study.batch_size
 
     def _setup(self, recipe: Recipe) -> float:
         def start() -> None:
-            hash_tensors(start_network(self.study, recipe, 0))
+            tensor_hashes(start_network(self.study, recipe, 0))
 
         return 2 * _timed(start)[0]
 
     def _step(self, recipe: Recipe, views: Tensor) -> float:
-        """Seconds of a training step, from the activation that the recipe's frozen stages give."""
-        study, phase = self.study, recipe.phases[-1]
+        """Time a training step, from the activation that the recipe's frozen stages give."""
+        study = self.study
+        phase = recipe.phases[-1]
         model = start_network(study, recipe, 0)
         stages = study.stages
         set_training(model, stages, phase.stages, phase.head)
@@ -124,17 +141,18 @@ class Gauge:
         adapters = start_adapters(study, model, recipe, 0)
         job = Job(phase=phase, rate=1e-6, rows=nothing, inner=nothing, length=Length(1), block=0, adapters=adapters)
         optimiser = make_optimiser(study, model, names, job)
-        plain = reader(study, model, recipe.frozen_stages).forward
-        forward = adapters.around(plain) if adapters else plain
-        given = self._activation(recipe, views)
-        read = Reader(lambda _rows, _view: given, forward)
+        forward = reader(study, model, recipe.frozen_stages).forward
+        if adapters:
+            forward = adapters.around(forward)
+        inputs = self._activation(recipe, views)
+        read = Reader(lambda _rows, _view: inputs, forward)
         stepper = Stepper(study, read, job, optimiser, anchors=(), class_weights=None)
         batch = np.resize(study.development, len(views))
-        with torch.random.fork_rng(devices=[study.compute.device] if study.compute.device.startswith("cuda") else []):
-            return _usual(lambda: stepper.step(batch, 0))[0]
+        with torch.random.fork_rng(devices=random_devices(study.compute.device)):
+            return _median_time(lambda: stepper.step(batch, 0))[0]
 
     def _activation(self, recipe: Recipe, views: Tensor) -> Inputs | SuffixInputs:
-        """What the trained part of a recipe reads."""
+        """Compute the inputs of the stages that a recipe trains."""
         if recipe.frozen_stages == 0:
             return self._inputs(views)
         split = self.study.stages.split(self.study.trunk.model, recipe.frozen_stages)
@@ -148,28 +166,34 @@ class Gauge:
         return activation
 
     def _solve(self) -> float:
-        """Seconds a development row of a solved head, timed on noise, which takes longer than most features do."""
+        """Return the seconds per development sample of a solved head, timed on noise (slower than most features)."""
         solved = [row.recipe.keep for row in self.plan.rows if row.recipe.solves_head]
         if not solved:
             return 0.0
-        scale, views = self.plan.scale, self.plan.scale.solved_views
+        scale = self.plan.scale
+        views = scale.solved_views
         rows = min(SOLVED_ROWS, max(2 * scale.classes, self.plan.development * views))
         labels = np.arange(rows, dtype=np.int64) % scale.classes
-        noise = numpy_generator(0, "gauge").normal(size=(rows, max(scale.widths[k - 1] for k in solved)))
+        width = max(scale.widths[k - 1] for k in solved)
+        noise = numpy_generator(0, "gauge").normal(size=(rows, width))
         seconds, _ = _timed(lambda: solve_path(noise.astype(np.float32), labels, scale.classes))
         each_fold = (INNER_FOLDS - 1) / INNER_FOLDS  # of the rows; then the chosen penalty on all
         return seconds / rows * views * (INNER_FOLDS * each_fold + 1)
 
     def _baseline(self) -> float:
-        """Seconds a squared row."""
+        """Return the seconds of the baseline per squared number of samples; 0.0 where it doesn't run."""
         if all(row.recipe.needs_network for row in self.plan.rows):
             return 0.0
-        rows, contents = min(SVM_ROWS, self.plan.development), self.study.features.source.images
-        labels = np.arange(rows, dtype=np.int64) % self.plan.scale.classes
-        made: baseline.Plain = numpy_generator(1, "gauge").random(size=(rows, baseline.SIDE**2))
-        if isinstance(contents, Texts):
-            made = contents.words[:rows]
-        seconds, _ = _usual(lambda: baseline.fit_predict(made, labels, made[:1], self.plan.scale.classes))
+        classes = self.plan.scale.classes
+        rows = min(SVM_ROWS, self.plan.development)
+        labels = np.arange(rows, dtype=np.int64) % classes
+        samples = self.study.features.source.images
+        contents: baseline.PlainContents
+        if isinstance(samples, Texts):
+            contents = samples.words[:rows]
+        else:
+            contents = numpy_generator(1, "gauge").random(size=(rows, baseline.GREY_SIDE**2))
+        seconds, _ = _median_time(lambda: baseline.fit_predict(contents, labels, contents[:1], classes))
         return seconds / rows**2
 
 
@@ -181,10 +205,11 @@ def _timed(work: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - started, result
 
 
-def _usual(work: Callable[[], T]) -> tuple[float, T]:
-    """The median of up to three goes after a first one that warms up; of slow work fewer are timed."""
-    result, seconds = work(), list[float]()
-    while len(seconds) < GOES and sum(seconds) < ENOUGH:
+def _median_time(work: Callable[[], T]) -> tuple[float, T]:
+    """Return the median seconds of up to three calls (fewer of slow work) after one that warms up, and the result."""
+    result = work()
+    seconds: list[float] = []
+    while len(seconds) < REPEATS and sum(seconds) < ENOUGH_SECONDS:
         spent, result = _timed(work)
         seconds.append(spent)
     return statistics.median(seconds), result

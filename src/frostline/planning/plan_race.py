@@ -23,9 +23,8 @@ TUNING_FRACTION = 0.25  # of the first block's training rows, on which rates are
 
 
 def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chosen: ChosenRecipes) -> Plan:
-    """The trials to run: a function of data and network alone."""
+    """Plan the trials to run: a function of data and network alone."""
     alone = len(chosen.recipes) == 1 and settings.blocks is None
-    inner_of = study.development if alone else blocks[0].train
     scale = Scale(
         stages=study.stages.stages,
         widths=feature_widths(study.stages),
@@ -37,7 +36,8 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chose
         stepped_views=study.views(len(study.development)),
         partial=partial_counts(study.trunk.model, study.stages, chosen.recipes),
     )
-    inner = inner_split(study.dataset, inner_of, fraction=TUNING_FRACTION, seed=study.seed, block=0)
+    tuning_rows = study.development if alone else blocks[0].train
+    inner = inner_split(study.dataset, tuning_rows, fraction=TUNING_FRACTION, seed=study.seed, block=0)
     empty = Plan(
         skipped=chosen.skipped,
         blocks=blocks,
@@ -51,7 +51,7 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chose
 
 
 def limit(settings: Settings, study: Study, plan: Plan, clock: Clock) -> tuple[Study, Plan, BudgetedPlan | None]:
-    """Leave out what a budget has no room for (without one nothing), and tell the features what the rest will read."""
+    """Leave out the trials that don't fit the budget (without one: none), and tell the features what the rest reads."""
     want_features(study, [row.recipe for row in plan.rows])
     if settings.budget is None:
         return study, plan, None
@@ -61,31 +61,40 @@ def limit(settings: Settings, study: Study, plan: Plan, clock: Clock) -> tuple[S
 
 
 def feature_widths(stages: StageMap) -> list[int]:
-    """Pooled features after each stage (0 where the network can't be cut)."""
-    return [0 if cut is None else cut.shape[cut.channel_axis] for cut in stages.cuts]
+    """Return the number of pooled features after each stage (0 where the network can't be cut)."""
+    widths = [0] * len(stages)
+    for index, cut in enumerate(stages.cuts):
+        if cut is not None:
+            widths[index] = cut.shape[cut.channel_axis]
+    return widths
 
 
 def partial_counts(model: nn.Module, stages: StageMap, recipes: Sequence[Recipe]) -> dict[str, int]:
-    """Parameters, the head's aside, that recipes train which train only a part of a stage's tensors; of an adapter
-    its own."""
-    counts: dict[str, int] = {}
-    tensors, last = dict(model.named_parameters()), len(stages)
-    for recipe in (r for r in recipes if r.partial):
-        trained: dict[str, int] = {}
-        adapted: dict[str, int] = {}
-        for phase in recipe.stepped:
-            trained |= trained_parameters(model, stages, phase.stages, phase.head)
-            adapted |= adapted_parameters(model, stages, phase.stages, phase.head)
-        counts[recipe.name] = sum(
-            adapter_size(tensors[n], recipe.adapter) if recipe.adapter and n in adapted else tensors[n].numel()
-            for n, stage in trained.items()
-            if stage <= last
-        )
-    return counts
+    """Count the numbers before the head that each recipe trains, of those that train only part of a stage's tensors;
+    an adapted weight counts with its adapter's."""
+    return {recipe.name: _trained_numbers(model, stages, recipe) for recipe in recipes if recipe.partial}
+
+
+def _trained_numbers(model: nn.Module, stages: StageMap, recipe: Recipe) -> int:
+    trained: dict[str, int] = {}
+    adapted: dict[str, int] = {}
+    for phase in recipe.stepped:
+        trained |= trained_parameters(model, stages, phase.stages, phase.head)
+        adapted |= adapted_parameters(model, stages, phase.stages, phase.head)
+    tensors = dict(model.named_parameters())
+    total = 0
+    for name, stage in trained.items():
+        if stage > len(stages):  # the head's
+            continue
+        if recipe.adapter and name in adapted:
+            total += adapter_size(tensors[name], recipe.adapter)
+        else:
+            total += tensors[name].numel()
+    return total
 
 
 def want_features(study: Study, recipes: Sequence[Recipe]) -> None:
-    """Tell the features which cuts the recipes will ask for, so that one pass fills them all."""
+    """Tell the features which cuts the recipes will read, so that one pass fills them all."""
     raw = [r.frozen_stages for r in recipes if r.takes_steps and r.frozen_stages]
     pooled = [r.keep for r in recipes if r.solves_head]
     solved_views = {0, *study.solved_views()}
@@ -93,8 +102,10 @@ def want_features(study: Study, recipes: Sequence[Recipe]) -> None:
 
 
 def all_views(study: Study, recipes: Sequence[Recipe]) -> tuple[int, ...]:
-    """The evaluation view, and every training view that some recipe will read."""
+    """Return the evaluation view and every training view that some recipe will read."""
     views = {0}
-    views |= set(study.solved_views()) if any(r.solves_head for r in recipes) else set()
-    views |= set(study.stepped_views()) if any(r.takes_steps for r in recipes) else set()
+    if any(r.solves_head for r in recipes):
+        views.update(study.solved_views())
+    if any(r.takes_steps for r in recipes):
+        views.update(study.stepped_views())
     return tuple(sorted(views))

@@ -1,4 +1,4 @@
-"""From a network and data to a Study: stage map, compute rule, trunk, features, and what the recipes will read."""
+"""From a network and data to a Study: stage map, compute rule, trunk and features."""
 
 from __future__ import annotations
 
@@ -16,19 +16,26 @@ from frostline.features.extract import Features, Trunk, ViewSource
 from frostline.features.store import Store
 from frostline.models.network import Network, example_call, pretrained
 from frostline.recipe.settings import Settings
-from frostline.train.audit import hash_tensors
+from frostline.train.audit import tensor_hashes
 from frostline.train.study import Study
 
-SMALL_DATA, SMALL_BATCH, BATCH = 500, 16, 32  # fewer rows than that train in batches of 16: more steps an epoch
+# Few samples train in small batches, which gives more steps per epoch.
+SMALL_DATA = 500
+SMALL_BATCH = 16
+LARGE_BATCH = 32
 
 
 def batch_size(settings: Settings, rows: int) -> int:
-    """The user's, else 32, or 16 for fewer than 500 development rows."""
-    return settings.batch_size or (SMALL_BATCH if rows < SMALL_DATA else BATCH)
+    """Return the user's batch size, or by default 32, and 16 for fewer than 500 development samples."""
+    if settings.batch_size:
+        return settings.batch_size
+    if rows < SMALL_DATA:
+        return SMALL_BATCH
+    return LARGE_BATCH
 
 
 def map_network(network: Network, named: Path | None = None, *, headless: bool = False) -> tuple[nn.Module, StageMap]:
-    """The pre-trained network and its stage map, every cut that is offered verified; `named`: stages by hand."""
+    """Return the pre-trained network and its stage map, every offered cut verified; `named`: stages by hand."""
     model = pretrained(network)
     stages = read_named(named) if named else ()
     call = example_call(network.preprocess)
@@ -36,27 +43,26 @@ def map_network(network: Network, named: Path | None = None, *, headless: bool =
 
 
 def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: StageMap, rows: int) -> Trunk:
-    """Place the network on its device in the layout and precision of the written rule."""
+    """Place the network on its device, in the layout and precision of the written rule."""
     compute = choose_compute(
         device=settings.device,
         precision=settings.precision,
         threads=settings.threads,
-        chunk=min(BATCH, batch_size(settings, rows)),
+        chunk=min(LARGE_BATCH, batch_size(settings, rows)),
         model=model,
         operations=stages.operations,
     )
     apply_threads(compute)
     model = place(model, compute).eval()
-    hashes = hash_tensors(model)
-    return Trunk(
-        model=model, stages=stages, fingerprint=hash_values(network.fingerprint, hashes), compute=compute, hashes=hashes
-    )
+    hashes = tensor_hashes(model)
+    fingerprint = hash_values(network.fingerprint, hashes)
+    return Trunk(model=model, stages=stages, fingerprint=fingerprint, compute=compute, hashes=hashes)
 
 
 def make_study(
     settings: Settings, dataset: Dataset, samples: Samples, network: Network, trunk: Trunk, store: Store | None
 ) -> Study:
-    """Everything trials share. `samples` are what all samples of the data set hold, in their order."""
+    """Collect everything that trials share. `samples` are the contents of all samples of the data set, in order."""
     policy = policy_for(settings.augment, network.preprocess)
     rows = dataset.development
     source = ViewSource(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from frostline.base.device import default_threads, machine
-from frostline.base.packages import PACKAGES, package_versions
+from frostline.base.packages import RECORDED_PACKAGES, package_versions
 from frostline.base.version import VERSION
 from frostline.bundle.schema import RunResult
 
@@ -63,7 +63,7 @@ class Change:
 def environment_changes(result: RunResult) -> list[Change]:
     """Frostline, packages and machine as they are here, against those of the record."""
     found = _changes({"frostline": result.version}, {"frostline": VERSION})
-    recorded = {name: result.packages[name] for name in PACKAGES if name in result.packages}
+    recorded = {name: result.packages[name] for name in RECORDED_PACKAGES if name in result.packages}
     found += _changes(recorded, package_versions())
     here = machine()
     return found + _changes({name: result.machine.get(name) for name in here}, here)

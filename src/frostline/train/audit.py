@@ -1,4 +1,4 @@
-"""Proof of what moved: the hash of every tensor and buffer before and after."""
+"""Proves which tensors changed: the hash of every parameter and buffer before and after."""
 
 from __future__ import annotations
 
@@ -14,82 +14,85 @@ from frostline.cutting.stages import StageMap
 from frostline.features.extract import Trunk
 from frostline.models.trainable import moving_buffers, trained_parameters
 from frostline.recipe.recipe import Phase, Recipe
-from frostline.train.start import reinitialised
+from frostline.train.start import reinitialised, tensors_by_name
 
 SOLVED_TENSORS = 2  # weight and bias
 
 
-def hash_tensors(model: nn.Module) -> dict[str, str]:
-    """Name -> hash of every parameter and buffer; a tensor under two names counts once, under its first."""
-    tensors = dict(model.named_parameters())
-    tensors |= dict(model.named_buffers())  # type: ignore[arg-type]
-    return {name: hash_tensor(tensor) for name, tensor in tensors.items()}
+def tensor_hashes(model: nn.Module) -> dict[str, str]:
+    """Return name -> hash of every parameter and buffer; a tensor under two names counts once, under its first."""
+    return {name: hash_tensor(tensor) for name, tensor in tensors_by_name(model).items()}
 
 
 @dataclass(frozen=True)
 class Promise:
-    """What a recipe allows to move, by tensor name; all else is frozen."""
+    """Names of the tensors that a recipe may change; all others are frozen."""
 
     trained: frozenset[str]
-    moving: frozenset[str]  # running statistics that another BatchNorm policy than 'frozen' lets move
+    updated: frozenset[str]  # buffers, such as running statistics under another BatchNorm policy than 'frozen'
 
 
-NOTHING_MOVES = Promise(frozenset(), frozenset())
+ALL_FROZEN = Promise(frozenset(), frozenset())
 
 
 def promise(model: nn.Module, stages: StageMap, recipe: Recipe) -> Promise:
-    """What the recipe's phases may move in this network."""
+    """Collect the tensors that the recipe's phases may change in this network."""
     if not recipe.takes_steps:  # a solved head is put in at the end; the network itself is only read
-        return NOTHING_MOVES
-    parts = [phase_promise(model, stages, phase) for phase in recipe.phases]
-    return Promise(frozenset().union(*(p.trained for p in parts)), frozenset().union(*(p.moving for p in parts)))
+        return ALL_FROZEN
+    promises = [phase_promise(model, stages, phase) for phase in recipe.phases]
+    trained = frozenset().union(*(p.trained for p in promises))
+    updated = frozenset().union(*(p.updated for p in promises))
+    return Promise(trained, updated)
 
 
 def phase_promise(model: nn.Module, stages: StageMap, phase: Phase) -> Promise:
-    """What one phase may move; of a weight with an adapter the merged one is meant."""
+    """Collect the tensors that one phase may change; a weight with an adapter changes when that is merged."""
     trained = trained_parameters(model, stages, phase.stages, phase.head)
-    moving = moving_buffers(model, stages, phase.stages, phase.head)
-    return Promise(frozenset(trained), frozenset(moving))
+    updated = moving_buffers(model, stages, phase.stages, phase.head)
+    return Promise(frozenset(trained), frozenset(updated))
 
 
 def check_base(before: Mapping[str, str], after: Mapping[str, str], adapted: frozenset[str]) -> None:
-    """Raise AuditError where, before adapters are merged, a weight has moved itself and not only its adapter."""
-    audit({name: before[name] for name in adapted}, after, NOTHING_MOVES)
+    """Raise AuditError where, before adapters are merged, a weight itself has changed and not only its adapter."""
+    audit({name: before[name] for name in adapted}, after, ALL_FROZEN)
 
 
 def solved_audit(trunk: Trunk, recipe: Recipe) -> AuditCount:
-    """A solved head leaves the trunk as it was before its features were computed; only the new head differs."""
+    """Check that the trunk is as it was before its features were computed: a solved head changes nothing before it."""
     stages = trunk.stages
     place = {**stages.parameter_stage, **stages.buffer_stage}
     kept = {n: h for n, h in trunk.hashes.items() if not stages.head.owns(n) and place.get(n, 0) <= recipe.keep}
-    counted = audit(kept, hash_tensors(trunk.model), NOTHING_MOVES)
+    counted = audit(kept, tensor_hashes(trunk.model), ALL_FROZEN)
     return counted + AuditCount(trained_tensors=SOLVED_TENSORS, trained_changed=SOLVED_TENSORS)
 
 
 def start_hashes(trunk: Trunk, recipe: Recipe, model: nn.Module) -> dict[str, str]:
-    """Hashes before training: of pre-trained tensors those of the source network, of new ones their own."""
-    own = hash_tensors(model)
+    """Return the hashes before training: of pre-trained tensors those of the source network, of new ones their own."""
+    hashes = tensor_hashes(model)
     if "pretrained" not in recipe.origins:
-        return own
-    kept, drawn = recipe.head_origin == "pretrained", reinitialised(trunk.stages, recipe)
-    return own | {
-        n: h for n, h in trunk.hashes.items() if n in own and n not in drawn and (kept or not trunk.stages.head.owns(n))
-    }
+        return hashes
+    drawn = reinitialised(trunk.stages, recipe)
+    has_new_head = recipe.head_origin != "pretrained"
+    for name, source_hash in trunk.hashes.items():
+        replaced = name in drawn or (has_new_head and trunk.stages.head.owns(name))
+        if name in hashes and not replaced:
+            hashes[name] = source_hash
+    return hashes
 
 
 def audit(
     before: Mapping[str, str], after: Mapping[str, str], promised: Promise, no_gradient: tuple[str, ...] = ()
 ) -> AuditCount:
-    """Compare two snapshots with the promise. Raises AuditError naming each frozen tensor that moved."""
+    """Compare hashes before and after with the promise. Raises AuditError naming frozen tensors that have changed."""
     changed = {name for name in before if after.get(name) != before[name]}
-    frozen = set(before) - promised.trained - promised.moving
+    frozen = set(before) - promised.trained - promised.updated
     broken = sorted(frozen & changed)
     if broken:
-        raise AuditError(f"{len(broken)} tensors that the recipe calls frozen have moved: {', '.join(broken[:5])}.")
+        raise AuditError(f"{len(broken)} tensors that the recipe calls frozen have changed: {', '.join(broken[:5])}.")
     return AuditCount(
         frozen_tensors=len(frozen),
         frozen_unchanged=len(frozen - changed),
-        moving_on_purpose=len(promised.moving),
+        moving_on_purpose=len(promised.updated),
         trained_tensors=len(promised.trained),
         trained_changed=len(promised.trained & changed),
         no_gradient=no_gradient,

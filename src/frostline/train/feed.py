@@ -1,4 +1,4 @@
-"""How a network under training is read: its frozen prefix from the store (or recomputed, same bits), then its rest."""
+"""Reads a network under training: its frozen prefix from the store (or recomputed, same bits), then its rest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EVALUATION_VIEW = 0
 
 @dataclass(frozen=True)
 class SuffixInputs:
-    """An activation with the network's raw inputs of the same samples, of which the rest of it reads some again."""
+    """An activation with the network's raw inputs of the same samples, some of which the rest of it reads again."""
 
     activation: Tensor
     inputs: Any  # as `Features.inputs` gives them
@@ -35,38 +35,55 @@ class SuffixInputs:
 
 @dataclass(frozen=True)
 class Reader:
-    """`feed(positions, view)` gives what the moving part reads; `forward` maps that to logits."""
+    """`feed(positions, view)` gives the inputs of the trained part; `forward` maps them to logits."""
 
     feed: Callable[[Tensor, int], Any]
     forward: Callable[[Any], Tensor]
 
 
 def reader(study: Study, model: nn.Module, frozen: int) -> Reader:
-    """A reader of `model` whose first `frozen` stages don't move."""
+    """Return a reader of `model` whose first `frozen` stages don't change."""
     if frozen == 0:
         return Reader(study.features.inputs, lambda inputs: flat_logits(call_of(inputs).run(model)))
-    cut = model if isinstance(model, CutNetwork) else None
-    split = cut.split if cut else study.stages.split(model, frozen)
-    feed = _recomputed(study, split)
-    if study.features.stored(frozen):
-        feed = partial(study.features.activations, frozen)
-    if not reads_inputs(split.cut, cut_short=cut is not None):
-        return Reader(
-            feed, lambda activation: flat_logits(cut.head(cut.pooled(activation)) if cut else split.suffix(activation))
-        )
+    if isinstance(model, CutNetwork):
+        return _cut_reader(study, model, frozen)
+    split = study.stages.split(model, frozen)
+    feed = _activation_feed(study, split, frozen)
+    if not reads_inputs(split.cut, cut_short=False):
+        return Reader(feed, lambda activation: flat_logits(split.suffix(activation)))
 
-    def forward(given: SuffixInputs) -> Tensor:
-        call = call_of(given.inputs)
-        if cut:
-            return flat_logits(cut.head(cut.pooled(given.activation, call.tensors)))
-        return flat_logits(split.rest(given.activation, call))
+    def forward(suffix: SuffixInputs) -> Tensor:
+        return flat_logits(split.rest(suffix.activation, call_of(suffix.inputs)))
 
-    return Reader(lambda rows, view: SuffixInputs(feed(rows, view), study.features.inputs(rows, view)), forward)
+    return Reader(_with_inputs(study, feed), forward)
+
+
+def _cut_reader(study: Study, model: CutNetwork, frozen: int) -> Reader:
+    feed = _activation_feed(study, model.split, frozen)
+    if not reads_inputs(model.split.cut, cut_short=True):
+        return Reader(feed, lambda activation: flat_logits(model.head(model.pooled(activation))))
+
+    def forward(suffix: SuffixInputs) -> Tensor:
+        return flat_logits(model.head(model.pooled(suffix.activation, call_of(suffix.inputs).tensors)))
+
+    return Reader(_with_inputs(study, feed), forward)
 
 
 def reads_inputs(cut: Cut, *, cut_short: bool) -> bool:
-    """Whether what follows a cut reads raw inputs too: the network's own rest, or a new head that pools by a mask."""
-    return cut.mask is not None if cut_short else bool(cut.needs)
+    """True where raw inputs are read after a cut too: by the network's own rest, or a new head that pools by a mask."""
+    if cut_short:
+        return cut.mask is not None
+    return bool(cut.needs)
+
+
+def _activation_feed(study: Study, split: Split, frozen: int) -> Callable[[Tensor, int], Tensor]:
+    if study.features.stored(frozen):
+        return partial(study.features.activations, frozen)
+    return _recomputed(study, split)
+
+
+def _with_inputs(study: Study, feed: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, int], SuffixInputs]:
+    return lambda rows, view: SuffixInputs(feed(rows, view), study.features.inputs(rows, view))
 
 
 def _recomputed(study: Study, split: Split) -> Callable[[Tensor, int], Tensor]:
@@ -74,14 +91,16 @@ def _recomputed(study: Study, split: Split) -> Callable[[Tensor, int], Tensor]:
         inputs = partial(study.features.inputs, view=view)
         chunks = tapped_chunks(split.model, [split.cut], inputs, rows, study.compute)
         parts = [tapped.activations[0][: tapped.count] for tapped in chunks]
-        return parts[0] if len(parts) == 1 else canonical(torch.cat(parts))
+        if len(parts) == 1:
+            return parts[0]
+        return canonical(torch.cat(parts))
 
     return feed
 
 
-def predict(study: Study, read: Reader, rows: Tensor) -> FloatArray:
-    """Class probabilities (N, C) of the evaluation view, in fixed chunks; the network has to be in eval mode."""
-    if not len(rows):
+def predict_rows(study: Study, read: Reader, rows: Tensor) -> FloatArray:
+    """Return class probabilities (N, C) of the evaluation view, in fixed chunks; the network has to be in eval mode."""
+    if len(rows) == 0:
         return np.zeros((0, study.classes))
 
     def forward(chunk: Tensor) -> Tensor:
@@ -91,5 +110,5 @@ def predict(study: Study, read: Reader, rows: Tensor) -> FloatArray:
     parts = [scores.float().softmax(1).cpu().numpy() for scores in chunks]
     probabilities = np.concatenate(parts).astype(np.float64)
     if not np.isfinite(probabilities).all():
-        raise TrialError("The network's answers are no numbers any more: it diverged.", "Give a lower --lr.")
+        raise TrialError("The outputs contain NaN or infinity: training diverged.", "Give a lower --lr.")
     return probabilities

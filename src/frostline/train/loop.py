@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from frostline.base.device import autocast
+from frostline.base.device import autocast, random_devices
 from frostline.base.errors import TrialError
 from frostline.base.records import CurvePoint, IntArray
 from frostline.base.seeds import derive_seed, numpy_generator
@@ -31,13 +31,13 @@ from frostline.recipe.schedule import (
 )
 from frostline.stats.metrics import log_loss
 from frostline.train.depthwise import fast_gradients
-from frostline.train.feed import Reader, predict
+from frostline.train.feed import Reader, predict_rows
 from frostline.train.study import Study
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One phase to run. `inner` (rows, judged by log loss) finds the length where `length` is None.
+    """One phase to run. The log loss on the `inner` samples finds the length where `length` is None.
 
     `until`: the step of the whole training at which it ends, None for the last phase.
     """
@@ -49,12 +49,12 @@ class Job:
     length: Length | None
     block: int  # -1 for the refit
     until: int | None = None
-    adapters: Adapters | None = None  # what moves in the place of weights that train by 'lora'
+    adapters: Adapters | None = None  # trained in the place of weights that train by 'lora'
 
 
 @dataclass
-class Progress:
-    """What the loop found; one phase goes on from where the one before it ended."""
+class LoopState:
+    """The state of the loop, and its readings; each phase goes on from where the one before it ended."""
 
     steps: int = 0
     curve: list[CurvePoint] = field(default_factory=list)
@@ -65,97 +65,115 @@ class Progress:
     start: Mapping[str, Tensor] = field(default_factory=dict)  # values before training, where a later phase needs them
 
 
-def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, done: Progress | None = None) -> Progress:
-    """Train `model` in place; `done` is what earlier phases did. Raises TrialError when the loss is no number."""
-    parts, head = job.phase.stages, job.phase.head
+def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, state: LoopState | None = None) -> LoopState:
+    """Train `model` in place, going on from earlier phases. Raises TrialError for a loss of NaN or infinity."""
+    parts = job.phase.stages
+    head = job.phase.head
     set_training(model, study.stages, parts, head)
     names = trained_parameters(model, study.stages, parts, head)
-    done = done or Progress()
+    state = state or LoopState()
     optimiser = make_optimiser(study, model, names, job)
-    _take_over(optimiser, done)
-    anchors = anchors_of(model, names, job.phase, done.start)
+    _take_over_moments(optimiser, state)
+    anchors = anchors_of(model, names, job.phase, state.start)
     stepper = Stepper(study, read, job, optimiser, anchors, _class_weights(study, job))
     rates = [group["lr"] for group in optimiser.param_groups]
-    plateau, length, first = Plateau(), job.length, done.steps
+    plateau = Plateau()
+    length = job.length
+    first = state.steps
     device = study.compute.device
     reading = reading_interval(study.steps_per_epoch(len(job.rows)), study.max_steps)
-    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+    with torch.random.fork_rng(devices=random_devices(device)):
         for epoch, batch in islice(batches(study, job), first, None):
-            if _over(job, length, done.steps):
+            if _is_over(job, length, state.steps):
                 break
-            factor = (length or OPEN).factor(done.steps)
-            for group, rate in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-            _seed_step(derive_seed(study.seed, "step", job.block, done.steps), device)
+            _set_rates(optimiser, rates, (length or OPEN).factor(state.steps))
+            _seed_step(derive_seed(study.seed, "step", job.block, state.steps), device)
             loss = stepper.step(batch, epoch)
-            if done.steps == first:
-                done.no_gradient = _without_gradient(model, names, job, done.no_gradient)
-            done.steps += 1
-            done.losses.append(loss)
+            if state.steps == first:
+                state.no_gradient = _without_gradient(model, names, job, state.no_gradient)
+            state.steps += 1
+            state.losses.append(loss)
             if not math.isfinite(loss):
-                raise TrialError(f"The loss is {loss} at step {done.steps} (rate {job.rate:g}).", "Give a lower --lr.")
-            at_end = length is not None and done.steps == length.steps
-            if at_end or done.steps % reading == 0:
-                flat = _read_curve(study, model, read, job, done, plateau)
+                raise TrialError(f"The loss is {loss} at step {state.steps} (rate {job.rate:g}).", "Give a lower --lr.")
+            at_end = length is not None and state.steps == length.steps
+            if at_end or state.steps % reading == 0:
+                is_flat = _read_curve(study, model, read, job, state, plateau)
                 set_training(model, study.stages, parts, head)
                 if length is None and job.until is None:
-                    length = _found(done, flat, study.max_steps)
+                    length = _final_length(state, study.max_steps, is_flat=is_flat)
     if job.until is None:
-        done.undertrained = done.undertrained or (job.length is not None and still_improving(done.losses))
-    return done
+        state.undertrained = state.undertrained or (job.length is not None and still_improving(state.losses))
+    return state
 
 
-def _over(job: Job, length: Length | None, steps: int) -> bool:
-    """The phase has come to its end, or the whole training has."""
-    ends = (job.until, None if length is None else length.steps)
-    return any(end is not None and steps >= end for end in ends)
+def _is_over(job: Job, length: Length | None, steps: int) -> bool:
+    """True once the phase has come to its end, or the whole training has."""
+    phase_is_over = job.until is not None and steps >= job.until
+    return phase_is_over or (length is not None and steps >= length.steps)
 
 
-def _take_over(optimiser: torch.optim.Optimizer, done: Progress) -> None:
-    """What trained in the phase before keeps its moments; what is new to training begins without any."""
-    if type(done.optimiser) is type(optimiser):
-        known = done.optimiser.state
-        for parameter in (p for group in optimiser.param_groups for p in group["params"] if p in known):
-            optimiser.state[parameter] = known[parameter]
-    done.optimiser = optimiser
+def _set_rates(optimiser: torch.optim.Optimizer, rates: Sequence[float], factor: float) -> None:
+    for group, rate in zip(optimiser.param_groups, rates, strict=True):
+        group["lr"] = rate * factor
+
+
+def _take_over_moments(optimiser: torch.optim.Optimizer, state: LoopState) -> None:
+    """Keep the moments of parameters that the phase before trained too; the others begin without any."""
+    if type(state.optimiser) is type(optimiser):
+        moments = state.optimiser.state
+        for group in optimiser.param_groups:
+            for parameter in group["params"]:
+                if parameter in moments:
+                    optimiser.state[parameter] = moments[parameter]
+    state.optimiser = optimiser
 
 
 def _without_gradient(model: nn.Module, names: Mapping[str, int], job: Job, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Trained tensors that the first step of a phase gave no gradient, after those known from earlier phases."""
+    """Add the trained tensors that the first step of a phase gave no gradient to those known from earlier phases."""
     parameters = dict(model.named_parameters())
-    found = (n for n in names if all(p.grad is None for p in _leaves(n, parameters, job.adapters)))
-    return tuple(dict.fromkeys((*known, *found)))
+    listed = dict.fromkeys(known)
+    for name in names:
+        if all(leaf.grad is None for leaf in _optimised_leaves(name, parameters, job.adapters)):
+            listed[name] = None
+    return tuple(listed)
 
 
-def _leaves(name: str, parameters: Mapping[str, nn.Parameter], adapters: Adapters | None) -> tuple[nn.Parameter, ...]:
-    """What the optimiser moves to move the tensor of that name."""
-    adapted = adapters is not None and name in adapters.factors
-    return adapters.parameters_of(name) if adapters is not None and adapted else (parameters[name],)
+def _optimised_leaves(
+    name: str, parameters: Mapping[str, nn.Parameter], adapters: Adapters | None
+) -> tuple[nn.Parameter, ...]:
+    """Return the parameters that the optimiser changes to train the tensor of that name."""
+    if adapters is not None and name in adapters.factors:
+        return adapters.parameters_of(name)
+    return (parameters[name],)
 
 
 def _class_weights(study: Study, job: Job) -> Tensor | None:
     weights = study.class_weights(job.rows)
-    return None if weights is None else torch.from_numpy(weights).float().to(study.compute.device)
+    if weights is None:
+        return None
+    return torch.from_numpy(weights).float().to(study.compute.device)
 
 
 def _seed_step(seed: int, device: str) -> None:
-    """Seed the (forked) global generator of the device, which dropout draws from; torch.manual_seed costs far more."""
+    """Seed the (forked) global generators, which dropout draws from; torch.manual_seed takes far longer."""
     torch.default_generator.manual_seed(seed)
     if device.startswith("cuda"):
         torch.cuda.manual_seed(seed)
 
 
-def _found(done: Progress, flat: bool, most: int) -> Length | None:
-    """The length, once the plateau (or the longest hold) is reached; then only the decay is left to run."""
-    if done.steps < MIN_HOLD or not (flat or done.steps >= max_hold(most)):
+def _final_length(state: LoopState, max_steps: int, *, is_flat: bool) -> Length | None:
+    """Return the length once the plateau (or the longest hold) is reached: only the decay remains to be run then."""
+    if state.steps < MIN_HOLD:
         return None
-    done.undertrained = not flat
-    return Length(min(most, math.ceil(done.steps / HOLD)), HOLD)
+    if not is_flat and state.steps < max_hold(max_steps):
+        return None
+    state.undertrained = not is_flat
+    return Length(min(max_steps, math.ceil(state.steps / HOLD)), HOLD)
 
 
 @dataclass(frozen=True)
 class Stepper:
-    """All that one step needs."""
+    """Takes one training step at a time."""
 
     study: Study
     read: Reader
@@ -165,9 +183,9 @@ class Stepper:
     class_weights: Tensor | None  # (C,), on the device
 
     def step(self, batch: IntArray, epoch: int) -> float:
-        study, device = self.study, self.study.compute.device
+        study = self.study
         inputs = self.read.feed(study.positions(batch), study.training_view(epoch, len(self.job.rows)))
-        targets = study.targets(batch).to(device)
+        targets = study.targets(batch).to(study.compute.device)
         with autocast(study.compute), fast_gradients(study.compute):
             logits = self.read.forward(inputs)
         loss = F.cross_entropy(
@@ -180,51 +198,56 @@ class Stepper:
         return float(loss.detach())
 
 
-def _read_curve(study: Study, model: nn.Module, read: Reader, job: Job, done: Progress, plateau: Plateau) -> bool:
-    """Add a reading; True once the inner loss has stopped falling."""
-    since = done.curve[-1].step if done.curve else 0
-    train = math.fsum(done.losses[since:]) / (done.steps - since)
-    inner = None
-    if len(job.inner):
-        model.eval()
-        inner = log_loss(predict(study, read, study.positions(job.inner)), study.dataset.labels[job.inner])
-    done.curve.append(CurvePoint(step=done.steps, train_loss=train, validation_loss=inner))
-    return plateau.reached(train if inner is None else inner)
+def _read_curve(study: Study, model: nn.Module, read: Reader, job: Job, state: LoopState, plateau: Plateau) -> bool:
+    """Add a reading of the losses; returns True once the loss on the inner samples has stopped falling."""
+    since = 0
+    if state.curve:
+        since = state.curve[-1].step
+    train = math.fsum(state.losses[since:]) / (state.steps - since)
+    if len(job.inner) == 0:
+        state.curve.append(CurvePoint(step=state.steps, train_loss=train))
+        return plateau.reached(train)
+    model.eval()
+    inner = log_loss(predict_rows(study, read, study.positions(job.inner)), study.dataset.labels[job.inner])
+    state.curve.append(CurvePoint(step=state.steps, train_loss=train, validation_loss=inner))
+    return plateau.reached(inner)
 
 
 def batches(study: Study, job: Job) -> Iterator[tuple[int, IntArray]]:
-    """(epoch, dataset rows) without end. The order depends on seed, block and epoch only: strategies stay paired.
+    """Yield (epoch, indices of samples) without end.
 
-    Rows are spread evenly over an epoch's batches: a last batch of a few samples would spoil BatchNorm's statistics
-    (with 50 rows in batches of 16 it cost `scratch` 34 points).
+    The order depends on seed, block and epoch only, so strategies stay paired. Samples are spread evenly over an
+    epoch's batches: a last batch of a few would spoil BatchNorm's statistics (with 50 samples in batches of 16 it cost
+    `scratch` 34 points).
     """
-    count, epoch = study.steps_per_epoch(len(job.rows)), 0
-    while True:
+    steps = study.steps_per_epoch(len(job.rows))
+    for epoch in count():
         order = numpy_generator(study.seed, "order", job.block, epoch).permutation(job.rows)
-        for batch in np.array_split(order, count):
+        for batch in np.array_split(order, steps):
             yield epoch, batch
-        epoch += 1
 
 
 def make_optimiser(study: Study, model: nn.Module, names: dict[str, int], job: Job) -> torch.optim.Optimizer:
-    """Only tensors that train in this phase; no decay on biases and normalisation (1-D tensors)."""
+    """Make the optimiser of the tensors that train in this phase; biases and normalisation (1-D) have no decay."""
     parameters = dict(model.named_parameters())
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, stage in names.items():
         part = job.phase.part(stage)
-        decay = part.weight_decay if parameters[name].dim() > 1 else 0.0
-        leaves = _leaves(name, parameters, job.adapters)
+        decay = 0.0
+        if parameters[name].dim() > 1:
+            decay = part.weight_decay
+        leaves = _optimised_leaves(name, parameters, job.adapters)
         groups.setdefault((job.rate * part.lr_factor, decay), []).extend(leaves)
-    listed = [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
+    options = [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
     if job.phase.optimiser == "sgd":
-        return torch.optim.SGD(listed, momentum=0.9)
+        return torch.optim.SGD(options, momentum=0.9)
     fused = study.compute.device.split(":")[0] in ("cpu", "cuda")
-    return torch.optim.AdamW(listed, fused=fused)
+    return torch.optim.AdamW(options, fused=fused)
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A parameter, where it is pulled to (None: to zero), and how strongly."""
+    """A parameter, the values that it is pulled to (None: zero), and how strongly."""
 
     parameter: nn.Parameter
     start: Tensor | None
@@ -234,26 +257,33 @@ class Anchor:
 def anchors_of(
     model: nn.Module, trained: Mapping[str, int], phase: Phase, start: Mapping[str, Tensor] | None = None
 ) -> tuple[Anchor, ...]:
-    """Anchors of the trained parameters (`trained`: name -> stage, S + 1 is the head); none where nothing pulls.
+    """Return the anchors of the trained parameters (`trained`: name -> stage, S + 1 is the head), if anything pulls.
 
-    `start`: values before training, of those that an earlier phase may have moved.
+    `start`: values before training, of those that an earlier phase may have changed.
     """
     if not (phase.pull or phase.head_pull):
         return ()
-    parameters, last = dict(model.named_parameters()), len(phase.stages)
-    known = start or {}
-    return tuple(
-        Anchor(parameters[name], known[name] if name in known else parameters[name].detach().clone(), phase.pull)
-        if stage <= last
-        else Anchor(parameters[name], None, phase.head_pull)
-        for name, stage in trained.items()
-    )
+    parameters = dict(model.named_parameters())
+    start = start or {}
+    anchors = []
+    for name, stage in trained.items():
+        parameter = parameters[name]
+        if stage > len(phase.stages):
+            anchors.append(Anchor(parameter, None, phase.head_pull))
+        elif name in start:
+            anchors.append(Anchor(parameter, start[name], phase.pull))
+        else:
+            anchors.append(Anchor(parameter, parameter.detach().clone(), phase.pull))
+    return tuple(anchors)
 
 
 def pull_back(anchors: Sequence[Anchor]) -> None:
     """Add the penalty's gradient to that of the loss."""
     with torch.no_grad():
         for anchor in anchors:
-            if anchor.parameter.grad is not None:
-                away = anchor.parameter if anchor.start is None else anchor.parameter - anchor.start
-                anchor.parameter.grad.add_(away, alpha=anchor.strength)
+            if anchor.parameter.grad is None:
+                continue
+            distance: Tensor = anchor.parameter
+            if anchor.start is not None:
+                distance = anchor.parameter - anchor.start
+            anchor.parameter.grad.add_(distance, alpha=anchor.strength)

@@ -1,4 +1,4 @@
-"""Weights on the line from a solved head to the end of training (WiSE-FT), and the solved head put into a network.
+"""Mixes weights on the line from a solved head to the end of training (WiSE-FT).
 
 Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models". Where the classes are new there is no zero-shot
 head, so the line starts from the linear probe.
@@ -15,15 +15,18 @@ from torch import nn
 from frostline.base.records import IntArray
 from frostline.recipe.schedule import MIXES
 from frostline.stats.metrics import log_loss
-from frostline.train.feed import predict, reader
+from frostline.train.feed import predict_rows, reader
 from frostline.train.study import Study
 
 if TYPE_CHECKING:
     from frostline.train.trained import TrainedNetwork
 
 
+DEFAULT_MIX = 0.5  # the paper's choice where there are no samples to choose by
+
+
 def mixed(solved: nn.Module, trained: nn.Module, mix: float) -> nn.Module:
-    """(1 - mix) solved + mix trained, parameters and running statistics alike; the ends are exact."""
+    """Return (1 - mix) solved + mix trained, parameters and running statistics alike; the ends are exact."""
     result = copy.deepcopy(trained)
     with torch.no_grad():
         for pairs in (
@@ -37,15 +40,19 @@ def mixed(solved: nn.Module, trained: nn.Module, mix: float) -> nn.Module:
 
 
 def choose_mix(study: Study, trained: TrainedNetwork, inner: IntArray) -> float:
-    """The mix with the lowest log loss on `inner` rows (ties to the nearer to the solved head), put into `trained`.
+    """Put the mix with the lowest log loss on the `inner` samples into `trained`, and return it.
 
-    Without inner rows it is 0.5, the paper's choice where nothing can be looked at.
+    Ties go to the mix nearer to the solved head. Without inner samples the mix is DEFAULT_MIX.
     """
     assert trained.solved is not None
-    labels, losses = study.dataset.labels[inner], []
-    for mix in MIXES if len(inner) else ():
-        model = mixed(trained.solved, trained.model, mix).eval()
-        losses.append(log_loss(predict(study, reader(study, model, 0), study.positions(inner)), labels))
-    chosen = MIXES[losses.index(min(losses))] if losses else 0.5
+    chosen = DEFAULT_MIX
+    if len(inner) > 0:
+        losses = [_mix_loss(study, mixed(trained.solved, trained.model, mix), inner) for mix in MIXES]
+        chosen = MIXES[losses.index(min(losses))]
     trained.model.load_state_dict(mixed(trained.solved, trained.model, chosen).state_dict())
     return chosen
+
+
+def _mix_loss(study: Study, model: nn.Module, inner: IntArray) -> float:
+    read = reader(study, model.eval(), 0)
+    return log_loss(predict_rows(study, read, study.positions(inner)), study.dataset.labels[inner])

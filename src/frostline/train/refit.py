@@ -1,4 +1,4 @@
-"""The refit: a chosen recipe on all development data, with what the blocks found (rate, median length)."""
+"""The refit: a chosen recipe on all development data, with the rate and the median length of the blocks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from frostline.base.records import AuditCount, CurvePoint
 from frostline.bundle.saved import SavedModel
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.schedule import HOLD, MIN_STEPS, Length
-from frostline.train.audit import NOTHING_MOVES, audit, hash_tensors, solved_audit
+from frostline.train.audit import ALL_FROZEN, audit, solved_audit, tensor_hashes
 from frostline.train.ledger import make_ledger
-from frostline.train.mix import mixed
+from frostline.train.mix import DEFAULT_MIX, mixed
 from frostline.train.solve import LinearHead
 from frostline.train.start import put_solution, start_network
 from frostline.train.study import Study
+from frostline.train.trained import TrainedNetwork
 from frostline.train.trial import SteppedTraining, solve_head, train_stepped
 
 REFIT = -1  # stands for a block in seeds
@@ -27,7 +28,7 @@ REFIT = -1  # stands for a block in seeds
 
 @dataclass(frozen=True, kw_only=True)
 class RefitResult:
-    """The final network and what was recorded while it was made."""
+    """The final network and the record of its training."""
 
     saved: SavedModel
     ledger: list[dict[str, Any]]
@@ -42,28 +43,30 @@ class RefitResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunedValues:
-    """What tuning and blocks found for a recipe: its rate, and the medians of steps and mix."""
+    """The values that tuning and blocks chose for a recipe: its rate, and the medians of steps and mix."""
 
     rate: float | None = None
     steps: int | None = None
     mix: float | None = None
 
 
-def refit(study: Study, recipe: Recipe, found: TunedValues) -> RefitResult:
-    """Train on every development row. Raises TrialError when the result is no better than guessing (divergence)."""
+def refit(study: Study, recipe: Recipe, tuned: TunedValues) -> RefitResult:
+    """Train on every development sample. Raises TrialError when the result is no better than guessing (divergence)."""
     if recipe.trains_nothing:
         return _refit_untrained(study, recipe)
-    return _refit_solved(study, recipe) if recipe.is_solved else _refit_stepped(study, recipe, found)
+    if recipe.is_solved:
+        return _refit_solved(study, recipe)
+    return _refit_stepped(study, recipe, tuned)
 
 
 def _refit_solved(study: Study, recipe: Recipe) -> RefitResult:
     head = solve_head(study, recipe, study.development, block=REFIT)
     counted = solved_audit(study.trunk, recipe)
-    final = headed(study, recipe, head)
-    start = headed(study, recipe, None)
+    final = network_with_head(study, recipe, head)
+    start = network_with_head(study, recipe, None)
     ledger = make_ledger(start, final, study.stages, recipe, None)
     return RefitResult(
-        saved=_finished(study, recipe, final, None, ledger),
+        saved=_saved_model(study, recipe, final, None, ledger),
         ledger=ledger,
         audit=counted,
         l2=head.l2,
@@ -71,8 +74,8 @@ def _refit_solved(study: Study, recipe: Recipe) -> RefitResult:
     )
 
 
-def headed(study: Study, recipe: Recipe, head: LinearHead | None) -> nn.Module:
-    """The pre-trained network, cut where the recipe says, with this head (zeros for None)."""
+def network_with_head(study: Study, recipe: Recipe, head: LinearHead | None) -> nn.Module:
+    """Return the pre-trained network, cut where the recipe says, with this head (zeros for None)."""
     model = start_network(study, recipe, REFIT)
     if head is not None:
         put_solution(model, study, head)
@@ -82,26 +85,25 @@ def headed(study: Study, recipe: Recipe, head: LinearHead | None) -> nn.Module:
 def _refit_untrained(study: Study, recipe: Recipe) -> RefitResult:
     final = start_network(study, recipe, REFIT).eval()
     ledger = make_ledger(final, final, study.stages, recipe, None)
-    counted = audit(study.trunk.hashes, hash_tensors(final), NOTHING_MOVES)
-    return RefitResult(saved=_finished(study, recipe, final, None, ledger), ledger=ledger, audit=counted)
+    counted = audit(study.trunk.hashes, tensor_hashes(final), ALL_FROZEN)
+    return RefitResult(saved=_saved_model(study, recipe, final, None, ledger), ledger=ledger, audit=counted)
 
 
-def _refit_stepped(study: Study, recipe: Recipe, found: TunedValues) -> RefitResult:
-    rate = found.rate
+def _refit_stepped(study: Study, recipe: Recipe, tuned: TunedValues) -> RefitResult:
+    rate = tuned.rate
     assert rate is not None
-    length = Length(found.steps or MIN_STEPS, HOLD) if study.epochs is None else None
-    how = SteppedTraining(rate=rate, rows=study.development, block=REFIT, length=length, keep_start=True)
-    trained = train_stepped(study, recipe, how)
+    length = None
+    if study.epochs is None:
+        length = Length(tuned.steps or MIN_STEPS, HOLD)
+    training = SteppedTraining(rate=rate, rows=study.development, block=REFIT, length=length, keep_start=True)
+    trained = train_stepped(study, recipe, training)
     check_converged(study, recipe, trained.done.losses)
     assert trained.before is not None
-    final, mix = trained.model, None
-    if trained.solved is not None:
-        mix = 0.5 if found.mix is None else found.mix
-        final = mixed(trained.solved, final, mix)
+    final, mix = _mixed_result(trained, tuned.mix)
     ledger = make_ledger(trained.before, final, study.stages, recipe, rate)
     done = trained.done
     return RefitResult(
-        saved=_finished(study, recipe, final.eval(), rate, ledger),
+        saved=_saved_model(study, recipe, final.eval(), rate, ledger),
         ledger=ledger,
         audit=trained.audit,
         steps=done.steps,
@@ -112,40 +114,55 @@ def _refit_stepped(study: Study, recipe: Recipe, found: TunedValues) -> RefitRes
     )
 
 
+def _mixed_result(trained: TrainedNetwork, mix: float | None) -> tuple[nn.Module, float | None]:
+    """Return the final network, mixed with its solved head where the recipe says so, and the mix."""
+    if trained.solved is None:
+        return trained.model, None
+    if mix is None:
+        mix = DEFAULT_MIX
+    return mixed(trained.solved, trained.model, mix), mix
+
+
 def check_converged(study: Study, recipe: Recipe, losses: Sequence[float]) -> None:
     """Raise TrialError where training ended no better than guessing, by the mean loss of its last fifth."""
     fifth = max(1, len(losses) // 5)
-    loss, guessing = math.fsum(losses[-fifth:]) / fifth, math.log(study.classes)
-    limit = guessing * (1.02 if len(losses) >= MIN_STEPS else 1.5)  # a few steps may well end a little above guessing
+    loss = math.fsum(losses[-fifth:]) / fifth
+    guessing = math.log(study.classes)
+    tolerance = 1.02
+    if len(losses) < MIN_STEPS:  # a few steps may well end a little above guessing
+        tolerance = 1.5
+    limit = guessing * tolerance
     if recipe.head_origin != "new":  # a head that isn't new may begin worse than guessing, and single losses scatter
         limit = max(limit, max(losses[:fifth]) * 1.5)
     if loss <= limit:
         return
     if recipe.solves_head and losses[0] > limit:  # the first loss is that of the solved head, before any step
         raise TrialError(
-            f"{recipe.name} can't go on from its solved head: dropout (or batch statistics) alone raised "
-            f"the training loss to {losses[0]:.3f}, guessing gives {guessing:.3f}.",
+            f"{recipe.name} can't continue from its solved head: dropout or batch statistics alone raised "
+            f"the training loss to {losses[0]:.3f}, and guessing gives {guessing:.3f}.",
             "Switch dropout off with --model-args, or leave the strategy out.",
         )
     raise TrialError(
-        f"{recipe.name} diverged in the refit: training loss {loss:.3f}, guessing gives {guessing:.3f}.",
+        f"{recipe.name} diverged in the refit: training loss {loss:.3f}, and guessing gives {guessing:.3f}.",
         "Give a lower --lr.",
     )
 
 
-def _finished(
+def _saved_model(
     study: Study, recipe: Recipe, model: nn.Module, rate: float | None, ledger: list[dict[str, Any]]
 ) -> SavedModel:
-    stages = study.stages
+    cut = None
+    if recipe.cut_short:
+        cut = study.stages.cut(recipe.keep)
     return SavedModel(
         model=model,
         recipe=recipe,
         form=study.head_form(recipe),
         rate=rate,
         network=study.network,
-        head=stages.head,
-        cut=stages.cut(recipe.keep) if recipe.cut_short else None,
+        head=study.stages.head,
+        cut=cut,
         compute=study.compute,
         classes=study.dataset.classes,
-        tensors=frozenset(row["tensor"] for row in ledger),  # what the network reads; the rest was thrown away
+        tensors=frozenset(row["tensor"] for row in ledger),  # those that the network reads; the others were thrown away
     )

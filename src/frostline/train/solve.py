@@ -44,7 +44,7 @@ class _Scale:
     @staticmethod
     def of(features: FloatMatrix) -> _Scale:
         deviation = features.std(axis=0, dtype=np.float64)
-        # a feature that never moves carries nothing: dividing by 1 leaves it at zero
+        # a constant feature carries no information: dividing by 1 leaves it at zero
         deviation[deviation < 1e-6 * max(float(deviation.max(initial=0.0)), 1e-12)] = 1.0
         return _Scale(features.mean(axis=0, dtype=np.float64).astype(np.float32), deviation.astype(np.float32))
 
@@ -53,16 +53,16 @@ class _Scale:
 
 
 @cache
-def _libraries() -> ThreadpoolController:
-    """Looked for once: finding them takes a fifth of the time of a small path."""
-    import scipy.optimize  # noqa: F401  (brings a BLAS of its own, which has to be there to be found)
+def _blas_libraries() -> ThreadpoolController:
+    """Find the BLAS libraries in use, once: that takes a fifth of the time of a small path."""
+    import scipy.optimize  # noqa: F401  (has a BLAS of its own, which is found only once it is loaded)
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
 
 
 def softmax(logits: FloatArray) -> FloatArray:
-    """Probabilities (N, C) of logits (N, C)."""
+    """Return the probabilities (N, C) of logits (N, C)."""
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(exp / exp.sum(axis=1, keepdims=True))
 
@@ -75,7 +75,7 @@ def solve_path(
     *,
     class_weights: FloatArray | None = None,
 ) -> list[LinearHead]:
-    """One head per penalty, each started from the one before.
+    """Solve one head per penalty, each started from the one before.
 
     Args:
         features: (N, D) float32.
@@ -86,10 +86,12 @@ def solve_path(
     scale = _Scale.of(features)
     x = scale.apply(features)
     theta = np.zeros((classes, x.shape[1] + 1))
-    weights = None if class_weights is None else class_weights[labels]
+    weights = None
+    if class_weights is not None:
+        weights = class_weights[labels]
     heads = []
     # one BLAS thread: on these small products more threads cost up to ninety times the time where cores are shared
-    with _libraries().limit(limits=1, user_api="blas"):
+    with _blas_libraries().limit(limits=1, user_api="blas"):
         for l2 in path:
             theta = _minimise(x, labels, theta, l2, weights)
             weight = theta[:, :-1] / scale.deviation
@@ -100,7 +102,7 @@ def solve_path(
 def solve(
     features: FloatMatrix, labels: IntArray, classes: int, l2: float, *, class_weights: FloatArray | None = None
 ) -> LinearHead:
-    """The head for one penalty, reached along the path so that the answer doesn't depend on where it is asked."""
+    """Solve the head for one penalty, along the path: the result is that of `solve_path` at the same penalty."""
     path = [*(p for p in L2_PATH if p > l2), l2]
     return solve_path(features, labels, classes, path, class_weights=class_weights)[-1]
 
@@ -119,8 +121,9 @@ def _minimise(x: FloatMatrix, labels: IntArray, start: FloatArray, l2: float, we
         exp = np.exp(logits)
         total = exp.sum(axis=1)
         losses = np.log(total) - logits[rows, labels]
-        mean = float(np.mean(losses if weights is None else weights * losses))
-        loss = mean + 0.5 * l2 * float(np.sum(theta[:, :-1] ** 2))
+        if weights is not None:
+            losses = weights * losses
+        loss = float(np.mean(losses)) + 0.5 * l2 * float(np.sum(theta[:, :-1] ** 2))
         exp /= total[:, None]
         exp[rows, labels] -= 1.0
         residual = exp / n if weights is None else exp * (weights / n)[:, None]
@@ -129,11 +132,11 @@ def _minimise(x: FloatMatrix, labels: IntArray, start: FloatArray, l2: float, we
         gradient[:, -1] = residual.sum(axis=0)
         return loss, gradient.ravel()
 
-    found = minimize(
+    solution = minimize(
         objective,
         start.ravel(),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": 300, "gtol": 1e-5, "ftol": 1e-9, "maxcor": 10},
     )
-    return np.asarray(found.x, dtype=np.float64).reshape(shape)
+    return np.asarray(solution.x, dtype=np.float64).reshape(shape)

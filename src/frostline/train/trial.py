@@ -1,4 +1,4 @@
-"""run_trial: one recipe, one rate, one block in; one outcome out."""
+"""Runs one trial: one recipe, one rate and one block in, one outcome out."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from frostline.recipe.schedule import INNER_FRACTION, MIN_STEPS, Length, early_s
 from frostline.stats.metrics import accuracy, log_loss
 from frostline.train import baseline
 from frostline.train.audit import (
-    NOTHING_MOVES,
+    ALL_FROZEN,
     audit,
     check_base,
-    hash_tensors,
     promise,
     solved_audit,
     start_hashes,
+    tensor_hashes,
 )
-from frostline.train.feed import EVALUATION_VIEW, Reader, predict, reader
-from frostline.train.loop import Job, Progress, run_phase
+from frostline.train.feed import EVALUATION_VIEW, Reader, predict_rows, reader
+from frostline.train.loop import Job, LoopState, run_phase
 from frostline.train.mix import choose_mix
 from frostline.train.solve import L2_PATH, LinearHead, softmax, solve, solve_path
 from frostline.train.start import put_solution, start_adapters, start_network
@@ -40,7 +40,7 @@ WORST_LOG_LOSS = -math.log(1e-12)
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """What a runner hands back."""
+    """The result of a runner: probabilities of the held-out samples, and the record of the training."""
 
     probabilities: FloatArray
     steps: int = 0
@@ -53,14 +53,21 @@ class TrialResult:
 
 
 def run_trial(study: Study, trial: Trial) -> Outcome:
-    """Run it. What settings can mend (divergence) becomes a failed outcome; a frozen tensor that moved: AuditError."""
+    """Run a trial. An error that settings can fix (divergence) becomes a failed outcome; a frozen tensor that changed
+    raises AuditError."""
     started = time.perf_counter()
     error = None
     try:
         result = _RUNNERS[trial.recipe.solver](study, trial)
     except TrialError as problem:
-        result, error = TrialResult(probabilities=np.zeros((0, study.classes))), str(problem)
-    labels = study.dataset.labels[np.asarray(trial.validation, dtype=np.int64)]
+        result = TrialResult(probabilities=np.zeros((0, study.classes)))
+        error = str(problem)
+    trial_accuracy = 0.0
+    trial_loss = WORST_LOG_LOSS
+    if error is None:
+        labels = study.dataset.labels[np.asarray(trial.validation, dtype=np.int64)]
+        trial_accuracy = accuracy(result.probabilities, labels)
+        trial_loss = log_loss(result.probabilities, labels)
     return Outcome(
         key=trial.key,
         strategy=trial.recipe.name,
@@ -69,8 +76,8 @@ def run_trial(study: Study, trial: Trial) -> Outcome:
         rate=trial.rate,
         rows=trial.validation,
         probabilities=tuple(tuple(map(float, row)) for row in result.probabilities),
-        accuracy=0.0 if error else accuracy(result.probabilities, labels),
-        log_loss=WORST_LOG_LOSS if error else log_loss(result.probabilities, labels),
+        accuracy=trial_accuracy,
+        log_loss=trial_loss,
         steps=result.steps,
         epochs=result.epochs,
         undertrained=result.undertrained,
@@ -86,18 +93,18 @@ def run_trial(study: Study, trial: Trial) -> Outcome:
 
 def _run_baseline(study: Study, trial: Trial) -> TrialResult:
     train = baseline.read_plain(study.features, study.positions(trial.train))
-    rows = baseline.read_plain(study.features, study.positions(trial.validation))
+    queries = baseline.read_plain(study.features, study.positions(trial.validation))
     labels = study.dataset.labels[np.asarray(trial.train, dtype=np.int64)]
-    return TrialResult(
-        probabilities=baseline.fit_predict(train, labels, rows, study.classes, weigh=study.weigh_classes)
-    )
+    probabilities = baseline.fit_predict(train, labels, queries, study.classes, weigh=study.weigh_classes)
+    return TrialResult(probabilities=probabilities)
 
 
 def _run_untrained(study: Study, trial: Trial) -> TrialResult:
     model = start_network(study, trial.recipe, trial.block).eval()
     read = reader(study, model, trial.recipe.frozen_stages)
-    probabilities = predict(study, read, study.positions(trial.validation))
-    return TrialResult(probabilities=probabilities, audit=audit(study.trunk.hashes, hash_tensors(model), NOTHING_MOVES))
+    probabilities = predict_rows(study, read, study.positions(trial.validation))
+    counted = audit(study.trunk.hashes, tensor_hashes(model), ALL_FROZEN)
+    return TrialResult(probabilities=probabilities, audit=counted)
 
 
 def _run_solved(study: Study, trial: Trial) -> TrialResult:
@@ -109,16 +116,18 @@ def _run_solved(study: Study, trial: Trial) -> TrialResult:
 
 
 def solve_head(study: Study, recipe: Recipe, rows: IntArray, *, block: int) -> LinearHead:
-    """The linear head on the pooled features of stage `keep`, its penalty chosen by log loss on inner folds.
+    """Solve the linear head on the pooled features of stage `keep`, its penalty chosen by log loss on inner folds.
 
-    Rows that can't be split (copies of one image) get the middle of the path.
+    Samples that can't be split (copies of one image) get the middle of the path.
     """
     try:
         folds = inner_folds(study.dataset, rows, folds=INNER_FOLDS, seed=study.seed, block=block)
     except DataError:
         folds = []
     losses = [_path_losses(study, recipe.keep, train, held) for train, held in folds if len(held)]
-    chosen = int(np.argmin(np.mean(losses, axis=0))) if losses else len(L2_PATH) // 2
+    chosen = len(L2_PATH) // 2
+    if losses:
+        chosen = int(np.argmin(np.mean(losses, axis=0)))
     x, y = training_set(study, recipe.keep, rows)
     return solve(x, y, study.classes, L2_PATH[chosen], class_weights=study.class_weights(rows))
 
@@ -132,7 +141,7 @@ def _path_losses(study: Study, stage: int, train: IntArray, held: IntArray) -> l
 
 
 def training_set(study: Study, stage: int, rows: IntArray) -> tuple[np.ndarray, IntArray]:
-    """Pooled features of all solved views of these rows, one under the other, with their labels."""
+    """Return the pooled features of all solved views of these samples, one under the other, with their labels."""
     positions = study.positions(rows).numpy()
     views = study.solved_views()
     x = np.concatenate([study.features.pooled(stage, view).numpy()[positions] for view in views])
@@ -141,21 +150,18 @@ def training_set(study: Study, stage: int, rows: IntArray) -> tuple[np.ndarray, 
 
 def _run_stepped(study: Study, trial: Trial) -> TrialResult:
     assert trial.rate is not None
-    rows, inner = np.asarray(trial.train, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    length = Length(trial.steps) if trial.steps else None
-    if study.epochs is None and trial.purpose == "tune":
-        inner = np.asarray(trial.validation, dtype=np.int64) if length is None else inner
-    elif study.epochs is None or (trial.recipe.interpolated and trial.purpose != "tune"):
-        rows, inner = inner_split(study.dataset, rows, fraction=INNER_FRACTION, seed=study.seed, block=trial.block)
-    trained = train_stepped(
-        study, trial.recipe, SteppedTraining(rate=trial.rate, rows=rows, inner=inner, block=trial.block, length=length)
-    )
+    rows, inner = _inner_rows(study, trial)
+    length = None
+    if trial.steps:
+        length = Length(trial.steps)
+    training = SteppedTraining(rate=trial.rate, rows=rows, inner=inner, block=trial.block, length=length)
+    trained = train_stepped(study, trial.recipe, training)
     mix = None
     if trained.solved is not None and trial.recipe.interpolated and trial.purpose != "tune":
         mix = choose_mix(study, trained, inner)
     trained.model.eval()
     read = reader(study, trained.model, trial.recipe.frozen_stages)
-    probabilities = predict(study, read, study.positions(trial.validation))
+    probabilities = predict_rows(study, read, study.positions(trial.validation))
     done = trained.done
     return TrialResult(
         probabilities=probabilities,
@@ -168,66 +174,91 @@ def _run_stepped(study: Study, trial: Trial) -> TrialResult:
     )
 
 
+def _inner_rows(study: Study, trial: Trial) -> tuple[IntArray, IntArray]:
+    """Return the samples to train on, and the inner ones that choose a length or a mix."""
+    rows = np.asarray(trial.train, dtype=np.int64)
+    if trial.purpose == "tune":
+        if study.epochs is None and not trial.steps:
+            return rows, np.asarray(trial.validation, dtype=np.int64)
+        return rows, _no_rows()
+    if study.epochs is None or trial.recipe.interpolated:
+        return inner_split(study.dataset, rows, fraction=INNER_FRACTION, seed=study.seed, block=trial.block)
+    return rows, _no_rows()
+
+
+def _no_rows() -> IntArray:
+    return np.zeros(0, dtype=np.int64)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SteppedTraining:
-    """What one stepped training reads. `inner` rows find the length where neither `length` nor --epochs gives it."""
+    """The inputs of one stepped training. `inner` samples find the length where neither `length` nor --epochs does."""
 
     rate: float
     rows: IntArray
     block: int
-    inner: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    inner: IntArray = field(default_factory=_no_rows)
     length: Length | None = None
     keep_start: bool = False  # keep a copy of the untrained network, for the ledger
 
 
-def train_stepped(study: Study, recipe: Recipe, how: SteppedTraining) -> TrainedNetwork:
+def train_stepped(study: Study, recipe: Recipe, training: SteppedTraining) -> TrainedNetwork:
     """Build the recipe's network, run its phases, audit it."""
-    model = start_network(study, recipe, how.block)
-    before, start = start_hashes(study.trunk, recipe, model), copy.deepcopy(model) if how.keep_start else None
-    length = how.length
+    model = start_network(study, recipe, training.block)
+    before = start_hashes(study.trunk, recipe, model)
+    start = copy.deepcopy(model) if training.keep_start else None
+    length = training.length
     if length is None and study.epochs is not None:
-        length = Length(study.epochs * study.steps_per_epoch(len(how.rows)))
+        length = Length(study.epochs * study.steps_per_epoch(len(training.rows)))
     if recipe.solves_head:
-        put_solution(model, study, solve_head(study, recipe, how.rows, block=how.block))
+        put_solution(model, study, solve_head(study, recipe, training.rows, block=training.block))
     solved = copy.deepcopy(model) if recipe.interpolated else None
-    done = _run_phases(study, recipe, model, how, length)
-    counted = audit(before, hash_tensors(model), promise(model, study.stages, recipe), done.no_gradient)
+    done = _run_phases(study, recipe, model, training, length)
+    counted = audit(before, tensor_hashes(model), promise(model, study.stages, recipe), done.no_gradient)
     return TrainedNetwork(model=model, done=done, audit=counted, before=start, solved=solved)
 
 
 def _run_phases(
-    study: Study, recipe: Recipe, model: nn.Module, how: SteppedTraining, length: Length | None
-) -> Progress:
-    """The stepped phases, one after the other; adapters are merged into the network at the end."""
-    adapters, base = start_adapters(study, model, recipe, how.block), reader(study, model, recipe.frozen_stages)
-    read = Reader(base.feed, adapters.around(base.forward)) if adapters else base
-    unmoved = hash_tensors(model) if adapters else {}
-    pulled = len(recipe.stepped) > 1 and any(phase.pull for phase in recipe.stepped)
-    start = {n: p.detach().clone() for n, p in model.named_parameters()} if pulled else {}
-    done, ends = Progress(start=start), phase_ends(study, recipe, len(how.rows))
+    study: Study, recipe: Recipe, model: nn.Module, training: SteppedTraining, length: Length | None
+) -> LoopState:
+    """Run the stepped phases, one after another; adapters are merged into the network at the end."""
+    adapters = start_adapters(study, model, recipe, training.block)
+    read = reader(study, model, recipe.frozen_stages)
+    base_hashes: dict[str, str] = {}
+    if adapters:
+        read = Reader(read.feed, adapters.around(read.forward))
+        base_hashes = tensor_hashes(model)
+    state = LoopState()
+    if len(recipe.stepped) > 1 and any(phase.pull for phase in recipe.stepped):
+        state.start = {n: p.detach().clone() for n, p in model.named_parameters()}
+    ends = phase_ends(study, recipe, len(training.rows))
     for phase, until in zip(recipe.stepped, ends, strict=True):
         job = Job(
             phase=phase,
-            rate=how.rate,
-            rows=how.rows,
-            inner=how.inner,
+            rate=training.rate,
+            rows=training.rows,
+            inner=training.inner,
             length=length,
-            block=how.block,
+            block=training.block,
             until=until,
             adapters=adapters,
         )
-        done = run_phase(study, model, read, job, done)
+        state = run_phase(study, model, read, job, state)
     if adapters:
-        check_base(unmoved, hash_tensors(model), frozenset(adapters.factors))
+        check_base(base_hashes, tensor_hashes(model), frozenset(adapters.factors))
         adapters.merge()
-    return done
+    return state
 
 
 def phase_ends(study: Study, recipe: Recipe, rows: int) -> list[int | None]:
-    """The step at which each stepped phase ends; None for the last, which goes on to the end of training."""
-    count, per_epoch = len(recipe.stepped), study.steps_per_epoch(rows)
-    each = early_steps(count, per_epoch, study.epochs * per_epoch if study.epochs else MIN_STEPS)
-    return [each * (i + 1) for i in range(count - 1)] + [None]
+    """Return the step at which each stepped phase ends; None for the last, which goes on to the end of training."""
+    phases = len(recipe.stepped)
+    per_epoch = study.steps_per_epoch(rows)
+    total = MIN_STEPS
+    if study.epochs:
+        total = study.epochs * per_epoch
+    each = early_steps(phases, per_epoch, total)
+    return [each * i for i in range(1, phases)] + [None]
 
 
 _RUNNERS = {"baseline": _run_baseline, "untrained": _run_untrained, "solved": _run_solved, "stepped": _run_stepped}

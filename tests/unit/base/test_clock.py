@@ -17,11 +17,11 @@ def test_the_age_of_a_process_grows_with_time() -> None:
     assert process_age() >= first
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells when a process was started")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux reports when a process was started")
 def test_a_process_counts_its_imports() -> None:
     code = "import time; time.sleep(0.3); from frostline.base.clock import Clock; print(Clock.of_process()())"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 0.25 < float(found.stdout) < 60
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0.25 < float(process.stdout) < 60
 
 
 def test_a_clock_counts_from_its_reading() -> None:

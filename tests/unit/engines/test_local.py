@@ -88,15 +88,15 @@ def test_a_second_run_repeats_only_what_is_missing_or_damaged(case: Case) -> Non
     assert case.ran == [trials[1].key]
 
 
-def test_a_failed_trial_is_kept_as_well_and_told(case: Case) -> None:
-    (found,) = case.engine().run([trial("bad")])
-    assert found.error == "diverged"
+def test_a_failed_trial_is_kept_and_reported(case: Case) -> None:
+    (result,) = case.engine().run([trial("bad")])
+    assert result.error == "diverged"
     case.ran.clear()
-    assert list(case.engine().run([trial("bad")])) == [found]
+    assert list(case.engine().run([trial("bad")])) == [result]
     assert case.ran == []
-    told = [e for e in case.events if e.kind == "trial"]
-    assert "failed: diverged" in told[0].text
-    assert told[0].data["error"] == "diverged"
+    events = [e for e in case.events if e.kind == "trial"]
+    assert "failed: diverged" in events[0].text
+    assert events[0].data["error"] == "diverged"
 
 
 def test_progress_counts_operations_and_known_trials_do_not_speed_up_the_forecast(case: Case) -> None:
@@ -133,7 +133,7 @@ class Stopping:
         self.learnt.append((expected, taken))
 
 
-def test_a_guard_ends_a_round_and_is_told_what_trials_took(case: Case) -> None:
+def test_a_guard_ends_a_round_and_learns_what_trials_took(case: Case) -> None:
     trials = [trial("probe", block) for block in range(3)]
     guard: Any = Stopping(2)
     done = list(replace(case.engine(), guard=guard).run(trials))

@@ -1,4 +1,4 @@
-"""Which strategies can run here: the class map's part in `auto`, and options that would change nothing."""
+"""The strategies that can run here: the class map's part in `auto`, and options without effect."""
 
 from __future__ import annotations
 
@@ -23,46 +23,46 @@ def chosen(
     network, model, stages = mapped()
     network = replace(network, classes=names, load_report=report)
     asked = replace(SETTINGS, **settings)
-    found = choose_recipes(asked, network, stages, classes)
-    check_applicable(asked, found.recipes, model, stages)
-    return found
+    choice = choose_recipes(asked, network, stages, classes)
+    check_applicable(asked, choice.recipes, model, stages)
+    return choice
 
 
-def names_of(found: ChosenRecipes) -> list[str]:
-    return [r.name for r in found.recipes]
+def names_of(choice: ChosenRecipes) -> list[str]:
+    return [r.name for r in choice.recipes]
 
 
 def test_auto_takes_the_mapped_strategies_in_where_all_classes_are_known() -> None:
-    found = chosen(("ant", "dog"))
-    assert names_of(found)[:3] == ["baseline", "as-is", "probe"]
-    assert {"continue", "lp-ft", "finetune", "scratch"} <= set(names_of(found))
-    assert found.class_map is not None
-    assert found.class_map.groups == ((0,), (3,))
+    choice = chosen(("ant", "dog"))
+    assert names_of(choice)[:3] == ["baseline", "as-is", "probe"]
+    assert {"continue", "lp-ft", "finetune", "scratch"} <= set(names_of(choice))
+    assert choice.class_map is not None
+    assert choice.class_map.groups == ((0,), (3,))
 
 
 def test_auto_says_what_is_missing_where_some_are_known() -> None:
-    found = chosen(("ant", "wasp"))
-    assert "as-is" not in names_of(found)
-    assert found.skipped["as-is"] == found.skipped["continue"] == "the network has no class that means 'wasp'"
+    choice = chosen(("ant", "wasp"))
+    assert "as-is" not in names_of(choice)
+    assert choice.skipped["as-is"] == choice.skipped["continue"] == "the network has no class that means 'wasp'"
 
 
 @pytest.mark.parametrize("own", [OWN, None])
 def test_auto_is_silent_where_none_is_known(own: tuple[str, ...] | None) -> None:
-    found = chosen(("wasp", "moth"), own)
-    assert found.skipped == {}
-    assert "as-is" not in names_of(found)
+    choice = chosen(("wasp", "moth"), own)
+    assert choice.skipped == {}
+    assert "as-is" not in names_of(choice)
 
 
 def test_a_head_that_was_not_loaded_maps_nothing() -> None:
-    found = chosen(("ant", "dog"), report=LoadReport(loaded=3, mismatched=("fc.weight",)))
-    assert "head" in found.skipped["as-is"]
+    choice = chosen(("ant", "dog"), report=LoadReport(loaded=3, mismatched=("fc.weight",)))
+    assert "head" in choice.skipped["as-is"]
 
 
 def test_a_map_completes_the_names(tmp_path: Path) -> None:
     (tmp_path / "map.json").write_text(json.dumps({"wasp": ["bee", "elk"]}))
-    found = chosen(("ant", "wasp"), label_map=tmp_path / "map.json")
-    assert found.class_map is not None
-    assert found.class_map.groups == ((0,), (1, 4))
+    choice = chosen(("ant", "wasp"), label_map=tmp_path / "map.json")
+    assert choice.class_map is not None
+    assert choice.class_map.groups == ((0,), (1, 4))
 
 
 def test_names_from_a_file_have_to_be_as_many_as_the_outputs(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_names_from_a_file_have_to_be_as_many_as_the_outputs(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"strategies": ("as-is",)}, "as-is can't run: none of your classes"),
         ({"strategies": ("lp-ft",), "head": "mlp"}, "doesn't apply to lp-ft"),
@@ -82,8 +82,8 @@ def test_names_from_a_file_have_to_be_as_many_as_the_outputs(tmp_path: Path) -> 
         ({"strategies": ("freeze@2", "freeze@b")}, "names freeze@2 twice"),
     ],
 )
-def test_what_would_change_nothing_is_refused(changed: dict[str, Any], said: str) -> None:
-    with pytest.raises(FrostlineError, match=said):
+def test_what_would_change_nothing_is_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(FrostlineError, match=message):
         chosen(("wasp", "moth"), **changed)
 
 
@@ -94,6 +94,6 @@ def test_a_map_without_a_strategy_that_reads_it_is_refused(tmp_path: Path) -> No
 
 
 def test_auto_with_an_mlp_head_leaves_lp_ft_out() -> None:
-    found = chosen(("wasp", "moth"), head="mlp")
-    assert "lp-ft" not in names_of(found)
-    assert {r.head_kind for r in found.recipes if r.name in ("probe", "finetune", "scratch")} == {"mlp"}
+    choice = chosen(("wasp", "moth"), head="mlp")
+    assert "lp-ft" not in names_of(choice)
+    assert {r.head_kind for r in choice.recipes if r.name in ("probe", "finetune", "scratch")} == {"mlp"}

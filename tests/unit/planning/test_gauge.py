@@ -13,13 +13,13 @@ from frostline.planning import gauge
 from frostline.planning.gauge import Gauge
 from frostline.planning.plan_race import feature_widths
 from frostline.race.plan import Plan, Scale, make_plan
-from frostline.train.audit import hash_tensors
+from frostline.train.audit import tensor_hashes
 from frostline.train.study import Study
 from helpers.train_studies import recipe, study
 
 
 def plan(made: Study, *names: str) -> Plan:
-    stages = made.trunk.stages
+    stages = made.stages
     scale = Scale(
         stages=stages.stages,
         widths=feature_widths(stages),
@@ -46,16 +46,16 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_operation_is_scaled_to_its_unit() -> None:
     made = study(rows=14)
     asked = plan(made, "baseline", "probe", "finetune")
-    found = Gauge(made, asked).speeds(lambda: 42.0)
-    total = sum(s.operations for s in made.trunk.stages.stages)
-    assert found.spent == 42.0
-    assert found.image == pytest.approx(1 / made.batch_size)
-    assert found.forward == pytest.approx(1 / (made.compute.chunk * total))
-    assert found.step == 0.0
-    assert found.train == pytest.approx(1 / (made.batch_size * total))
-    assert found.solve == pytest.approx(1 / 28 * 2 * 3)  # 14 rows in 2 views; 3 folds of 2/3, and one on all
-    assert found.baseline == pytest.approx(1 / 14**2)
-    assert found.fed == found.image  # no store: each step makes its images anew
+    speeds = Gauge(made, asked).speeds(lambda: 42.0)
+    total = sum(s.operations for s in made.stages.stages)
+    assert speeds.spent == 42.0
+    assert speeds.image == pytest.approx(1 / made.batch_size)
+    assert speeds.forward == pytest.approx(1 / (made.compute.chunk * total))
+    assert speeds.step == 0.0
+    assert speeds.train == pytest.approx(1 / (made.batch_size * total))
+    assert speeds.solve == pytest.approx(1 / 28 * 2 * 3)  # 14 rows in 2 views; 3 folds of 2/3, and one on all
+    assert speeds.baseline == pytest.approx(1 / 14**2)
+    assert speeds.fed == speeds.image  # no store: each step makes its images again
 
 
 def test_the_fixed_part_of_a_step_is_where_the_line_through_two_depths_begins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,19 +63,19 @@ def test_the_fixed_part_of_a_step_is_where_the_line_through_two_depths_begins(mo
     asked = plan(made, "freeze@3", "finetune")
     sides = {"finetune": 0.5, "freeze@3": 0.2}
     monkeypatch.setattr(Gauge, "_step", lambda _self, of, _inputs: sides[of.name])
-    found = Gauge(made, asked).speeds(lambda: 0.0)
+    speeds = Gauge(made, asked).speeds(lambda: 0.0)
     for row in asked.rows:
-        operations = sum(s.operations for s in made.trunk.stages.stages[row.recipe.frozen_stages :])
-        assert found.step + found.train * operations * made.batch_size == pytest.approx(sides[row.recipe.name])
+        operations = sum(s.operations for s in made.stages.stages[row.recipe.frozen_stages :])
+        assert speeds.step + speeds.train * operations * made.batch_size == pytest.approx(sides[row.recipe.name])
 
 
 @pytest.mark.parametrize("names", [("probe",), ("baseline", "probe@2"), ("freeze@2", "finetune", "lp-ft", "scratch")])
 def test_nothing_is_touched_by_measuring(names: tuple[str, ...], tmp_path: Any) -> None:
     made = study(rows=14, store=tmp_path)
-    before, state = hash_tensors(made.trunk.model), torch.random.get_rng_state()
-    found = Gauge(made, plan(made, *names)).speeds(lambda: 0.0)
-    assert hash_tensors(made.trunk.model) == before
+    before, state = tensor_hashes(made.trunk.model), torch.random.get_rng_state()
+    speeds = Gauge(made, plan(made, *names)).speeds(lambda: 0.0)
+    assert tensor_hashes(made.trunk.model) == before
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert min(found.forward, found.image, found.setup) > 0
-    assert found.fed == 0.0
+    assert min(speeds.forward, speeds.image, speeds.setup) > 0
+    assert speeds.fed == 0.0
     assert not list(tmp_path.rglob("*.bin"))

@@ -1,4 +1,4 @@
-"""The proof can fail: what a recipe calls frozen and moves all the same stops the run."""
+"""The proof can fail: what a recipe calls frozen and changes all the same stops the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from frostline.features import inference
 from frostline.models.trainable import set_training
 from frostline.recipe.recipe import Part
 from frostline.train import loop
-from frostline.train.audit import Promise, audit, hash_tensors, promise
+from frostline.train.audit import Promise, audit, promise, tensor_hashes
 from frostline.train.refit import TunedValues, refit
 from frostline.train.start import start_network
 from frostline.train.trial import run_trial
@@ -24,8 +24,8 @@ from helpers.train_studies import Net, block, mapped, recipe, study, trial
 BEFORE = {"stem.weight": "1", "stem.mean": "2", "fc.weight": "3"}
 
 
-def test_counts_by_hand_and_moving_on_purpose_is_no_fault() -> None:
-    promised = Promise(trained=frozenset({"fc.weight"}), moving=frozenset({"stem.mean"}))
+def test_counts_by_hand_and_updates_on_purpose_are_no_fault() -> None:
+    promised = Promise(trained=frozenset({"fc.weight"}), updated=frozenset({"stem.mean"}))
     counted = audit(BEFORE, {**BEFORE, "fc.weight": "9", "stem.mean": "9"}, promised, ("x.bias",))
     assert counted == AuditCount(
         frozen_tensors=1,
@@ -38,12 +38,12 @@ def test_counts_by_hand_and_moving_on_purpose_is_no_fault() -> None:
 
 
 @pytest.mark.parametrize("after", [{**BEFORE, "stem.mean": "9"}, {"stem.weight": "1", "fc.weight": "3"}])
-def test_a_frozen_tensor_that_moved_or_vanished_is_named(after: dict[str, str]) -> None:
-    with pytest.raises(AuditError, match=r"1 tensors .* have moved: stem\.mean"):
+def test_a_frozen_tensor_that_changed_or_vanished_is_named(after: dict[str, str]) -> None:
+    with pytest.raises(AuditError, match=r"1 tensors .* have changed: stem\.mean"):
         audit(BEFORE, after, Promise(frozenset({"fc.weight"}), frozenset()))
 
 
-def test_a_trained_tensor_that_did_not_move_is_counted_not_refused() -> None:
+def test_a_trained_tensor_that_did_not_change_is_counted_not_refused() -> None:
     counted = audit(BEFORE, BEFORE, Promise(frozenset({"fc.weight"}), frozenset()))
     assert (counted.trained_tensors, counted.trained_changed) == (1, 0)
 
@@ -56,27 +56,27 @@ def test_counts_of_trials_add_up_and_name_each_tensor_without_gradient_once() ->
 def test_snapshot_sees_a_single_bit_in_a_buffer_that_is_not_saved() -> None:
     model = nn.Linear(2, 2)
     model.register_buffer("table", torch.zeros(3), persistent=False)
-    before = hash_tensors(model)
+    before = tensor_hashes(model)
     model.get_buffer("table")[1] = 1e-30
-    assert {name for name, value in hash_tensors(model).items() if value != before[name]} == {"table"}
+    assert {name for name, value in tensor_hashes(model).items() if value != before[name]} == {"table"}
 
 
 def test_promise_of_a_frozen_depth_and_of_a_solved_head() -> None:
     made = study()
-    stages = made.trunk.stages
+    stages = made.stages
     promised = promise(made.trunk.model, stages, recipe(made, "freeze@3"))
     # BatchNorm of a trained stage stays frozen by default
     assert promised == Promise(frozenset({"d.0.weight", "fc.weight", "fc.bias"}), frozenset())
     assert promise(made.trunk.model, stages, recipe(made, "probe")) == Promise(frozenset(), frozenset())
 
 
-def test_statistics_policy_moves_on_purpose_what_it_says() -> None:
+def test_statistics_policy_updates_on_purpose_what_it_says() -> None:
     made = study()
     outcome = run_trial(made, trial(made, "freeze@3", batchnorm="statistics"))
     assert outcome.ok
     assert outcome.audit.moving_on_purpose == 3  # mean, variance and counter of stage d's one BatchNorm
     assert outcome.audit.trained_tensors == 3
-    tensors = len(hash_tensors(made.trunk.model))
+    tensors = len(tensor_hashes(made.trunk.model))
     assert outcome.audit.frozen_tensors == outcome.audit.frozen_unchanged == tensors - 6
 
 
@@ -104,7 +104,7 @@ def test_a_batchnorm_of_a_trained_stage_left_in_train_mode_is_found_too(monkeypa
         run_trial(made, trial(made, "finetune"))
 
 
-def test_a_frozen_weight_moved_by_the_optimiser_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_weight_changed_by_the_optimiser_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     made, honest = study(), loop.make_optimiser
 
     def greedy(study_: Any, model: nn.Module, names: dict[str, int], job: Any) -> torch.optim.Optimizer:
@@ -132,7 +132,7 @@ def test_refit_is_audited_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
         refit(made, trial(made, "finetune").recipe, TunedValues(rate=1e-4))
 
 
-def test_a_trunk_that_moves_while_features_are_computed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trunk_that_changes_while_features_are_computed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     made, honest = study(), run_to
 
     def careless(model: nn.Module, *rest: Any) -> Any:
@@ -161,7 +161,7 @@ class Instance(Net):
         self.c = nn.Sequential(nn.Conv2d(6, 8, 3, 2, 1), nn.InstanceNorm2d(8, track_running_stats=True), nn.ReLU())
 
 
-def test_buffers_that_training_of_a_trained_stage_moves_are_no_broken_promise() -> None:
+def test_buffers_that_training_of_a_trained_stage_updates_are_no_broken_promise() -> None:
     made = study(make=Instance)
     outcome = run_trial(made, trial(made, "freeze@2"))
     assert outcome.ok
@@ -187,7 +187,7 @@ def test_a_weight_on_both_sides_of_the_cut_stays_frozen_and_is_counted_once() ->
     made = study(make=Shared)
     outcome = run_trial(made, trial(made, "freeze@2"))
     assert outcome.audit.trained_tensors == 2  # the head's: the shared weight is read by frozen stage c
-    assert "d.0.weight" not in hash_tensors(start_network(made, recipe(made, "freeze@2"), 0))
+    assert "d.0.weight" not in tensor_hashes(start_network(made, recipe(made, "freeze@2"), 0))
 
 
 def test_head_parts_are_what_the_recipe_trains() -> None:

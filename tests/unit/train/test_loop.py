@@ -122,7 +122,7 @@ def groups(name: str, policy: Any = None) -> dict[str, tuple[float, float]]:
     made = study()
     model = start_network(made, recipe(made, name), 0)
     phase = recipe(made, name, policy).phases[0]
-    names = trained_parameters(model, made.trunk.stages, phase.stages, phase.head)
+    names = trained_parameters(model, made.stages, phase.stages, phase.head)
     optimiser = make_optimiser(
         made, model, names, Job(phase=phase, rate=0.01, rows=NONE, inner=NONE, length=None, block=0)
     )
@@ -139,15 +139,15 @@ def test_optimiser_holds_what_trains_at_its_rate_and_decay() -> None:
 
 
 def test_free_batchnorm_is_in_the_optimiser_without_decay() -> None:
-    found = groups("freeze@3", "all")
-    assert found["d.1.weight"] == found["d.1.bias"] == (0.01, 0.0)
-    assert set(found) == {"d.0.weight", "d.1.weight", "d.1.bias", "fc.weight", "fc.bias"}
+    rates = groups("freeze@3", "all")
+    assert rates["d.1.weight"] == rates["d.1.bias"] == (0.01, 0.0)
+    assert set(rates) == {"d.0.weight", "d.1.weight", "d.1.bias", "fc.weight", "fc.bias"}
 
 
 def test_scratch_trains_everything_and_its_head_at_the_same_rate() -> None:
-    found = groups("scratch")
-    assert set(found) == {name for name, _ in Net().named_parameters()}
-    assert {rate for rate, _ in found.values()} == {0.01}
+    rates = groups("scratch")
+    assert set(rates) == {name for name, _ in Net().named_parameters()}
+    assert {rate for rate, _ in rates.values()} == {0.01}
 
 
 def test_given_epochs_are_kept_exactly_and_the_curve_ends_at_the_end() -> None:
@@ -207,8 +207,8 @@ def test_a_found_length_never_passes_the_longest_one(monkeypatch: pytest.MonkeyP
 def test_sgd_is_used_where_a_phase_says_so() -> None:
     made = study()
     model = start_network(made, recipe(made, "finetune"), 0)
-    told = recipe(made, "finetune").phases[0]
-    phase = Phase(name="x", solver="stepped", stages=told.stages, head=told.head, optimiser="sgd")
+    finetune = recipe(made, "finetune").phases[0]
+    phase = Phase(name="x", solver="stepped", stages=finetune.stages, head=finetune.head, optimiser="sgd")
     made_by = make_optimiser(
         made, model, {"fc.bias": 5}, Job(phase=phase, rate=1.0, rows=NONE, inner=NONE, length=None, block=0)
     )

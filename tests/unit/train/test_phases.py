@@ -55,7 +55,7 @@ def values(model: nn.Module) -> dict[str, Tensor]:
     return {n: t.detach().clone() for n, t in (*model.named_parameters(), *model.named_buffers())}
 
 
-def moved(before: dict[str, Tensor], model: nn.Module) -> set[str]:
+def changed_tensors(before: dict[str, Tensor], model: nn.Module) -> set[str]:
     return {n for n, t in values(model).items() if not torch.equal(t, before[n])}
 
 
@@ -79,19 +79,19 @@ DRAWN = {"reinit@2": "cd", "reinit-freeze@2": "cd", "scratch": "abcd"}
 
 @pytest.mark.parametrize("policy", get_args(BatchNorm))
 @pytest.mark.parametrize("name", STEPPED)
-def test_every_policy_moves_what_it_says_in_every_stepped_strategy(name: str, policy: BatchNorm) -> None:
+def test_every_policy_changes_what_it_says_in_every_stepped_strategy(name: str, policy: BatchNorm) -> None:
     made = made_study()
-    used = make_recipe(name, made.trunk.stages.stages, Choices(batchnorm=policy))
+    used = make_recipe(name, made.stages.stages, Choices(batchnorm=policy))
     want_features(made, [used])
     before = values(start_network(made, used, REFIT))
     done = train_stepped(made, used, SteppedTraining(rate=1e-3, rows=made.development, block=REFIT))
-    found = {n for n in moved(before, done.model) if n[2:4] == "1."}
+    batchnorm = {n for n in changed_tensors(before, done.model) if n[2:4] == "1."}
     statistics = PRETRAINED.get(name, "abcd") if policy in ("statistics", "all") else ""
     affine = PRETRAINED.get(name, "abcd") if policy in ("affine", "all") else ""
     expected = {f"{s}.1.{n}" for s in statistics + DRAWN.get(name, "") for n in STATISTICS}
     assert done.audit.moving_on_purpose == len(expected)
     expected |= {f"{s}.1.{n}" for s in affine + DRAWN.get(name, "") for n in ("weight", "bias")}
-    assert found == expected
+    assert batchnorm == expected
 
 
 def test_a_gradual_run_unfreezes_at_the_steps_that_it_says_and_keeps_its_moments(
@@ -171,7 +171,7 @@ def test_a_stage_may_be_frozen_again_and_the_ledger_tells_the_phases_apart() -> 
     used = two_phases(made)
     before = values(start_network(made, used, REFIT))
     fitted = refit(made, used, TunedValues(rate=1e-3))
-    assert {n[0] for n in moved(before, fitted.saved.model)} == set("abcdf")
+    assert {n[0] for n in changed_tensors(before, fitted.saved.model)} == set("abcdf")
     rows = {row["tensor"]: [p["trained"] for p in row["phases"]] for row in fitted.ledger}
     assert (rows["d.0.weight"], rows["c.0.weight"], rows["a.0.weight"]) == ([True, False], [True, True], [False, True])
     assert rows["fc.weight"] == [True, True]
@@ -225,37 +225,39 @@ class Shared(nn.Module):
         return scores
 
 
-def test_what_a_kept_stage_reads_too_is_not_drawn_anew() -> None:
+def test_what_a_kept_stage_reads_too_is_not_drawn_again() -> None:
     made = study(make=Shared)
     start, trunk = start_network(made, recipe(made, "reinit@2"), 0), made.trunk.model
     assert torch.equal(start.get_parameter("c.0.weight"), trunk.get_parameter("c.0.weight"))
     assert not torch.equal(start.get_parameter("d.0.bias"), trunk.get_parameter("d.0.bias"))
-    anew = start_network(made, recipe(made, "reinit@1"), 0)
-    assert not torch.equal(anew.get_parameter("c.0.weight"), trunk.get_parameter("c.0.weight"))
+    drawn = start_network(made, recipe(made, "reinit@1"), 0)
+    assert not torch.equal(drawn.get_parameter("c.0.weight"), trunk.get_parameter("c.0.weight"))
     outcome = run_trial(made, trial(made, "lora"))
     assert outcome.ok
     assert outcome.audit.trained_tensors == outcome.audit.trained_changed == 2 + 2  # a and the shared one; the head
 
 
-def test_partial_strategies_move_the_tensors_counted_by_hand() -> None:
+def test_partial_strategies_train_the_tensors_counted_by_hand() -> None:
     made = made_study()
     used = [recipe(made, n) for n in ("norm", "bias", "lora")]
     channels = [4, 6, 8, 8]
     matrices = [(4, 27), (6, 36), (8, 54), (8, 72)]
     lora = sum(min(8, m // 2) * (m + n) for m, n in matrices)
-    counted = partial_counts(made.trunk.model, made.trunk.stages, [*used, recipe(made, "finetune")])
+    counted = partial_counts(made.trunk.model, made.stages, [*used, recipe(made, "finetune")])
     assert counted == {"norm": 2 * sum(channels) + 2 * 8, "bias": sum(channels) + 8, "lora": lora}
-    moves = {
+    changed = {
         r.name: {
             n
-            for n in moved(values(start_network(made, r, REFIT)), refit(made, r, TunedValues(rate=1e-3)).saved.model)
+            for n in changed_tensors(
+                values(start_network(made, r, REFIT)), refit(made, r, TunedValues(rate=1e-3)).saved.model
+            )
             if not n.startswith("fc")
         }
         for r in used
     }
-    assert moves["norm"] == {f"{s}.1.{n}" for s in "abcd" for n in ("weight", "bias")} | {"d.2.weight", "d.2.bias"}
-    assert moves["bias"] == {f"{s}.0.bias" for s in "abcd"} | {"d.2.bias"}
-    assert moves["lora"] == {f"{s}.0.weight" for s in "abcd"}
+    assert changed["norm"] == {f"{s}.1.{n}" for s in "abcd" for n in ("weight", "bias")} | {"d.2.weight", "d.2.bias"}
+    assert changed["bias"] == {f"{s}.0.bias" for s in "abcd"} | {"d.2.bias"}
+    assert changed["lora"] == {f"{s}.0.weight" for s in "abcd"}
 
 
 def test_the_change_by_an_adapter_has_its_rank_and_the_ledger_says_so() -> None:
@@ -276,7 +278,7 @@ def test_the_change_by_an_adapter_has_its_rank_and_the_ledger_says_so() -> None:
     assert (rows["a.1.weight"]["trained"], rows["a.0.bias"]["trained"]) == (False, False)
 
 
-def test_a_weight_that_moves_under_its_adapter_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_weight_that_changes_under_its_adapter_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     made, honest = made_study(), loop.run_phase
 
     def careless(study_: Study, model: nn.Module, *rest: Any) -> Any:
@@ -298,7 +300,7 @@ def test_the_optimiser_of_lora_holds_adapters_and_head_alone() -> None:
     model, phase = start_network(made, used, 0), used.phases[0]
     adapters = start_adapters(made, model, used, 0)
     assert adapters is not None
-    names = trained_parameters(model, made.trunk.stages, phase.stages, phase.head)
+    names = trained_parameters(model, made.stages, phase.stages, phase.head)
     job = loop.Job(
         phase=phase, rate=0.5, rows=made.development, inner=made.development, length=None, block=0, adapters=adapters
     )
@@ -311,13 +313,13 @@ def test_the_optimiser_of_lora_holds_adapters_and_head_alone() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["gradual", "reinit@2", "reinit-freeze@2", "norm", "bias", "lora"])
 def test_equal_trials_give_equal_bits_with_and_without_a_store(name: str, precision: str, tmp_path: Any) -> None:
-    found = []
+    outcomes = []
     for store in (None, tmp_path / "store"):
         made = made_study(store=store, precision=precision)
-        found.append(run_trial(made, trial(made, name)))
-        assert found[-1].ok, found[-1].error
-    assert found[0].probabilities == found[1].probabilities
-    assert np.isfinite(np.array(found[0].probabilities)).all()
+        outcomes.append(run_trial(made, trial(made, name)))
+        assert outcomes[-1].ok, outcomes[-1].error
+    assert outcomes[0].probabilities == outcomes[1].probabilities
+    assert np.isfinite(np.array(outcomes[0].probabilities)).all()
 
 
 OWN = [n.replace("K", "2") for n in CATALOGUE if n not in ("baseline", "as-is")]
@@ -326,34 +328,35 @@ OWN = [n.replace("K", "2") for n in CATALOGUE if n not in ("baseline", "as-is")]
 @pytest.mark.parametrize("name", OWN)
 def test_a_shown_recipe_gives_the_bits_of_its_strategy(name: str) -> None:
     made = made_study()
-    stages = made.trunk.stages.stages
+    stages = made.stages.stages
     mine = recipe_of(recipe_as_file(name, len(stages) if name == "gradual" else None), stages)
     asked = trial(made, name)
     want_features(made, [mine, asked.recipe])
-    expected, found = run_trial(made, asked), run_trial(made, replace(asked, recipe=mine))
-    assert found.ok, found.error
-    assert found.probabilities == expected.probabilities
-    assert found.audit == expected.audit
+    expected = run_trial(made, asked)
+    actual = run_trial(made, replace(asked, recipe=mine))
+    assert actual.ok, actual.error
+    assert actual.probabilities == expected.probabilities
+    assert actual.audit == expected.audit
 
 
 @pytest.mark.parametrize(
-    ("name", "make", "changed", "said"),
+    ("name", "make", "changed", "message"),
     [
         ("bias", Net, {}, r"bias can't run: the network has no bias .* Use norm"),
         ("norm", Shared, {}, r"norm can't run: the network has no normalisation layer .* Use bias"),
         ("norm", Net, {"batchnorm": "frozen"}, "no normalisation layer but BatchNorm, which --batchnorm frozen fixes"),
     ],
 )
-def test_a_network_without_such_tensors_is_refused(name: str, make: Any, changed: Any, said: str) -> None:
+def test_a_network_without_such_tensors_is_refused(name: str, make: Any, changed: Any, message: str) -> None:
     made = study(make=make)
     settings = replace(SETTINGS, **changed)
-    used = make_recipe(name, made.trunk.stages.stages, Choices(batchnorm=settings.batchnorm))
+    used = make_recipe(name, made.stages.stages, Choices(batchnorm=settings.batchnorm))
     with pytest.raises(RecipeError) as refused:
-        check_applicable(settings, [used], made.trunk.model, made.trunk.stages)
-    assert re.search(said, f"{refused.value.message} {refused.value.hint}")
+        check_applicable(settings, [used], made.trunk.model, made.stages)
+    assert re.search(message, f"{refused.value.message} {refused.value.hint}")
 
 
-def test_a_network_that_loads_its_own_weights_has_nothing_to_draw_anew() -> None:
+def test_a_network_that_loads_its_own_weights_has_nothing_to_draw_again() -> None:
     network, _, stages = mapped()
     used = [make_recipe(n, stages.stages) for n in ("reinit@2", "reinit-freeze@2", "scratch", "reinit@4", "finetune")]
     reasons = skip_reasons(replace(network, self_loading=True), stages.stages, used)
@@ -366,6 +369,6 @@ def test_the_ledger_of_a_solved_head_still_says_that_it_was_solved() -> None:
     used = recipe(made, "lp-ft")
     want_features(made, [used])
     start = start_network(made, used, REFIT)
-    rows = {r["tensor"]: r["phases"] for r in make_ledger(start, start, made.trunk.stages, used, 1e-3)}
+    rows = {r["tensor"]: r["phases"] for r in make_ledger(start, start, made.stages, used, 1e-3)}
     assert [p["how"] for p in rows["fc.weight"]] == ["solved", "adamw"]
     assert [p["how"] for p in rows["a.0.weight"]] == [None, "adamw"]

@@ -39,7 +39,7 @@ def test_two_classes_are_one_logistic_regression_of_half_the_penalty() -> None:
     assert np.abs(probabilities(solve(x, y, 2, 0.1).logits(x)) - reference.predict_proba(z)).max() < 2e-3
 
 
-def test_a_feature_that_never_moves_has_no_weight_and_an_absent_class_no_nan() -> None:
+def test_a_constant_feature_has_no_weight_and_an_absent_class_no_nan() -> None:
     x, y = problem(3)
     x[:, 5] = 7.0
     y[y == 2] = 1

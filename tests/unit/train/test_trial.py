@@ -20,7 +20,7 @@ from frostline.planning.choose import check_applicable
 from frostline.recipe.recipe import BatchNorm
 from frostline.recipe.schedule import MIN_STEPS
 from frostline.recipe.settings import Settings
-from frostline.train.refit import TunedValues, headed, refit
+from frostline.train.refit import TunedValues, network_with_head, refit
 from frostline.train.solve import L2_PATH
 from frostline.train.start import start_network
 from frostline.train.study import Study
@@ -104,7 +104,7 @@ def test_the_refitted_network_answers_as_the_solved_head(name: str) -> None:
     made = study(14)
     chosen = trial(made, name)
     head = solve_head(made, chosen.recipe, made.development, block=-1)
-    network = headed(made, chosen.recipe, head)
+    network = network_with_head(made, chosen.recipe, head)
     rows = torch.arange(14)
     with torch.inference_mode():
         scores = flat_logits(network(made.features.inputs(rows, 0)))
@@ -172,7 +172,7 @@ def rows_of(name: str, made: Study | None = None) -> dict[str, dict[str, Any]]:
     return {row["tensor"]: row for row in refit(made, chosen.recipe, TunedValues(rate=1e-3)).ledger}
 
 
-def test_ledger_says_what_became_of_each_tensor() -> None:
+def test_ledger_says_what_happened_to_each_tensor() -> None:
     rows = rows_of("freeze@3")
     frozen, trained, head = rows["a.0.weight"], rows["d.0.weight"], rows["fc.weight"]
     assert (frozen["stage"], frozen["origin"], frozen["distance"]) == (1, "pretrained", 0.0)
@@ -247,7 +247,7 @@ def test_a_suffix_that_reads_the_input_too_is_trained_or_its_cut_isnt_offered() 
 
 
 @pytest.mark.parametrize(
-    ("changed", "names", "said"),
+    ("changed", "names", "message"),
     [
         ({"lr": 1e-3}, ("probe", "baseline"), "--lr doesn't apply"),
         ({"batchnorm": "all"}, ("probe",), "--batchnorm doesn't apply: probe trains no stage"),
@@ -255,12 +255,12 @@ def test_a_suffix_that_reads_the_input_too_is_trained_or_its_cut_isnt_offered() 
     ],
 )
 def test_options_that_would_change_nothing_are_refused(
-    changed: dict[str, Any], names: tuple[str, ...], said: str
+    changed: dict[str, object], names: tuple[str, ...], message: str
 ) -> None:
     made = study()
-    settings = Settings(data=Path("x"), model="torch:x.py:net", **changed)
-    with pytest.raises(RecipeError, match=said):
-        check_applicable(settings, [recipe(made, n) for n in names], made.trunk.model, made.trunk.stages)
+    settings = Settings(data=Path("x"), model="torch:x.py:net", **changed)  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match=message):
+        check_applicable(settings, [recipe(made, n) for n in names], made.trunk.model, made.stages)
 
 
 @pytest.mark.parametrize("name", ["probe", "baseline", "freeze@2", "wise-ft"])
@@ -271,8 +271,8 @@ def test_a_trial_of_the_learning_curve_is_a_block_trial_on_its_rows(name: str, e
     fewer = replace(block, train=block.train[:8])
     curve = replace(fewer, purpose="curve")
     assert curve.key == block.key.replace("block/", "curve/") + "/8"
-    found, wanted = run_trial(made, curve), run_trial(made, fewer)
+    actual, expected = run_trial(made, curve), run_trial(made, fewer)
     same = ("rows", "probabilities", "accuracy", "log_loss", "steps", "epochs", "l2", "mix", "audit", "error")
-    assert [getattr(found, key) for key in same] == [getattr(wanted, key) for key in same]
-    assert (found.mix is not None) == (name == "wise-ft")
-    assert found.purpose == "curve"
+    assert [getattr(actual, key) for key in same] == [getattr(expected, key) for key in same]
+    assert (actual.mix is not None) == (name == "wise-ft")
+    assert actual.purpose == "curve"

@@ -1,4 +1,4 @@
-"""Every strategy of the catalogue on three kinds of network: what moves, what doesn't, and what reloads elsewhere."""
+"""Every strategy of the catalogue on three kinds of network: what trains, what stays frozen, and what reloads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from frostline.planning.prepare import make_study, make_trunk, map_network
 from frostline.recipe.catalogue import CATALOGUE
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.selection import make_recipe
-from frostline.train.audit import NOTHING_MOVES, promise
+from frostline.train.audit import ALL_FROZEN, promise
 from frostline.train.refit import REFIT, RefitResult, TunedValues, refit
 from frostline.train.start import start_network
 from frostline.train.study import Study
@@ -67,8 +67,8 @@ for array in arrays:
     writer.add(array)
 images = writer.finish()
 for folder in sorted(root.glob("*@*")):
-    found = predict_samples(load_model(folder, device="cpu"), images)
-    print(folder.name, np.array_equal(found, np.load(folder / "expected.npy")))
+    probabilities = predict_samples(load_model(folder, device="cpu"), images)
+    print(folder.name, np.array_equal(probabilities, np.load(folder / "expected.npy")))
 """
 
 
@@ -91,7 +91,7 @@ def study_of(name: str) -> tuple[Study, Images]:
 
 def recipes(made: Study) -> dict[str, Recipe]:
     """Each strategy, K in the middle."""
-    stages = made.trunk.stages.stages
+    stages = made.stages.stages
     cuttable = [s.index for s in stages if s.cuttable]
     names = [name.replace("@K", f"@{cuttable[len(cuttable) // 2 - 1]}") for name in CATALOGUE if name != "baseline"]
     return {name: make_recipe(name, stages) for name in names}
@@ -101,7 +101,7 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def moved(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[str]:
+def changed_tensors(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[str]:
     return {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
 
 
@@ -115,27 +115,28 @@ def own(model: nn.Module, wanted: Callable[[nn.Module, str], bool]) -> set[str]:
     }
 
 
-BY_HAND: dict[str, Callable[[nn.Module, str], bool]] = {  # what a partial strategy moves before the head
+BY_HAND: dict[str, Callable[[nn.Module, str], bool]] = {  # what a partial strategy trains before the head
     "norm": lambda m, _: isinstance(m, NORMS),
     "bias": lambda m, n: n == "bias" and not isinstance(m, nn.BatchNorm2d),
     "lora": lambda m, n: n == "weight" and isinstance(m, (nn.Linear, nn.Conv2d)),
 }
 
 
-def check_moves(made: Study, recipe: Recipe, fitted: RefitResult) -> None:
+def check_changes(made: Study, recipe: Recipe, fitted: RefitResult) -> None:
     """Independent of the audit: tensors compared one by one with the pre-trained network and with the start."""
     start, final = start_network(made, recipe, REFIT), fitted.saved.model
     before, after, trunk = tensors(start), tensors(final), tensors(made.trunk.model)
     if recipe.solver == "stepped":
-        found, said = moved(before, after), promise(start, made.trunk.stages, recipe)
-        assert found == said.trained | said.moving, recipe.name
+        changed = changed_tensors(before, after)
+        promised = promise(start, made.stages, recipe)
+        assert changed == promised.trained | promised.updated, recipe.name
         assert fitted.audit.trained_tensors == fitted.audit.trained_changed > 0
-        head = {n for n in after if made.trunk.stages.head.owns(n)}
+        head = {n for n in after if made.stages.head.owns(n)}
         if recipe.partial:
-            assert found - head == own(made.trunk.model, BY_HAND[recipe.kind]) - head, recipe.name
+            assert changed - head == own(made.trunk.model, BY_HAND[recipe.kind]) - head, recipe.name
     else:
-        assert promise(start, made.trunk.stages, recipe) == NOTHING_MOVES
-    place = made.trunk.stages.parameter_stages
+        assert promise(start, made.stages, recipe) == ALL_FROZEN
+    place = made.stages.parameter_stages
     fresh = tensors(made.network.build(derive_seed(made.seed, "initialise", REFIT)))
     for name, tensor in before.items():
         stage = max(place.get(name, (0,)), default=0)
@@ -162,23 +163,23 @@ def save(folder: Path, fitted: RefitResult, images: Images) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_strategy_moves_what_it_says_and_reloads_in_another_process(name: str, tmp_path: Path) -> None:
+def test_every_strategy_changes_what_it_says_and_reloads_in_another_process(name: str, tmp_path: Path) -> None:
     made, images = study_of(name)
     every = recipes(made)
     want_features(made, list(every.values()))
     if name in NO_BIAS:
         with pytest.raises(RecipeError, match="bias can't run: the network has no bias") as refused:
-            check_applicable(SETTINGS, [every["bias"]], made.trunk.model, made.trunk.stages)
+            check_applicable(SETTINGS, [every["bias"]], made.trunk.model, made.stages)
         assert "Use norm" in refused.value.hint
         del every["bias"]
-    check_applicable(SETTINGS, list(every.values()), made.trunk.model, made.trunk.stages)
+    check_applicable(SETTINGS, list(every.values()), made.trunk.model, made.stages)
     trunk = {n: t.clone() for n, t in tensors(made.trunk.model).items()}
     for strategy, recipe in every.items():
         fitted = refit(made, recipe, TunedValues(rate=1e-4, mix=0.5))
         if not recipe.interpolated:  # which has no start of its own to compare with
-            check_moves(made, recipe, fitted)
+            check_changes(made, recipe, fitted)
         save(tmp_path / f"{strategy.replace('@', '-')}@", fitted, images)
-    assert not moved(trunk, tensors(made.trunk.model))
+    assert not changed_tensors(trunk, tensors(made.trunk.model))
     np.save(tmp_path / "images.npy", np.stack([images[i] for i in range(len(images))]))
     done = subprocess.run([sys.executable, "-c", RELOAD, str(tmp_path)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ from frostline.planning.plan_race import want_features
 from frostline.recipe.catalogue import Choices
 from frostline.recipe.recipe import Recipe, Trial
 from frostline.recipe.selection import make_recipe
-from frostline.train.feed import predict, reader
+from frostline.train.feed import predict_rows, reader
 from frostline.train.loop import Job, anchors_of, make_optimiser, pull_back
 from frostline.train.mix import mixed
 from frostline.train.refit import TunedValues, refit
@@ -37,7 +37,7 @@ def mapped_study(**changed: Any) -> Study:
 
 
 def chosen(made: Study, name: str, **choices: Any) -> Recipe:
-    used = make_recipe(name, made.trunk.stages.stages, Choices(**choices))
+    used = make_recipe(name, made.stages.stages, Choices(**choices))
     want_features(made, [used])
     return used
 
@@ -48,7 +48,7 @@ def a_trial(made: Study, used: Recipe, held: int = 4) -> Trial:
 
 
 def own_probabilities(made: Study) -> np.ndarray:
-    """What the untouched network says, with the probabilities of mapped classes added by hand."""
+    """The untouched network's own, with the probabilities of mapped classes added by hand."""
     with torch.no_grad():
         p = made.trunk.model(made.features.inputs(torch.arange(len(made.development)), 0)).softmax(1).double().numpy()
     grouped = np.stack([p[:, 0] + p[:, 3], p[:, 1]], axis=1)
@@ -63,12 +63,12 @@ def test_as_is_adds_the_probabilities_of_the_classes_that_mean_one() -> None:
     assert outcome.audit.trained_tensors == 0
 
 
-def test_continue_starts_from_the_mapped_network_and_moves_the_head_too() -> None:
+def test_continue_starts_from_the_mapped_network_and_trains_the_head_too() -> None:
     made = mapped_study()
     used = chosen(made, "continue")
     start = start_network(made, used, 0).eval()
-    said = predict(made, reader(made, start, 0), torch.arange(len(made.development)))
-    assert said == pytest.approx(own_probabilities(made), abs=1e-6)
+    probabilities = predict_rows(made, reader(made, start, 0), torch.arange(len(made.development)))
+    assert probabilities == pytest.approx(own_probabilities(made), abs=1e-6)
     assert torch.equal(start.get_parameter("fc.weight"), made.trunk.model.get_parameter("fc.weight"))
     fitted = refit(made, used, TunedValues(rate=1e-3))
     row = next(r for r in fitted.ledger if r["tensor"] == "fc.weight")
@@ -96,10 +96,10 @@ def test_lp_ft_starts_where_the_probe_ends_and_its_head_learns_like_the_rest() -
     done = train_stepped(made, used, SteppedTraining(rate=1e-3, rows=made.development[:-4], block=0))
     assert done.solved is not None
     held = made.positions(made.development[-4:])
-    said = predict(made, reader(made, done.solved.eval(), 0), held)
+    probabilities = predict_rows(made, reader(made, done.solved.eval(), 0), held)
     want_features(made, [chosen(made, "probe"), used])
-    assert said == pytest.approx(np.array(run_trial(made, trial(made, "probe")).probabilities), abs=1e-5)
-    names = trained_parameters(done.model, made.trunk.stages, used.phases[1].stages, used.phases[1].head)
+    assert probabilities == pytest.approx(np.array(run_trial(made, trial(made, "probe")).probabilities), abs=1e-5)
+    names = trained_parameters(done.model, made.stages, used.phases[1].stages, used.phases[1].head)
     job = Job(phase=used.phases[1], rate=0.5, rows=made.development, inner=made.development, length=None, block=0)
     assert {g["lr"] for g in make_optimiser(made, done.model, names, job).param_groups} == {0.5}
 
@@ -131,7 +131,7 @@ def test_the_pull_is_the_gradient_of_the_penalty() -> None:
     made = study()
     used = chosen(made, "l2sp")
     model, phase = start_network(made, used, 0), used.phases[0]
-    names = trained_parameters(model, made.trunk.stages, phase.stages, phase.head)
+    names = trained_parameters(model, made.stages, phase.stages, phase.head)
     anchors = anchors_of(model, names, phase)
     start = {n: p.detach().clone() for n, p in model.named_parameters()}
     generator = torch.Generator().manual_seed(0)
@@ -152,11 +152,11 @@ def test_the_pull_is_the_gradient_of_the_penalty() -> None:
 
 def test_l2sp_stays_nearer_to_its_start_than_finetune() -> None:
     made = study(epochs=8)
-    moved = {}
+    distances = {}
     for name in ("finetune", "l2sp"):
         rows = refit(made, replace(chosen(made, name)), TunedValues(rate=1e-2)).ledger
-        moved[name] = sum(row["distance"] ** 2 for row in rows if row["stage"] != "head")
-    assert 0 < moved["l2sp"] < moved["finetune"]
+        distances[name] = sum(row["distance"] ** 2 for row in rows if row["stage"] != "head")
+    assert 0 < distances["l2sp"] < distances["finetune"]
 
 
 def test_layer_decay_makes_each_stage_slower_than_the_next() -> None:
