@@ -150,7 +150,7 @@ def peak_rss_mb() -> float:
 
 
 def moments(study: Study) -> bytes:
-    """Return moments.safetensors: mean (D) and covariance (D, D) of pooled features at each cut, over development rows."""
+    """Return moments.safetensors: mean (D) and covariance (D, D) of each cut's pooled features, of development rows."""
     from safetensors.torch import save
 
     tensors = {}
