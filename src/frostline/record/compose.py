@@ -31,7 +31,6 @@ from frostline.train.study import Study
 def data_record(dataset: Dataset, samples: Samples) -> schema.DataRecord:
     """Describe the data set; `samples` tells whether it holds images or texts."""
     groups = {s.group for s in dataset.samples}
-    modality = "text" if isinstance(samples, Texts) else "image"
     return schema.DataRecord(
         path=dataset.path,
         kind=dataset.kind,
@@ -40,7 +39,7 @@ def data_record(dataset: Dataset, samples: Samples) -> schema.DataRecord:
         n_test=len(dataset.sealed),
         sealed=dataset.sealed_from,
         groups=len(groups),
-        modality=modality,
+        modality="text" if isinstance(samples, Texts) else "image",
         sha256=dataset_hash(dataset),
         warnings=[
             schema.WarningRecord(kind=w.kind, count=w.count, examples=list(w.examples), handled=w.handled)
