@@ -70,7 +70,9 @@ def write_csv(handle: TextIO, predictions: Sequence[Prediction]) -> None:
     classes = list(predictions[0].probabilities) if predictions else []
     writer = csv_format.writer(handle, lineterminator="\n")
     abstains = any(p.sure is not None for p in predictions)
-    start = ["file", "predicted", "sure"] if abstains else ["file", "predicted"]
+    start = ["file", "predicted"]
+    if abstains:
+        start.append("sure")
     writer.writerow([*start, *(f"p:{name}" for name in classes)])
     for p in predictions:
         cells = [p.file, p.predicted]

@@ -55,8 +55,7 @@ def replay_verb(
     else:
         print_text(replay_text(finished))
     if not finished.equal:
-        kept = f"The replay is kept in {finished.path}." if finished.path else ""
-        raise BundleError(finished.sentence(), kept)
+        raise BundleError(finished.sentence(), f"The replay is kept in {finished.path}.")
 
 
 def replay_json(finished: Replay) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: 
 
 def print_text(text: str) -> None:
     """Print a text as the verb's result."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.write(text.removesuffix("\n") + "\n")
     sys.stdout.flush()
 
 

@@ -29,11 +29,12 @@ def stages_verb(
     json: o.JsonOption = False,
 ) -> None:
     """List the stages of a network, from the input (1) to the last before the head. No weights are needed."""
-    arguments = parse_object(model_args, option="--model-args") if model_args else {}
-    channels = {
-        "mean": parse_numbers(mean, option="--mean") if mean else None,
-        "std": parse_numbers(std, option="--std") if std else None,
-    }
+    arguments = parse_object(model_args or "{}", option="--model-args")
+    channels = {}
+    if mean:
+        channels["mean"] = parse_numbers(mean, option="--mean")
+    if std:
+        channels["std"] = parse_numbers(std, option="--std")
     from frostline.base.device import prepare_process
 
     prepare_process(None)

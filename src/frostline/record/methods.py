@@ -71,8 +71,9 @@ def network_name(spec: str) -> str:
 
 def _network_sentence(result: RunResult, facts: Facts) -> str:
     model = result.model
-    millions = model.parameters / 1e6
-    size = f"{millions:.1f} million" if millions >= 1 else f"{model.parameters:,}"
+    size = f"{model.parameters:,}"
+    if model.parameters >= 1_000_000:
+        size = f"{model.parameters / 1e6:.1f} million"
     if facts.random:
         weights = "random weights"
     elif model.weights_sha256:
@@ -104,9 +105,10 @@ def _stages_clause(names: Sequence[str], start: int, end: int, treatment: str) -
 def _head_clause(facts: Facts, *, classes: int) -> str:
     recipe = facts.recipe
     if recipe.head_origin == "pretrained":
-        trained = any(phase.head.trained for phase in recipe.phases)
-        treatment = "trained" if trained else "left as it was"
-        return f"its own head was {treatment}, its outputs mapped to the {classes} target classes"
+        mapped = f"its outputs mapped to the {classes} target classes"
+        if any(phase.head.trained for phase in recipe.phases):
+            return f"its own head was trained, {mapped}"
+        return f"its own head was left as it was, {mapped}"
     if recipe.head_kind == "mlp":
         return f"a new head (hidden layer of {facts.hidden} units, ReLU) for {classes} classes was added"
     return f"a new linear head for {classes} classes was added"
@@ -145,7 +147,9 @@ def _treatment(recipe: Recipe, index: int) -> str:
         return "thrown away"
     parts = [phase.stages[index] for phase in recipe.phases]
     trained = [part for part in parts if part.trained]
-    start = "re-initialised and " if recipe.origins[index] == "reinitialised" else ""
+    start = ""
+    if recipe.origins[index] == "reinitialised":
+        start = "re-initialised and "
     if trained:
         return start + _trained_in(recipe, str(getattr(trained[-1], "what", "all")))
     policies = {part.batchnorm for part in parts}
@@ -196,13 +200,14 @@ def _augmentation_sentences(facts: Facts) -> list[str]:
 def _data_sentence(result: RunResult) -> str:
     data = result.data
     total = data.n_development + data.n_test
-    groups = f" ({data.groups:,} groups, never divided)" if data.groups < total else ""
+    text = f"Of {total:,} labelled samples"
+    if data.groups < total:
+        text += f" ({data.groups:,} groups, never divided)"
+    text += f", {data.n_development:,}"
     drawn = result.settings.get("labels_per_class")
-    how = f" (drawn, {drawn} per class)" if drawn else ""
-    return (
-        f"Of {total:,} labelled samples{groups}, {data.n_development:,}{how} served development and "
-        f"{data.n_test:,} ({data.sealed}) stayed sealed."
-    )
+    if drawn:
+        text += f" (drawn, {drawn} per class)"
+    return f"{text} served development and {data.n_test:,} ({data.sealed}) stayed sealed."
 
 
 def _comparison_sentence(result: RunResult, facts: Facts) -> str:
@@ -228,9 +233,11 @@ def _block_words(blocks: Sequence[schema.BlockRecord], *, given: bool) -> str:
         return f"the given validation part ({blocks[0].n_validation:,} samples)"
     if len(blocks) == 1:
         return f"one held-out block ({blocks[0].n_validation:,} samples)"
+    how = "folds of stratified cross-validation"
     repeats = max(b.repeat for b in blocks) + 1
-    often = f", {repeats} repeats" if repeats > 1 else ""
-    return f"{len(blocks)} paired blocks (folds of stratified cross-validation{often})"
+    if repeats > 1:
+        how += f", {repeats} repeats"
+    return f"{len(blocks)} paired blocks ({how})"
 
 
 def _rule(result: RunResult) -> str:
@@ -242,8 +249,10 @@ def _rule(result: RunResult) -> str:
     tolerance = f"{100 * margin:g} point{'s' * (margin != 0.01)} (or one sample)"
     if result.settings.get("metric") == "log-loss":
         tolerance = f"{margin:g} nats"
-    best = "" if verdict.best == verdict.strategy else f", {verdict.best}"
-    return f"{verdict.strategy} was the cheapest within one standard error and {tolerance} of the best{best}"
+    text = f"{verdict.strategy} was the cheapest within one standard error and {tolerance} of the best"
+    if verdict.best != verdict.strategy:
+        text += f", {verdict.best}"
+    return text
 
 
 def _outcome_sentence(result: RunResult, recipe: Recipe) -> str:

@@ -73,9 +73,9 @@ def _ran(evidence: Evidence, row: PlanRow, labels: IntArray) -> schema.StrategyR
         "status": _status(race, name),
         "reason": race.failed.get(name) or race.eliminated.get(name),
         "seconds": sum(o.seconds for o in race.outcomes if o.strategy == name),
-        **_training(race, name, evidence.refits.get(name)),
-        **_standing(evidence, name),
-        **_against_best(evidence, name),
+        **_training_fields(race, name, evidence.refits.get(name)),
+        **_score_fields(evidence, name),
+        **_best_fields(evidence, name),
     }
     if name in evidence.tests:
         fields["test"] = tested(evidence.tests[name], labels)
@@ -90,7 +90,7 @@ def _status(race: RaceResult, name: str) -> str:
     return "raced"
 
 
-def _training(race: RaceResult, name: str, refitted: RefitResult | None) -> Fields:
+def _training_fields(race: RaceResult, name: str, refitted: RefitResult | None) -> Fields:
     """Return how it was trained: by the refit where there is one, otherwise by the race."""
     finished = [o for o in race.of(name) if o.ok]
     tuning = race.of(name, "tune")
@@ -117,7 +117,7 @@ def _median_epochs(finished: list[Outcome]) -> float | None:
     return float(np.median([o.epochs for o in finished]))
 
 
-def _standing(evidence: Evidence, name: str) -> Fields:
+def _score_fields(evidence: Evidence, name: str) -> Fields:
     """Return the scores on the blocks, by accuracy and by the metric of the plan."""
     n_train, n_test = block_sizes(evidence.plan)
     fields: Fields = {}
@@ -140,7 +140,7 @@ def _find_standing(standings: Sequence[Standing], name: str) -> Standing | None:
     return next((s for s in standings if s.name == name and s.blocks), None)
 
 
-def _against_best(evidence: Evidence, name: str) -> Fields:
+def _best_fields(evidence: Evidence, name: str) -> Fields:
     comparison = versus_best(evidence.pairs, evidence.verdict.best).get(name)
     if comparison is None:
         return {}

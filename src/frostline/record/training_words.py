@@ -32,7 +32,9 @@ def training_words(result: RunResult, facts: Facts, chosen: schema.StrategyRecor
 
 
 def _solved_sentence(chosen: schema.StrategyRecord, weighted: str) -> str:
-    penalty = "" if chosen.l2 is None else f" ({chosen.l2:g})"
+    penalty = ""
+    if chosen.l2 is not None:
+        penalty = f" ({chosen.l2:g})"
     return (
         f"The head was L2-penalised logistic regression on standardised pooled features{weighted}, solved by "
         f"L-BFGS; its penalty{penalty} was chosen from {len(L2_PATH)} values by log loss on inner folds."
@@ -73,7 +75,9 @@ def _decay(phase: Phase) -> str:
     if values != [0.0]:
         bounds = sorted({values[0], values[-1]})
         terms.append(f"weight decay {_span(bounds, 'g')} on matrices")
-    return f" with {spoken(terms)}" if terms else " without weight decay"
+    if not terms:
+        return " without weight decay"
+    return f" with {spoken(terms)}"
 
 
 def _rates(recipe: Recipe, phase: Phase, chosen: schema.StrategyRecord) -> str:
@@ -87,7 +91,9 @@ def _rates(recipe: Recipe, phase: Phase, chosen: schema.StrategyRecord) -> str:
         factors.append(f"times {stages[0]:.3g} for stages")
     if phase.head.trained and phase.head.lr_factor != 1.0:
         factors.append(f"times {phase.head.lr_factor:g} for the head")
-    return f"{rate} ({spoken(factors)})" if factors else rate
+    if factors:
+        rate += f" ({spoken(factors)})"
+    return rate
 
 
 def _span(values: Sequence[float], form: str) -> str:
@@ -100,15 +106,19 @@ def _span(values: Sequence[float], form: str) -> str:
 def _tuning_sentence(result: RunResult, recipe: Recipe, chosen: schema.StrategyRecord) -> str:
     """Say who chose the rate and the length, and on what."""
     searched = "Log loss on inner samples chose"
-    by_hand = bool(result.settings.get("epochs"))
-    length = "the length (median of all blocks)" if result.blocks else "the length"
     tried = len(chosen.rates_tried)
-    if tried > 1 and not result.settings.get("lr"):
-        where = ", on the first block" if result.blocks else ""
-        rate = f"{searched} the rate (of {tried}{where})"
-        return f"{rate}; the length was set by hand." if by_hand else f"{rate} and {length}."
-    rate = _untuned_rate(result, recipe)
-    return f"{rate}; the length was set by hand." if by_hand else f"{rate}. {searched} {length}."
+    where = ""
+    length = "the length"
+    if result.blocks:
+        where = ", on the first block"
+        length += " (median of all blocks)"
+    tuned = tried > 1 and not result.settings.get("lr")
+    rate = f"{searched} the rate (of {tried}{where})" if tuned else _untuned_rate(result, recipe)
+    if result.settings.get("epochs"):
+        return f"{rate}; the length was set by hand."
+    if tuned:
+        return f"{rate} and {length}."
+    return f"{rate}. {searched} {length}."
 
 
 def _untuned_rate(result: RunResult, recipe: Recipe) -> str:

@@ -31,14 +31,14 @@ def result_text(result: Mapping[str, Any], width: int = 100) -> str:
         *doubt_lines(result.get("doubts")),
     ]
     parts = [
-        *_wrapped([f"VERDICT  {verdict['reason']}"], width),
+        *_filled([f"VERDICT  {verdict['reason']}"], width),
         "",
         _strategies_table(result),
-        *_wrapped(meaning_lines(result), width),
+        *_filled(meaning_lines(result), width),
         "",
-        *_wrapped(sealed, width),
+        *_filled(sealed, width),
         *_curve_parts(result.get("learning_curve"), width),
-        *_wrapped(notes, width),
+        *_filled(notes, width),
     ]
     return "\n".join(parts) + "\n"
 
@@ -71,7 +71,9 @@ def _strategy_row(s: Mapping[str, Any], verdict: Mapping[str, Any], unit: float,
     parameters = f"{s['trained_parameters']:,}"
     cost = f"{s['operations'] / unit:.2g}" if unit else ""
     if s["accuracy"] is None:
-        accuracy = f"{s['test']['accuracy']:.3f} (test)" if s["test"] else "-"
+        accuracy = "-"
+        if s["test"]:
+            accuracy = f"{s['test']['accuracy']:.3f} (test)"
         return (name, accuracy, "", "", parameters, cost, s["reason"] or _note(s))
     low, high = s["score_ci"]
     versus = "the best" if s["name"] == verdict["best"] else _difference_words(s["versus_best"], metric)
@@ -140,7 +142,7 @@ def _curve_parts(record: Mapping[str, Any] | None, width: int) -> list[str]:
     """Return accuracy by number of labels, with empty lines around the table, and the sentences on it."""
     if record is None:
         return []
-    lines = _wrapped([curve_text(record)], width)
+    lines = _filled([curve_text(record)], width)
     cells = curve_cells(record)
     if cells is None:
         return lines
@@ -175,7 +177,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _wrapped(texts: Sequence[str], width: int) -> list[str]:
+def _filled(texts: Sequence[str], width: int) -> list[str]:
     return [textwrap.fill(text, max(40, width), subsequent_indent="  ", break_on_hyphens=False) for text in texts]
 
 
