@@ -75,7 +75,7 @@ def _fitted_on(predictions: HeldOut) -> str:
     wrong = int((predictions.probabilities.argmax(axis=1) != predictions.labels).sum())
     count = len(predictions.rows)
     samples = len(np.unique(predictions.rows))
-    text = f"lowest log loss of {count} out-of-fold predictions"
+    text = f"least log loss of {count} out-of-fold predictions"
     if samples < count:
         text += f" of {samples} samples"
     text += f", {wrong} of them wrong"
