@@ -20,8 +20,9 @@ OPTIONS_INTRO = """# Options
 
 Made by `python docs/generate.py` from the command line itself; don't edit it by hand.
 
-Exit codes: 0 done, 2 you can mend it (one sentence and a hint on stderr), 1 a bug, 130 interrupted (with the command
-that goes on). Progress and tables go to stderr, results to stdout. `python -m frostline` is the same command.
+Exit codes: 0 done, 2 user error, fixable (one sentence and a hint on stderr), 1 a bug, 130 interrupted (with the
+command that continues the run). Progress and tables go to stderr, results to stdout. `python -m frostline` is the same
+command.
 """
 # What a recipe of one's own can be beside the strategies: keys of recipe.literature.TERMS that no strategy has.
 OTHER_SHAPES = {

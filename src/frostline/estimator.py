@@ -29,23 +29,23 @@ OPTIONS: dict[str, Any] = {parameter.name: parameter.default for parameter in PA
 
 
 class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Compares strategies on the images or texts it is given, refits the best, and predicts with it.
+    """Compare strategies on images or texts, refit the chosen one, and predict with it.
 
     Args:
         model: the pre-trained network, as `--model` names it.
         settings: any field of :class:`frostline.recipe.settings.Settings`, with its default. `out` is the RUN folder;
-            where it is None, a temporary one is used, which goes with the estimator.
+            where it is None, a temporary one is used, which is deleted with the estimator.
 
     Attributes:
-        classes_: the labels, sorted, in the type they were given.
-        result_: the record of the run (result.json). `result_.test` is the figure on the fifth of the images that
-            was sealed: those were never learnt from, not even by the fitted network.
+        classes_: the labels, sorted, in the type in which they were passed.
+        result_: the record of the run (result.json). `result_.test` holds the figures on the fifth of the samples
+            that was sealed: nothing was learnt from those, not even by the fitted network.
         run_: the RUN folder.
-        n_features_in_: values of an image, where all were given in one array.
+        n_features_in_: values per image, where all were passed in one array.
 
-    Like `fit`, the estimator seals a fifth of what it gets. A score of cross-validation is therefore that of a network
-    which has learnt from four fifths of each training part. A fitted estimator can be pickled: what is stored is the
-    saved model, and code of the user's own in it runs only where this user has named it before (or `trust_code`).
+    Like `fit`, the estimator seals a fifth of its samples. A cross-validation score is therefore that of a network
+    trained on four fifths of each training part. A fitted estimator can be pickled: the pickle holds the saved model,
+    and the user's own code in it runs only where this user has named it before (or with `trust_code`).
     """
 
     def __init__(self, model: str, **settings: Any) -> None:
@@ -62,11 +62,11 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Args:
             X: images, as :func:`frostline.fit` takes them: (N, H, W), (N, H, W, C), (N, C, H, W) or a list; or a
                 list of texts, where the network reads texts.
-            y: one label an image: text or whole numbers.
-            groups: one name or number an image; images of one group never straddle a split.
+            y: one label per sample: text or whole numbers.
+            groups: one name or number per sample; a group is never divided by a split.
 
         Raises:
-            FrostlineError: what was found, what was expected, what to do next.
+            FrostlineError: with what was found, what was expected and what to do next.
             ValueError: labels that aren't classes.
         """
         if y is None:
@@ -87,17 +87,17 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return self
 
     def predict_proba(self, X: Any) -> FloatArray:
-        """Probabilities (N, C), one column a class of `classes_`."""
+        """Return probabilities (N, C), one column per class of `classes_`."""
         return self._fitted().predict_proba(X)[:, self._columns]
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The most probable label of each image or text."""
+        """Return the most probable label of each image or text."""
         best = self.predict_proba(X).argmax(axis=1)
-        found: NDArray[Any] = self.classes_[best]
-        return found
+        labels: NDArray[Any] = self.classes_[best]
+        return labels
 
     def _take_classes(self, classes: NDArray[Any]) -> None:
-        """Classes that --min-per-class left out aren't there; the bundle has the others in the order of their names."""
+        """Set `classes_`, without those that min_per_class left out; the bundle sorts the others by name."""
         places = {name: k for k, name in enumerate(self._fitted().classes)}
         kept = [k for k, label in enumerate(classes.tolist()) if str(label) in places]
         self.classes_: NDArray[Any] = classes[kept]
@@ -116,7 +116,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """The saved model stands for the network in memory."""
+        """Return the estimator's state, with the saved model in place of the network in memory."""
         state: dict[str, Any] = super().__getstate__().copy()
         if state.pop("_bundle", None) is None and "run_" not in state:
             return state
@@ -138,12 +138,12 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         (self.run_ / "model").mkdir()
         for name, data in files.items():
             if Path(name).name != name:
-                raise DataError(f"The pickled estimator holds a file {name!r}.", "It was changed by someone.")
+                raise DataError(f"The pickled estimator holds a file {name!r}.", "The pickle has been modified.")
             (self.run_ / "model" / name).write_bytes(data)
 
 
 def _temporary(owner: TransferClassifier) -> Path:
-    """A folder that goes when its estimator does."""
+    """Make a folder that is deleted with its estimator."""
     folder = Path(tempfile.mkdtemp(prefix="frostline-"))
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     return folder

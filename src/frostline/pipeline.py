@@ -1,4 +1,4 @@
-"""The pipeline, in the order of the image in docs/architecture.md. The one module that knows every stage.
+"""The pipeline, in the order of the diagram in docs/architecture.md. The one module that knows every stage.
 
 files -> Dataset -> sealed test + paired blocks
 model spec -> Network -> stage map, verified cuts
@@ -44,13 +44,9 @@ from frostline.models.network import Network, NetworkOptions
 from frostline.planning.afford import BudgetedPlan
 from frostline.planning.choose import ChosenRecipes, check_applicable, choose_recipes
 from frostline.planning.plan_race import limit, plan_race
-from frostline.planning.prepare import (
-    make_study,
-    make_trunk,
-    map_network,
-)
+from frostline.planning.prepare import make_study, make_trunk, map_network
 from frostline.race.plan import Plan
-from frostline.race.race import raced, run_race, standings
+from frostline.race.race import RaceResult, raced, run_race, standings
 from frostline.recipe.settings import Settings, keyword_parameters, settings_from
 from frostline.record.compose import budget_record, plan_event
 from frostline.record.evidence import Evidence
@@ -76,64 +72,79 @@ def run(
 ) -> Run:
     """Compare strategies, choose one, refit it, open the sealed test once, write the RUN folder.
 
-    `listing` is what `settings.data` names, where it isn't to be looked for on the disk (data in memory).
-    `clock` is what a budget is counted on, by default from here on. `check` may refuse what was read.
-    Raises FrostlineError subclasses for what the user can mend, before anything is written where that is possible.
+    `listing` is what `settings.data` names, if that isn't on disk (data in memory). A budget is counted on `clock`, by
+    default from here on. `check` may refuse the data and network that were read. Raises FrostlineError subclasses for
+    what the user can fix, before anything is written where that is possible.
     """
-    clock, out = clock or Clock(), settings.out or next_out(settings.data)
-    if done := check_resumed(settings, out):
-        return Run(out, done)
+    clock = clock or Clock()
+    out = settings.out or next_out(settings.data)
+    finished = check_resumed(settings, out)
+    if finished:
+        return Run(out, finished)
     journal = Journal(emit)
-    packages = package_versions()
     ready = prepare(settings, listing, clock, journal, check)
-    study, plan, limits = ready.study, ready.plan, ready.limits
-    labels = study.dataset.labels
+    study = ready.study
+    plan = ready.plan
 
     folder = begin(settings, out, study, ready.chosen)
     journal.attach(folder)
-    announce(plan, limits, folder, journal)
+    announce(plan, ready.limits, folder, journal)
     meter = Meter(journal.emit, plan.operations)
-    engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations, limits.guard if limits else None)
+    guard = ready.limits.guard if ready.limits else None
+    engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations, guard)
     with journal.phase("compute features"):
         compute_features(study, plan, meter)
     with journal.phase("race"):
+        labels = study.dataset.labels
         race = run_race(plan, engine.run, labels=labels, margin=settings.margin, emit=meter.watch)
-        plan = raced(plan, race)
+
+    evidence = draw_conclusions(settings, ready, race, engine, journal)
+    result = RunWriter(folder, settings, study, evidence, journal).write()
+    data = {"strategy": result.verdict.strategy, "run": str(folder.path)}
+    journal.emit(Event(kind="verdict", text=result.verdict.reason, data=data))
+    return Run(folder.path, result)
+
+
+def draw_conclusions(
+    settings: Settings, ready: Prepared, race: RaceResult, engine: LocalEngine, journal: Journal
+) -> Evidence:
+    """Follow the race up to the sealed test: verdict, refit, saved model, learning curve, doubts, the seal opened."""
+    study = ready.study
+    plan = raced(ready.plan, race)
+    labels = study.dataset.labels
     with journal.phase("refit"):
         verdict, refits, race = conclude(settings, study, plan, race, journal.emit)
         calibration = calibrate(race.outcomes, verdict.strategy, labels, settings.abstain)
-        loaded = save_checked(folder, study, refits[verdict.strategy], calibration)
+        loaded = save_checked(engine.folder, study, refits[verdict.strategy], calibration)
     with journal.phase("learning curve"):
-        learning = learning_curve(study, plan, race, verdict, engine.run_more, limited=limits is not None)
+        limited = ready.limits is not None
+        learning = learning_curve(study, plan, race, verdict, engine.run_more, limited=limited)
     with journal.phase("look for doubts"):
         doubts = find_doubts(study, race.outcomes, verdict.strategy)
     with journal.phase("sealed test"):
         tests = open_seal(settings, study, plan, refits, loaded, ready.sealed)
-    evidence = Evidence(
+    return Evidence(
         plan=plan,
         race=race,
         standings=standings(plan, race, labels),
         accuracies=standings(plan, race, labels, "accuracy"),
         verdict=verdict,
         margin=settings.margin,
-        packages=packages,
-        budget=budget_record(limits, race),
+        packages=ready.packages,
+        budget=budget_record(ready.limits, race),
         refits=refits,
         tests=tests,
         calibration=calibration,
         learning=learning,
         doubts=doubts,
     )
-    result = RunWriter(folder, settings, study, evidence, journal).write()
-    data = {"strategy": verdict.strategy, "run": str(folder.path)}
-    journal.emit(Event(kind="verdict", text=verdict.reason, data=data))
-    return Run(folder.path, result)
 
 
 @dataclass(frozen=True)
 class Prepared:
     """All that is known before anything is written: the study, its plan, and the sealed samples (unopened)."""
 
+    packages: Mapping[str, str]  # versions of what the run computes with
     study: Study
     plan: Plan
     chosen: ChosenRecipes
@@ -148,12 +159,14 @@ def prepare(
     settings: Settings, listing: Listing | None, clock: Clock, journal: Journal, check: StudyCheck | None = None
 ) -> Prepared:
     """Read network and data, find the cuts, choose the recipes, plan the race."""
+    packages = package_versions()
     with journal.phase("read the network"):
         listing = listing or find(settings.data)
         network = read_network(settings)
     with journal.phase(f"read the {listing.noun}"):
         read = read_data(settings, listing, network.preprocess, journal.emit)
-        dataset, network = read.dataset, replace(network, preprocess=read.contract)
+        dataset = read.dataset
+        network = replace(network, preprocess=read.contract)
     with journal.phase("map the network"):
         model, stages = map_network(network, settings.stages)
         chosen = choose_recipes(settings, network, stages, dataset.classes)
@@ -168,32 +181,35 @@ def prepare(
     plan = plan_race(settings, study, blocks, chosen)
     with journal.phase("measure the speed") if settings.budget else nullcontext():
         study, plan, limits = limit(settings, study, plan, clock)
-    return Prepared(study, plan, chosen, limits, read.samples.select(dataset.sealed))
+    return Prepared(packages, study, plan, chosen, limits, read.samples.select(dataset.sealed))
 
 
 def check_resumed(settings: Settings, out: Path) -> RunResult | None:
-    """Refuse a folder that can't be written or gone on with; the record of a run that is complete already."""
+    """Refuse a folder that can't be written or resumed; return the record of a run that is complete already."""
     check_out(out, resume=settings.resume)
     if settings.resume and settings.out is None:
-        raise RecipeError("--resume doesn't say which run to go on with.", "Give --out RUN as well.")
-    return finished_run(out, settings.identity()) if settings.resume else None
+        raise RecipeError("--resume without --out doesn't say which run to continue.", "Give --out RUN as well.")
+    if not settings.resume:
+        return None
+    return finished_run(out, settings.identity())
 
 
 def begin(settings: Settings, out: Path, study: Study, chosen: ChosenRecipes) -> RunFolder:
-    """Make the folder, or take an interrupted one up; the user's own files are kept in it as they were read."""
+    """Make the folder, or continue an interrupted one; the user's own files are kept in it as they were read."""
     by_hand = {"stages": settings.stages.read_bytes()} if settings.stages else {}
     inputs = input_hash(study, {**chosen.files, **by_hand})
     folder = open_run(out, settings.identity(), inputs=inputs, resume=settings.resume)
     for name, content in chosen.files.items():
         write_atomic(folder.path / "recipes" / f"{name}.json", content)
     for setting, name in KEPT.items():
-        if (file := getattr(settings, setting)) is not None:
+        file = getattr(settings, setting)
+        if file is not None:
             write_atomic(folder.path / name, file.read_bytes())
     return folder
 
 
 def announce(plan: Plan, limits: BudgetedPlan | None, folder: RunFolder, journal: Journal) -> None:
-    """Say what will be run, and what a budget left out."""
+    """Emit what will be run, and what a budget left out."""
     planned = plan_event(plan)
     journal.emit(Event(kind="plan", text=planned["sentence"], data=planned))
     if limits:
@@ -203,7 +219,7 @@ def announce(plan: Plan, limits: BudgetedPlan | None, folder: RunFolder, journal
 
 
 def read_network(settings: Settings) -> Network:
-    """Resolve the spec; code that the user names here is trusted from now on."""
+    """Resolve the model spec; code that the user names here is trusted from now on."""
     options = NetworkOptions(
         weights=settings.weights,
         model_args=settings.model_args,
@@ -218,11 +234,11 @@ def read_network(settings: Settings) -> Network:
 
 
 def input_hash(study: Study, files: Mapping[str, bytes]) -> str:
-    """What a run reads and computes with: an interrupted one can only go on over the same."""
+    """Hash what a run reads and computes with: an interrupted one can only continue with the same."""
     samples = [(s.id, s.sha256, s.part, s.label) for s in study.dataset.samples]
     groups = study.class_map.groups if study.class_map else ()
-    own = {name: hash_bytes(data) for name, data in files.items()}
-    return hash_values(study.trunk.fingerprint, asdict(study.compute), VERSION, samples, groups, own)
+    file_hashes = {name: hash_bytes(content) for name, content in files.items()}
+    return hash_values(study.trunk.fingerprint, asdict(study.compute), VERSION, samples, groups, file_hashes)
 
 
 def fit(data: Any, model: str, *, emit: Emit = silent, **options: Any) -> Run:
@@ -234,16 +250,19 @@ def fit(data: Any, model: str, *, emit: Emit = silent, **options: Any) -> Run:
             `text`, with `label` and optionally `split` and `group` (:func:`frostline.data.given.list_given`).
         model: a spec such as `timm:resnet18` or `torch:FILE.py:factory`.
         emit: called with every event (base.events).
-        options: the fields of :class:`frostline.recipe.settings.Settings`; paths and numbers may be given plainly.
+        options: the fields of :class:`frostline.recipe.settings.Settings`; paths may be strings.
 
     Returns:
         Run: `path` of the RUN folder and `result`, the record.
 
     Raises:
-        FrostlineError: what was found, what was expected, what to do next.
+        FrostlineError: with what was found, what was expected and what to do next.
     """
-    listing = None if isinstance(data, (str, Path)) else list_given(data)
-    settings = settings_from(listing.root if listing else data, model, options)
+    listing = None
+    if not isinstance(data, (str, Path)):
+        listing = list_given(data)
+        data = listing.root
+    settings = settings_from(data, model, options)
     prepare_process(settings.threads)
     return run(settings, emit, listing)
 

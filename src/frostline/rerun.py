@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 import tempfile
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ from frostline.report.differences import Differences, compare_runs
 from frostline.train.study import Study
 
 IN_MEMORY = ("arrays", "dataset")  # kinds of data that have no path
-COMPUTED = ("device", "precision", "threads")  # settings that a rule decided, as the record tells
-SHOWN = 3
+COMPUTED = ("device", "precision", "threads")  # settings that a rule decided; the record has the values
+IDS_SHOWN = 3
 TORCH = "torch:"
 
 
@@ -40,7 +40,7 @@ TORCH = "torch:"
 class Replay:
     """A finished replay: `path` is its folder where that was kept, `result` its record.
 
-    `changes` are what was known to be another one before anything was run, `differences` what came out otherwise.
+    `changes` lists what was known to have changed before anything ran, `differences` what came out differently.
     """
 
     run: Path
@@ -54,36 +54,45 @@ class Replay:
         return self.differences.equal
 
     def sentence(self) -> str:
-        """What was compared, and what may have made the difference."""
+        """Say what was compared, and what may have made the difference."""
+        start = f"The replay of {self.run}"
+        differences = self.differences
         if self.equal:
-            although = f", although {_names(self.changes)} changed" if self.changes else ""
-            return f"The replay of {self.run} is equal: {self.differences.counts()}{although}."
-        if not self.differences.found:
+            text = f"{start} is equal: {differences.counts()}"
+            if self.changes:
+                text += f", although {self._changed()} changed"
+            return text + "."
+        if not differences.found:
             return (
-                f"The replay of {self.run} is equal to its record, but {self.differences.altered[0]} in it isn't: "
-                "that file was changed after the run."
+                f"{start} is equal to its record, but {differences.altered[0]} in the run isn't: that file was "
+                "changed after the run."
             )
-        first = self.differences.found[0]
-        if {d.where for d in self.differences.found} <= {*self.differences.misrecorded}:
+        first = differences.found[0]
+        if {d.where for d in differences.found} <= {*differences.misrecorded}:
             return (
-                f"The replay of {self.run} is equal to the files in it, but its record names another hash of "
-                f"{first.where}: the record was changed after the run."
+                f"{start} is equal to the files of the run, but the record names another hash of {first.where}: the "
+                "record was changed after the run."
             )
-        cause = (
-            f"{_names(self.changes)} changed, which may be why"
-            if self.changes
-            else "nothing that the record names has changed, so the record was, or a fault of frostline or of the "
-            "network's code shows"
-        )
         return (
-            f"The replay of {self.run} differs: {self.differences.counts()}; the first difference is in the "
-            f"{first.kind} {first.where}; {cause}."
+            f"{start} differs: {differences.counts()}; the first difference is in the {first.kind} {first.where}; "
+            f"{self._cause()}."
         )
+
+    def _cause(self) -> str:
+        if self.changes:
+            return f"{self._changed()} changed, which may be the cause"
+        return (
+            "nothing that the record names has changed, so either the record was edited or there is a bug in frostline "
+            "or in the network's code"
+        )
+
+    def _changed(self) -> str:
+        return ", ".join(change.what for change in self.changes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayOptions:
-    """Where things lie by now (None: where the record says), and where the replay's folder is to be written."""
+    """Where the network and its weights are now (None: where the record says), and where the replay is to be kept."""
 
     model: str | None = None
     weights: str | None = None
@@ -105,19 +114,19 @@ def replay(
 
     Args:
         run: a RUN folder.
-        data: the current location of its data, or the same data in memory, where the run was made from such.
-        model: the current spec of its network, where the network has moved.
+        data: the current location of its data, or the same data in memory, where the run was made from data in memory.
+        model: the current spec of its network, if its location has changed.
         weights: the current location of its weights.
         out: the folder to keep the replay in; by default only a replay that differs is kept.
         trust_code: let the run's own copy of the network's code run.
         emit: called with every event.
 
     Returns:
-        Replay: what changed, what differs. The folder is kept where `out` was given or something differs.
+        Replay: what changed, what differs. The folder is kept if `out` is given or something differs.
 
     Raises:
-        FrostlineError: data, code or weights aren't those of the record (each named), before anything is computed; a
-        run with a budget, whose plan depended on the machine's speed.
+        FrostlineError: data, code or weights aren't those of the record (each is named, before anything is computed),
+        or the run had a budget, so that its plan depended on the machine's speed.
     """
     run = Path(run)
     where = ReplayOptions(model=model, weights=weights, out=out, trust_code=trust_code)
@@ -130,34 +139,48 @@ def replay(
         emit(Event(kind="warning", text=text))
     if where.out:
         check_out(Path(where.out), resume=False)
-    cache_folder().mkdir(parents=True, exist_ok=True)  # where there is room for a store
+    cache_folder().mkdir(parents=True, exist_ok=True)  # has room for a store
     with tempfile.TemporaryDirectory(prefix="replay-", dir=cache_folder()) as folder:
         check = _InputCheck(run, result, emit)
-        store = settings.store or str(Path(folder) / "store")  # a fresh one: nothing is taken from the first run
+        store = settings.store or str(Path(folder) / "store")  # a new one: nothing is taken from the first run
         settings = replace(settings, out=Path(folder) / "run", store=store)
-        with trust.once(code) if code and where.model is None else nullcontext():  # --trust-code says it once
-            done = run_fit(settings, emit, listing, check=check)
-        again = read_result(done.path)
-        found = compare_runs(run, done.path, (result, again), except_=_on_purpose(result, again, where, data))
-        kept = _keep(done.path, run, where.out, equal=found.equal)
-    return Replay(run=run, path=kept, result=again, changes=(*changes, *check.changes), differences=found)
+        with _trusting(code, where):
+            finished = run_fit(settings, emit, listing, check=check)
+        again = read_result(finished.path)
+        on_purpose = _on_purpose(result, again, where, data)
+        differences = compare_runs(run, finished.path, (result, again), except_=on_purpose)
+        kept = _keep(finished.path, run, where.out, equal=differences.equal)
+    return Replay(run=run, path=kept, result=again, changes=(*changes, *check.changes), differences=differences)
+
+
+def _trusting(code: str | None, where: ReplayOptions) -> AbstractContextManager[None]:
+    """Let --trust-code hold for this replay only; code that --model names stays trusted."""
+    if code is None or where.model is not None:
+        return nullcontext()
+    return trust.once(code)
 
 
 def _settings(run: Path, result: RunResult, where: ReplayOptions, data: Any) -> tuple[Settings, Listing | None]:
-    """The settings to run with. What a rule decided then is set, so that another machine's rule doesn't decide anew."""
+    """Return the settings to run with, and data in memory as a listing.
+
+    What a rule decided in the run is set, so that this machine's rule doesn't decide again.
+    """
     settings = recorded_settings(run, result)
     if result.budget is not None:
-        raise _budget(run, result, settings)
-    moved = {name: value for name in ("model", "weights") if (value := getattr(where, name)) is not None}
+        raise _budget_error(run, result, settings)
     decided = {name: result.machine[name] for name in COMPUTED}
-    settings = replace(settings, **moved, **decided, trust_code=where.trust_code)
+    settings = replace(settings, **decided, trust_code=where.trust_code)
+    if where.model is not None:
+        settings = replace(settings, model=where.model)
+    if where.weights is not None:
+        settings = replace(settings, weights=where.weights)
     if data is not None and not isinstance(data, (str, Path)):
         listing = list_given(data)
         return replace(settings, data=listing.root), listing
     if result.data.kind in IN_MEMORY:
         raise DataError(
             f"{run} was made from data in memory, which no command can find.",
-            f'Hand them over in Python: frostline.replay("{run}", data=...).',
+            f'Pass the data in Python: frostline.replay("{run}", data=...).',
         )
     path = settings.data if data is None else Path(data)
     if not path.exists():
@@ -165,8 +188,8 @@ def _settings(run: Path, result: RunResult, where: ReplayOptions, data: Any) -> 
     return replace(settings, data=path), None
 
 
-def _budget(run: Path, result: RunResult, settings: Settings) -> RecipeError:
-    """A plan that depended on speed can't be had again; one with the same strategies and no budget can."""
+def _budget_error(run: Path, result: RunResult, settings: Settings) -> RecipeError:
+    """Return the error with a command for a run that can be replayed: the same strategies and no budget."""
     ran = [s.name for s in result.strategies if s.status in ("raced", "eliminated")]
     own = {Path(name).stem: name for name in settings.strategies if name.endswith(".json")}
     fixed = replace(
@@ -176,31 +199,32 @@ def _budget(run: Path, result: RunResult, settings: Settings) -> RecipeError:
         blocks=len(result.blocks) or settings.blocks,
     )
     return RecipeError(
-        f"{run} was made with --budget, so its plan depended on the speed of that hour and can't be had again.",
-        f"A run of the strategies that it had time for, without a budget, can be replayed:\n{fit_command(fixed)}",
+        f"{run} was made with --budget, so its plan depended on the machine's speed then and can't be repeated.",
+        f"A run without a budget, of the strategies that it had time for, can be replayed:\n{fit_command(fixed)}",
     )
 
 
 def _check_code(run: Path, settings: Settings, *, named: bool) -> str | None:
-    """The hash of the user's own code, which runs only if it is that of the record, and trusted or named here."""
+    """Return the hash of the user's own code; it runs only if it is that of the record, and trusted or named here."""
     if not settings.model.startswith(TORCH):
         return None
     file = Path(settings.model.removeprefix(TORCH).rpartition(":")[0])
     if not file.is_file():
         raise ModelError(f"The network's code of {run} is not at {file}.", "Say where it is: --model torch:FILE:NAME.")
-    if (found := hash_file(file)) != code_hash(run):
+    digest = hash_file(file)
+    if digest != code_hash(run):
         raise ModelError(
-            f"{file} has changed since {run} was made, so it can't be replayed.",
-            f"Put it back (a copy is {run / 'model' / 'code.py'}), or run frostline fit anew.",
+            f"{file} has changed since {run} was made, so the run can't be replayed.",
+            f"Restore it (a copy is {run / 'model' / 'code.py'}), or run frostline fit again.",
         )
     if not named:
         trust.require(file, trust_code=settings.trust_code)
-    return found
+    return digest
 
 
 @dataclass
 class _InputCheck:
-    """Lives for one replay: refuses other data or weights once they are read, and notes how it is computed."""
+    """Lives for one replay: refuses other data or weights once they are read, and notes changes in how it computes."""
 
     run: Path
     result: RunResult
@@ -220,18 +244,18 @@ def check_network(run: Path, result: RunResult, network: Network) -> None:
     code = network.code.sha256 if network.code else None
     if code != code_hash(run):
         raise ModelError(
-            f"The code of {network.spec} isn't that which {run} was made with.",
-            "Put it back, or run frostline fit anew.",
+            f"The code of {network.spec} isn't the code that {run} was made with.",
+            "Restore it, or run frostline fit again.",
         )
     if network.weights_sha256 != result.model.weights_sha256:
         raise ModelError(
             f"The weights {network.weights_name} aren't those that {run} was made with.",
-            "Say where those are: --weights FILE; or run frostline fit anew.",
+            "Say where those are: --weights FILE; or run frostline fit again.",
         )
 
 
 def check_samples(run: Path, recorded: Mapping[str, SampleNote], dataset: Dataset) -> None:
-    """Raise DataError naming what was changed, added or removed since the record, or is split otherwise."""
+    """Raise DataError naming what was changed, added or removed since the record, or is split differently."""
     here = {
         s.id: SampleNote(label=dataset.classes[s.label], part=s.part, group=s.group, sha256=s.sha256)
         for s in dataset.samples
@@ -241,29 +265,34 @@ def check_samples(run: Path, recorded: Mapping[str, SampleNote], dataset: Datase
         "changed": [i for i in both if here[i].sha256 != recorded[i].sha256],
         "removed": [i for i in recorded if i not in here],
         "added": [i for i in here if i not in recorded],
-        "labelled otherwise": [i for i in both if here[i].label != recorded[i].label],
+        "with another label": [i for i in both if here[i].label != recorded[i].label],
         "in another part or group": [
             i for i in both if (here[i].part, here[i].group) != (recorded[i].part, recorded[i].group)
         ],
     }
-    told = [f"{len(ids):,} {kind} ({_some(ids)})" for kind, ids in kinds.items() if ids]
-    if told:
+    changes = [f"{len(ids):,} {kind} ({_first_ids(ids)})" for kind, ids in kinds.items() if ids]
+    if changes:
         raise DataError(
-            f"The data in {dataset.path} aren't those that {run} was made with: {', '.join(told)}.",
-            "Put them back, say where those are (--data DIR), or run frostline fit anew.",
+            f"The data in {dataset.path} aren't those that {run} was made with: {', '.join(changes)}.",
+            "Restore them, say where those are (--data DIR), or run frostline fit again.",
         )
 
 
-def _some(ids: list[str]) -> str:
-    return ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
+def _first_ids(ids: list[str]) -> str:
+    shown = ids[:IDS_SHOWN]
+    if len(ids) > IDS_SHOWN:
+        shown.append("...")
+    return ", ".join(shown)
 
 
 def _on_purpose(result: RunResult, again: RunResult, where: ReplayOptions, data: Any) -> list[str]:
-    """Keys of the record that differ because this replay set them: where things lie, and what a rule had decided."""
+    """List keys of the record that differ because this replay set them: locations, and what a rule had decided."""
     names = {"strategies", *KEPT} & {f.name for f in fields(Settings)}
     names |= {name for name in COMPUTED if result.settings.get(name) != again.settings.get(name)}
-    keys = ["data.path"] if data is not None else []
-    names |= {"data"} if data is not None else set()
+    keys = []
+    if data is not None:
+        keys.append("data.path")
+        names.add("data")
     if where.model is not None:
         keys.append("model.spec")
         names.add("model")
@@ -273,7 +302,7 @@ def _on_purpose(result: RunResult, again: RunResult, where: ReplayOptions, data:
 
 
 def _keep(again: Path, run: Path, out: str | Path | None, *, equal: bool) -> Path | None:
-    """Move the replay where it was asked for, or where it can be looked into if it differs."""
+    """Move the replay to `out`, or, if it differs, to a folder where it can be examined."""
     if out is None and equal:
         return None
     target = Path(out) if out else next_out(Path(f"{run.resolve().name}-replay"))
@@ -282,7 +311,3 @@ def _keep(again: Path, run: Path, out: str | Path | None, *, equal: bool) -> Pat
         target.rmdir()  # empty, as was checked
     shutil.move(again, target)
     return target
-
-
-def _names(changes: tuple[Change, ...]) -> str:
-    return ", ".join(change.what for change in changes)

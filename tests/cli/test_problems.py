@@ -1,4 +1,4 @@
-"""Everything that goes wrong ends in one sentence, a hint and the exit code of DESIGN section 5."""
+"""Everything that goes wrong ends in one sentence, a hint and its exit code."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def failing(error: BaseException):
     [
         (DataError("No images in d.", "Give a folder of class folders."), 2, "No images in d.\n  Give a folder"),
         (KeyError("x"), 1, "bug in frostline: KeyError: 'x' (test_problems.py:"),
-        (AuditError("stem.weight was frozen and moved."), 1, "stem.weight was frozen and moved."),
-        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/a"), 2, "The system refuses runs/a: No space left"),
+        (AuditError("stem.weight was frozen and changed."), 1, "stem.weight was frozen and changed."),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/a"), 2, "Can't access runs/a: No space left"),
         (BrokenPipeError(), 0, ""),
     ],
 )

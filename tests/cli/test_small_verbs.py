@@ -58,7 +58,7 @@ def test_predict_prints_a_table_with_the_runner_up(command, fake_predict) -> Non
     done = command("predict", "runs/a", "x.jpg", "folder", "--trust-code", "--device", "cpu")
     assert done.code == 0
     assert fake_predict == [("runs/a", ["x.jpg", "folder"], True, "cpu")]
-    assert done.err == "warning: folder/broken.jpg is left out, it can't be read: truncated\n"
+    assert done.err == "warning: folder/broken.jpg can't be read and is skipped: truncated\n"
     assert done.out.splitlines()[2].split() == ["a/x.jpg", "bees", "0.875", "ants", "0.125"]
 
 

@@ -18,12 +18,12 @@ SHORT = 6  # lines of a function that says by its name all there is to say
 
 # Each exception has its reason.
 MANY_ARGUMENTS = {
-    "cli/demo.py:demo": "a typer command declares its options as arguments",
-    "cli/fit.py:fit": "a typer command declares its options as arguments",
-    "cli/replay.py:replay": "a typer command declares its options as arguments",
-    "cli/stages.py:stages": "a typer command declares its options as arguments",
+    "cli/demo.py:demo_verb": "a typer command declares its options as arguments",
+    "cli/fit.py:fit_verb": "a typer command declares its options as arguments",
+    "cli/replay.py:replay_verb": "a typer command declares its options as arguments",
+    "cli/stages.py:stages_verb": "a typer command declares its options as arguments",
     "data/views.py:make_views": "a pure function: all that a view depends on stands in its signature",
-    "cli/pretrain.py:pretrain": "a typer command declares its options as arguments",
+    "cli/pretrain.py:pretrain_verb": "a typer command declares its options as arguments",
     "rerun.py:replay": "a public function spells its options out",
     "race/standing.py:standing_from": "keyword-only short hand for the Standing dataclass",
 }

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from frostline.cli.main import main
-from frostline.demo import BATCH, STRATEGIES, digits
+from frostline.demo import BATCH_SIZE, STRATEGIES, digits
 
 QUICK = ("--strategies", "baseline,as-is,probe,probe@4,freeze@4", "--epochs", "2")
 
@@ -42,7 +42,8 @@ def test_it_offers_every_kind_of_answer() -> None:
     assert len(STRATEGIES) >= 12
     kinds = {name.partition("@")[0] for name in STRATEGIES}
     assert kinds >= {"baseline", "as-is", "probe", "freeze", "finetune", "lp-ft", "continue", "scratch"}
-    assert all(rows % BATCH == 0 or rows % BATCH > 2 for rows in (30, 40, 50))  # BatchNorm needs more than two
+    rests = [rows % BATCH_SIZE for rows in (30, 40, 50)]
+    assert all(rest == 0 or rest > 2 for rest in rests)  # BatchNorm needs more than two
 
 
 def test_the_command_answers_with_figures_of_its_own(tmp_path: Path) -> None:

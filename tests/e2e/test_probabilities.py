@@ -111,7 +111,7 @@ def test_a_strategy_alone_keeps_its_probabilities_and_says_why(fit: Fit, data: P
     assert done.code == 0, done.err
     told = " ".join(done.out.split())
     assert "not calibrated (probe was not judged on held-out folds" in told
-    assert "Abstaining (0.9 wanted): no answer is marked." in told
+    assert "Abstaining (0.9 wanted): no prediction is marked." in told
     found = read_result(tmp_path / "alone").calibration
     assert found is not None
     assert found.temperature is None

@@ -1,4 +1,4 @@
-"""`frostline demo`: every strategy on real handwriting, from the network that the package brings along."""
+"""`frostline demo`: every strategy on real handwriting, with the network that is bundled with the package."""
 
 from __future__ import annotations
 
@@ -11,74 +11,54 @@ from frostline.cli.draw import drawing
 from frostline.cli.parse import parse_names
 from frostline.cli.screen import print_text, stdout_width
 
-LabelsPerClass = Annotated[
-    int,
-    typer.Option("--labels-per-class", help="Labels of each digit.", metavar="N", rich_help_panel=o.DATA),
-]
-Strategies = Annotated[
+DemoLabelsOption = Annotated[int, o.value_option(o.DATA_PANEL, "--labels-per-class", "Labels per digit.", "N")]
+DemoStrategiesOption = Annotated[
     str | None,
-    typer.Option(
-        "--strategies",
-        help="Names with commas between, instead of the demo's own.",
-        metavar="a,b,c",
-        rich_help_panel=o.COMPARISON,
-    ),
+    o.value_option(o.COMPARISON_PANEL, "--strategies", "Comma-separated names. Default: the demo's own list.", "a,b,c"),
 ]
-Epochs = Annotated[
+DemoEpochsOption = Annotated[
+    int | None, o.value_option(o.TRAINING_PANEL, "--epochs", "Passes over the labels. Default: the demo's own.", "N")
+]
+DemoOutOption = Annotated[
+    str | None, o.value_option(o.OUTPUT_PANEL, "--out", "RUN folder to write. Default: runs/demo-N.", "RUN")
+]
+DemoThreadsOption = Annotated[
     int | None,
-    typer.Option(
-        "--epochs", help="Passes over the labels, instead of the demo's own.", metavar="N", rich_help_panel=o.TRAINING
-    ),
-]
-Out = Annotated[
-    str | None,
-    typer.Option(
-        "--out", help="RUN folder to write; by default runs/demo-N.", metavar="RUN", rich_help_panel=o.MACHINE
-    ),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        "--threads",
-        help="CPU threads; by default 1, since the images are small.",
-        metavar="N",
-        rich_help_panel=o.MACHINE,
-    ),
+    o.value_option(o.OUTPUT_PANEL, "--threads", "CPU threads. Default: 1, since the images are small.", "N"),
 ]
 
 
-def demo(
+def demo_verb(
     ctx: typer.Context,
-    labels_per_class: LabelsPerClass = 5,
-    seed: o.Seed = 0,
-    strategies: Strategies = None,
-    epochs: Epochs = None,
-    out: Out = None,
-    threads: Threads = None,
-    store: o.Store = None,
-    plain: o.Plain = False,
-    json: o.Json = False,
+    labels_per_class: DemoLabelsOption = 5,
+    seed: o.SeedOption = 0,
+    strategies: DemoStrategiesOption = None,
+    epochs: DemoEpochsOption = None,
+    out: DemoOutOption = None,
+    threads: DemoThreadsOption = None,
+    store: o.StoreOption = None,
+    plain: o.PlainOption = False,
+    json: o.JsonOption = False,
 ) -> None:
-    """Transfer a network that knows printed letters to handwritten digits with 5 labels each: no files, no network."""
+    """Transfer a network that knows printed letters to handwritten digits, 5 labels each; works offline."""
     from frostline.base.device import prepare_process
 
     prepare_process(threads)
-    from frostline.demo import demo as run_demo
-    from frostline.demo import explain
+    from frostline.demo import demo, explain
 
-    chosen = {
+    options = {
         "strategies": parse_names(strategies) if strategies else None,
         "epochs": epochs,
         "threads": threads,
         "store": store,
     }
-    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    changed: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     with drawing(plain=plain, json_lines=json, session=ctx.obj) as screen:
-        finished = run_demo(labels_per_class=labels_per_class, seed=seed, out=out, emit=screen.emit, **given)
+        finished = demo(labels_per_class=labels_per_class, seed=seed, out=out, emit=screen.emit, **changed)
         result = finished.result.model_dump(mode="json", by_alias=True)
-        if json:
-            screen.result(result, run=finished.path)
-            return
+        screen.result(result, run=finished.path)
+    if json:
+        return
     from frostline.report.tables import result_text
 
     print_text(result_text(result, stdout_width()))

@@ -12,10 +12,10 @@ from pathlib import Path
 import typer
 
 from frostline.cli import options as o
-from frostline.cli.problems import MENDABLE
+from frostline.cli.problems import USER_ERROR
 from frostline.cli.screen import print_json, print_table
 
-PACKAGES = (
+CHECKED_PACKAGES = (
     *("frostline", "torch", "torchvision", "timm", "numpy", "scipy"),
     *("scikit-learn", "pillow", "pyarrow", "pydantic", "safetensors"),
 )
@@ -30,7 +30,7 @@ FREE_GB_NEEDED = 2.0  # decoded views and activations of a usual data set
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One line of the doctor's report; `ok` False stops a fit."""
+    """One line of the doctor's report; where `ok` is False, a fit would fail."""
 
     name: str
     value: str
@@ -38,32 +38,39 @@ class Check:
     hint: str = ""
 
 
-def doctor(json: o.Json = False) -> None:
-    """Check versions, device, threads, store and disk; exits with 2 where something would stop a fit."""
+def doctor_verb(json: o.JsonOption = False) -> None:
+    """Check versions, device, threads, store and disk; exit code 2 means that something would stop a fit."""
     from frostline.base.device import prepare_process
 
     prepare_process(None)
-    checks = [*packages(), *extras(), *pairing(), *hardware(), *storage(), *offline()]
+    checks = [
+        *package_checks(),
+        *extra_checks(),
+        pairing_check(),
+        *hardware_checks(),
+        *storage_checks(),
+        offline_check(),
+    ]
     if json:
         print_json([asdict(check) for check in checks])
     else:
         rows = [(c.name, c.value, "ok" if c.ok else "NOT OK", c.hint) for c in checks]
         print_table(("what", "found", "", "hint"), rows)
     if not all(check.ok for check in checks):
-        raise typer.Exit(MENDABLE)
+        raise typer.Exit(USER_ERROR)
 
 
-def packages() -> Iterator[Check]:
-    """Installed versions of what a fit imports."""
-    for name in PACKAGES:
+def package_checks() -> Iterator[Check]:
+    """Check the installed versions of what a fit imports."""
+    for name in CHECKED_PACKAGES:
         try:
             yield Check(name=name, value=version(name))
         except PackageNotFoundError:
             yield Check(name=name, value="not installed", ok=False, hint=f"pip install {name}")
 
 
-def extras() -> Iterator[Check]:
-    """What optional packages would add; doing without them stops nothing."""
+def extra_checks() -> Iterator[Check]:
+    """Check optional packages, and say what they would add; a fit runs without them."""
     for name, extra, use in EXTRAS:
         try:
             yield Check(name=name, value=version(name))
@@ -71,8 +78,8 @@ def extras() -> Iterator[Check]:
             yield Check(name=name, value="not installed", hint=f"{use}: pip install 'frostline[{extra}]'")
 
 
-def pairing() -> Iterator[Check]:
-    """torchvision's compiled part has to belong to the torch that is installed."""
+def pairing_check() -> Check:
+    """Check that torchvision's compiled part matches the installed torch."""
     try:
         import torch
         import torchvision
@@ -82,46 +89,49 @@ def pairing() -> Iterator[Check]:
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         hint = "install torch and torchvision of one release together (constraints.txt)"
-        yield Check(name="torch with torchvision", value=reason, ok=False, hint=hint)
-        return
-    yield Check(name="torch with torchvision", value="belong together")
+        return Check(name="torch with torchvision", value=reason, ok=False, hint=hint)
+    return Check(name="torch with torchvision", value="match")
 
 
-def hardware() -> Iterator[Check]:
-    """Device, arithmetic and threads, as the written rule chooses them."""
+def hardware_checks() -> Iterator[Check]:
+    """Report device, arithmetic and threads, as the written rule chooses them."""
     from frostline.base.device import cpu_flags, default_threads, find_device, has_bf16, machine
 
     device = find_device("auto")
-    found = machine()
-    yield Check(name="device", value=" ".join(filter(None, (device, found.get("gpu")))))
+    facts = machine()
+    yield Check(name="device", value=" ".join(filter(None, (device, facts.get("gpu")))))
     wide = sorted(cpu_flags() & {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "asimd", "bf16"})
-    yield Check(name="CPU", value=f"{found.get('cpu_capability')} ({', '.join(wide) or 'no wide instructions'})")
+    yield Check(name="CPU", value=f"{facts.get('cpu_capability')} ({', '.join(wide) or 'no wide instructions'})")
     rule = "bf16 for networks that are large enough" if has_bf16(device) else "fp32 (no bf16 in hardware)"
     yield Check(name="precision", value=rule)
     waiting = os.environ.get("OMP_WAIT_POLICY", "not set")
-    yield Check(name="threads", value=f"{default_threads()} of {found.get('cores')} cores, OpenMP waits: {waiting}")
+    yield Check(name="threads", value=f"{default_threads()} of {facts.get('cores')} cores, OpenMP waits: {waiting}")
 
 
-def storage() -> Iterator[Check]:
-    """The store's folder can be written and has room."""
+def storage_checks() -> Iterator[Check]:
+    """Check that the store's folder can be written and has room."""
     from frostline.base.files import cache_folder
 
     folder = cache_folder()
-    there = next(p for p in (folder, *folder.parents) if p.exists())
-    writable = os.access(there, os.W_OK | os.X_OK)
-    hint = "" if writable else "--store DIR puts it elsewhere, --store off does without"
-    yield Check(name="store", value=f"{folder}{'' if writable else ' (not writable)'}", ok=writable, hint=hint)
-    for name, place in (("disk below the store", there), ("disk below this folder", Path.cwd())):
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    if os.access(existing, os.W_OK | os.X_OK):
+        yield Check(name="store", value=str(folder))
+    else:
+        hint = "--store DIR puts it elsewhere, --store off does without"
+        yield Check(name="store", value=f"{folder} (not writable)", ok=False, hint=hint)
+    for name, place in (("disk of the store", existing), ("disk of this folder", Path.cwd())):
         free = shutil.disk_usage(place).free / 1e9
-        hint = "" if free >= FREE_GB_NEEDED else f"{FREE_GB_NEEDED:g} GB are needed"
-        yield Check(name=name, value=f"{free:.1f} GB free", ok=not hint, hint=hint)
+        if free >= FREE_GB_NEEDED:
+            yield Check(name=name, value=f"{free:.1f} GB free")
+        else:
+            yield Check(name=name, value=f"{free:.1f} GB free", ok=False, hint=f"{FREE_GB_NEEDED:g} GB are needed")
 
 
-def offline() -> Iterator[Check]:
-    """What is there without a network: weights that hubs have left in their caches. Nothing is looked up outside."""
+def offline_check() -> Check:
+    """Report what works offline: weights in the hubs' caches. Nothing is looked up on the internet."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     hub = Path(os.environ.get("HF_HOME", cache / "huggingface")) / "hub"
     torch_home = Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
     count = sum(1 for _ in hub.glob("models--*")) + sum(1 for p in torch_home.glob("*") if p.is_file())
-    value = f"{count} networks in the hubs' caches; torch:FILE.py:factory and --weights FILE need no network"
-    yield Check(name="offline", value=value)
+    value = f"{count} networks in the hubs' caches; torch:FILE.py:factory and --weights FILE work offline"
+    return Check(name="offline", value=value)

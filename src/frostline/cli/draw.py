@@ -1,4 +1,4 @@
-"""Drawing a run's events: a moving bar on a terminal, plain lines in a pipe, JSON lines for programs.
+"""Drawing a run's events: a progress bar on a terminal, plain lines in a pipe, JSON lines for programs.
 
 Progress goes to stderr, JSON lines to stdout. An event that this file doesn't know is drawn as its text.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from frostline.base.events import Event, ProgressEvent
-from frostline.cli.screen import console, duration, operations, print_json, table
+from frostline.cli.screen import console, duration, operations, print_json, rich_table
 from frostline.cli.session import Session
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Screen(Protocol):
 
 @contextmanager
 def drawing(*, plain: bool, json_lines: bool, session: Session | None = None) -> Iterator[Screen]:
-    """The screen that suits where output goes; the moving bar is taken away at the end, whatever happens.
+    """Yield the screen that suits where output goes; a progress bar is removed at the end, whatever happens.
 
     The session learns the RUN folder from the first event whose data name it.
     """
@@ -51,7 +51,7 @@ def drawing(*, plain: bool, json_lines: bool, session: Session | None = None) ->
 
 
 class JsonLines:
-    """Every event as one JSON object a line, the last one the result."""
+    """Every event as one JSON object per line, the last one the result."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -67,13 +67,13 @@ class JsonLines:
 
 
 class PlainLines:
-    """Lines without control codes. Progress is told at most every few seconds, with the latest trial."""
+    """Lines without control codes. Progress is printed at most every few seconds, with the latest trial."""
 
     def __init__(self, session: Session, clock: Callable[[], float] = time.monotonic) -> None:
         self.session = session
         self.clock = clock
         self.console = console(stderr=True, plain=True)
-        self.said = clock()
+        self.printed = clock()
         self.trial = ""
 
     def emit(self, event: Event) -> None:
@@ -90,26 +90,26 @@ class PlainLines:
 
     def _progress(self, event: ProgressEvent) -> None:
         now = self.clock()
-        if now - self.said < SECONDS_BETWEEN_LINES:
+        if now - self.printed < SECONDS_BETWEEN_LINES:
             return
-        self.said = now
+        self.printed = now
         parts = (f"{percent(event):3.0f} %", time_left(event), event.text, self.trial)
         self.trial = ""
         self.console.print("  " + " · ".join(part for part in parts if part), soft_wrap=True)
 
 
 class LiveBar:
-    """A bar with the phase, the share done and the time left; what stays true is printed above it."""
+    """A bar with the phase, the share done and the time left; lasting lines are printed above it."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.progress = _rich_progress(console(stderr=True))
-        self.task = self.progress.add_task("starting", total=1.0, left="", trial="")
+        self.task = self.progress.add_task("starting", total=1.0, remaining="", trial="")
 
     def emit(self, event: Event) -> None:
         _note_run(event, self.session)
         if isinstance(event, ProgressEvent):
-            self.progress.update(self.task, completed=event.done, total=event.total, left=time_left(event))
+            self.progress.update(self.task, completed=event.done, total=event.total, remaining=time_left(event))
             if event.text:
                 self.progress.update(self.task, description=event.text)
         elif event.kind == "trial":
@@ -127,11 +127,14 @@ def _rich_progress(target: Console) -> Progress:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
     from rich.table import Column
 
-    phase, left = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[left]}"))
-    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # on a narrow terminal the trial gives way, not the bar
+    phase = TextColumn("{task.description}", markup=False)
+    remaining = TextColumn("{task.fields[remaining]}", markup=False)
+    rest = Column(
+        ratio=1, no_wrap=True, overflow="ellipsis"
+    )  # on a narrow terminal the trial is truncated, not the bar
     trial = TextColumn("{task.fields[trial]}", markup=False, table_column=rest)
     bar = BarColumn(bar_width=20)
-    return Progress(phase, bar, TaskProgressColumn(), left, trial, console=target, transient=True, expand=True)
+    return Progress(phase, bar, TaskProgressColumn(), remaining, trial, console=target, transient=True, expand=True)
 
 
 def _note_run(event: Event, session: Session) -> None:
@@ -145,34 +148,44 @@ def _print_event(target: Console, event: Event) -> None:
         target.print(str(event.data.get("sentence") or event.text), soft_wrap=True)
         return
     line = event_line(event)
-    if line:
-        target.print(line, soft_wrap=True, style="yellow" if event.kind == "warning" else None)
+    if not line:
+        return
+    style = "yellow" if event.kind == "warning" else None
+    target.print(line, soft_wrap=True, style=style)
 
 
 def event_line(event: Event) -> str:
-    """One line for an event that isn't a plan, a trial or progress; empty where there is nothing to say."""
-    if event.kind == "phase":
-        name = event.text or str(event.data.get("name", ""))
-        seconds = event.data.get("seconds")
-        return f"{name}: {duration(seconds or 0.0)}" if event.data.get("state") == "end" else f"{name} ..."
-    return f"warning: {event.text}" if event.kind == "warning" else event.text
+    """Return one line for an event that isn't a plan, a trial or progress; empty where there is nothing to say."""
+    if event.kind == "warning":
+        return f"warning: {event.text}"
+    if event.kind != "phase":
+        return event.text
+    name = event.text or str(event.data.get("name", ""))
+    if event.data.get("state") == "end":
+        return f"{name}: {duration(event.data.get('seconds') or 0.0)}"
+    return f"{name} ..."
 
 
 def plan_table(rows: list[dict[str, Any]]) -> Table:
-    """What will run, before it runs, with trained parameters, number of trials and counted cost."""
+    """Return the plan as a table: trained parameters, number of trials and counted cost per strategy."""
     header = ("strategy", "what happens to the weights", "trained parameters", "trials", "operations")
     cells = []
     for row in rows:
-        parameters, cost = f"{row['trained_parameters']:,}", operations(row["operations"])
+        parameters = f"{row['trained_parameters']:,}"
+        cost = operations(row["operations"])
         cells.append((str(row["name"]), str(row["happens"]), parameters, str(row["trials"]), cost))
-    return table(header, cells, right=header[2:])
+    return rich_table(header, cells, right=header[2:])
 
 
 def percent(event: ProgressEvent) -> float:
-    """Share done, 0 to 100."""
-    return 100.0 * min(1.0, event.done / event.total) if event.total > 0 else 0.0
+    """Return the share done, 0 to 100."""
+    if event.total <= 0:
+        return 0.0
+    return 100.0 * min(1.0, event.done / event.total)
 
 
 def time_left(event: ProgressEvent) -> str:
-    """`about 2 min 05 s left`, or nothing where it can't be told yet."""
-    return "" if event.seconds_left is None else f"about {duration(event.seconds_left)} left"
+    """Return `about 2 min 05 s left`, or nothing where that isn't known yet."""
+    if event.seconds_left is None:
+        return ""
+    return f"about {duration(event.seconds_left)} left"

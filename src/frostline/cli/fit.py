@@ -11,49 +11,49 @@ from frostline.cli.parse import settings_from_options
 from frostline.cli.screen import print_text, stdout_width
 
 
-def fit(
+def fit_verb(
     ctx: typer.Context,
-    data: o.Data,
-    model: o.Model,
-    weights: o.Weights = None,
-    model_args: o.ModelArgs = None,
-    mean: o.Mean = None,
-    std: o.Std = None,
-    size: o.Size = None,
-    stages: o.Stages = None,
-    source_classes: o.SourceClasses = None,
-    label_map: o.LabelMap = None,
-    labels_per_class: o.LabelsPerClass = None,
-    min_per_class: o.MinPerClass = None,
-    pool_validation: o.PoolValidation = False,
-    blocks: o.Blocks = None,
-    strategies: o.Strategies = "auto",
-    head: o.Head = "linear",
-    metric: o.Metric = "accuracy",
-    margin: o.Margin = 0.01,
-    prefer: o.Prefer = "cheapest",
-    budget: o.Budget = None,
-    abstain: o.Abstain = None,
-    evaluate_all: o.EvaluateAll = False,
-    seed: o.Seed = 0,
-    epochs: o.Epochs = None,
-    lr: o.Lr = None,
-    layer_decay: o.LayerDecay = None,
-    class_weights: o.ClassWeights = False,
-    batch_size: o.BatchSize = None,
-    augment: o.Augment = None,
-    batchnorm: o.Batchnorm = None,
-    out: o.Out = None,
-    device: o.Device = "auto",
-    precision: o.Precision = "auto",
-    threads: o.Threads = None,
-    store: o.Store = None,
-    trust_code: o.TrustCode = False,
-    resume: o.Resume = False,
-    plain: o.Plain = False,
-    json: o.Json = False,
+    data: o.DataArgument,
+    model: o.ModelOption,
+    weights: o.WeightsOption = None,
+    model_args: o.ModelArgsOption = None,
+    mean: o.MeanOption = None,
+    std: o.StdOption = None,
+    size: o.SizeOption = None,
+    stages: o.StagesOption = None,
+    source_classes: o.SourceClassesOption = None,
+    label_map: o.LabelMapOption = None,
+    labels_per_class: o.LabelsPerClassOption = None,
+    min_per_class: o.MinPerClassOption = None,
+    pool_validation: o.PoolValidationOption = False,
+    blocks: o.BlocksOption = None,
+    strategies: o.StrategiesOption = "auto",
+    head: o.HeadOption = "linear",
+    metric: o.MetricOption = "accuracy",
+    margin: o.MarginOption = 0.01,
+    prefer: o.PreferOption = "cheapest",
+    budget: o.BudgetOption = None,
+    abstain: o.AbstainOption = None,
+    evaluate_all: o.EvaluateAllOption = False,
+    seed: o.SeedOption = 0,
+    epochs: o.EpochsOption = None,
+    lr: o.LrOption = None,
+    layer_decay: o.LayerDecayOption = None,
+    class_weights: o.ClassWeightsOption = False,
+    batch_size: o.BatchSizeOption = None,
+    augment: o.AugmentOption = None,
+    batchnorm: o.BatchnormOption = None,
+    out: o.OutOption = None,
+    device: o.DeviceOption = "auto",
+    precision: o.PrecisionOption = "auto",
+    threads: o.ThreadsOption = None,
+    store: o.StoreOption = None,
+    trust_code: o.TrustCodeOption = False,
+    resume: o.ResumeOption = False,
+    plain: o.PlainOption = False,
+    json: o.JsonOption = False,
 ) -> None:
-    """Compare ways of re-using a pre-trained network on DATA: a verdict with evidence, and a refitted model."""
+    """Compare ways to reuse a pre-trained network on DATA: a verdict with evidence, and a refitted model."""
     settings = settings_from_options(ctx.params)
     from frostline.base.device import prepare_process
 
@@ -63,9 +63,9 @@ def fit(
     with drawing(plain=plain, json_lines=json, session=ctx.obj) as screen:
         finished = run(settings, screen.emit, clock=ctx.obj.clock)
         result = finished.result.model_dump(mode="json", by_alias=True)
-        if json:
-            screen.result(result, run=finished.path)
-            return
+        screen.result(result, run=finished.path)
+    if json:
+        return
     from frostline.report.tables import result_text
 
     print_text(result_text(result, stdout_width()))

@@ -10,30 +10,30 @@ import typer
 
 from frostline import __version__
 from frostline.base.clock import Clock
-from frostline.cli.demo import demo
-from frostline.cli.doctor import doctor
-from frostline.cli.fit import fit
-from frostline.cli.predict import predict
-from frostline.cli.pretrain import pretrain
+from frostline.cli.demo import demo_verb
+from frostline.cli.doctor import doctor_verb
+from frostline.cli.fit import fit_verb
+from frostline.cli.predict import predict_verb
+from frostline.cli.pretrain import pretrain_verb
 from frostline.cli.problems import DONE, handle, unknown_verb
-from frostline.cli.recipe import recipe
-from frostline.cli.replay import replay
+from frostline.cli.recipe import recipe_verb
+from frostline.cli.replay import replay_verb
 from frostline.cli.session import Session
-from frostline.cli.show import show
-from frostline.cli.stages import stages
-from frostline.cli.strategies import strategies
+from frostline.cli.show import show_verb
+from frostline.cli.stages import stages_verb
+from frostline.cli.strategies import strategies_verb
 
 VERBS: dict[str, Callable[..., None]] = {
-    "fit": fit,
-    "predict": predict,
-    "show": show,
-    "replay": replay,
-    "stages": stages,
-    "strategies": strategies,
-    "recipe": recipe,
-    "pretrain": pretrain,
-    "demo": demo,
-    "doctor": doctor,
+    "fit": fit_verb,
+    "predict": predict_verb,
+    "show": show_verb,
+    "replay": replay_verb,
+    "stages": stages_verb,
+    "strategies": strategies_verb,
+    "recipe": recipe_verb,
+    "pretrain": pretrain_verb,
+    "demo": demo_verb,
+    "doctor": doctor_verb,
 }
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -50,7 +50,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def frostline(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """How much of a pre-trained network should you freeze? Measure it on your own data."""
@@ -59,10 +59,14 @@ def frostline(
 def main(argv: list[str] | None = None) -> int:
     """Run one command line (by default the process's own) and return its exit code; never raises.
 
-    Exit codes: 0 done, 2 the user can mend it (a sentence and a hint on stderr), 1 a bug, 130 interrupted.
+    Exit codes: 0 done, 2 user error (one sentence and a hint on stderr), 1 a bug, 130 interrupted.
     """
-    words = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
-    session = Session(argv=words, clock=Clock.of_process() if argv is None else Clock())
+    clock = Clock()
+    if argv is None:
+        argv = sys.argv[1:]
+        clock = Clock.of_process()
+    words = list(argv) or ["--help"]
+    session = Session(argv=words, clock=clock)
     try:
         if not words[0].startswith("-") and words[0] not in VERBS:
             raise unknown_verb(words[0], VERBS)

@@ -1,4 +1,4 @@
-"""The options, declared once: verbs that share one share its words."""
+"""The options, declared once: verbs that share an option share its words."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-DATA = "Data"
-NETWORK = "Network"
-COMPARISON = "What is compared"
-TRAINING = "How it is trained"
-MACHINE = "Machine and output"
+DATA_PANEL = "Data"
+NETWORK_PANEL = "Network"
+COMPARISON_PANEL = "Comparison"
+TRAINING_PANEL = "Training"
+OUTPUT_PANEL = "Machine and output"
 
 SPECS = (
     "torch:FILE.py:factory, timm:NAME-or-FOLDER, torchvision:NAME, hf:NAME-or-FOLDER, keras:NAME, keras:FILE.keras, "
@@ -19,111 +19,183 @@ SPECS = (
 )
 
 
-def _option(panel: str, name: str, help_text: str, metavar: str | None = None) -> Any:
+def value_option(panel: str, name: str, help_text: str, metavar: str) -> Any:
+    """Declare an option with a value."""
     return typer.Option(name, help=help_text, metavar=metavar, rich_help_panel=panel, show_default=True)
 
 
-def _flag(panel: str, name: str, help_text: str) -> Any:
+def flag_option(panel: str, name: str, help_text: str) -> Any:
+    """Declare an option without a value."""
     return typer.Option(name, help=help_text, metavar="", rich_help_panel=panel, show_default=False)
 
 
-Data = Annotated[
+DataArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="DATA", help="Folder (DATA/CLASS/*, or train/ val/ test/ below) or table of images or texts."
+        metavar="DATA", help="Images or texts: a folder (DATA/CLASS/*, or train/ val/ test/ below it) or a table."
     ),
 ]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `frostline fit` wrote.")]
-Spec = Annotated[str, typer.Argument(metavar="SPEC", help=f"The network: {SPECS}.")]
-Files = Annotated[
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `frostline fit` wrote.")]
+SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help=f"Network: {SPECS}.")]
+FilesArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="FILES...", help="Images or folders of them; tables with a column text, or .txt files."),
+    typer.Argument(
+        metavar="FILES...", help="Images or folders of images; for text, .txt files or tables with a column text."
+    ),
 ]
 
-Model = Annotated[str, _option(NETWORK, "--model", f"The network: {SPECS}.", "SPEC")]
-Weights = Annotated[
+ModelOption = Annotated[str, value_option(NETWORK_PANEL, "--model", f"Network: {SPECS}.", "SPEC")]
+WeightsOption = Annotated[
     str | None,
-    _option(NETWORK, "--weights", "A safetensors file or state dict, or random.", "FILE|random"),
+    value_option(NETWORK_PANEL, "--weights", "Weights: a safetensors file, a state dict, or random.", "FILE|random"),
 ]
-ModelArgs = Annotated[
-    str | None, _option(NETWORK, "--model-args", "Arguments of the network's factory, a JSON object.", "JSON")
+ModelArgsOption = Annotated[
+    str | None,
+    value_option(NETWORK_PANEL, "--model-args", "Arguments for the network's factory, as a JSON object.", "JSON"),
 ]
-Mean = Annotated[str | None, _option(NETWORK, "--mean", "Mean of pixels (0 to 1): one number or one a channel.", "M")]
-Std = Annotated[str | None, _option(NETWORK, "--std", "Deviation of pixels: one number or one a channel.", "S")]
-Size = Annotated[
+MeanOption = Annotated[
+    str | None,
+    value_option(NETWORK_PANEL, "--mean", "Mean of pixel values (0 to 1): one number, or one per channel.", "M"),
+]
+StdOption = Annotated[
+    str | None,
+    value_option(NETWORK_PANEL, "--std", "Standard deviation of pixel values: one number, or one per channel.", "S"),
+]
+SizeOption = Annotated[
     int | None,
-    _option(NETWORK, "--size", "Side of the images that the network reads, in pixels; for texts, places.", "N"),
+    value_option(
+        NETWORK_PANEL, "--size", "Input size: side of the image in pixels; for text: sequence length in tokens.", "N"
+    ),
 ]
-
-Stages = Annotated[
+StagesOption = Annotated[
     Path | None,
-    _option(NETWORK, "--stages", "Stages by hand: NAME MODULE a line, or a JSON object.", "FILE"),
+    value_option(
+        NETWORK_PANEL, "--stages", "Stages defined by hand: one `NAME MODULE` per line, or a JSON object.", "FILE"
+    ),
 ]
-
-SourceClasses = Annotated[
-    Path | None, _option(NETWORK, "--source-classes", "Names of the network's own classes, one a line.", "FILE")
-]
-LabelMap = Annotated[
+SourceClassesOption = Annotated[
     Path | None,
-    _option(NETWORK, "--label-map", "Your classes to the network's, JSON; equal names need none.", "FILE"),
+    value_option(NETWORK_PANEL, "--source-classes", "Names of the network's own classes, one per line.", "FILE"),
+]
+LabelMapOption = Annotated[
+    Path | None,
+    value_option(
+        NETWORK_PANEL,
+        "--label-map",
+        "JSON mapping your classes to the network's; identical names match automatically.",
+        "FILE",
+    ),
 ]
 
-LabelsPerClass = Annotated[int | None, _option(DATA, "--labels-per-class", "Use only so many labels a class.", "N")]
-MinPerClass = Annotated[int | None, _option(DATA, "--min-per-class", "Leave out classes with fewer images.", "N")]
-PoolValidation = Annotated[
-    bool, _flag(DATA, "--pool-validation", "Merge a given val/ into the development data and split that anew.")
+LabelsPerClassOption = Annotated[
+    int | None, value_option(DATA_PANEL, "--labels-per-class", "Use only N labels per class, drawn at random.", "N")
 ]
-Blocks = Annotated[int | None, _option(DATA, "--blocks", "Number of paired splits (folds, then further repeats).", "N")]
+MinPerClassOption = Annotated[
+    int | None, value_option(DATA_PANEL, "--min-per-class", "Leave out classes with fewer than N samples.", "N")
+]
+PoolValidationOption = Annotated[
+    bool, flag_option(DATA_PANEL, "--pool-validation", "Merge val/ into the development data, then split it again.")
+]
+BlocksOption = Annotated[
+    int | None, value_option(DATA_PANEL, "--blocks", "Number of paired splits: folds, then further repeats.", "N")
+]
 
-Strategies = Annotated[
-    str, _option(COMPARISON, "--strategies", "auto, or names and recipe files (.json) with commas between.", "a,b,c")
-]
-Head = Annotated[str, _option(COMPARISON, "--head", "New head: a linear layer, or a hidden layer too.", "linear|mlp")]
-Metric = Annotated[
+StrategiesOption = Annotated[
     str,
-    _option(COMPARISON, "--metric", "What is compared.", "accuracy|balanced-accuracy|f1-macro|log-loss"),
+    value_option(COMPARISON_PANEL, "--strategies", "Comma-separated names and recipe files (.json), or auto.", "a,b,c"),
 ]
-ClassWeights = Annotated[
-    bool, _flag(TRAINING, "--class-weights", "Rare classes weigh as much as frequent ones in training.")
+HeadOption = Annotated[
+    str,
+    value_option(COMPARISON_PANEL, "--head", "New head: a linear layer, or one with a hidden layer.", "linear|mlp"),
 ]
-Margin = Annotated[
-    float, _option(COMPARISON, "--margin", "Accuracy given away for a cheaper strategy; 0.01 is one point.", "X")
+MetricOption = Annotated[
+    str,
+    value_option(COMPARISON_PANEL, "--metric", "Metric to compare by.", "accuracy|balanced-accuracy|f1-macro|log-loss"),
 ]
-Prefer = Annotated[str, _option(COMPARISON, "--prefer", "What the verdict goes by.", "cheapest|accuracy")]
-Budget = Annotated[
-    str | None, _option(COMPARISON, "--budget", "Most time to take; what doesn't fit is left out, and said.", "TIME")
+MarginOption = Annotated[
+    float,
+    value_option(
+        COMPARISON_PANEL, "--margin", "Accuracy to give up for a cheaper strategy; 0.01 is one percentage point.", "X"
+    ),
 ]
-Abstain = Annotated[
-    float | None,
-    _option(COMPARISON, "--abstain", "Mark answers as unsure, so that the others are right this often.", "0.95"),
+PreferOption = Annotated[
+    str,
+    value_option(
+        COMPARISON_PANEL,
+        "--prefer",
+        "Choose the cheapest strategy that is good enough, or the most accurate one.",
+        "cheapest|accuracy",
+    ),
 ]
-EvaluateAll = Annotated[
-    bool,
-    _flag(COMPARISON, "--evaluate-all", "Refit every strategy and test it on the sealed part too."),
-]
-Seed = Annotated[int, _option(COMPARISON, "--seed", "Seed of the study: splits, views, starts.", "N")]
-
-Epochs = Annotated[int | None, _option(TRAINING, "--epochs", "Exactly so many; else a plateau ends training.", "N")]
-Lr = Annotated[float | None, _option(TRAINING, "--lr", "One learning rate for all; by default each is tuned.", "X")]
-LayerDecay = Annotated[
-    float | None,
-    _option(TRAINING, "--layer-decay", "Layer-wise rate decay: each stage learns so much slower than the next.", "X"),
-]
-BatchSize = Annotated[int | None, _option(TRAINING, "--batch-size", "Samples a step.", "N")]
-Augment = Annotated[str | None, _option(TRAINING, "--augment", "Variation of training images.", "none|light|standard")]
-Batchnorm = Annotated[
+BudgetOption = Annotated[
     str | None,
-    _option(TRAINING, "--batchnorm", "BatchNorm of trained stages: frozen, statistics, affine or all.", "POLICY"),
+    value_option(
+        COMPARISON_PANEL,
+        "--budget",
+        "Time limit, such as 90s, 10m or 1.5h; strategies that don't fit are skipped and listed.",
+        "TIME",
+    ),
+]
+AbstainOption = Annotated[
+    float | None,
+    value_option(
+        COMPARISON_PANEL,
+        "--abstain",
+        "Flag low-confidence predictions so that the rest reach this accuracy, such as 0.95.",
+        "X",
+    ),
+]
+EvaluateAllOption = Annotated[
+    bool, flag_option(COMPARISON_PANEL, "--evaluate-all", "Refit every strategy and test it on the sealed part.")
+]
+SeedOption = Annotated[
+    int, value_option(COMPARISON_PANEL, "--seed", "Seed of splits, augmented views and initial weights.", "N")
 ]
 
-Out = Annotated[Path | None, _option(MACHINE, "--out", "RUN folder to write; by default runs/DATA-N.", "RUN")]
-Device = Annotated[str, _option(MACHINE, "--device", "auto, cpu, cuda, cuda:N or mps.", "NAME")]
-Precision = Annotated[str, _option(MACHINE, "--precision", "Arithmetic; auto goes by the hardware.", "auto|fp32|bf16")]
-Threads = Annotated[int | None, _option(MACHINE, "--threads", "CPU threads; by default at most 2.", "N")]
-Store = Annotated[
-    str | None, _option(MACHINE, "--store", "Where decoded views and activations are kept, or off.", "DIR|off")
+EpochsOption = Annotated[
+    int | None,
+    value_option(TRAINING_PANEL, "--epochs", "Train for exactly N epochs. Default: stop when the loss plateaus.", "N"),
 ]
-TrustCode = Annotated[bool, _flag(MACHINE, "--trust-code", "Run the Python file that a RUN brings along.")]
-Resume = Annotated[bool, _flag(MACHINE, "--resume", "Go on with an interrupted run of the same settings.")]
-Plain = Annotated[bool, _flag(MACHINE, "--plain", "Plain lines instead of a moving bar, no colours.")]
-Json = Annotated[bool, _flag(MACHINE, "--json", "Machine-readable output on stdout.")]
+LrOption = Annotated[
+    float | None,
+    value_option(TRAINING_PANEL, "--lr", "Learning rate of all strategies. Default: tuned for each.", "X"),
+]
+LayerDecayOption = Annotated[
+    float | None,
+    value_option(TRAINING_PANEL, "--layer-decay", "Multiply the rate by X for each stage further from the head.", "X"),
+]
+ClassWeightsOption = Annotated[
+    bool,
+    flag_option(TRAINING_PANEL, "--class-weights", "Give rare classes as much weight in training as frequent ones."),
+]
+BatchSizeOption = Annotated[int | None, value_option(TRAINING_PANEL, "--batch-size", "Samples per step.", "N")]
+AugmentOption = Annotated[
+    str | None, value_option(TRAINING_PANEL, "--augment", "Augmentation of training images.", "none|light|standard")
+]
+BatchnormOption = Annotated[
+    str | None,
+    value_option(
+        TRAINING_PANEL, "--batchnorm", "BatchNorm in trained stages: frozen, statistics, affine or all.", "POLICY"
+    ),
+]
+
+OutOption = Annotated[
+    Path | None, value_option(OUTPUT_PANEL, "--out", "RUN folder to write. Default: runs/DATA-N.", "RUN")
+]
+DeviceOption = Annotated[str, value_option(OUTPUT_PANEL, "--device", "Device: auto, cpu, cuda, cuda:N or mps.", "NAME")]
+PrecisionOption = Annotated[
+    str, value_option(OUTPUT_PANEL, "--precision", "Arithmetic; auto depends on the hardware.", "auto|fp32|bf16")
+]
+ThreadsOption = Annotated[int | None, value_option(OUTPUT_PANEL, "--threads", "CPU threads. Default: at most 2.", "N")]
+StoreOption = Annotated[
+    str | None,
+    value_option(OUTPUT_PANEL, "--store", "Folder for decoded views and activations, or off.", "DIR|off"),
+]
+TrustCodeOption = Annotated[
+    bool, flag_option(OUTPUT_PANEL, "--trust-code", "Allow the Python code saved in a RUN folder to run.")
+]
+ResumeOption = Annotated[
+    bool, flag_option(OUTPUT_PANEL, "--resume", "Continue an interrupted run of the same settings; needs --out.")
+]
+PlainOption = Annotated[bool, flag_option(OUTPUT_PANEL, "--plain", "Plain lines, without progress bar and colours.")]
+JsonOption = Annotated[bool, flag_option(OUTPUT_PANEL, "--json", "Machine-readable output on stdout.")]

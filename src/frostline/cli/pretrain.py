@@ -1,4 +1,4 @@
-"""`frostline pretrain`: train a network from nothing on a large labelled set, so that others can start from it."""
+"""`frostline pretrain`: train a network from random weights on a large labelled set, for transfer to other data."""
 
 # ruff: noqa: ARG001  (the options are declared by the signature and reach the body through ctx.params)
 from __future__ import annotations
@@ -21,50 +21,45 @@ if TYPE_CHECKING:
     from frostline.pipeline import Run
 
 METHOD = "supervised"
-Method = Annotated[
-    str, typer.Option("--method", help="How it learns; supervised (from labels) is the one there is.", metavar="NAME")
+MethodOption = Annotated[
+    str, o.value_option(o.TRAINING_PANEL, "--method", "Training method; only `supervised` exists.", "NAME")
 ]
-Epochs = Annotated[int, typer.Option("--epochs", help="Passes over the data.", metavar="N", rich_help_panel=o.TRAINING)]
-Lr = Annotated[
+PretrainEpochsOption = Annotated[int, o.value_option(o.TRAINING_PANEL, "--epochs", "Passes over the data.", "N")]
+PretrainLrOption = Annotated[
     float | None,
-    typer.Option(
-        "--lr",
-        help="Learning rate; by default three are tried, each for all epochs.",
-        metavar="X",
-        rich_help_panel=o.TRAINING,
-    ),
+    o.value_option(o.TRAINING_PANEL, "--lr", "Learning rate. Default: three are tried, each for all epochs.", "X"),
 ]
 
 
-def pretrain(
+def pretrain_verb(
     ctx: typer.Context,
-    data: o.Data,
-    model: o.Model,
-    method: Method = METHOD,
-    model_args: o.ModelArgs = None,
-    mean: o.Mean = None,
-    std: o.Std = None,
-    size: o.Size = None,
-    labels_per_class: o.LabelsPerClass = None,
-    min_per_class: o.MinPerClass = None,
-    seed: o.Seed = 0,
-    epochs: Epochs = 10,
-    lr: Lr = None,
-    batch_size: o.BatchSize = None,
-    augment: o.Augment = None,
-    out: o.Out = None,
-    device: o.Device = "auto",
-    precision: o.Precision = "auto",
-    threads: o.Threads = None,
-    store: o.Store = None,
-    trust_code: o.TrustCode = False,
-    resume: o.Resume = False,
-    plain: o.Plain = False,
-    json: o.Json = False,
+    data: o.DataArgument,
+    model: o.ModelOption,
+    method: MethodOption = METHOD,
+    model_args: o.ModelArgsOption = None,
+    mean: o.MeanOption = None,
+    std: o.StdOption = None,
+    size: o.SizeOption = None,
+    labels_per_class: o.LabelsPerClassOption = None,
+    min_per_class: o.MinPerClassOption = None,
+    seed: o.SeedOption = 0,
+    epochs: PretrainEpochsOption = 10,
+    lr: PretrainLrOption = None,
+    batch_size: o.BatchSizeOption = None,
+    augment: o.AugmentOption = None,
+    out: o.OutOption = None,
+    device: o.DeviceOption = "auto",
+    precision: o.PrecisionOption = "auto",
+    threads: o.ThreadsOption = None,
+    store: o.StoreOption = None,
+    trust_code: o.TrustCodeOption = False,
+    resume: o.ResumeOption = False,
+    plain: o.PlainOption = False,
+    json: o.JsonOption = False,
 ) -> None:
-    """Train every weight of a network on DATA, from random values: weights for later transfer, tested once."""
+    """Train all weights of a network on DATA from random values, for later transfer; tested once."""
     if method != METHOD:
-        raise RecipeError(f"--method {method!r} doesn't exist.", f"There is --method {METHOD}: learn from labels.")
+        raise RecipeError(f"--method {method!r} doesn't exist.", f"Only --method {METHOD} does: training on labels.")
     settings = scratch_settings(ctx.params)
     from frostline.base.device import prepare_process
 
@@ -73,29 +68,29 @@ def pretrain(
 
     with drawing(plain=plain, json_lines=json, session=ctx.obj) as screen:
         finished = run(settings, screen.emit)
-        if json:
-            screen.result(finished.result.model_dump(mode="json", by_alias=True), run=finished.path)
-            return
-    print_text(closing(finished, model))
+        screen.result(finished.result.model_dump(mode="json", by_alias=True), run=finished.path)
+    if not json:
+        print_text(closing(finished, model))
 
 
 def scratch_settings(params: Mapping[str, Any]) -> Settings:
-    """The settings of the strategy `scratch` alone, with the verb's own options."""
-    defaults = {f.name: None if f.default is MISSING else f.default for f in fields(Settings)}
+    """Return the settings of a run of `scratch` alone, with the verb's own options."""
+    defaults = {f.name: f.default for f in fields(Settings) if f.default is not MISSING}
     return settings_from_options({**defaults, **params, "weights": "random", "strategies": "scratch"})
 
 
 def closing(finished: Run, model: str) -> str:
-    """How well it went, and the command that starts from it."""
-    result, weights = finished.result, finished.path / "model" / "model.safetensors"
+    """Return how well it went, and the commands that start from the new weights."""
+    result = finished.result
     low, high = result.test.ci
-    row = result.strategies[0]
-    words = ["frostline", "fit", "DATA", "--model"]
+    training = result.strategies[0]
+    fit_words = ["frostline", "fit", "DATA", "--model"]
+    weights = str(finished.path / "model" / "model.safetensors")
     return (
-        f"Pre-trained {model} on {result.data.n_development:,} images of {len(result.data.classes)} classes "
-        f"({row.epochs or 0:g} epochs, rate {row.rate or 0:g}).\n"
-        f"Sealed test ({result.data.sealed}, {result.test.n:,} images, opened once): {result.test.accuracy:.3f}, "
+        f"Pre-trained {model} on {result.data.n_development:,} samples of {len(result.data.classes)} classes "
+        f"({training.epochs or 0:g} epochs, rate {training.rate or 0:g}).\n"
+        f"Sealed test ({result.data.sealed}, {result.test.n:,} samples, opened once): {result.test.accuracy:.3f}, "
         f"95 % interval {low:.3f} to {high:.3f}.\n"
-        f"To start from it:  {shlex.join([*words, f'run:{finished.path}'])}\n"
-        f"  or with the weights alone:  {shlex.join([*words, model, '--weights', str(weights)])}\n"
+        f"To start from it:  {shlex.join([*fit_words, f'run:{finished.path}'])}\n"
+        f"  or with the weights alone:  {shlex.join([*fit_words, model, '--weights', weights])}\n"
     )

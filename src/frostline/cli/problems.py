@@ -1,6 +1,6 @@
-"""One sentence and a hint for everything that can go wrong, and the exit code that belongs to it.
+"""One sentence and a hint for everything that can go wrong, and its exit code.
 
-0 done, 2 the user can mend it, 1 a fault of frostline, 130 interrupted.
+0 done, 2 user error, fixable, 1 a bug in frostline, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ import typer
 from frostline.base.errors import AuditError, FrostlineError
 from frostline.cli.session import Session
 
-DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
-# The public name of the parser's own base of usage errors, in every typer that this project allows.
+DONE = 0
+BUG = 1
+USER_ERROR = 2
+INTERRUPTED = 130
+# The parser's base class of usage errors; no name for it is public in every typer that this project allows.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-_OF_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
+_ACCESS_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 
 
 def complain(message: str, hint: str = "") -> None:
@@ -33,7 +36,7 @@ def complain(message: str, hint: str = "") -> None:
 
 
 def handle(problem: BaseException, session: Session) -> int:
-    """Tell the user what went wrong; returns the exit code."""
+    """Tell the user what went wrong and return the exit code."""
     if isinstance(problem, typer.Exit):
         return problem.exit_code
     if isinstance(problem, (KeyboardInterrupt, typer.Abort)):
@@ -42,78 +45,99 @@ def handle(problem: BaseException, session: Session) -> int:
         return _nobody_reads()
     if isinstance(problem, UsageError):
         problem = restyled(problem, session)
-    if isinstance(problem, OSError) and problem.errno in _OF_THE_SYSTEM:
+    if isinstance(problem, OSError) and problem.errno in _ACCESS_ERRORS:
         where = problem.filename or "a file"
-        problem = FrostlineError(f"The system refuses {where}: {problem.strerror}.", "Mend that and run it again.")
+        problem = FrostlineError(f"Can't access {where}: {problem.strerror}.", "Fix this and run the command again.")
     if isinstance(problem, FrostlineError):
         complain(problem.message, problem.hint)
-        return MENDABLE
+        return USER_ERROR
     if isinstance(problem, AuditError):
-        complain(str(problem), "Either the network's code moves frozen tensors or frostline does: please report it.")
+        complain(
+            str(problem), "Either the network's own code changes frozen tensors or frostline does; please report it."
+        )
         return BUG
     return _bug(problem)
 
 
 def restyled(problem: Any, session: Session) -> FrostlineError:
-    """The parser's usage error as a sentence; the hint names the nearest option or says what the option is for."""
+    """Return the parser's usage error as a sentence; the hint names the nearest option or explains the option."""
     context = problem.ctx
-    verb = context.command_path if context is not None else " ".join(["frostline", *session.argv[:1]])
+    verb = " ".join(["frostline", *session.argv[:1]])
+    if context is not None:
+        verb = context.command_path
     help_hint = f"All options: {verb} --help."
     option = getattr(problem, "option_name", None)
     if option is not None and hasattr(problem, "possibilities"):
-        known = [name for p in context.command.params for name in p.opts if name.startswith("--")] if context else []
-        hint = did_you_mean(option, known)
-        return FrostlineError(f"{verb} has no option {option}.", hint or help_hint)
-    if option is not None:  # an option without its value
-        return FrostlineError(_sentence(problem.format_message()), help_hint)
+        hint = did_you_mean(option, _long_options(context)) or help_hint
+        return FrostlineError(f"{verb} has no option {option}.", hint)
     parameter = getattr(problem, "param", None)
-    if parameter is None:
+    if option is not None or parameter is None:  # an option without its value, or nothing to name
         return FrostlineError(_sentence(problem.format_message()), help_hint)
     about = getattr(parameter, "help", None) or ""
-    name = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.metavar or parameter.name.upper()
+    name = _shown_name(parameter)
     if type(problem).__name__ == "MissingParameter":
         return FrostlineError(f"{verb} needs {name}, which is missing.", f"{about}\n{context.get_usage().strip()}")
     return FrostlineError(_sentence(f"{name}: {problem.message}"), about or help_hint)
 
 
+def _long_options(context: Any) -> list[str]:
+    if context is None:
+        return []
+    return [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
+
+
+def _shown_name(parameter: Any) -> str:
+    """Return how help names a parameter: `--epochs`, `DATA`."""
+    if parameter.opts[0].startswith("-"):
+        return str(parameter.opts[0])
+    return str(parameter.metavar or parameter.name.upper())
+
+
 def unknown_verb(word: str, verbs: Iterable[str]) -> FrostlineError:
-    """What to say to a verb that doesn't exist."""
+    """Return the error for a verb that doesn't exist."""
     names = list(verbs)
     hint = did_you_mean(word, names) or f"Verbs: {', '.join(names)}."
     return FrostlineError(f"frostline has no verb {word!r}.", hint)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`Did you mean --epochs?`, or nothing where no known word is near."""
-    names = {name.strip("-"): name for name in known}  # dashes always agree: they say nothing about nearness
+    """Return `Did you mean --epochs?`, or nothing where no known word is close."""
+    names = {name.strip("-"): name for name in known}  # dashes always agree, so they are not compared
     close = difflib.get_close_matches(word.strip("-"), names, n=1, cutoff=0.65)
-    return f"Did you mean {names[close[0]]}?" if close else ""
+    if not close:
+        return ""
+    return f"Did you mean {names[close[0]]}?"
 
 
 def _sentence(text: str) -> str:
-    return text if text.endswith(".") else text + "."
+    return text.removesuffix(".") + "."
 
 
 def _interrupted(session: Session) -> int:
-    again = session.resume_command()
-    sys.stderr.write("\ninterrupted" + (f"; to go on:\n  {again}\n" if again else "\n"))
+    command = session.resume_command()
+    text = "\ninterrupted"
+    if command:
+        text += f"; to continue:\n  {command}"
+    sys.stderr.write(text + "\n")
     return INTERRUPTED
 
 
 def _nobody_reads() -> int:
-    """The reader of our output has gone (`| head`): stop without a word, also when the interpreter flushes at exit."""
-    with contextlib.suppress(OSError, ValueError):  # no file below it: a test, a notebook
+    """Stop silently, also when the interpreter flushes at exit: the reader of our output has gone (`| head`)."""
+    with contextlib.suppress(OSError, ValueError):  # stdout is no file: a test, a notebook
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE
 
 
 def _bug(problem: BaseException) -> int:
     frames = traceback.extract_tb(problem.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    where = ""
+    if frames:
+        where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
     text = " ".join(str(problem).split())
-    hint = "FROSTLINE_DEBUG=1 before the same command prints the traceback; please report it with the command."
+    hint = "Run it again with FROSTLINE_DEBUG=1 to see the traceback; please report that and the command."
     if os.environ.get("FROSTLINE_DEBUG") == "1":
         traceback.print_exception(problem)
-        hint = "Please report it with the traceback and the command."
+        hint = "Please report the traceback and the command."
     complain(f"This is a bug in frostline: {type(problem).__name__}: {text}{where}.", hint)
     return BUG

@@ -15,80 +15,73 @@ from frostline.cli.screen import print_json, print_text
 if TYPE_CHECKING:
     from frostline.rerun import Replay
 
-Out = Annotated[
+ReplayOutOption = Annotated[
     Path | None,
-    typer.Option(
-        "--out",
-        metavar="DIR",
-        help="Folder to keep; by default only a replay that differs is kept.",
-        rich_help_panel=o.MACHINE,
-    ),
+    o.value_option(o.OUTPUT_PANEL, "--out", "Folder to keep the replay in. Default: kept only if it differs.", "DIR"),
 ]
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", help="Where the data lie by now.", rich_help_panel=o.DATA),
+MovedDataOption = Annotated[Path | None, o.value_option(o.DATA_PANEL, "--data", "Current location of the data.", "DIR")]
+MovedModelOption = Annotated[
+    str | None, o.value_option(o.NETWORK_PANEL, "--model", "Current location of the network.", "SPEC")
 ]
-Model = Annotated[
-    str | None,
-    typer.Option("--model", metavar="SPEC", help="Where the network lies by now.", rich_help_panel=o.NETWORK),
-]
-Weights = Annotated[
-    str | None,
-    typer.Option("--weights", metavar="FILE", help="Where its weights lie by now.", rich_help_panel=o.NETWORK),
+MovedWeightsOption = Annotated[
+    str | None, o.value_option(o.NETWORK_PANEL, "--weights", "Current location of its weights.", "FILE")
 ]
 
 
-def replay(
+def replay_verb(
     ctx: typer.Context,
-    run: o.Run,
-    out: Out = None,
-    data: Data = None,
-    model: Model = None,
-    weights: Weights = None,
-    trust_code: o.TrustCode = False,
-    plain: o.Plain = False,
-    json: o.Json = False,
+    run: o.RunArgument,
+    out: ReplayOutOption = None,
+    data: MovedDataOption = None,
+    model: MovedModelOption = None,
+    weights: MovedWeightsOption = None,
+    trust_code: o.TrustCodeOption = False,
+    plain: o.PlainOption = False,
+    json: o.JsonOption = False,
 ) -> None:
-    """Run the record of a RUN folder again and report what differs; exit code 0 says that all is equal."""
+    """Run the record of a RUN folder again and report what differs; exit code 0 means that all is equal."""
     from frostline.base.device import prepare_process
     from frostline.bundle.runfolder import read_result
 
     prepare_process(read_result(run).settings.get("threads"))  # before torch is imported
-    from frostline.rerun import replay as run_again
+    from frostline.rerun import replay
 
     with drawing(plain=plain, json_lines=json, session=ctx.obj) as screen:
-        done = run_again(run, data=data, model=model, weights=weights, out=out, trust_code=trust_code, emit=screen.emit)
-    if json:
-        print_json(
-            {"kind": "result", "text": done.sentence(), "run": str(done.path or run), "data": report(done)}, indent=None
+        finished = replay(
+            run, data=data, model=model, weights=weights, out=out, trust_code=trust_code, emit=screen.emit
         )
+    if json:
+        print_json(replay_json(finished), indent=None)
     else:
-        print_text(text(done))
-    if not done.equal:
-        raise BundleError(done.sentence(), f"The replay is kept in {done.path}." if done.path else "")
+        print_text(replay_text(finished))
+    if not finished.equal:
+        raise BundleError(finished.sentence(), f"The replay is kept in {finished.path}.")
 
 
-def report(done: Replay) -> dict[str, Any]:
-    """The outcome as JSON-able values."""
+def replay_json(finished: Replay) -> dict[str, Any]:
+    """Return the outcome as JSON-able values, in the form of the last event of `--json`."""
     from dataclasses import asdict
 
-    found = done.differences
-    return {
-        "equal": done.equal,
-        "compared": dict(found.compared),
-        "altered": list(found.altered),
-        "changes": [asdict(c) for c in done.changes],
-        "differences": [asdict(d) for d in found.found],
-        "kept": str(done.path) if done.path else None,
+    differences = finished.differences
+    data = {
+        "equal": finished.equal,
+        "compared": dict(differences.compared),
+        "altered": list(differences.altered),
+        "changes": [asdict(c) for c in finished.changes],
+        "differences": [asdict(d) for d in differences.found],
+        "kept": str(finished.path) if finished.path else None,
     }
+    run = str(finished.path or finished.run)
+    return {"kind": "result", "text": finished.sentence(), "run": run, "data": data}
 
 
-def text(done: Replay) -> str:
-    """The outcome as lines: what changed, what was compared, what differs."""
+def replay_text(finished: Replay) -> str:
+    """Return the outcome as lines: what changed, what was compared, what differs."""
     from frostline.report.differences import difference_lines
 
-    lines = [f"REPLAY  {done.run}: {'all equal' if done.equal else 'something differs'}", ""]
-    lines += [f"Changed: {change.sentence()}" for change in done.changes]
-    lines += [f"{done.differences.counts()}."]
-    lines += [f"  {line}" for line in difference_lines(done.differences)]
+    outcome = "all equal" if finished.equal else "something differs"
+    lines = [f"REPLAY  {finished.run}: {outcome}", ""]
+    lines += [f"Changed: {change.sentence()}" for change in finished.changes]
+    lines += [f"{finished.differences.counts()}."]
+    lines += [f"  {line}" for line in difference_lines(finished.differences)]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Where output goes: results on stdout, progress on stderr. Without a terminal nothing is coloured or cut off."""
+"""Where output goes: results on stdout, progress on stderr. Without a terminal nothing is coloured or truncated."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-PIPE_WIDTH = 160  # columns assumed where there is no terminal: wide enough that no cell of ours is cut
+PIPE_WIDTH = 160  # columns assumed without a terminal: wide enough for every cell
 
 
 def console(*, stderr: bool = False, plain: bool = False) -> Console:
-    """A rich console on stdout or stderr; `plain` keeps every control code out."""
+    """Return a rich console on stdout or stderr; `plain` keeps every control code out."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -32,22 +32,22 @@ def console(*, stderr: bool = False, plain: bool = False) -> Console:
 
 
 def stdout_width() -> int:
-    """Columns that a text for stdout may take."""
+    """Return the number of columns that a text on stdout may take."""
     return console().width
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> Table:
-    """A table of plain words; the columns named in `right` hold numbers and are set flush right."""
+def rich_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> Table:
+    """Return a table of plain words; the columns named in `right` hold numbers and are right-aligned."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in header:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        drawn.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
-    return made
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
@@ -57,14 +57,14 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: 
         longest = [max(len(row[i]) for row in [*rows, header]) for i in range(len(header))]
         screen.width = sum(longest) + 3 * len(longest)
     with screen.capture() as captured:
-        screen.print(table(header, rows, right=right))
+        screen.print(rich_table(header, rows, right=right))
     lines = [line.rstrip() for line in captured.get().splitlines()]
     print_text("\n".join(lines).strip("\n"))
 
 
 def print_text(text: str) -> None:
     """Print a text as the verb's result."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.write(text.removesuffix("\n") + "\n")
     sys.stdout.flush()
 
 
@@ -74,7 +74,7 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
 
 def duration(seconds: float) -> str:
-    """`8 s`, `2 min 05 s`, `1 h 10 min`."""
+    """Format a duration: `8 s`, `2 min 05 s`, `1 h 10 min`."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -84,7 +84,7 @@ def duration(seconds: float) -> str:
 
 
 def operations(count: float) -> str:
-    """A count of floating-point operations: `3.2 G`, `1.5 T`."""
+    """Format a count of floating-point operations: `3.2 G`, `1.5 T`."""
     for unit, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
         if count >= size:
             return f"{count / size:.3g} {unit}"

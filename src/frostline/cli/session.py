@@ -1,4 +1,4 @@
-"""What one invocation of the command remembers, so that an interrupted run can say how to go on."""
+"""What one invocation of the command remembers, so that an interrupted run can say how to continue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESUMABLE = ("fit", "pretrain")
 class Session:
     """The words that were typed, and the RUN folder once a run has one (an event's `data["run"]`).
 
-    `clock` counts what a budget allows.
+    A budget is counted on `clock`.
     """
 
     argv: list[str] = field(default_factory=list)
@@ -22,7 +22,7 @@ class Session:
     clock: Clock = field(default_factory=Clock)
 
     def resume_command(self) -> str | None:
-        """The same command with --resume (and --out, where it was left to the default); None for verbs that can't."""
+        """Return the same command with --resume (and --out, where that was the default); None for other verbs."""
         if not self.argv or self.argv[0] not in RESUMABLE:
             return None
         words = ["frostline", *self.argv]

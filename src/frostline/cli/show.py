@@ -1,10 +1,8 @@
-"""`frostline show`: the result of a run, once more."""
+"""`frostline show`: the result of a finished run."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
-
-import typer
 
 from frostline.cli import options as o
 from frostline.cli.screen import print_json, print_text, stdout_width
@@ -12,19 +10,12 @@ from frostline.cli.screen import print_json, print_text, stdout_width
 if TYPE_CHECKING:
     from frostline.bundle.schema import MethodsRecord, RunResult
 
-Methods = Annotated[
-    bool,
-    typer.Option(
-        "--methods",
-        metavar="",
-        show_default=False,
-        rich_help_panel=o.MACHINE,
-        help="The methods paragraph for a paper, with terms and sources.",
-    ),
+MethodsOption = Annotated[
+    bool, o.flag_option(o.OUTPUT_PANEL, "--methods", "Show the methods paragraph for a paper, with terms and sources.")
 ]
 
 
-def show(run: o.Run, methods: Methods = False, json: o.Json = False) -> None:
+def show_verb(run: o.RunArgument, methods: MethodsOption = False, json: o.JsonOption = False) -> None:
     """Show the result of a RUN folder: verdict, table, evidence."""
     from frostline.bundle.runfolder import read_result
 
@@ -32,13 +23,13 @@ def show(run: o.Run, methods: Methods = False, json: o.Json = False) -> None:
     if methods:
         show_methods(result, json=json)
         return
-    shown = result.model_dump(mode="json", by_alias=True)
+    values = result.model_dump(mode="json", by_alias=True)
     if json:
-        print_json(shown)
+        print_json(values)
         return
     from frostline.report.tables import result_text
 
-    print_text(result_text(shown, stdout_width()))
+    print_text(result_text(values, stdout_width()))
 
 
 def show_methods(result: RunResult, *, json: bool) -> None:

@@ -1,10 +1,9 @@
-"""`frostline stages`: the stage map of a network, with the places where it can be cut."""
+"""`frostline stages`: the stage map of a network, with the boundaries where it can be cut."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
 
 from frostline.cli import options as o
 from frostline.cli.parse import parse_numbers, parse_object
@@ -13,31 +12,29 @@ from frostline.cli.screen import operations, print_json, print_table, print_text
 if TYPE_CHECKING:
     from frostline.base.records import StageInfo
 
-Why = Annotated[
-    bool,
-    typer.Option(
-        "--why", help="Say why a stage can't be cut, boundary by boundary, and what a cut asks for.", show_default=False
-    ),
+WhyOption = Annotated[
+    bool, o.flag_option(o.OUTPUT_PANEL, "--why", "Explain which boundaries can't be cut, and what the cuts depend on.")
 ]
 
 
-def stages(
-    spec: o.Spec,
-    weights: o.Weights = None,
-    model_args: o.ModelArgs = None,
-    mean: o.Mean = None,
-    std: o.Std = None,
-    size: o.Size = None,
-    stages: o.Stages = None,
-    why: Why = False,
-    json: o.Json = False,
+def stages_verb(
+    spec: o.SpecArgument,
+    weights: o.WeightsOption = None,
+    model_args: o.ModelArgsOption = None,
+    mean: o.MeanOption = None,
+    std: o.StdOption = None,
+    size: o.SizeOption = None,
+    stages: o.StagesOption = None,
+    why: WhyOption = False,
+    json: o.JsonOption = False,
 ) -> None:
-    """Print the stages of a network, from the input (1) to the last before the head. No weights are needed."""
-    arguments = parse_object(model_args, option="--model-args") if model_args else {}
-    channels = {
-        "mean": parse_numbers(mean, option="--mean") if mean else None,
-        "std": parse_numbers(std, option="--std") if std else None,
-    }
+    """List the stages of a network, from the input (1) to the last before the head. No weights are needed."""
+    arguments = parse_object(model_args or "{}", option="--model-args")
+    channels = {}
+    if mean:
+        channels["mean"] = parse_numbers(mean, option="--mean")
+    if std:
+        channels["std"] = parse_numbers(std, option="--std")
     from frostline.base.device import prepare_process
 
     prepare_process(None)
@@ -47,53 +44,55 @@ def stages(
 
     options = NetworkOptions(weights=weights or "random", model_args=arguments, size=size, **channels)
     _, mapped = map_network(resolve_network(spec, options), stages, headless=True)
-    found = mapped.stages
     if json:
-        print_json([as_json(stage) for stage in found])
-    else:
-        draw(found, why=why)
-        if why:
-            print_text("\n".join(line for stage in found for line in explained(stage)))
+        print_json([stage_json(stage) for stage in mapped.stages])
+        return
+    print_stages(mapped.stages, why=why)
+    if why:
+        print_text("\n".join(line for stage in mapped.stages for line in explanation(stage)))
 
 
-def as_json(stage: StageInfo) -> dict[str, Any]:
-    """One stage as the record and `--json` spell it."""
+def stage_json(stage: StageInfo) -> dict[str, Any]:
+    """Return one stage with the keys that the record uses."""
     names = ("index", "name", "parameters", "output_shape", "stored_bytes", "operations", "cuttable", "why_not")
     return {name: getattr(stage, name) for name in names}
 
 
-def draw(found: list[StageInfo] | tuple[StageInfo, ...], *, why: bool) -> None:
-    """The table: where it can be cut, what a stored activation costs, where the operations are spent."""
-    total = sum(stage.operations for stage in found) or 1.0
+def print_stages(stages: Sequence[StageInfo], *, why: bool) -> None:
+    """Print the table: where the network can be cut, what a stored activation costs, where operations are spent."""
+    total = sum(stage.operations for stage in stages) or 1.0
     rows = []
-    for s in found:
-        cut = "yes" if s.cuttable else f"no: {s.why_not}" if why else "no"
+    for s in stages:
         shape = " x ".join(map(str, s.output_shape))
-        rows.append(
-            (
-                str(s.index),
-                s.name,
-                f"{s.parameters:,}",
-                shape,
-                f"{s.stored_bytes / 1000:.1f}",
-                f"{100 * s.operations / total:.0f} %",
-                operations(s.operations),
-                cut,
-            )
-        )
+        stored = f"{s.stored_bytes / 1000:.1f}"
+        share = f"{100 * s.operations / total:.0f} %"
+        cut = _cut_cell(s, why=why)
+        rows.append((str(s.index), s.name, f"{s.parameters:,}", shape, stored, share, operations(s.operations), cut))
     header = ("stage", "name", "parameters", "output", "kB stored", "share", "operations", "cut")
     print_table(header, rows, right=("stage", "parameters", "output", "kB stored", "share", "operations"))
 
 
-def explained(stage: StageInfo) -> list[str]:
-    """What `--why` says below the table: each boundary that can't be cut with what is live across it, and of cuts the
-    parameters read on both sides, the raw inputs that the rest reads too, and the pooling for a new head."""
-    facts, start = stage.extra, f"{stage.index} {stage.name}"
+def _cut_cell(stage: StageInfo, *, why: bool) -> str:
+    if stage.cuttable:
+        return "yes"
+    if why:
+        return f"no: {stage.why_not}"
+    return "no"
+
+
+def explanation(stage: StageInfo) -> list[str]:
+    """Return the lines of `--why` on a stage.
+
+    Where it can't be cut: each boundary, with what is live across it. Where it can: parameters read on both sides, raw
+    inputs that the rest of the network reads too, and the pooling for a new head.
+    """
+    facts = stage.extra
+    start = f"{stage.index} {stage.name}"
     if not stage.cuttable:
         return [f"{start}: {stage.why_not}", *(f"    {line}" for line in facts.get("boundaries", []))]
     lines = [f"{start}: cut {stage.cut}"]
     if facts.get("straddling"):
-        lines.append(f"    read before and after it, so they stay frozen with it: {', '.join(facts['straddling'])}")
+        lines.append(f"    read before and after it, so frozen together with it: {', '.join(facts['straddling'])}")
     if facts.get("needs"):
         lines.append(f"    the rest of the network reads these raw inputs too: {', '.join(facts['needs'])}")
     if facts.get("pooling"):
@@ -102,4 +101,4 @@ def explained(stage: StageInfo) -> list[str]:
     return lines
 
 
-POOLINGS = {"mean": "mean over places or tokens", "first": "first token", "last": "last token"}
+POOLINGS = {"mean": "mean over positions or tokens", "first": "first token", "last": "last token"}

@@ -1,4 +1,4 @@
-"""`frostline strategies`: the vocabulary."""
+"""`frostline strategies`: the names that `--strategies` takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from frostline.cli import options as o
 from frostline.cli.screen import print_json, print_table
 
 
-def strategies(json: o.Json = False) -> None:
+def strategies_verb(json: o.JsonOption = False) -> None:
     """List the strategies: what happens to the weights, and what people call it."""
     from frostline.recipe.catalogue import CATALOGUE
 

@@ -1,1 +1,1 @@
-"""After the race: the verdict and its refit, and what the stored predictions tell beyond it."""
+"""After the race: the verdict and its refit, and what the stored predictions show beyond it."""

@@ -1,8 +1,8 @@
 """Learning curve: the verdict and its rivals trained again on a half, a quarter and an eighth of each block's labels.
 
-Solved strategies and the baseline do so on all blocks of the first repeat, from features that are there already. Of
-stepped ones only the verdict does, on two blocks, and only where that is cheap by counted operations. The full size is
-the race's own.
+Solved strategies and the baseline are trained on all blocks of the first repeat, from features that exist already. Of
+the stepped ones only the verdict is, on two blocks, and only where that is cheap by counted operations. The full size
+is the race's own.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from frostline.stats.curves import Gain
 from frostline.train.study import Study
 
 SHARES = (2, 4, 8)  # parts of a block's training rows: 1/2, 1/4, 1/8
-FEWEST = 2  # rows of a class in every part
-OFF = 0.25  # a part that misses its size by more (large groups) is left out, and with it all smaller ones
-STEPPED_BLOCKS, STEPPED_SHARES = 2, (2, 4)
+LEAST_PER_CLASS = 2  # rows of each class in every part
+SIZE_TOLERANCE = 0.25  # a part that misses its size by more (large groups) is left out, and with it all smaller ones
+STEPPED_BLOCKS = 2
+STEPPED_SHARES = (2, 4)
 STEPPED_COST = 0.05  # of the plan's counted operations
 
 Draws = Mapping[int, Mapping[int, IntArray]]  # share -> block -> dataset rows
@@ -35,7 +36,7 @@ Draws = Mapping[int, Mapping[int, IntArray]]  # share -> block -> dataset rows
 
 @dataclass(frozen=True, kw_only=True)
 class LearningCurve:
-    """The curves of `names`, the verdict first. The trials that they took are never part of the race.
+    """The curves of `names`, the verdict first. Their trials are never part of the race.
 
     `limited`: a budget left stepped strategies out.
     """
@@ -71,50 +72,49 @@ def learning_curve(
 
 
 def first_repeat(plan: Plan) -> tuple[Block, ...]:
-    """The blocks that curves are drawn on: each row is judged once, as further repeats would add little for their
-    cost."""
+    """Return the blocks that curves are drawn on: one repeat, as further ones cost more than they add."""
     return tuple(b for b in plan.race_blocks() if b.repeat == 0)
 
 
 def draw_parts(dataset: Dataset, blocks: Sequence[Block], *, seed: int) -> Draws:
-    """Each block's training rows halved again and again: the parts are nested, stratified, and hold whole groups.
+    """Halve each block's training rows again and again: the parts are nested, stratified, and hold whole groups.
 
     They depend on the seed and the block alone, so all strategies meet the same. A share is there only where every
-    block has it with FEWEST rows of each class.
+    block has it with LEAST_PER_CLASS rows of each class.
     """
-    drawn = {block.index: _halved(dataset, block, seed) for block in blocks}
-    fitting = min(map(len, drawn.values()))
-    return {share: {i: rows[at] for i, rows in drawn.items()} for at, share in enumerate(SHARES[:fitting])}
+    parts = {block.index: _halved(dataset, block, seed) for block in blocks}
+    complete = min(map(len, parts.values()))
+    return {share: {block: rows[at] for block, rows in parts.items()} for at, share in enumerate(SHARES[:complete])}
 
 
 def _halved(dataset: Dataset, block: Block, seed: int) -> list[IntArray]:
     generator = numpy_generator(seed, "curve", block.index)
-    rows, parts = np.sort(block.train), list[IntArray]()
+    rows = np.sort(block.train)
+    parts: list[IntArray] = []
     for share in SHARES:
-        labels, groups = dataset.labels[rows], [dataset.samples[i].group for i in rows.tolist()]
-        rows = rows[draw_fraction(labels, groups, 0.5, keep=0, generator=generator)]
+        groups = [dataset.samples[i].group for i in rows.tolist()]
+        rows = rows[draw_fraction(dataset.labels[rows], groups, 0.5, keep=0, generator=generator)]
         counts = np.bincount(dataset.labels[rows], minlength=len(dataset.classes))
-        if counts.min() < FEWEST or abs(len(rows) * share / len(block.train) - 1) > OFF:
+        off_size = abs(len(rows) * share / len(block.train) - 1)
+        if counts.min() < LEAST_PER_CLASS or off_size > SIZE_TOLERANCE:
             break
         parts.append(rows)
     return parts
 
 
 def compared_names(plan: Plan, race: RaceResult, verdict: Verdict) -> list[str]:
-    """Verdict, best, runner-up, probe and baseline, as far as they finished every block."""
+    """Return the names of verdict, best, runner-up, probe and baseline, as far as they finished every block."""
     recipes = [row.recipe for row in plan.rows]
-    ends = [r.name for r in recipes if r.trains_head_only and is_anchor(r)] + [
-        r.name for r in recipes if not r.needs_network
-    ]
-    wanted = (verdict.strategy, verdict.best, verdict.runner_up, *ends)
-    finished = {
-        row.recipe.name for row in plan.rows if sum(o.ok for o in race.of(row.recipe.name)) == len(plan.race_blocks())
-    }
+    probes = [r.name for r in recipes if r.trains_head_only and is_anchor(r)]
+    baselines = [r.name for r in recipes if not r.needs_network]
+    wanted = (verdict.strategy, verdict.best, verdict.runner_up, *probes, *baselines)
+    blocks = len(plan.race_blocks())
+    finished = {r.name for r in recipes if sum(o.ok for o in race.of(r.name)) == blocks}
     return [name for name in dict.fromkeys(wanted) if name in finished]
 
 
 def plan_trials(plan: Plan, race: RaceResult, verdict: Verdict, draws: Draws, *, stepped: bool) -> list[Trial]:
-    """What has to be run, largest parts first, since the verdict on labels is read from these."""
+    """List the trials to run, largest parts first, since whether labels help is read from these."""
     blocks = first_repeat(plan)
     recipes = [plan.row(name).recipe for name in compared_names(plan, race, verdict)]
     quick = [recipe for recipe in recipes if recipe.is_solved or not recipe.needs_network]
@@ -125,16 +125,22 @@ def plan_trials(plan: Plan, race: RaceResult, verdict: Verdict, draws: Draws, *,
         for block in blocks
     ]
     chosen = plan.row(verdict.strategy).recipe
-    if not chosen.takes_steps or not stepped:
-        return trials
-    left = STEPPED_COST * plan.operations
+    if stepped and chosen.takes_steps:
+        trials += _stepped_trials(plan, chosen, race.rates.get(chosen.name), draws)
+    return trials
+
+
+def _stepped_trials(plan: Plan, recipe: Recipe, rate: float | None, draws: Draws) -> list[Trial]:
+    """List the trials of a stepped strategy, until they would cost more than STEPPED_COST allows."""
+    blocks = first_repeat(plan)[:STEPPED_BLOCKS]
+    remaining = STEPPED_COST * plan.operations
+    trials: list[Trial] = []
     for share in STEPPED_SHARES:
         if share not in draws:
             break
-        rate = race.rates.get(chosen.name)
-        more = [_trial(chosen, block, rate, draws[share][block.index]) for block in blocks[:STEPPED_BLOCKS]]
-        left -= sum(plan.trial_operations(t) for t in more)
-        if left < 0:
+        more = [_trial(recipe, block, rate, draws[share][block.index]) for block in blocks]
+        remaining -= sum(plan.trial_operations(t) for t in more)
+        if remaining < 0:
             break
         trials += more
     return trials
@@ -153,7 +159,7 @@ def _trial(recipe: Recipe, block: Block, rate: float | None, rows: IntArray) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizePoint:
-    """What a strategy scored with so many labels, mean over its blocks."""
+    """Accuracy of a strategy trained on `labels` samples, mean over its blocks."""
 
     labels: int
     blocks: int
@@ -163,7 +169,7 @@ class SizePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """All that the curves are read from."""
+    """Everything that the curves are read from."""
 
     plan: Plan
     race: RaceResult
@@ -173,18 +179,21 @@ class Curves:
     outcomes: Sequence[Outcome]
 
     def size(self, share: int) -> float:
-        """Training rows of a block at this share, mean over the blocks."""
-        rows = [b.train if share == 1 else self.draws[share][b.index] for b in first_repeat(self.plan)]
-        return float(np.mean([len(r) for r in rows]))
+        """Return the number of training rows per block at this share, mean over the blocks."""
+        blocks = first_repeat(self.plan)
+        if share == 1:
+            return float(np.mean([len(block.train) for block in blocks]))
+        return float(np.mean([len(self.draws[share][block.index]) for block in blocks]))
 
     def at(self, name: str, share: int, blocks: Sequence[int] | None = None) -> Standing | None:
-        """What the strategy scored at this share, on the blocks that were asked of it; None where one is missing."""
+        """Return the strategy's score at this share on the blocks that were planned; None where one is missing."""
         if share == 1:
-            found = [o for o in self.race.of(name) if blocks is None or o.block in blocks]
-            return self._standing(found)
-        asked = [t.key for t in self.trials if t.recipe.name == name and self._share(t) == share]
-        found = [o for o in self.outcomes if o.key in asked and o.ok]
-        return self._standing(found) if asked and len(found) == len(asked) else None
+            return self._standing([o for o in self.race.of(name) if blocks is None or o.block in blocks])
+        planned = [t.key for t in self.trials if t.recipe.name == name and self._share(t) == share]
+        finished = [o for o in self.outcomes if o.key in planned and o.ok]
+        if not planned or len(finished) < len(planned):
+            return None
+        return self._standing(finished)
 
     def _share(self, trial: Trial) -> int:
         sizes = {share: len(rows[trial.block]) for share, rows in self.draws.items()}
@@ -194,34 +203,37 @@ class Curves:
         return standing_from([replace(o, purpose="block") for o in outcomes], self.labels, trained_parameters=0)
 
     def points(self, name: str) -> list[SizePoint]:
-        """From few labels to many, each with the interval of the mean over its blocks (of one block: Wilson's).
+        """List points from few labels to many, with the interval of the mean over blocks (of one block: Wilson's).
 
-        The correction is that of the whole blocks at every size: it pays for what their training sets share, of which
-        parts share less still (docs/learning-curve.md has the check).
+        The correction at every size is that of the whole blocks: it allows for what their training sets share, and
+        smaller parts share less (docs/learning-curve.md has the check).
         """
-        (n_train, n_test), points = block_sizes(self.plan), list[SizePoint]()
+        n_train, n_test = block_sizes(self.plan)
+        points = []
         for share in (*sorted(self.draws, reverse=True), 1):
-            found = self.at(name, share)
-            if found is not None:
-                ci = score_interval(found, n_train=n_train, n_test=n_test)
-                points.append(
-                    SizePoint(labels=round(self.size(share)), blocks=len(found.blocks), accuracy=found.score, ci=ci)
-                )
+            standing = self.at(name, share)
+            if standing is None:
+                continue
+            ci = score_interval(standing, n_train=n_train, n_test=n_test)
+            labels = round(self.size(share))
+            points.append(SizePoint(labels=labels, blocks=len(standing.blocks), accuracy=standing.score, ci=ci))
         return points
 
     def gain(self, name: str) -> Gain | None:
-        """What the last doubling brought, paired block by block."""
+        """Return what the last doubling brought, paired block by block."""
         half = self.at(name, 2) if 2 in self.draws else None
-        full = self.at(name, 1, half.block_indices) if half is not None else None
-        if half is None or full is None:
+        if half is None:
+            return None
+        full = self.at(name, 1, half.block_indices)
+        if full is None:
             return None
         n_train, n_test = block_sizes(self.plan)
-        found = compare(full, half, n_train=n_train, n_test=n_test)
+        paired = compare(full, half, n_train=n_train, n_test=n_test)
         return Gain(
             strategy=name,
             fewer=round(self.size(2)),
             labels=round(self.size(1)),
             blocks=len(half.blocks),
-            difference=found.mean,
-            ci=found.ci,
+            difference=paired.mean,
+            ci=paired.ci,
         )

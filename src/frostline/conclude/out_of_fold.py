@@ -1,4 +1,4 @@
-"""What a strategy predicted out of fold: every prediction, or one row a sample, averaged over the repeats."""
+"""Out-of-fold predictions of a strategy: every one of them, or one per sample, averaged over the repeats."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class OutOfFold:
 
 
 def held_out(outcomes: Sequence[Outcome], strategy: str, labels: IntArray) -> HeldOut | None:
-    """From the blocks' outcomes of one strategy; `labels` (N,) are the dataset's. None where it has none."""
-    done = [o for o in outcomes if o.strategy == strategy and o.purpose == "block" and o.ok and o.rows]
-    if not done:
+    """Collect them from the blocks' outcomes; `labels` (N,) are the dataset's. None where the strategy has none."""
+    finished = [o for o in outcomes if o.strategy == strategy and o.purpose == "block" and o.ok and o.rows]
+    if not finished:
         return None
-    rows = np.concatenate([np.asarray(o.rows, dtype=np.int64) for o in done])
-    values = np.concatenate([np.asarray(o.probabilities, dtype=np.float64) for o in done])
+    rows = np.concatenate([np.asarray(o.rows, dtype=np.int64) for o in finished])
+    values = np.concatenate([np.asarray(o.probabilities, dtype=np.float64) for o in finished])
     return HeldOut(probabilities=values, labels=np.asarray(labels)[rows], rows=rows)
 
 
 def out_of_fold(outcomes: Sequence[Outcome], strategy: str, labels: IntArray) -> OutOfFold | None:
-    """:func:`held_out`, where a row that several repeats predicted gets the mean of its probabilities."""
+    """As :func:`held_out`, but a row that several repeats predicted gets the mean of its probabilities."""
     every = held_out(outcomes, strategy, labels)
     if every is None:
         return None

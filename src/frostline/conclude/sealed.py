@@ -1,4 +1,4 @@
-"""Predictions on the sealed part, by the path that `predict` takes later."""
+"""Predictions on the sealed part, by the same path as `frostline predict`."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from frostline.train.study import Study
 
 
 def same_outputs(study: Study, refitted: RefitResult, loaded: LoadedModel) -> None:
-    """Raise BundleError unless the reloaded network answers as the trained one does, bit for bit, on real samples."""
+    """Raise BundleError unless the reloaded network predicts as the trained one does, bit for bit, on real samples."""
     images = study.features.source.images
-    sample = images.select(np.arange(min(len(images), study.compute.chunk)))
+    samples = images.select(np.arange(min(len(images), study.compute.chunk)))
     trained = replace(loaded, model=refitted.saved.model, compute=study.compute)
-    ours, read_back = predict_samples(trained, sample), predict_samples(loaded, sample)
-    if not np.array_equal(ours, read_back):
+    before = predict_samples(trained, samples)
+    after = predict_samples(loaded, samples)
+    if not np.array_equal(before, after):
         raise BundleError(
-            f"The saved model answers differently after reloading (by {np.abs(ours - read_back).max():.2g}).",
-            "The network keeps state outside its parameters and buffers; it can't be saved as it is.",
+            f"The saved model predicts differently after reloading (by {np.abs(before - after).max():.2g}).",
+            "The network keeps state outside its parameters and buffers, so it can't be saved as it is.",
         )
 
 
 def predict_baseline(study: Study, sealed: Samples) -> FloatArray:
-    """The baseline, fitted on all development rows."""
+    """Fit the baseline on all development rows and return its probabilities (N, C) on the sealed part."""
     train = baseline.read_plain(study.features, study.positions(study.development))
     rows = baseline.plain_contents(sealed, study.features.source.preprocess, study.compute.threads)
     labels = study.dataset.labels[study.development]
@@ -42,7 +43,7 @@ def predict_baseline(study: Study, sealed: Samples) -> FloatArray:
 
 
 def save_checked(folder: RunFolder, study: Study, refitted: RefitResult, calibration: Calibration) -> LoadedModel:
-    """Save, read back into a freshly built network, and compare: only then does it count as saved."""
+    """Save the model, read it back into a freshly built network, and compare: only then does it count as saved."""
     save_model(folder.path / "model", calibration.onto(refitted.saved))
     loaded = load_model(folder.path / "model", trust_code=True, device=study.compute.device)
     loaded = replace(loaded, compute=study.compute)
@@ -53,8 +54,8 @@ def save_checked(folder: RunFolder, study: Study, refitted: RefitResult, calibra
 def open_seal(
     settings: Settings, study: Study, plan: Plan, refits: dict[str, RefitResult], loaded: LoadedModel, sealed: Samples
 ) -> dict[str, FloatArray]:
-    """Probabilities on the sealed part: of the saved model, calibrated, and (--evaluate-all) of all others, baseline
-    too, as they give them."""
+    """Return probabilities on the sealed part: the saved model's, calibrated, and with --evaluate-all those of all
+    others and the baseline, uncalibrated."""
     verdict = loaded.recipe["strategy"]
     tests = {verdict: predict_samples(loaded, sealed)}
     for name in refits:

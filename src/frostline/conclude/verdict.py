@@ -18,9 +18,9 @@ from frostline.train.study import Study
 def conclude(
     settings: Settings, study: Study, plan: Plan, race: RaceResult, emit: Emit
 ) -> tuple[Verdict, dict[str, RefitResult], RaceResult]:
-    """Verdict and refit, and the race with what failed in a refit.
+    """Choose the verdict and refit it; also return the race with what failed in a refit.
 
-    A verdict that diverges in the refit (before the seal is opened) gives way to the next.
+    If the verdict diverges in the refit (before the seal is opened), the next one takes its place.
     """
     refits: dict[str, RefitResult] = {}
     while True:
@@ -36,28 +36,29 @@ def conclude(
             race = replace(race, failed={**race.failed, verdict.strategy: str(error)})
             emit(Event(kind="warning", text=str(error)))
     if settings.evaluate_all:
-        for other in plan.rows:
-            name = other.recipe.name
-            if name not in refits and name not in race.failed and other.recipe.needs_network:
-                try:
-                    refits[name] = refit_row(study, plan, race, name)
-                except TrialError as error:  # the verdict stands; this one just has no sealed figure
-                    emit(Event(kind="warning", text=str(error)))
+        others = [row.recipe for row in plan.rows if row.recipe.name not in refits]
+        for recipe in others:
+            if recipe.name in race.failed or not recipe.needs_network:
+                continue
+            try:
+                refits[recipe.name] = refit_row(study, plan, race, recipe.name)
+            except TrialError as error:  # the verdict stands; this one just has no sealed figure
+                emit(Event(kind="warning", text=str(error)))
     return verdict, refits, race
 
 
 def refit_row(study: Study, plan: Plan, race: RaceResult, name: str) -> RefitResult:
-    found = TunedValues(rate=race.rates.get(name), steps=race.steps(name), mix=race.mix(name))
-    return refit(study, plan.row(name).recipe, found)
+    tuned = TunedValues(rate=race.rates.get(name), steps=race.steps(name), mix=race.mix(name))
+    return refit(study, plan.row(name).recipe, tuned)
 
 
 def judge(settings: Settings, plan: Plan, race: RaceResult, dataset: Dataset) -> Verdict:
-    """The verdict of the race; a strategy that ran alone is taken as it is."""
+    """Return the verdict of the race; a strategy that ran alone is taken as it is."""
     if plan.alone:
         name = plan.rows[0].recipe.name
         if name in race.failed:
             raise TrialError(race.failed[name], "Give a lower --lr.")
-        reason = f"{name} was the only strategy asked for: it was tuned, fitted and tested, and compared with nothing."
+        reason = f"{name} was the only strategy requested: it was tuned, fitted and tested, and compared with nothing."
         return Verdict(strategy=name, best=name, reason=reason, runner_up=None, samples_needed=None)
     n_train, n_test = block_sizes(plan)
     return decide(

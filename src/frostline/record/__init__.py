@@ -1,1 +1,1 @@
-"""Composes the record of a run, result.json and its companions, from live objects."""
+"""Composes the record of a run (result.json and the files beside it) from live objects."""

@@ -10,22 +10,29 @@ from frostline.stats.metrics import ece, log_loss
 
 
 def calibration_record(
-    found: Calibration | None, sealed: FloatArray, labels: IntArray
+    calibration: Calibration | None, sealed: FloatArray, labels: IntArray
 ) -> schema.CalibrationRecord | None:
-    """Before and after; `sealed` (N, C) are the saved model's probabilities, `labels` (N,) the sealed part's.
+    """Record the probabilities' quality before and after calibration; None where nothing was calibrated.
 
-    None where nothing was calibrated. What is recorded as before on the sealed part is told from the probabilities
-    after it: the seal is opened once.
+    What is recorded as before on the sealed part is computed from the probabilities after it: the seal is opened once.
+
+    Args:
+        calibration: of the verdict.
+        sealed: probabilities of the saved model (N, C).
+        labels: of the sealed part (N,).
     """
-    if found is None:
+    if calibration is None:
         return None
-    temperature, before, after = found.temperature or 1.0, None, None
-    if found.held_out is not None:
-        values, truth = found.held_out.probabilities, found.held_out.labels
-        before, after = _quality(values, truth), _quality(stats.tempered(values, temperature), truth)
+    temperature = calibration.temperature or 1.0
+    before = None
+    after = None
+    held_out = calibration.held_out
+    if held_out is not None:
+        before = _quality(held_out.probabilities, held_out.labels)
+        after = _quality(stats.tempered(held_out.probabilities, temperature), held_out.labels)
     return schema.CalibrationRecord(
-        temperature=found.temperature,
-        reason=found.reason,
+        temperature=calibration.temperature,
+        reason=calibration.reason,
         out_of_fold_before=before,
         out_of_fold_after=after,
         sealed_before=_quality(stats.tempered(sealed, 1 / temperature), labels),
@@ -33,20 +40,33 @@ def calibration_record(
     )
 
 
-def abstain_record(found: Calibration | None, sealed: FloatArray, labels: IntArray) -> schema.AbstainRecord | None:
-    """What abstaining gives, out of fold and on the sealed part; None where it wasn't asked for."""
-    if found is None or found.wanted is None or found.threshold is None:
+def abstain_record(
+    calibration: Calibration | None, sealed: FloatArray, labels: IntArray
+) -> schema.AbstainRecord | None:
+    """Record what abstaining gives, out of fold and on the sealed part; None where it wasn't requested."""
+    if calibration is None or calibration.wanted is None or calibration.threshold is None:
         return None
-    value, inside, outside = found.threshold.value, None, None
-    if value is not None:
-        outside = _covered(stats.coverage(sealed, labels, value))
-        if found.held_out is not None:
-            values = stats.tempered(found.held_out.probabilities, found.temperature or 1.0)
-            repeats = found.held_out.repeats
-            inside = _covered(stats.coverage(values, found.held_out.labels, value, repeats=repeats))
+    threshold = calibration.threshold.value
+    on_folds = None
+    on_sealed = None
+    if threshold is not None:
+        on_sealed = _coverage_record(stats.coverage(sealed, labels, threshold))
+        on_folds = _coverage_out_of_fold(calibration, threshold)
     return schema.AbstainRecord(
-        wanted_accuracy=found.wanted, threshold=value, reason=found.threshold.reason, out_of_fold=inside, sealed=outside
+        wanted_accuracy=calibration.wanted,
+        threshold=threshold,
+        reason=calibration.threshold.reason,
+        out_of_fold=on_folds,
+        sealed=on_sealed,
     )
+
+
+def _coverage_out_of_fold(calibration: Calibration, threshold: float) -> schema.CoverageRecord | None:
+    held_out = calibration.held_out
+    if held_out is None:
+        return None
+    values = stats.tempered(held_out.probabilities, calibration.temperature or 1.0)
+    return _coverage_record(stats.coverage(values, held_out.labels, threshold, repeats=held_out.repeats))
 
 
 def _quality(probabilities: FloatArray, labels: IntArray) -> schema.ProbabilityRecord:
@@ -59,7 +79,11 @@ def _quality(probabilities: FloatArray, labels: IntArray) -> schema.ProbabilityR
     )
 
 
-def _covered(found: stats.Coverage) -> schema.CoverageRecord:
+def _coverage_record(coverage: stats.Coverage) -> schema.CoverageRecord:
     return schema.CoverageRecord(
-        n=found.n, answered=found.answered, coverage=found.coverage, accuracy=found.accuracy, ci=found.ci
+        n=coverage.n,
+        answered=coverage.answered,
+        coverage=coverage.coverage,
+        accuracy=coverage.accuracy,
+        ci=coverage.ci,
     )

@@ -29,7 +29,7 @@ from frostline.train.study import Study
 
 
 def data_record(dataset: Dataset, samples: Samples) -> schema.DataRecord:
-    """What the data set was; `samples` tells whether images or texts."""
+    """Describe the data set; `samples` tells whether it holds images or texts."""
     groups = {s.group for s in dataset.samples}
     return schema.DataRecord(
         path=dataset.path,
@@ -49,12 +49,12 @@ def data_record(dataset: Dataset, samples: Samples) -> schema.DataRecord:
 
 
 def dataset_hash(dataset: Dataset) -> str:
-    """Of every sample's id, class, part, group and bytes, in order: equal for equal data, wherever it lies."""
+    """Hash every sample's id, class, part, group and bytes, in order: equal for equal data, wherever it is stored."""
     return hash_values([(s.id, dataset.classes[s.label], s.part, s.group, s.sha256) for s in dataset.samples])
 
 
 def model_record(network: Network, plan: Plan, study: Study) -> schema.ModelRecord:
-    """What the source network was, with its stage map and how its own classes were mapped."""
+    """Describe the source network, with its stage map and how its own classes were mapped."""
     parameters = sum(p.numel() for p in study.trunk.model.parameters())
     stages = [
         schema.StageRecord(
@@ -78,16 +78,15 @@ def model_record(network: Network, plan: Plan, study: Study) -> schema.ModelReco
 
 
 def _class_map(study: Study) -> dict[str, list[str]] | None:
-    found = study.class_map
-    if found is None:
+    mapped = study.class_map
+    if mapped is None:
         return None
-    return {
-        name: [found.source[i] for i in group] for name, group in zip(study.dataset.classes, found.groups, strict=True)
-    }
+    pairs = zip(study.dataset.classes, mapped.groups, strict=True)
+    return {name: [mapped.source[i] for i in group] for name, group in pairs}
 
 
 def block_records(plan: Plan) -> list[schema.BlockRecord]:
-    """The paired blocks that were raced on, by their sizes."""
+    """List the paired blocks of the race, by their sizes."""
     return [
         schema.BlockRecord(
             index=b.index, repeat=b.repeat, fold=b.fold, n_train=len(b.train), n_validation=len(b.validation)
@@ -97,7 +96,7 @@ def block_records(plan: Plan) -> list[schema.BlockRecord]:
 
 
 def verdict_record(verdict: Verdict) -> schema.VerdictRecord:
-    """What to use, and why."""
+    """Record which strategy to use, and why."""
     return schema.VerdictRecord(
         strategy=verdict.strategy,
         best=verdict.best,
@@ -108,7 +107,7 @@ def verdict_record(verdict: Verdict) -> schema.VerdictRecord:
 
 
 def budget_record(limits: BudgetedPlan | None, race: RaceResult) -> schema.BudgetRecord | None:
-    """What `--budget` was, what was forecast, and what was left out before and during the race."""
+    """Record the `--budget`, the forecast, and what was left out before and during the race."""
     if limits is None:
         return None
     return schema.BudgetRecord(
@@ -117,7 +116,7 @@ def budget_record(limits: BudgetedPlan | None, race: RaceResult) -> schema.Budge
 
 
 def sealed_record(probabilities: FloatArray, labels: IntArray, classes: Sequence[str]) -> schema.TestRecord:
-    """How the saved model did on the sealed part."""
+    """Record how the saved model did on the sealed part."""
     predicted = probabilities.argmax(axis=1).astype(np.int64)
     score = tested(probabilities, labels)
     return schema.TestRecord(
@@ -137,7 +136,7 @@ def sealed_record(probabilities: FloatArray, labels: IntArray, classes: Sequence
 
 
 def audit_record(counts: AuditCount) -> schema.AuditRecord:
-    """The proof in numbers."""
+    """Record how many tensors the audit compared, and how many had changed."""
     return schema.AuditRecord(
         frozen_tensors=counts.frozen_tensors,
         frozen_unchanged=counts.frozen_unchanged,
@@ -149,7 +148,7 @@ def audit_record(counts: AuditCount) -> schema.AuditRecord:
 
 
 def plan_event(plan: Plan) -> dict[str, Any]:
-    """The plan as an event's data: what will run, and its counted cost."""
+    """Describe the plan as an event's data: what will run, and its counted cost."""
     rows = [
         {
             "name": row.recipe.name,
@@ -161,7 +160,8 @@ def plan_event(plan: Plan) -> dict[str, Any]:
         for row in plan.rows
     ]
     skipped = "".join(f" {name} is left out: {reason}." for name, reason in plan.skipped.items())
-    trials, blocks = sum(row.trials for row in plan.rows), len(plan.race_blocks())
+    trials = sum(row.trials for row in plan.rows)
+    blocks = len(plan.race_blocks())
     sentence = (
         f"{len(plan.rows)} strategies, {trials} trials on {blocks} paired block{'s' * (blocks != 1)}, "
         f"{plan.operations / 1e12:.1f} tera-operations counted, {plan.shared_operations / 1e12:.1f} of them "
@@ -170,37 +170,50 @@ def plan_event(plan: Plan) -> dict[str, Any]:
     return {"rows": rows, "total_operations": plan.operations, "sentence": sentence}
 
 
-MOST_EXAMPLES = 20  # of a kind in result.json; doubts.csv has all
+MOST_EXAMPLES = 20  # of each kind in result.json; doubts.csv has all
 
 
 def doubts_csv(doubts: Doubts) -> bytes:
-    """doubts.csv: all doubts, with the columns `kind`, `id`, `label`, `suggestion`, `score`, `detail`."""
+    """Write doubts.csv: all doubts, with the columns `kind`, `id`, `label`, `suggestion`, `score`, `detail`."""
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
     names = [f.name for f in fields(Doubt)]
     table.writerow(names)
     for doubt in doubts.found:
-        cells = [getattr(doubt, name) for name in names]
-        table.writerow([f"{c:.6g}" if isinstance(c, float) else "" if c is None else c for c in cells])
+        table.writerow([_csv_cell(getattr(doubt, name)) for name in names])
     return text.getvalue().encode()
 
 
+def _csv_cell(value: str | float | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value
+
+
 def doubts_record(doubts: Doubts) -> schema.DoubtsRecord:
-    """The same for result.json, with the gravest of each kind as examples."""
+    """Compose the doubts for result.json, with the gravest of each kind as examples."""
     counts = Counter(doubt.kind for doubt in doubts.found)
-    examples = [d for kind in KINDS for d in [x for x in doubts.found if x.kind == kind][:MOST_EXAMPLES]]
+    examples: list[Doubt] = []
+    for kind in KINDS:
+        examples += [doubt for doubt in doubts.found if doubt.kind == kind][:MOST_EXAMPLES]
     return schema.DoubtsRecord(
         method=doubts.method,
         counts={kind: counts[kind] for kind in KINDS},
-        examples=[
-            schema.DoubtRecord(
-                kind=d.kind,
-                id=d.id,
-                label=d.label,
-                suggestion=d.suggestion,
-                detail=d.detail,
-                score=None if d.score is None else float(f"{d.score:.6g}"),
-            )
-            for d in examples
-        ],
+        examples=[_doubt_record(doubt) for doubt in examples],
+    )
+
+
+def _doubt_record(doubt: Doubt) -> schema.DoubtRecord:
+    score = doubt.score
+    if score is not None:
+        score = float(f"{score:.6g}")  # as in doubts.csv
+    return schema.DoubtRecord(
+        kind=doubt.kind,
+        id=doubt.id,
+        label=doubt.label,
+        suggestion=doubt.suggestion,
+        detail=doubt.detail,
+        score=score,
     )

@@ -1,4 +1,4 @@
-"""All that a run found, as handed from the pipeline to the writer of its record."""
+"""Everything that a run found, as the pipeline hands it to the writer of the record."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from frostline.train.refit import RefitResult
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the race showed."""
+    """The results of a run, from the plan to the sealed test."""
 
     plan: Plan
     race: RaceResult
@@ -38,11 +38,13 @@ class Evidence:
 
     @cached_property
     def pairs(self) -> tuple[Comparison, ...]:
-        """Every pair that met the same blocks, compared."""
+        """Compare every pair that was judged on the same blocks."""
         n_train, n_test = block_sizes(self.plan)
         return compare_all(self.standings, n_train=n_train, n_test=n_test, margin=self.margin)
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """Of all trials: those of the race, then those of the learning curve."""
-        return [*self.race.outcomes, *(self.learning.outcomes if self.learning else ())]
+        """Outcomes of all trials: those of the race, then those of the learning curve."""
+        if self.learning is None:
+            return list(self.race.outcomes)
+        return [*self.race.outcomes, *self.learning.outcomes]

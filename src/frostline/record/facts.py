@@ -1,4 +1,4 @@
-"""What the methods paragraph needs to know of a run beside its record."""
+"""What the methods paragraph needs to know of a run besides its record."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from frostline.train.study import Study
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the paragraph needs beside the record: of the chosen strategy, and of how all were trained."""
+    """What the paragraph needs besides the record: about the chosen strategy, and how all were trained."""
 
     recipe: Recipe
     random: bool  # no pre-trained weights at all
     self_loading: bool  # the network's own code loads its weights
-    batchnorm: bool  # the network has any
-    reads: str  # what it is given, such as "224 x 224 pixels" (width first)
+    batchnorm: bool  # the network has BatchNorm
+    reads: str  # its input, such as "224 x 224 pixels" (width first)
     hidden: int  # units in the hidden layer of an MLP head
     batch_size: int
     policy: Policy
@@ -32,11 +32,13 @@ class Facts:
 
 
 def facts_of(study: Study, refitted: RefitResult) -> Facts:
-    """The facts of a finished run."""
-    saved, network = refitted.saved, study.network
-    cut = saved.cut
-    width = cut.shape[cut.channel_axis] if cut else saved.head.in_features
-    solved = saved.recipe.is_solved
+    """Collect the facts of a finished run."""
+    saved = refitted.saved
+    network = study.network
+    width = saved.head.in_features
+    if saved.cut:
+        width = saved.cut.shape[saved.cut.channel_axis]
+    views = study.solved_views() if saved.recipe.is_solved else study.stepped_views()
     return Facts(
         recipe=saved.recipe,
         random=network.weights_name == "random",
@@ -46,18 +48,20 @@ def facts_of(study: Study, refitted: RefitResult) -> Facts:
         hidden=hidden_width(width),
         batch_size=study.batch_size,
         policy=study.features.source.policy,
-        views=len(study.solved_views() if solved else study.stepped_views()),
+        views=len(views),
         given_validation=len(study.dataset.rows("validation")) > 0,
     )
 
 
 def reads(contract: Contract) -> str:
-    """What a network is given: `224 x 224 pixels` (width first), or `32 tokens`."""
+    """Return the size of a network's input: `224 x 224 pixels` (width first), or `32 tokens`."""
     if isinstance(contract, TextPreprocess):
         return f"{contract.length} tokens"
     return f"{contract.size[1]} x {contract.size[0]} pixels"
 
 
 def spoken(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    """Join parts as in speech: `a`, `a and b`, `a, b and c`."""
+    if len(parts) == 1:
+        return parts[0]
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"

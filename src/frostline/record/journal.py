@@ -9,9 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from frostline.base.events import Emit, Event, PhaseEvent
-from frostline.bundle.runfolder import (
-    RunFolder,
-)
+from frostline.bundle.runfolder import RunFolder
 
 
 @dataclass
@@ -33,7 +31,7 @@ class Journal:
             self._early.append(note)
 
     def attach(self, folder: RunFolder) -> None:
-        """From now on the log is on disk; the run's folder is told to the listener."""
+        """Write the log to this folder from now on, and name the folder to the listener."""
         self._folder = folder
         for note in self._early:
             folder.log(note)

@@ -1,4 +1,4 @@
-"""The sources of exactly those methods that one run used."""
+"""The literature sources of exactly the methods that one run used."""
 
 from __future__ import annotations
 
@@ -10,53 +10,55 @@ from frostline.recipe.terms import NamedTerm
 
 
 def sources_of(result: RunResult, recipe: Recipe, named: NamedTerm) -> list[schema.SourceRecord]:
-    """What was used, and where it comes from: of the chosen strategy, its training, the comparison, the figures."""
-    found = [(f"{named.words}, the method or the word", key) for key in named.sources]
-    found += _training(result, recipe) + _comparison(result) + _figures(result)
-    return [schema.SourceRecord(what=what, source=CITATIONS[key]) for what, key in dict.fromkeys(found)]
+    """List the methods used, with sources: the chosen strategy, its training, the comparison, the figures."""
+    uses = [(f"{named.words}, the method or the word", key) for key in named.sources]
+    uses += _training_sources(result, recipe)
+    uses += _comparison_sources(result)
+    uses += _figure_sources(result)
+    return [schema.SourceRecord(what=what, source=CITATIONS[key]) for what, key in dict.fromkeys(uses)]
 
 
-def _training(result: RunResult, recipe: Recipe) -> list[tuple[str, str]]:
-    found = []
+def _training_sources(result: RunResult, recipe: Recipe) -> list[tuple[str, str]]:
+    uses = []
     if recipe.solves_head:
-        found.append(("logistic regression solved by L-BFGS over a path of L2 penalties", "kornblith"))
+        uses.append(("logistic regression solved by L-BFGS over a path of L2 penalties", "kornblith"))
     stepped = [phase for phase in recipe.phases if phase.takes_steps]
     if any(phase.optimiser == "adamw" for phase in stepped):
-        found.append(("AdamW", "loshchilov-adamw"))
+        uses.append(("AdamW", "loshchilov-adamw"))
     if stepped:
-        found.append(("cosine decay of the learning rate", "loshchilov-sgdr"))
+        uses.append(("cosine decay of the learning rate", "loshchilov-sgdr"))
         if not result.settings.get("epochs"):
-            found.append(("rate held, then decayed", "hagele"))
+            uses.append(("rate held, then decayed", "hagele"))
         if recipe.head_origin == "new" and not recipe.solves_head:
-            found.append(("new head that starts from zero", "kolesnikov"))
+            uses.append(("new head that starts from zero", "kolesnikov"))
     if result.settings.get("layer_decay") and recipe.kind != "own":
-        found.append(("rates that decay layer by layer", "clark"))
-    return found
+        uses.append(("rates that decay layer by layer", "clark"))
+    return uses
 
 
-def _comparison(result: RunResult) -> list[tuple[str, str]]:
-    """Only what was computed: without a pair there is no test, and with a single block no correction for folds."""
-    found = []
-    several = len(result.blocks) > 1
-    if several:
-        found.append(("intervals over folds whose training sets overlap", "nadeau"))
+def _comparison_sources(result: RunResult) -> list[tuple[str, str]]:
+    """List only what was computed: without a pair there is no test, with a single block no correction for folds."""
+    uses = []
+    ran = [s for s in result.strategies if s.status in ("raced", "eliminated")]
+    if len(result.blocks) > 1:
+        uses.append(("intervals over folds whose training sets overlap", "nadeau"))
     if result.pairs:
-        found.append(("correction for several comparisons", "holm"))
-        found.append(("'as good' within a margin: two one-sided tests", "schuirmann"))
+        uses.append(("correction for several comparisons", "holm"))
+        uses.append(("'as good' within a margin: two one-sided tests", "schuirmann"))
     networks = [s for s in result.strategies if s.status in ("raced", "eliminated", "failed") and s.name != "baseline"]
     if result.blocks and len(networks) > 1 and result.settings.get("prefer", "cheapest") == "cheapest":
-        found.append(("the cheapest within one standard error", "breiman"))
+        uses.append(("the cheapest within one standard error", "breiman"))
     if result.settings.get("metric") == "f1-macro" and result.blocks:
-        found.append(("variance of macro F1", "jaeckel"))
-    if any(s.name == "baseline" and s.status in ("raced", "eliminated") for s in result.strategies):
-        found.append(("probabilities of the pixel baseline", "guo"))
-    return found
+        uses.append(("variance of macro F1", "jaeckel"))
+    if any(s.name == "baseline" for s in ran):
+        uses.append(("probabilities of the pixel baseline", "guo"))
+    return uses
 
 
-def _figures(result: RunResult) -> list[tuple[str, str]]:
-    found = [("interval of the sealed accuracy", "wilson"), ("expected calibration error", "guo")]
+def _figure_sources(result: RunResult) -> list[tuple[str, str]]:
+    uses = [("interval of the sealed accuracy", "wilson"), ("expected calibration error", "guo")]
     if result.calibration and result.calibration.temperature is not None:
-        found.append(("temperature scaling", "guo"))
+        uses.append(("temperature scaling", "guo"))
     if result.doubts and "confident learning" in result.doubts.method:
-        found.append(("likely label errors", "northcutt"))
-    return found
+        uses.append(("likely label errors", "northcutt"))
+    return uses

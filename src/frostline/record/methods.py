@@ -1,8 +1,8 @@
-"""The methods paragraph: what was done, in English that can stand in a paper, from the record and the chosen recipe."""
+"""The methods paragraph: what was done, in words fit for a paper, from the record and the chosen recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -14,13 +14,13 @@ from frostline.record.facts import Facts, spoken
 from frostline.record.method_sources import sources_of
 from frostline.record.training_words import training_words
 
-METRICS = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss"}
-MOST_WORDS = 220  # beyond, the sentence on where terms disagree is left to the record
+METRIC_NAMES = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss"}
+MOST_WORDS = 220  # beyond, the sentence on where terms disagree stays in the record only
 SOURCE_PACKAGES = ("timm", "torchvision", "keras", "transformers")
 
 
 def with_methods(result: RunResult, facts: Facts) -> RunResult:
-    """The record with its `methods` filled."""
+    """Return the record with its `methods` filled."""
     named = literature(facts.recipe, random=facts.random)
     methods = schema.MethodsRecord(
         paragraph=paragraph(result, facts, named),
@@ -33,30 +33,32 @@ def with_methods(result: RunResult, facts: Facts) -> RunResult:
 
 
 def paragraph(result: RunResult, facts: Facts, named: NamedTerm) -> str:
-    """About 120 to 220 words in the past tense; every clause holds for the run that `result` records.
+    """Write about 120 to 220 words in the past tense; every clause holds for the run that `result` records.
 
-    Where terms disagree is its last sentence, which a paragraph that is long already leaves to `methods.disputed`.
+    The last sentence says where terms disagree, unless that makes the paragraph too long; `methods.disputed` has it.
     """
     chosen = next(s for s in result.strategies if s.name == result.verdict.strategy)
-    told = [
-        _network(result, facts),
-        _stages(result, facts),
+    sentences = [
+        _network_sentence(result, facts),
+        _stages_sentence(result, facts),
         *training_words(result, facts, chosen),
-        *_batchnorm(result, facts),
-        *_views(facts),
-        _data(result),
-        _comparison(result, facts),
-        _outcome(result, facts.recipe),
-        _software(result),
-        _term(facts, named),
+        *_batchnorm_sentences(result, facts),
+        *_augmentation_sentences(facts),
+        _data_sentence(result),
+        _comparison_sentence(result, facts),
+        _outcome_sentence(result, facts.recipe),
+        _software_sentence(result),
+        _term_sentence(facts, named),
     ]
-    text = " ".join(told)
+    text = " ".join(sentences)
     longer = f"{text} {named.term.disputed}".strip()
-    return longer if len(longer.split()) <= MOST_WORDS else text
+    if len(longer.split()) > MOST_WORDS:
+        return text
+    return longer
 
 
 def network_name(spec: str) -> str:
-    """A model spec without machine paths: `resnet18 (timm)`, `factory (own code)`, `the network of the run NAME`."""
+    """Name a model spec without machine paths: `resnet18 (timm)`, `factory (own code)`."""
     source, colon, name = spec.partition(":")
     if not colon:
         return f"{spec} (frostline)"
@@ -67,10 +69,11 @@ def network_name(spec: str) -> str:
     return f"{name.rpartition('/')[2]} ({source})"
 
 
-def _network(result: RunResult, facts: Facts) -> str:
+def _network_sentence(result: RunResult, facts: Facts) -> str:
     model = result.model
-    millions = model.parameters / 1e6
-    size = f"{millions:.1f} million" if millions >= 1 else f"{model.parameters:,}"
+    size = f"{model.parameters:,}"
+    if model.parameters >= 1_000_000:
+        size = f"{model.parameters / 1e6:.1f} million"
     if facts.random:
         weights = "random weights"
     elif model.weights_sha256:
@@ -83,151 +86,176 @@ def _network(result: RunResult, facts: Facts) -> str:
     )
 
 
-def _stages(result: RunResult, facts: Facts) -> str:
-    recipe, classes = facts.recipe, len(result.data.classes)
+def _stages_sentence(result: RunResult, facts: Facts) -> str:
     names = [s.name for s in result.model.stages]
-    fates = [_fate(recipe, i) for i in range(len(names))]
-    if len(set(fates)) == 1:
-        told = [f"all stages were {fates[0]}"]
+    treatments = [_treatment(facts.recipe, i) for i in range(len(names))]
+    if len(set(treatments)) == 1:
+        clauses = [f"all stages were {treatments[0]}"]
     else:
-        told, start = [], 0
-        for fate, group in groupby(fates):
-            end = start + len(list(group))
-            told.append(f"{stage_range(names, start, end)} {'was' if end - start == 1 else 'were'} {fate}")
-            start = end
-    if recipe.head_origin == "pretrained":
-        trained = any(phase.head.trained for phase in recipe.phases)
-        head = (
-            f"its own head was {'trained' if trained else 'left as it was'}, its outputs mapped to the {classes} "
-            "target classes"
-        )
-    elif recipe.head_kind == "mlp":
-        head = f"a new head (hidden layer of {facts.hidden} units, ReLU) for {classes} classes was added"
-    else:
-        head = f"a new linear head for {classes} classes was added"
-    text = spoken([*told, head])
+        clauses = [_stages_clause(names, start, end, words) for words, start, end in _runs(treatments)]
+    text = spoken([*clauses, _head_clause(facts, classes=len(result.data.classes))])
     return text[0].upper() + text[1:] + "."
 
 
+def _stages_clause(names: Sequence[str], start: int, end: int, treatment: str) -> str:
+    verb = "was" if end - start == 1 else "were"
+    return f"{stage_range(names, start, end)} {verb} {treatment}"
+
+
+def _head_clause(facts: Facts, *, classes: int) -> str:
+    recipe = facts.recipe
+    if recipe.head_origin == "pretrained":
+        mapped = f"its outputs mapped to the {classes} target classes"
+        if any(phase.head.trained for phase in recipe.phases):
+            return f"its own head was trained, {mapped}"
+        return f"its own head was left as it was, {mapped}"
+    if recipe.head_kind == "mlp":
+        return f"a new head (hidden layer of {facts.hidden} units, ReLU) for {classes} classes was added"
+    return f"a new linear head for {classes} classes was added"
+
+
+def _runs(values: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    """Yield each run of equal values with its start and end."""
+    start = 0
+    for value, group in groupby(values):
+        end = start + len(list(group))
+        yield value, start, end
+        start = end
+
+
 def stage_range(names: Sequence[str], start: int, end: int) -> str:
-    """Stages start + 1 to end by name and number: `stages stem to s2 (1-3)`, `stage s4 (5)`."""
+    """Name stages start + 1 to end with their numbers: `stages stem to s2 (1-3)`, `stage s4 (5)`."""
     if end - start == 1:
         return f"stage {names[start]} ({end})"
     return f"stages {names[start]} to {names[end - 1]} ({start + 1}-{end})"
 
 
-_ALONE = {"norm": "trained in normalisation parameters only", "bias": "trained in biases only"}
+_ONLY = {"norm": "trained in normalisation parameters only", "bias": "trained in biases only"}
 
 
-def _moving(recipe: Recipe, what: str) -> str:
-    """In what a trained stage moves."""
+def _trained_in(recipe: Recipe, what: str) -> str:
+    """Say which parameters of a trained stage are trained."""
     adapter = getattr(recipe, "adapter", None)
     if what == "lora" and adapter is not None:
         return f"trained through low-rank adapters only (rank {adapter.rank}, alpha {adapter.alpha:g}, then merged)"
-    return _ALONE.get(what, "trained")
+    return _ONLY.get(what, "trained")
 
 
-def _fate(recipe: Recipe, index: int) -> str:
+def _treatment(recipe: Recipe, index: int) -> str:
+    """Say what happened to the weights of stage index + 1."""
     if index >= recipe.keep:
         return "thrown away"
     parts = [phase.stages[index] for phase in recipe.phases]
     trained = [part for part in parts if part.trained]
-    start = "re-initialised and " if recipe.origins[index] == "reinitialised" else ""
+    start = ""
+    if recipe.origins[index] == "reinitialised":
+        start = "re-initialised and "
     if trained:
-        return start + _moving(recipe, str(getattr(trained[-1], "what", "all")))
+        return start + _trained_in(recipe, str(getattr(trained[-1], "what", "all")))
     policies = {part.batchnorm for part in parts}
     if policies & {"affine", "all"}:
-        return f"{start}kept frozen but for BatchNorm's scale and shift"
+        return f"{start}kept frozen except for BatchNorm's scale and shift"
     return f"{start}kept frozen"
 
 
-def _batchnorm(result: RunResult, facts: Facts) -> list[str]:
+BATCHNORM_WORDS = {
+    "frozen": "stayed unchanged (inference mode)",
+    "statistics": "adapted its statistics only",
+    "affine": "trained its scale and shift on fixed statistics",
+    "all": "trained with batch statistics",
+}
+
+
+def _batchnorm_sentences(result: RunResult, facts: Facts) -> list[str]:
     recipe = facts.recipe
     if not facts.batchnorm or recipe.trains_nothing:
         return []
     names = [s.name for s in result.model.stages]
-    policies = [recipe.phases[-1].stages[i].batchnorm for i in range(recipe.keep)]
-    words = {
-        "frozen": "stayed unchanged (inference mode)",
-        "statistics": "adapted its statistics only",
-        "affine": "trained its scale and shift on fixed statistics",
-        "all": "trained with batch statistics",
-    }
-    if len(set(policies)) == 1:
-        return [f"BatchNorm {words[policies[0]]}."]
-    told, start = [], 0
-    for policy, group in groupby(policies):
-        end = start + len(list(group))
-        told.append(f"{words[policy]} in {stage_range(names, start, end)}")
-        start = end
-    return [f"BatchNorm {spoken(told)}."]
+    words = [BATCHNORM_WORDS[part.batchnorm] for part in recipe.phases[-1].stages[: recipe.keep]]
+    if len(set(words)) == 1:
+        return [f"BatchNorm {words[0]}."]
+    clauses = [f"{policy} in {stage_range(names, start, end)}" for policy, start, end in _runs(words)]
+    return [f"BatchNorm {spoken(clauses)}."]
 
 
-def _views(facts: Facts) -> list[str]:
+def _augmentation_sentences(facts: Facts) -> list[str]:
     policy = facts.policy
     if facts.recipe.trains_nothing:
         return []
     if policy.still:
         return ["No augmentation was used."]
-    done = ["crops"]
-    done += ["mirroring"] if policy.flip else []
-    done += ["rotation"] if policy.rotate else []
-    done += ["colour" if policy.saturation else "brightness"] if policy.light or policy.saturation else []
+    kinds = ["crops"]
+    if policy.flip:
+        kinds.append("mirroring")
+    if policy.rotate:
+        kinds.append("rotation")
+    if policy.saturation:
+        kinds.append("colour")
+    elif policy.light:
+        kinds.append("brightness")
     count = f"{facts.views} random view{'s' * (facts.views != 1)} per sample"
-    return [f"Augmentation ({', '.join(done)}) gave {count}."]
+    return [f"Augmentation ({', '.join(kinds)}) gave {count}."]
 
 
-def _data(result: RunResult) -> str:
+def _data_sentence(result: RunResult) -> str:
     data = result.data
     total = data.n_development + data.n_test
-    groups = f" ({data.groups:,} groups, never divided)" if data.groups < total else ""
+    text = f"Of {total:,} labelled samples"
+    if data.groups < total:
+        text += f" ({data.groups:,} groups, never divided)"
+    text += f", {data.n_development:,}"
     drawn = result.settings.get("labels_per_class")
-    how = f" (drawn, {drawn} per class)" if drawn else ""
-    return (
-        f"Of {total:,} labelled samples{groups}, {data.n_development:,}{how} served development and "
-        f"{data.n_test:,} ({data.sealed}) stayed sealed."
-    )
+    if drawn:
+        text += f" (drawn, {drawn} per class)"
+    return f"{text} served development and {data.n_test:,} ({data.sealed}) stayed sealed."
 
 
-def _comparison(result: RunResult, facts: Facts) -> str:
-    blocks, settings = result.blocks, result.settings
-    if not blocks:
+def _comparison_sentence(result: RunResult, facts: Facts) -> str:
+    if not result.blocks:
         return "No other strategy was compared."
-    metric = METRICS.get(settings.get("metric", ""), "accuracy")
-    where = _blocks(blocks, given=facts.given_validation)
+    metric = METRIC_NAMES.get(result.settings.get("metric", ""), "accuracy")
+    how = f"by {metric} on {_block_words(result.blocks, given=facts.given_validation)}"
+    if result.budget:
+        how += " within a time budget"
     ran = [s.name for s in result.strategies if s.status in ("raced", "eliminated")]
     networks = [name for name in ran if name != "baseline"]
     svm = "an SVM on raw pixels" if "baseline" in ran else ""
-    budget = " within a time budget" if result.budget else ""
-    if len(networks) < 2:
-        with_what = f"compared with {svm} only" if svm else "with nothing to compare it with"
-        return f"It was assessed by {metric} on {where}{budget}, {with_what}."
-    who = f"{len(networks)} strategies{f' and {svm}' if svm else ''}"
-    return f"{who} were compared by {metric} on {where}{budget}; {_rule(result)}."
+    if len(networks) >= 2:
+        compared = " and ".join(filter(None, (f"{len(networks)} strategies", svm)))
+        return f"{compared} were compared {how}; {_rule(result)}."
+    if svm:
+        return f"It was assessed {how}, compared with {svm} only."
+    return f"It was assessed {how}, with nothing to compare it with."
 
 
-def _blocks(blocks: Sequence[schema.BlockRecord], *, given: bool) -> str:
+def _block_words(blocks: Sequence[schema.BlockRecord], *, given: bool) -> str:
     if given:
         return f"the given validation part ({blocks[0].n_validation:,} samples)"
     if len(blocks) == 1:
         return f"one held-out block ({blocks[0].n_validation:,} samples)"
+    how = "folds of stratified cross-validation"
     repeats = max(b.repeat for b in blocks) + 1
-    often = f", {repeats} repeats" if repeats > 1 else ""
-    return f"{len(blocks)} paired blocks (folds of stratified cross-validation{often})"
+    if repeats > 1:
+        how += f", {repeats} repeats"
+    return f"{len(blocks)} paired blocks ({how})"
 
 
 def _rule(result: RunResult) -> str:
-    verdict, settings = result.verdict, result.settings
-    if settings.get("prefer") == "accuracy":
+    """Say how the verdict was chosen."""
+    verdict = result.verdict
+    if result.settings.get("prefer") == "accuracy":
         return f"{verdict.strategy} had the best mean and was taken"
-    margin = float(settings.get("margin", 0.01))
-    log_loss = settings.get("metric") == "log-loss"
-    room = f"{margin:g} nats" if log_loss else f"{100 * margin:g} point{'s' * (margin != 0.01)} (or one sample)"
-    best = "" if verdict.best == verdict.strategy else f", {verdict.best}"
-    return f"{verdict.strategy} was the cheapest within one standard error and {room} of the best{best}"
+    margin = float(result.settings.get("margin", 0.01))
+    tolerance = f"{100 * margin:g} point{'s' * (margin != 0.01)} (or one sample)"
+    if result.settings.get("metric") == "log-loss":
+        tolerance = f"{margin:g} nats"
+    text = f"{verdict.strategy} was the cheapest within one standard error and {tolerance} of the best"
+    if verdict.best != verdict.strategy:
+        text += f", {verdict.best}"
+    return text
 
 
-def _outcome(result: RunResult, recipe: Recipe) -> str:
+def _outcome_sentence(result: RunResult, recipe: Recipe) -> str:
     low, high = result.test.ci
     how = "Used as it was" if recipe.trains_nothing else "Refitted on all development samples"
     text = (
@@ -239,23 +267,24 @@ def _outcome(result: RunResult, recipe: Recipe) -> str:
     return text + "."
 
 
-def _software(result: RunResult) -> str:
-    machine, packages = result.machine, result.packages
+def _software_sentence(result: RunResult) -> str:
+    packages = result.packages
+    versions = [f"frostline {result.version}", f"PyTorch {packages.get('torch', '?').partition('+')[0]}"]
     source = result.model.spec.partition(":")[0]
-    used = [f"frostline {result.version}", f"PyTorch {packages.get('torch', '?').partition('+')[0]}"]
-    used += [f"{source} {packages[source]}"] if source in SOURCE_PACKAGES and source in packages else []
-    return f"Seed {result.seed}; {', '.join(used)}; {hardware(machine)}."
+    if source in SOURCE_PACKAGES and source in packages:
+        versions.append(f"{source} {packages[source]}")
+    return f"Seed {result.seed}; {', '.join(versions)}; {hardware_class(result.machine)}."
 
 
-def hardware(machine: Mapping[str, Any]) -> str:
-    """The class of hardware, such as `CPU (x86_64), fp32`."""
+def hardware_class(machine: Mapping[str, Any]) -> str:
+    """Name the class of hardware, such as `CPU (x86_64), fp32`."""
     device = str(machine.get("device", "cpu")).partition(":")[0]
     kinds = {"cuda": machine.get("gpu") or "CUDA GPU", "mps": "Apple GPU"}
     name = kinds.get(device, f"CPU ({machine.get('processor', 'unknown')})")
     return f"{name}, {machine.get('precision', 'fp32')}"
 
 
-def _term(facts: Facts, named: NamedTerm) -> str:
+def _term_sentence(facts: Facts, named: NamedTerm) -> str:
     if facts.recipe.kind == "own":
         return f"This is a recipe of our own ({facts.recipe.name}); the nearest term is {named.words}."
     return f"The term for this is {named.words}."

@@ -1,70 +1,157 @@
-"""The rows of strategies and pairs in result.json."""
+"""The entries of strategies and pairs in result.json."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
-from frostline.base.records import Comparison, FloatArray, IntArray
+from frostline.base.records import Comparison, FloatArray, IntArray, Outcome
 from frostline.base.seeds import numpy_generator
 from frostline.bundle import schema
 from frostline.race.compare import score_interval, versus_best
 from frostline.race.plan import PlanRow
-from frostline.race.race import block_sizes
+from frostline.race.race import RaceResult, block_sizes
 from frostline.race.standing import Standing
 from frostline.recipe.terms import origin_summary, skipped_term, term
 from frostline.record.evidence import Evidence
 from frostline.stats.intervals import bootstrap_interval, wilson
 from frostline.stats.metrics import accuracy
+from frostline.train.refit import RefitResult
+
+Fields = dict[str, Any]  # some fields of a StrategyRecord
+
+# What a strategy's entry holds as long as nothing has run.
+NOT_RUN: Mapping[str, Any] = {
+    "origin_summary": "",
+    "trained_parameters": 0,
+    "operations": 0.0,
+    "rate": None,
+    "rates_tried": [],
+    "l2": None,
+    "mix": None,
+    "epochs": None,
+    "steps": None,
+    "undertrained": False,
+    "blocks": [],
+    "seconds": 0.0,
+    "accuracy": None,
+    "accuracy_ci": None,
+    "log_loss": None,
+    "score": None,
+    "score_ci": None,
+    "versus_best": None,
+    "test": None,
+}
 
 
 def strategy_records(evidence: Evidence, labels: IntArray) -> list[schema.StrategyRecord]:
-    """One row a strategy: raced and eliminated ones, failed ones, then those that were skipped."""
+    """Compose one entry per strategy: those that ran in the order of the plan, then those that were skipped.
+
+    `labels` (N,) are those of the sealed part.
+    """
     plan = evidence.plan
-    rows = [_strategy(evidence, row, labels) for row in plan.rows]
-    return rows + [_skipped(name, reason) for name, reason in plan.skipped.items()]
+    records = [_ran(evidence, row, labels) for row in plan.rows]
+    for name, reason in plan.skipped.items():
+        fields = {**NOT_RUN, "name": name, "term": skipped_term(name), "status": "skipped", "reason": reason}
+        records.append(schema.StrategyRecord(**fields))
+    return records
 
 
-def _strategy(evidence: Evidence, row: PlanRow, labels: IntArray) -> schema.StrategyRecord:
-    name, race = row.recipe.name, evidence.race
-    standing = next((s for s in evidence.standings if s.name == name and s.blocks), None)
-    plain = next((s for s in evidence.accuracies if s.name == name and s.blocks), None)
-    done, raced = [o for o in race.outcomes if o.strategy == name], [o for o in race.of(name) if o.ok]
-    refitted, versus = evidence.refits.get(name), versus_best(evidence.pairs, evidence.verdict.best).get(name)
+def _ran(evidence: Evidence, row: PlanRow, labels: IntArray) -> schema.StrategyRecord:
+    """Compose the entry of a strategy that was raced, whether or not it finished."""
+    name = row.recipe.name
+    race = evidence.race
+    fields: Fields = {
+        **NOT_RUN,
+        "name": name,
+        "term": term(row.recipe),
+        "origin_summary": origin_summary(row.recipe),
+        "trained_parameters": row.trained_parameters,
+        "operations": evidence.plan.use_cost(row.recipe, race.steps(name)),
+        "status": _status(race, name),
+        "reason": race.failed.get(name) or race.eliminated.get(name),
+        "seconds": sum(o.seconds for o in race.outcomes if o.strategy == name),
+        **_training_fields(race, name, evidence.refits.get(name)),
+        **_score_fields(evidence, name),
+        **_best_fields(evidence, name),
+    }
+    if name in evidence.tests:
+        fields["test"] = tested(evidence.tests[name], labels)
+    return schema.StrategyRecord(**fields)
+
+
+def _status(race: RaceResult, name: str) -> str:
+    if name in race.failed:
+        return "failed"
+    if name in race.eliminated:
+        return "eliminated"
+    return "raced"
+
+
+def _training_fields(race: RaceResult, name: str, refitted: RefitResult | None) -> Fields:
+    """Return how it was trained: by the refit where there is one, otherwise by the race."""
+    finished = [o for o in race.of(name) if o.ok]
+    tuning = race.of(name, "tune")
+    fields: Fields = {
+        "rate": race.rates.get(name),
+        "rates_tried": [{"rate": o.rate or 0.0, "log_loss": o.log_loss, "accuracy": o.accuracy} for o in tuning],
+        "undertrained": any(o.undertrained for o in finished),
+    }
+    if refitted is None:
+        return {**fields, "mix": race.mix(name), "epochs": _median_epochs(finished), "steps": race.steps(name)}
+    return {
+        **fields,
+        "l2": refitted.l2,
+        "mix": refitted.mix,
+        "epochs": refitted.epochs,
+        "steps": refitted.steps,
+        "undertrained": fields["undertrained"] or refitted.undertrained,
+    }
+
+
+def _median_epochs(finished: list[Outcome]) -> float | None:
+    if not finished:
+        return None
+    return float(np.median([o.epochs for o in finished]))
+
+
+def _score_fields(evidence: Evidence, name: str) -> Fields:
+    """Return the scores on the blocks, by accuracy and by the metric of the plan."""
     n_train, n_test = block_sizes(evidence.plan)
-    return schema.StrategyRecord(
-        name=name,
-        term=term(row.recipe),
-        origin_summary=origin_summary(row.recipe),
-        trained_parameters=row.trained_parameters,
-        operations=evidence.plan.use_cost(row.recipe, race.steps(name)),
-        status="failed" if name in race.failed else "eliminated" if name in race.eliminated else "raced",
-        reason=race.failed.get(name) or race.eliminated.get(name),
-        rate=race.rates.get(name),
-        rates_tried=[
-            {"rate": o.rate or 0.0, "log_loss": o.log_loss, "accuracy": o.accuracy} for o in race.of(name, "tune")
-        ],
-        l2=refitted.l2 if refitted else None,
-        mix=refitted.mix if refitted else race.mix(name),
-        epochs=refitted.epochs if refitted else (float(np.median([o.epochs for o in raced])) if raced else None),
-        steps=refitted.steps if refitted else race.steps(name),
-        undertrained=any(o.undertrained for o in raced) or bool(refitted and refitted.undertrained),
-        blocks=[schema.BlockScoreRecord(index=b.index, accuracy=b.score, log_loss=b.log_loss) for b in plain.blocks]
-        if plain
-        else [],
-        seconds=sum(o.seconds for o in done),
-        accuracy=plain.score if plain else None,
-        accuracy_ci=score_interval(plain, n_train=n_train, n_test=n_test) if plain else None,
-        log_loss=standing.log_loss if standing else None,
-        score=_positive(standing, standing.score) if standing else None,
-        score_ci=_score_ci(standing, n_train=n_train, n_test=n_test) if standing else None,
-        versus_best=_versus(evidence, versus) if versus else None,
-        test=tested(evidence.tests[name], labels) if name in evidence.tests else None,
-    )
+    fields: Fields = {}
+    by_accuracy = _find_standing(evidence.accuracies, name)
+    if by_accuracy is not None:
+        fields["accuracy"] = by_accuracy.score
+        fields["accuracy_ci"] = score_interval(by_accuracy, n_train=n_train, n_test=n_test)
+        fields["blocks"] = [
+            schema.BlockScoreRecord(index=b.index, accuracy=b.score, log_loss=b.log_loss) for b in by_accuracy.blocks
+        ]
+    by_metric = _find_standing(evidence.standings, name)
+    if by_metric is not None:
+        fields["log_loss"] = by_metric.log_loss
+        fields["score"] = _positive(by_metric, by_metric.score)
+        fields["score_ci"] = _score_ci(by_metric, n_train=n_train, n_test=n_test)
+    return fields
+
+
+def _find_standing(standings: Sequence[Standing], name: str) -> Standing | None:
+    return next((s for s in standings if s.name == name and s.blocks), None)
+
+
+def _best_fields(evidence: Evidence, name: str) -> Fields:
+    comparison = versus_best(evidence.pairs, evidence.verdict.best).get(name)
+    if comparison is None:
+        return {}
+    return {"versus_best": versus_record(evidence, comparison)}
 
 
 def _positive(standing: Standing, score: float) -> float:
-    """Log loss is compared by its negative, but told as a positive number of nats."""
-    return 0.0 - score if standing.metric == "log-loss" else score
+    """Return the score as shown: log loss is compared by its negative, but shown as a positive number of nats."""
+    if standing.metric == "log-loss":
+        return 0.0 - score
+    return score
 
 
 def _score_ci(standing: Standing, *, n_train: float, n_test: float) -> schema.Interval:
@@ -73,62 +160,36 @@ def _score_ci(standing: Standing, *, n_train: float, n_test: float) -> schema.In
 
 
 def sample_interval(evidence: Evidence, a: str, b: str) -> schema.Interval:
-    """Interval of a - b for these very models on new samples: bootstrap over the rows that both predicted."""
-    low, high = sorted((a, b))  # drawn once for a pair, whichever way round it is asked for
+    """Return the interval of a - b for these very models on new samples: bootstrap over the rows both predicted."""
+    low, high = sorted((a, b))  # drawn once per pair, whichever way round it is asked for
     first, second = (next(s for s in evidence.standings if s.name == name) for name in (low, high))
     _, row = np.unique(first.keys[:, 1], return_inverse=True)
     differences = np.bincount(row, weights=first.values - second.values) / np.bincount(row)
-    found = bootstrap_interval(differences, rng=numpy_generator(0, "sample-interval", low, high))
-    return found if a == low else (0.0 - found[1], 0.0 - found[0])  # a bound of 0 stays 0.0, not -0.0
+    interval = bootstrap_interval(differences, rng=numpy_generator(0, "sample-interval", low, high))
+    if a == low:
+        return interval
+    return 0.0 - interval[1], 0.0 - interval[0]  # a bound of 0 stays 0.0, not -0.0
 
 
-def _versus(evidence: Evidence, comparison: Comparison) -> schema.VersusRecord:
-    narrow = sample_interval(evidence, comparison.a, comparison.b)
+def versus_record(evidence: Evidence, comparison: Comparison) -> schema.VersusRecord:
+    """Record how a strategy compares with the best."""
     return schema.VersusRecord(
         difference=comparison.difference,
         ci=comparison.ci,
-        ci_samples=narrow,
+        ci_samples=sample_interval(evidence, comparison.a, comparison.b),
         p=comparison.p,
         outcome=comparison.outcome,
     )
 
 
 def tested(probabilities: FloatArray, labels: IntArray) -> schema.ScoreRecord:
-    """Accuracy on the sealed part with Wilson's interval."""
+    """Record the accuracy on the sealed part with Wilson's interval."""
     share = accuracy(probabilities, labels)
     return schema.ScoreRecord(accuracy=share, ci=wilson(round(share * len(labels)), len(labels)))
 
 
-def _skipped(name: str, reason: str) -> schema.StrategyRecord:
-    return schema.StrategyRecord(
-        name=name,
-        term=skipped_term(name),
-        origin_summary="",
-        trained_parameters=0,
-        operations=0.0,
-        status="skipped",
-        reason=reason,
-        rate=None,
-        rates_tried=[],
-        l2=None,
-        mix=None,
-        epochs=None,
-        steps=None,
-        undertrained=False,
-        blocks=[],
-        seconds=0.0,
-        accuracy=None,
-        accuracy_ci=None,
-        log_loss=None,
-        score=None,
-        score_ci=None,
-        versus_best=None,
-        test=None,
-    )
-
-
 def pair_records(evidence: Evidence) -> list[schema.PairRecord]:
-    """Every pair that was compared."""
+    """Record every pair that was compared."""
     return [
         schema.PairRecord(
             a=c.a,

@@ -1,4 +1,4 @@
-"""Writes the files of a finished run: its record, and what the record names."""
+"""Writes the files of a finished run: its record, and the files that the record names."""
 
 from __future__ import annotations
 
@@ -53,30 +53,35 @@ class RunWriter:
 
     @property
     def chosen(self) -> RefitResult:
+        """The refit of the verdict's strategy."""
         return self.evidence.refits[self.evidence.verdict.strategy]
 
     def write(self) -> RunResult:
-        path, study, outcomes = self.folder.path, self.study, self.evidence.outcomes
-        ids = [s.id for s in study.dataset.samples]
-        classes = study.dataset.classes
+        """Write all files and return the record."""
+        path = self.folder.path
+        dataset = self.study.dataset
+        evidence = self.evidence
+        ids = [s.id for s in dataset.samples]
         write_value(path / "ledger.json", self.chosen.ledger)
-        write_trials(path / "trials.jsonl", outcomes)
-        write_oof(path / "oof.parquet", outcomes, ids, classes)
-        write_atomic(path / "moments.safetensors", moments(study))
-        write_samples(path / "samples.csv", study.dataset, self.evidence.plan.race_blocks())
-        sealed = study.dataset.sealed
-        probabilities = self.evidence.tests[self.evidence.verdict.strategy]
-        labels = [int(label) for label in study.dataset.labels[sealed]]
-        write_predictions(path / "predictions.csv", [ids[i] for i in sealed], labels, probabilities, classes)
-        if self.evidence.doubts:
-            write_atomic(path / "doubts.csv", doubts_csv(self.evidence.doubts))
-        result = with_methods(self.compose(), facts_of(study, self.chosen))
+        write_trials(path / "trials.jsonl", evidence.outcomes)
+        write_oof(path / "oof.parquet", evidence.outcomes, ids, dataset.classes)
+        write_atomic(path / "moments.safetensors", moments(self.study))
+        write_samples(path / "samples.csv", dataset, evidence.plan.race_blocks())
+        probabilities = evidence.tests[evidence.verdict.strategy]
+        labels = [int(label) for label in dataset.labels[dataset.sealed]]
+        sealed_ids = [ids[i] for i in dataset.sealed]
+        write_predictions(path / "predictions.csv", sealed_ids, labels, probabilities, dataset.classes)
+        if evidence.doubts:
+            write_atomic(path / "doubts.csv", doubts_csv(evidence.doubts))
+        result = with_methods(self.compose(), facts_of(self.study, self.chosen))
         write_atomic(path / "model" / "README.md", model_card(result).encode())
         self.folder.close(result)
         return result
 
     def compose(self) -> RunResult:
-        study, evidence = self.study, self.evidence
+        """Compose the record, without its methods paragraph."""
+        study = self.study
+        evidence = self.evidence
         labels = study.dataset.labels[study.dataset.sealed]
         chosen = evidence.verdict.strategy
         return RunResult(
@@ -105,41 +110,47 @@ class RunWriter:
         )
 
     def _audit(self) -> AuditCount:
-        """Summed over all trials and the refits."""
+        """Sum the audits of all trials and refits."""
         counts = [o.audit for o in self.evidence.outcomes] + [f.audit for f in self.evidence.refits.values()]
         return sum(counts, AuditCount())
 
     def _cost(self) -> schema.CostRecord:
-        features, store = self.study.features, self.study.features.store
+        features = self.study.features
         seconds = features.prefix_seconds
-        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
         return schema.CostRecord(
             seconds=time.perf_counter() - self.journal.started,
             phases=[schema.PhaseRecord(name=name, seconds=spent) for name, spent in self._phases()],
             prefix_seconds=seconds,
-            store_mb=store.bytes_used() / 1e6 if store else 0.0,
-            peak_rss_mb=rss,
+            store_mb=features.store.bytes_used() / 1e6 if features.store else 0.0,
+            peak_rss_mb=peak_rss_mb(),
             images_per_second=features.prefix_images / seconds if seconds else 0.0,
         )
 
     def _phases(self) -> list[tuple[str, float]]:
-        """The journal's phases, with the long ones told by what they did."""
+        """Return the journal's phases, with the long ones divided by what they did."""
         tuning = sum(o.seconds for o in self.evidence.race.outcomes if o.purpose == "tune")
         views = self.study.features.view_seconds
         parts = {"compute features": ("make views", views, "frozen prefix"), "race": ("tune rates", tuning, "blocks")}
-        found: list[tuple[str, float]] = []
+        phases: list[tuple[str, float]] = []
         for name, spent in self.journal.phases:
-            if name in parts:
-                first, seconds, rest = parts[name]
-                seconds = min(seconds, spent)  # a resumed run took some from the disk
-                found += [(first, seconds), (rest, spent - seconds)]
-            else:
-                found.append((name, spent))
-        return found
+            if name not in parts:
+                phases.append((name, spent))
+                continue
+            first, seconds, rest = parts[name]
+            seconds = min(seconds, spent)  # a resumed run read some from the disk
+            phases += [(first, seconds), (rest, spent - seconds)]
+        return phases
+
+
+def peak_rss_mb() -> float:
+    """Return the largest memory that this process has held, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 << 20 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return peak / unit
 
 
 def moments(study: Study) -> bytes:
-    """moments.safetensors: mean (D) and covariance (D, D) of each cut's pooled features over development rows."""
+    """Return moments.safetensors: mean (D) and covariance (D, D) of each cut's pooled features, of development rows."""
     from safetensors.torch import save
 
     tensors = {}

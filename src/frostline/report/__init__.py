@@ -1,1 +1,1 @@
-"""The record and what people read of it: composes result.json, draws tables. Computes nothing new."""
+"""What people read of a finished record: tables, sentences, the comparison of two runs. Computes nothing new."""

@@ -11,10 +11,10 @@ from frostline.base.packages import RECORDED_PACKAGES, package_versions
 from frostline.base.version import VERSION
 from frostline.bundle.schema import RunResult
 
+BITS = "the kernels, so the last bits of all that is computed"
 MAY_DIFFER = {
     "frostline": "anything: the method itself may have changed (see CHANGELOG.md)",
-    "torch": "the kernels, so the last bits of every trained tensor and stored activation, and of what follows from "
-             "them",
+    "torch": "the kernels, so the last bits of trained tensors, stored activations and what follows from them",
     "torchvision": "the resizing and cropping of pixels, and the definition of torchvision's networks",
     "timm": "the definition and preprocessing of timm's networks; of other networks nothing",
     "numpy": "the random draws of labels, views and resamples, and the last bits of sums",
@@ -26,17 +26,17 @@ MAY_DIFFER = {
     "keras": "the definition and preprocessing of Keras networks; of other networks nothing",
     "python": "the order and text of what its own modules write; hardly ever a number",
     "system": "the mathematical library, so last bits",
-    "processor": "the kernels, so the last bits of all that is computed",
-    "cpu_capability": "the kernels, so the last bits of all that is computed",
-    "gpu": "the kernels, so the last bits of all that is computed there",
+    "processor": BITS,
+    "cpu_capability": BITS,
+    "gpu": f"{BITS} there",
     "cores": "the order of sums in numpy and scipy, so last bits of the baseline",
-    "device": "the kernels, so the last bits of all that is computed",
+    "device": BITS,
     "precision": "the rounding of every activation",
     "channels_last": "the kernels, so last bits",
     "threads": "the order of sums, so last bits",
-    "chunk": "the batch that kernels are chosen by, so last bits",
-}  # fmt: skip
-WORDS = {
+    "chunk": "the batch size that kernels are chosen by, so last bits",
+}
+NAMES = {
     "cpu_capability": "instruction set",
     "channels_last": "layout channels_last",
     "chunk": "inference batch",
@@ -48,7 +48,7 @@ COMPUTE = ("device", "precision", "channels_last", "threads", "chunk")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Something that a run was computed with and that is another one here; None: it isn't there."""
+    """Something that a run was computed with and that differs here; None where it isn't installed or known."""
 
     what: str
     before: str | None
@@ -56,28 +56,31 @@ class Change:
     may_differ: str
 
     def sentence(self) -> str:
-        before, now = self.before or "not there", self.now or "not there"
-        return f"{WORDS.get(self.what, self.what)} was {before} and is {now}: it may change {self.may_differ}."
+        """Return the change and what it may affect, in words."""
+        before = self.before or "not there"
+        now = self.now or "not there"
+        return f"{NAMES.get(self.what, self.what)} was {before} and is {now}: it may change {self.may_differ}."
 
 
 def environment_changes(result: RunResult) -> list[Change]:
-    """Frostline, packages and machine as they are here, against those of the record."""
-    found = _changes({"frostline": result.version}, {"frostline": VERSION})
+    """Compare frostline, packages and machine here with those of the record."""
+    changes = _changes({"frostline": result.version}, {"frostline": VERSION})
     recorded = {name: result.packages[name] for name in RECORDED_PACKAGES if name in result.packages}
-    found += _changes(recorded, package_versions())
+    changes += _changes(recorded, package_versions())
     here = machine()
-    return found + _changes({name: result.machine.get(name) for name in here}, here)
+    return changes + _changes({name: result.machine.get(name) for name in here}, here)
 
 
 def compute_changes(result: RunResult, compute: Mapping[str, Any]) -> list[Change]:
-    """What a replay computes with although the record says otherwise: the written rule has changed."""
+    """Compare what a replay computes with and what the record says: they differ where the written rule has changed."""
     recorded = {name: result.machine.get(name) for name in COMPUTE}
     return _changes(recorded, {name: compute[name] for name in COMPUTE})
 
 
 def overruled(result: RunResult) -> list[str]:
-    """Sentences about what this machine's own rule would set otherwise than the record, which a replay keeps to."""
-    recorded, own = result.machine.get("threads"), default_threads()
+    """List, in words, where this machine's own rule differs from the record, which a replay keeps to."""
+    recorded = result.machine.get("threads")
+    own = default_threads()
     if result.settings.get("threads") is None and recorded != own:
         return [f"The run took {recorded} threads by rule; here the rule says {own}. The recorded number is used."]
     return []
@@ -98,4 +101,6 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    if value is None:
+        return None
+    return str(value)

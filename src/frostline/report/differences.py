@@ -12,19 +12,19 @@ from frostline.base.errors import BundleError
 from frostline.bundle.runfolder import hashes
 from frostline.bundle.schema import RunResult, without_volatile
 
-SEPARATE = ("version", "machine", "packages", "files")  # told beforehand, or compared by themselves
-PROSE = ("methods.paragraph",)  # tells machine and packages too; its figures are compared by themselves
+SEPARATE = ("version", "machine", "packages", "files")  # reported beforehand, or compared by themselves
+PROSE = ("methods.paragraph",)  # names machine and packages too; its figures are compared by themselves
 TIMES = ("seconds",)  # of a trial
 ABSENT = "absent"
-SHOWN = 5
-Kind = Literal["file", "value", "trial"]
+SHOWN_PER_KIND = 5
+DifferenceKind = Literal["file", "value", "trial"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """One thing that isn't equal; `where` is a file's path, a dotted key of result.json, or a trial's key and field."""
 
-    kind: Kind
+    kind: DifferenceKind
     where: str
     recorded: str
     replayed: str
@@ -35,17 +35,17 @@ class Differences:
     """What differs, and how many files, values and trials' figures were compared."""
 
     found: tuple[Difference, ...]
-    compared: Mapping[Kind, int]
-    altered: tuple[str, ...] = ()  # files of the recorded run that aren't what its own record says
-    misrecorded: tuple[str, ...] = ()  # those of them that the replay wrote just as they are: the record is wrong
+    compared: Mapping[DifferenceKind, int]
+    altered: tuple[str, ...] = ()  # files of the recorded run that don't match its own record
+    misrecorded: tuple[str, ...] = ()  # those that match the replay, so that the record itself is wrong
 
     @property
     def equal(self) -> bool:
         return not self.found and not self.altered
 
     def counts(self) -> str:
-        """`15 of 15 files, 1,204 of 1,204 recorded values and 90 of 90 trials' figures are equal`."""
-        words: dict[Kind, str] = {"file": "files", "value": "recorded values", "trial": "trials' figures"}
+        """Return `15 of 15 files, 1,204 of 1,204 recorded values and 90 of 90 trials' figures are equal`."""
+        words: dict[DifferenceKind, str] = {"file": "files", "value": "recorded values", "trial": "trials' figures"}
         parts = []
         for kind, name in words.items():
             total = self.compared.get(kind, 0)
@@ -62,80 +62,91 @@ def compare_runs(
         run: the recorded RUN folder; its files are also held against its own record.
         again: the folder of the replay.
         results: the records of both.
-        except_: dotted keys of result.json that were set otherwise on purpose.
+        except_: dotted keys of result.json that differ on purpose.
     """
     recorded, replayed = results
-    pairs: dict[Kind, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+    pairs: dict[DifferenceKind, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
         "file": (recorded.files, replayed.files),
         "value": (_values(recorded, except_), _values(replayed, except_)),
         "trial": (_trials(run), _trials(again)),
     }
-    found = [d for kind, (one, two) in pairs.items() for d in _differences(kind, one, two)]
+    differences = [d for kind, (one, two) in pairs.items() for d in _differences(kind, one, two)]
     compared = {kind: len({*one, *two}) for kind, (one, two) in pairs.items()}
-    there = hashes(run)
-    altered = sorted(name for name, digest in recorded.files.items() if there.get(name) != digest)
-    wrong = [name for name in altered if name in there and there[name] == replayed.files.get(name)]
-    return Differences(found=tuple(found), compared=compared, altered=tuple(altered), misrecorded=tuple(wrong))
+    present = hashes(run)
+    altered = sorted(name for name, digest in recorded.files.items() if present.get(name) != digest)
+    misrecorded = [name for name in altered if name in present and present[name] == replayed.files.get(name)]
+    return Differences(
+        found=tuple(differences), compared=compared, altered=tuple(altered), misrecorded=tuple(misrecorded)
+    )
 
 
-def _differences(kind: Kind, one: Mapping[str, Any], two: Mapping[str, Any]) -> Iterator[Difference]:
+def _differences(kind: DifferenceKind, one: Mapping[str, Any], two: Mapping[str, Any]) -> Iterator[Difference]:
     for name in [*one, *(n for n in two if n not in one)]:
-        a, b = one.get(name, ABSENT), two.get(name, ABSENT)
-        if a != b:
-            yield Difference(kind=kind, where=name, recorded=str(a), replayed=str(b))
+        recorded = one.get(name, ABSENT)
+        replayed = two.get(name, ABSENT)
+        if recorded != replayed:
+            yield Difference(kind=kind, where=name, recorded=str(recorded), replayed=str(replayed))
 
 
 def _values(result: RunResult, except_: Sequence[str]) -> dict[str, Any]:
     kept = {k: v for k, v in without_volatile(result).items() if k not in SEPARATE}
-    flat = dict(_leaves(kept, ""))
     left_out = (*PROSE, *except_)
-    return {k: v for k, v in flat.items() if not any(k == e or k.startswith((f"{e}.", f"{e}[")) for e in left_out)}
+    return {key: value for key, value in _plain_values(kept, "") if not any(_is_within(key, out) for out in left_out)}
+
+
+def _is_within(key: str, parent: str) -> bool:
+    return key == parent or key.startswith((f"{parent}.", f"{parent}["))
 
 
 def _trials(run: Path) -> dict[str, Any]:
-    """Every figure of trials.jsonl, by the trial's key and the figure's name."""
+    """Read every figure of trials.jsonl, by the trial's key and the figure's name."""
     path = run / "trials.jsonl"
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
             trial = json.loads(line)
             kept = {k: v for k, v in trial.items() if k not in TIMES}
-            found.update(_leaves(kept, str(trial["key"])))
+            figures.update(_plain_values(kept, str(trial["key"])))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path} can't be read as trials.", "Put it back as the run wrote it.") from error
-    return found
+    return figures
 
 
-def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """Plain values with their dotted keys; an empty object or list counts as a value."""
+def _plain_values(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Yield plain values with their dotted keys; an empty object or list counts as a value."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from _leaves(item, f"{where}.{key}" if where else str(key))
+            yield from _plain_values(item, f"{where}.{key}" if where else str(key))
     elif isinstance(value, (list, tuple)) and value:
         for index, item in enumerate(value):
-            yield from _leaves(item, f"{where}[{index}]")
+            yield from _plain_values(item, f"{where}[{index}]")
     else:
         yield where, value
 
 
-def difference_lines(found: Differences) -> list[str]:
-    """The first differences of each kind, one line each, with how many more there are."""
+def difference_lines(differences: Differences) -> list[str]:
+    """List the first differences of each kind, one per line, with how many more there are."""
     lines = []
-    for name in found.altered[:SHOWN]:
-        why = "the replay wrote it so too, so the record was changed" if name in found.misrecorded else "it was changed"
+    for name in differences.altered[:SHOWN_PER_KIND]:
+        why = "it was changed"
+        if name in differences.misrecorded:
+            why = "the replay wrote the same file, so the record was changed"
         lines.append(f"{name} isn't the file that its own record names: {why}.")
-    kinds: tuple[Kind, ...] = ("value", "trial", "file")
+    kinds: tuple[DifferenceKind, ...] = ("value", "trial", "file")
     for kind in kinds:
-        here = [d for d in found.found if d.kind == kind]
-        lines += [
-            f"{kind} {d.where}: {_short(d, d.recorded)} recorded, {_short(d, d.replayed)} replayed"
-            for d in here[:SHOWN]
-        ]
-        lines += [f"{kind}: {len(here) - SHOWN:,} more"] if len(here) > SHOWN else []
+        of_kind = [d for d in differences.found if d.kind == kind]
+        for d in of_kind[:SHOWN_PER_KIND]:
+            recorded = _shortened(kind, d.recorded)
+            replayed = _shortened(kind, d.replayed)
+            lines.append(f"{kind} {d.where}: {recorded} recorded, {replayed} replayed")
+        if len(of_kind) > SHOWN_PER_KIND:
+            lines.append(f"{kind}: {len(of_kind) - SHOWN_PER_KIND:,} more")
     return lines
 
 
-def _short(difference: Difference, text: str) -> str:
-    if difference.kind == "file" and text != ABSENT:
+def _shortened(kind: DifferenceKind, text: str) -> str:
+    if kind == "file" and text != ABSENT:
         return text[:12]
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    if len(text) > 60:
+        return f"{text[:57]}..."
+    return text

@@ -165,9 +165,9 @@ def test_nearly_equal_rows_of_two_classes_are_told_once_and_of_one_class_not() -
     features[7], features[21] = features[3] * 1.001, features[20] + 1e-3  # 3 and 7 differ in class, 20 and 21 don't
     dataset = made_dataset([0 if i in (3, 20, 21) else 1 for i in range(40)])
     distances, rows = d.neighbours(features)
-    found = d.close_pairs(dataset, np.arange(40), distances, rows, {})
+    found = d.close_to_other_class(dataset, np.arange(40), distances, rows, {})
     assert [(x.id, x.label, x.suggestion) for x in found] == [("3.png", "c0", "c1")]
-    assert d.close_pairs(dataset, np.arange(40), distances, rows, {3: 0, 7: 0}) == []  # told as copies
+    assert d.close_to_other_class(dataset, np.arange(40), distances, rows, {3: 0, 7: 0}) == []  # told as copies
 
 
 def test_classes_with_few_samples_are_named_with_how_many_are_needed() -> None:

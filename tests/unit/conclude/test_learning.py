@@ -238,15 +238,16 @@ def test_a_size_that_was_not_finished_everywhere_is_left_out() -> None:
     assert [q.labels for q in found.record.curves[0].points] == [7, 30]
     assert found.record.gain is not None
     assert found.record.gain.strategy == "probe@2"
-    assert found.record.sentence.startswith("probe was not finished on fewer labels, so probe@2 speaks for it. ")
+    why = "probe was not finished on fewer labels, so the curve of probe@2 is shown instead. "
+    assert found.record.sentence.startswith(why)
 
 
 @pytest.mark.parametrize(
     ("names", "chosen", "limited", "words"),
     [
-        (("probe", "freeze@2"), "freeze@2", False, "cost more than 5 % of the comparison, so probe speaks for it."),
-        (("probe", "freeze@2"), "freeze@2", True, "a budget leaves out of the learning curve, so probe speaks"),
-        (("freeze@2", "finetune"), "freeze@2", False, "nothing that could speak for freeze@2 was trained on fewer"),
+        (("probe", "freeze@2"), "freeze@2", False, "5 % of the comparison, so the curve of probe is shown instead."),
+        (("probe", "freeze@2"), "freeze@2", True, "have no learning curve, so the curve of probe is shown instead."),
+        (("freeze@2", "finetune"), "freeze@2", False, "There is no learning curve: no strategy that uses"),
     ],
 )
 def test_a_verdict_without_a_curve_of_its_own_says_why(
@@ -255,7 +256,7 @@ def test_a_verdict_without_a_curve_of_its_own_says_why(
     found, *_ = curve(plan(*names), outcome, verdict(chosen, runner_up=names[0]), limited=limited)
     assert found is not None
     assert words in found.record.sentence
-    assert (found.record.gain is None) == (found.record.reading is None) == ("nothing" in words)
+    assert (found.record.gain is None) == (found.record.reading is None) == ("There is no" in words)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from frostline.race.race import RaceResult
 from frostline.race.standing import BlockScore, Standing
 from frostline.record.compose import block_records
 from frostline.record.evidence import Evidence
-from frostline.record.strategies import _versus, sample_interval
+from frostline.record.strategies import sample_interval, versus_record
 
 ROWS = 60
 
@@ -72,7 +72,7 @@ def row_pattern(count: int) -> np.ndarray:
 def test_a_baseline_that_beats_the_best_is_recorded_as_better() -> None:
     found = evidence(standing("baseline", row_pattern(ROWS)), standing("probe", row_pattern(6)))
     against = versus_best(found.pairs, "probe")["baseline"]
-    assert _versus(found, against).outcome == "better"
+    assert versus_record(found, against).outcome == "better"
 
 
 def test_repeats_do_not_make_a_row_count_as_several_samples() -> None:

@@ -14,7 +14,7 @@ from frostline.recipe.own import OwnRecipe, recipe_as_file, recipe_of
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.selection import make_recipe
 from frostline.record.facts import Facts
-from frostline.record.methods import hardware, network_name, with_methods
+from frostline.record.methods import hardware_class, network_name, with_methods
 from frostline.report.tables import methods_text
 from helpers.report_records import record, strategy
 
@@ -177,7 +177,7 @@ def test_as_is_is_neither_trained_nor_refitted() -> None:
 @pytest.mark.parametrize(
     ("settings", "row", "said"),
     [
-        ({}, {}, "Log loss on inner rows chose the rate (of 3, on the first block) and the length (median of all"),
+        ({}, {}, "Log loss on inner samples chose the rate (of 3, on the first block) and the length (median of all"),
         ({"lr": 1e-4}, {"rates_tried": []}, "The rate was set by hand"),
         ({"epochs": 5}, {}, "chose the rate (of 3, on the first block); the length was set by hand."),
         ({"epochs": 5}, {}, "with warm-up and cosine decay, at a rate"),
@@ -194,7 +194,7 @@ def test_a_strategy_alone_was_compared_with_nothing() -> None:
     result = finished("finetune", blocks=0)
     text = told(result, facts(recipe("finetune")))
     assert "No other strategy was compared." in text
-    assert "Log loss on inner rows chose the rate (of 3) and the length." in text
+    assert "Log loss on inner samples chose the rate (of 3) and the length." in text
     assert "block" not in text.replace("BatchNorm", "")
     assert not any(name in sources(result, facts(recipe("finetune"))) for name in ("Nadeau", "Holm", "Breiman"))
 
@@ -203,7 +203,7 @@ def test_a_mix_that_could_not_be_tuned_is_not_called_tuned() -> None:
     alone = told(finished("wise-ft", blocks=0, row={"mix": 0.5}), facts(recipe("wise-ft")))
     assert "lie at 0.5 (not tuned) between the solved and the trained network." in alone
     raced = told(finished("wise-ft", row={"mix": 0.7}), facts(recipe("wise-ft")))
-    assert "lie at 0.7 (chosen on inner rows) between" in raced
+    assert "lie at 0.7 (chosen on inner samples) between" in raced
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_an_own_recipe_is_called_one_with_its_nearest_term() -> None:
     assert "Stage stem (1) was trained, stages s1 to s3 (2-4) were kept frozen" in text
     assert "SGD with momentum 0.9" in text
     assert "label smoothing 0.1" in text
-    assert "The rate stood in the recipe" in text
+    assert "The rate was given in the recipe" in text
     assert "AdamW" not in sources(finished("mine"), facts(made))
 
 
@@ -352,8 +352,8 @@ def test_no_path_of_the_machine_gets_into_the_paragraph(spec: str, name: str) ->
 
 
 def test_hardware_is_told_by_its_class() -> None:
-    assert hardware({"device": "cpu", "processor": "x86_64", "precision": "bf16"}) == "CPU (x86_64), bf16"
-    assert hardware({"device": "cuda:0", "gpu": "NVIDIA H200", "precision": "bf16"}) == "NVIDIA H200, bf16"
+    assert hardware_class({"device": "cpu", "processor": "x86_64", "precision": "bf16"}) == "CPU (x86_64), bf16"
+    assert hardware_class({"device": "cuda:0", "gpu": "NVIDIA H200", "precision": "bf16"}) == "NVIDIA H200, bf16"
 
 
 def test_the_text_for_the_screen_holds_all_of_it_within_the_width() -> None:

@@ -93,7 +93,7 @@ def test_changed_packages_and_machines_are_named() -> None:
     del versions["numpy"]
     found = {c.what: c for c in environment_changes(RunResult(**record(packages=versions)))}
     assert found["torch"].before == "1.0"
-    assert "last bits of every trained tensor" in found["torch"].sentence()
+    assert "last bits of trained tensors" in found["torch"].sentence()
     assert "numpy was not there and is" in found["numpy"].sentence()
     assert "scipy" not in found
     assert "cpu_capability" in found

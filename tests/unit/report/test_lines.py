@@ -77,18 +77,21 @@ def test_abstaining_is_told_with_what_is_answered_and_right() -> None:
     made = record(abstain=abstain())
     RunResult.model_validate(made)
     (line,) = probability_lines(made)
-    assert "(0.95 wanted): an answer below 0.812 is unsure. 80% of the sealed samples are answered, 0.975" in line
+    assert (
+        "(0.95 wanted): a prediction below 0.812 is marked unsure. 80% of the sealed samples are answered, 0.975"
+        in line
+    )
     assert "out of fold 82% and 0.980." in line
 
 
 def test_abstaining_that_marks_nothing_or_everything_is_told() -> None:
-    assert "no answer is marked. No threshold reaches 0.95." in probability_lines(record(abstain=abstain(None)))[0]
+    assert "no prediction is marked. No threshold reaches 0.95." in probability_lines(record(abstain=abstain(None)))[0]
     assert "every sealed sample lies below" in probability_lines(record(abstain=abstain(0.9, 0)))[0]
 
 
 def test_a_class_that_is_found_much_less_often_is_named() -> None:
     (line,) = probability_lines(record(test=classes(("ant", 48, 50), ("bee", 10, 25), ("fly", 47, 50))))
-    assert line == "Weakest class: bee, 10 of its 25 sealed samples are found; of the others 95%."
+    assert line == "Weakest class: bee, 10 of its 25 sealed samples are recognised; of the other classes' samples 95%."
 
 
 def test_a_class_that_may_only_have_had_bad_luck_is_not_named() -> None:

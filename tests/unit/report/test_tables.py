@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from frostline.bundle.schema import RunResult
-from frostline.report.tables import result_text, table
+from frostline.report.tables import result_text, text_table
 from helpers.report_records import record, strategy, versus
 
 
@@ -52,7 +50,7 @@ def test_sealed_test_proof_samples_and_warnings_are_told() -> None:
     text = " ".join(result_text(record()).split())
     assert "Sealed test (val/, 50 samples, opened once): probe 0.880, 95 % interval 0.760 to 0.940." in text
     assert "1,000 of 1,000 frozen tensors are bit-identical" in text
-    assert "19 of 20 trained" in text
+    assert "19 of 20 trained tensors changed" in text
     assert "without gradient: fc.bias" in text
     settled = (
         "About 4,321 labelled samples would settle probe against finetune, if they differ as much as they did here."
@@ -83,7 +81,7 @@ def test_running_text_keeps_the_width(width: int) -> None:
 
 
 def test_columns_line_up_and_empty_ones_are_left_out() -> None:
-    drawn = table(("a", "empty", "long name"), [("xyz", "", "1"), ("x", "", "22")])
+    drawn = text_table(("a", "empty", "long name"), [("xyz", "", "1"), ("x", "", "22")])
     assert drawn.splitlines() == ["a    long name", "---  ---------", "xyz  1", "x    22"]
 
 
@@ -93,8 +91,8 @@ def test_a_baseline_that_beats_the_best_is_not_called_undecided() -> None:
     assert "+7.0 points, better" in line(text, "baseline")
 
 
-CURVE: dict[str, Any] = {
-    "sentence": "More labels help.",
+CURVE = {
+    "sentence": "Doubling them brought 4.0 points.",
     "reading": "helps",
     "gain": None,
     "projection": None,
@@ -126,12 +124,12 @@ def test_a_learning_curve_is_a_table_by_labels_and_a_sentence() -> None:
     assert line(text, "24  ").split()[1:] == ["0.700", "(0.500", "-", "0.900)", "on", "2", "blocks"]
     assert line(text, "24  ").index("0.700") == header.index("freeze@2")
     assert line(text, "96  ").split()[1:5] == ["0.940", "(0.900", "-", "0.980)"]
-    assert "More labels? More labels help." in text
+    assert "More labels would probably help. Doubling them brought 4.0 points." in text
 
 
 def test_without_a_curve_nothing_or_only_the_reason_is_said() -> None:
-    assert "More labels?" not in result_text(record())
-    only = {**CURVE, "sentence": "There is no learning curve.", "curves": CURVE["curves"][1:2]}
+    assert "labels would" not in result_text(record())
+    only = {**CURVE, "reading": None, "sentence": "There is no learning curve.", "curves": CURVE["curves"][1:2]}  # type: ignore[index]
     text = result_text(record(learning_curve=only))
-    assert "More labels? There is no learning curve." in text
+    assert "\nThere is no learning curve.\n" in text
     assert "\nlabels" not in text
