@@ -122,9 +122,13 @@ def arrange(given: RawImages, preprocess: Preprocess, name: str = "X") -> list[R
     axis = None
     if solid:
         axis = _channel_axis(name, solid, preprocess)
-    return [
-        item if isinstance(item, Path) else RawImage(item, axis if item.ndim == 3 else None) for item in given.items
-    ]
+
+    def arranged(item: Path | Values) -> Path | RawImage:
+        if isinstance(item, Path):
+            return item
+        return RawImage(item, axis if item.ndim == 3 else None)
+
+    return [arranged(item) for item in given.items]
 
 
 def _stacked(values: Values, name: str) -> RawImages:

@@ -60,7 +60,7 @@ def standard_luck(a: Standing, b: Standing, *, ratio: float, of_runs: float) -> 
     """Standard deviation that luck may give the mean difference a - b, as a share (0.01 is a point).
 
     In quadrature: luck of the validation samples, from their own differences; of single runs, `of_runs`, which every
-    block draws anew; of the training sets, LUCK_OF_ONE_BLOCK for one block, shrinking with further blocks only as far
+    block draws again; of the training sets, LUCK_OF_ONE_BLOCK for one block, shrinking with further blocks only as far
     as their overlap lets it average out: (1/J + ratio) / (1 + ratio) of its variance, with ratio = n_test / n_train.
     Source: own; the overlap after Nadeau & Bengio 2003, equation 9.
     """

@@ -337,7 +337,7 @@ def test_processor_that_does_not_do_what_its_settings_say_is_refused(tmp_path: P
     folder = write_image_network(tmp_path / "n")
     file = folder / "preprocessor_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "do_flip_channel_order": True}))  # ViT's doesn't
-    with pytest.raises(ModelError, match="otherwise than its settings say"):
+    with pytest.raises(ModelError, match="differently from what its settings say"):
         load_network(f"hf:{folder}")
 
 

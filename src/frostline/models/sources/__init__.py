@@ -26,13 +26,13 @@ class Source:
 
 
 SOURCES: dict[str, Source] = {
-    "torch": Source(load=torch_file.load, forms=("torch:FILE.py:factory",)),
-    "timm": Source(load=timm_source.load, forms=("timm:NAME-or-FOLDER",), from_folder=True),
-    "torchvision": Source(load=torchvision_source.load, forms=("torchvision:NAME",)),
-    "hf": Source(load=hf_source.load, forms=("hf:NAME-or-FOLDER",), from_folder=True),
-    "keras": Source(load=keras_source.load, forms=("keras:NAME", "keras:FILE.keras")),
+    "torch": Source(load=torch_file.load_torch_file, forms=("torch:FILE.py:factory",)),
+    "timm": Source(load=timm_source.load_timm, forms=("timm:NAME-or-FOLDER",), from_folder=True),
+    "torchvision": Source(load=torchvision_source.load_torchvision, forms=("torchvision:NAME",)),
+    "hf": Source(load=hf_source.load_hf, forms=("hf:NAME-or-FOLDER",), from_folder=True),
+    "keras": Source(load=keras_source.load_keras, forms=("keras:NAME", "keras:FILE.keras")),
 }
-OWN: dict[str, Callable[[NetworkOptions], Network]] = {"glyphs": glyphs_source.load}  # specs without a colon
+OWN: dict[str, Callable[[NetworkOptions], Network]] = {"glyphs": glyphs_source.load_glyphs}  # specs without a colon
 
 
 def spec_forms() -> tuple[str, ...]:
@@ -58,7 +58,9 @@ def load_network(spec: str, options: NetworkOptions | None = None) -> Network:
         return replace(OWN[spec](options), model_args=dict(options.model_args))
     if prefix not in SOURCES or not colon:
         close = nearest(prefix, SOURCES if colon else OWN)
-        suggestion = close if close.startswith("Did") else ""
+        suggestion = ""
+        if close.startswith("Did"):
+            suggestion = close
         raise ModelError(f"--model {spec!r} names no source of networks.", f"{suggestion} {_forms()}".strip())
     if not rest:
         raise ModelError(f"--model {spec!r} has nothing after the colon.", _forms())

@@ -1,4 +1,4 @@
-"""`glyphs`: the network that the package brings along, with its weights, classes and preprocessing.
+"""`glyphs`: the network bundled with the package, with its weights, classes and preprocessing.
 
 It was pre-trained by `frostline pretrain` on letters from fonts (tools/make_glyphs.py; the card lies beside it).
 """
@@ -20,7 +20,7 @@ CARD = Path(__file__).with_name("glyphs.md")
 MEAN, STD = 0.25, 0.35  # of bright ink on a dark ground, rounded
 
 
-def load(options: NetworkOptions) -> Network:
+def load_glyphs(options: NetworkOptions) -> Network:
     """The network with the package's weights, with those of a file, or with random ones.
 
     Raises ModelError for another input size, for arguments that the architecture doesn't have, and for weights that
@@ -28,12 +28,12 @@ def load(options: NetworkOptions) -> Network:
     """
     if options.size not in (None, SIDE):
         raise ModelError(f"--size {options.size}: glyphs reads {SIDE} x {SIDE} pixels.", "Leave --size out.")
-    weights, name = _weights(options)
+    weights, name = _glyphs_weights(options)
     own_classes = weights is not None and "classes" not in options.model_args
     network = Network(
         spec="glyphs",
         source="glyphs",
-        build=seeded(_factory(options.model_args)),
+        build=seeded(_glyphs_factory(options.model_args)),
         weights=weights,
         weights_name=name,
         preprocess=preprocess(options),
@@ -56,15 +56,17 @@ def preprocess(options: NetworkOptions) -> Preprocess:
     )
 
 
-def _factory(arguments: Mapping[str, Any]) -> Callable[[], nn.Module]:
+def _glyphs_factory(arguments: Mapping[str, Any]) -> Callable[[], nn.Module]:
     unknown = sorted(set(arguments) - {"classes", "width"})
     if unknown or not all(type(v) is int and v > 0 for v in arguments.values()):
-        what = f"no argument {unknown[0]!r}" if unknown else "whole numbers above 0 as arguments"
+        what = "whole numbers above 0 as arguments"
+        if unknown:
+            what = f"no argument {unknown[0]!r}"
         raise ModelError(f"--model-args: glyphs takes {what}.", "It takes classes and width, whole numbers above 0.")
     return lambda: Glyphs(**arguments)
 
 
-def _weights(options: NetworkOptions) -> tuple[Mapping[str, Tensor] | None, str]:
+def _glyphs_weights(options: NetworkOptions) -> tuple[Mapping[str, Tensor] | None, str]:
     if options.weights == "random":
         return None, "random"
     if options.weights is not None:

@@ -39,9 +39,14 @@ class TextEncoder(nn.Module):
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Sentence features (N, D) from ids and mask (N, L)."""
         found: Any = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
-        tokens = found["last_hidden_state"] if isinstance(found, Mapping) else found[0]
+        if isinstance(found, Mapping):
+            tokens = found["last_hidden_state"]
+        else:
+            tokens = found[0]
         features = self._pooled(tokens, attention_mask)
-        return F.normalize(features, dim=1) * self.head_width**0.5 if self.normalise else features
+        if self.normalise:
+            features = F.normalize(features, dim=1) * self.head_width**0.5
+        return features
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Class scores (N, classes) from ids and mask (N, L)."""
@@ -57,5 +62,6 @@ class TextEncoder(nn.Module):
             places = mask.shape[1] - 1 - mask.flip(1).argmax(1)
             return tokens[torch.arange(len(tokens), device=tokens.device), places]
         weight = there.to(tokens.dtype)
-        total, count = (tokens * weight).sum(1), weight.sum(1).clamp(min=1)
+        total = (tokens * weight).sum(1)
+        count = weight.sum(1).clamp(min=1)
         return total / (count if self.pooling == "mean" else count.sqrt())

@@ -54,7 +54,8 @@ def quiet() -> Iterator[None]:
     from transformers.utils import logging as shared
 
     logging: Any = shared
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level = logging.get_verbosity()
+    bar = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
@@ -101,7 +102,9 @@ def read_pooling(folder: Path, config: Any, arguments: Mapping[str, Any]) -> Poo
     t = library()
     decoder = type(config) in t.MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in t.MODEL_FOR_MASKED_LM_MAPPING
     found = Pooled(pooling="last" if decoder else "mean")
-    modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
+    modules = []
+    if (folder / "modules.json").is_file():
+        modules = read_json(folder / "modules.json")
     for module in modules[1:]:
         kind = str(module.get("type", "")).rpartition(".")[2]
         if kind == "Pooling":
@@ -130,7 +133,9 @@ def _mode(folder: Path, module: Mapping[str, Any]) -> TokenPooling:
     chosen = [mode for key, mode in MODES.items() if record.get(key)]
     named = record.get("pooling_mode")
     if isinstance(named, str):
-        chosen = [NAMED[named]] if named in NAMED else []
+        chosen = []
+        if named in NAMED:
+            chosen = [NAMED[named]]
     if len(chosen) != 1:
         found = " and ".join(chosen) or str(named or "none of the known ones")
         raise ModelError(f"The pooling of {folder} is {found}, but one of the known ones was expected.", ARGUMENTS)

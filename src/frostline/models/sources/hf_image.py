@@ -38,7 +38,7 @@ def image_contract(spec: str, folder: Path, config: Any, options: NetworkOptions
     if "data_config" in record:  # timm's transforms in the library's clothes
         own = read_preprocess(record["data_config"], {}, NetworkOptions())
     else:
-        own = _own(spec, config, record, _enlarged(processor))
+        own = _hf_image_contract(spec, config, record, _enlarged(processor))
     reverse = bool(record.get(REVERSES))
     _try(spec, processor, own, reverse)
     if options.size:
@@ -48,7 +48,7 @@ def image_contract(spec: str, folder: Path, config: Any, options: NetworkOptions
     return replace(own, mean=plain.mean, std=plain.std), reverse
 
 
-def _own(spec: str, config: Any, record: Mapping[str, Any], enlarged: float) -> Preprocess:
+def _hf_image_contract(spec: str, config: Any, record: Mapping[str, Any], enlarged: float) -> Preprocess:
     done = [k for k, v in record.items() if v and (k == "rescale_offset" or k.startswith("do_"))]
     steps = [k for k in done if k not in KNOWN]
     if steps:
@@ -85,15 +85,27 @@ def _enlarged(processor: Any) -> float:
 
 def _sizes(spec: str, record: Mapping[str, Any], enlarged: float) -> tuple[int, int, Fit]:
     """(side of the input, side before the crop, how the image is fitted), in pixels."""
-    size = _sides(record.get("size")) if record.get("do_resize") else {}
-    crop = _sides(record.get("crop_size")) if record.get("do_center_crop") else {}
-    short, height, width = size.get("shortest_edge"), size.get("height"), size.get("width")
+    size = {}
+    if record.get("do_resize"):
+        size = _sides(record.get("size"))
+    crop = {}
+    if record.get("do_center_crop"):
+        crop = _sides(record.get("crop_size"))
+    short = size.get("shortest_edge")
+    height = size.get("height")
+    width = size.get("width")
     fraction = record.get("crop_pct") or 1 / enlarged
     if short and record.get("crop_pct") and not crop:
-        whole = short if short >= SQUASHED_FROM else math.floor(short / fraction)
+        if short >= SQUASHED_FROM:
+            whole = short
+        else:
+            whole = math.floor(short / fraction)
         return short, whole, "squash" if short >= SQUASHED_FROM else "crop"
     side = crop.get("height") or height
-    found = {crop.get("height"), crop.get("width")} if crop else {height, width}
+    if crop:
+        found = {crop.get("height"), crop.get("width")}
+    else:
+        found = {height, width}
     if side is None or found != {side} or height != width:
         raise ModelError(
             f"The image processor of {spec} resizes to {size or 'no size'} and crops to "
@@ -115,10 +127,14 @@ def _sides(size: Any) -> dict[str, int]:
 
 def _scales(record: Mapping[str, Any], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std in units of [0, 1] of the pixels, whatever the processor's own scale is."""
-    factor = 255 * float(record["rescale_factor"]) if record.get("do_rescale") else 255.0
-    mean, std = [0.0] * channels, [1.0] * channels
+    factor = 255.0
+    if record.get("do_rescale"):
+        factor = 255 * float(record["rescale_factor"])
+    mean = [0.0] * channels
+    std = [1.0] * channels
     if record.get("do_normalize"):
-        mean, std = list(record["image_mean"]), list(record["image_std"])
+        mean = list(record["image_mean"])
+        std = list(record["image_std"])
     if record.get("include_top"):  # EfficientNet's divides by std a second time
         std = [s * s for s in std]
     return tuple(m / factor for m in mean), tuple(s / factor for s in std)
@@ -133,7 +149,8 @@ def _try(spec: str, processor: Any, contract: Preprocess, reverse: bool) -> None
     if contract.mode != "RGB":
         return
     side = contract.resize
-    across, down = np.linspace(0, 255, side * 3 // 2), np.linspace(0, 255, side)
+    across = np.linspace(0, 255, side * 3 // 2)
+    down = np.linspace(0, 255, side)
     pixels = np.stack([*np.meshgrid(across, down), np.full((len(down), len(across)), 64.0)], axis=-1)
     image = Image.fromarray(np.rint(pixels).astype(np.uint8))
     with quiet():
@@ -151,4 +168,4 @@ def _try(spec: str, processor: Any, contract: Preprocess, reverse: bool) -> None
         differs = np.abs((theirs[::-1] if reverse else theirs) * scale * 255 + shift * 255 - ours)
         if differs.mean() <= 2 + 255 / side:  # grey levels: a pixel's step in one of three channels, and rounding
             return
-    raise ModelError(f"The image processor of {spec} prepares images otherwise than its settings say.", HINT)
+    raise ModelError(f"The image processor of {spec} prepares images differently from what its settings say.", HINT)

@@ -73,7 +73,10 @@ class HfPlan:
     def automatic(self) -> Any:
         """The library's class that builds it."""
         t = library()
-        encoder = t.AutoModelForTextEncoding if _without_decoder(self.config) else t.AutoModel
+        if _without_decoder(self.config):
+            encoder = t.AutoModelForTextEncoding
+        else:
+            encoder = t.AutoModel
         return {
             "image-classifier": t.AutoModelForImageClassification,
             "text-encoder": encoder,
@@ -85,19 +88,27 @@ class HfPlan:
         if self.kind != "text-encoder" or _without_decoder(self.config):
             return {}
         kind = library().MODEL_MAPPING[type(self.config)]
-        kind = kind[0] if isinstance(kind, list | tuple) else kind
+        if isinstance(kind, list | tuple):
+            kind = kind[0]
+        else:
+            kind = kind
         known = inspect.signature(kind.__init__).parameters
-        return {"add_pooling_layer": False} if "add_pooling_layer" in known else {}
+        if "add_pooling_layer" in known:
+            return {"add_pooling_layer": False}
+        return {}
 
     def wrapped(self, model: nn.Module) -> nn.Module:
         """The network that frostline sees: it ends in a linear layer."""
-        reads, wanted = inspect.signature(model.forward).parameters, READS[self.kind]
+        reads = inspect.signature(model.forward).parameters
+        wanted = READS[self.kind]
         if wanted not in reads:
             found = next(iter(reads), "nothing")
             raise ModelError(f"{self.spec} is a {type(model).__name__}, which reads {found}, not {wanted}.", KINDS_HINT)
         if self.kind != "text-encoder":
             model.register_forward_hook(only_scores)
-            return Reversed(model) if self.reverse else model
+            if self.reverse:
+                return Reversed(model)
+            return model
         width = getattr(self.config, "hidden_size", None) or getattr(self.config, "d_model", None)
         if not isinstance(width, int):
             raise ModelError(f"The configuration of {self.spec} doesn't say how wide its features are.", KINDS_HINT)
@@ -106,7 +117,9 @@ class HfPlan:
 
 def only_scores(_module: nn.Module, _inputs: Any, found: Any) -> Any:
     """A hook: of what a classifier returns the scores alone, since what else it hands out is held alive across cuts."""
-    return {"logits": found["logits"]} if isinstance(found, Mapping) and "logits" in found else found
+    if isinstance(found, Mapping) and "logits" in found:
+        return {"logits": found["logits"]}
+    return found
 
 
 class Reversed(nn.Module):
@@ -124,14 +137,18 @@ class Reversed(nn.Module):
 KINDS_HINT = "frostline reads networks that classify images or texts, and text encoders."
 
 
-def load(name: str, options: NetworkOptions) -> Network:
+def load_hf(name: str, options: NetworkOptions) -> Network:
     """The network in a folder (or in the hub's local cache); raises ModelError as `load_network` says."""
     library()
-    spec, folder = f"hf:{name}", find_folder(name)
+    spec = f"hf:{name}"
+    folder = find_folder(name)
     saved = (folder / BUILT).is_file()
-    plan = _saved_plan(spec, folder) if saved else _plan(spec, folder, options)
+    if saved:
+        plan = _saved_plan(spec, folder)
+    else:
+        plan = _plan(spec, folder, options)
     plan, contract = _with_contract(plan, options, saved=saved)
-    weights, weights_name, missing = _weights(plan, options, saved=saved)
+    weights, weights_name, missing = _hf_weights(plan, options, saved=saved)
     no_head = plan.kind == "text-encoder" or bool(missing)
     network = Network(
         spec=spec,
@@ -141,7 +158,7 @@ def load(name: str, options: NetworkOptions) -> Network:
         weights_name=weights_name,
         preprocess=contract,
         self_loading=False,
-        classes=None if no_head or weights is None else _classes(plan.config),
+        classes=None if no_head or weights is None else _hf_classes(plan.config),
         code=None,
         files=plan.files(),
         headless=NO_HEAD if no_head else None,
@@ -156,7 +173,10 @@ def load(name: str, options: NetworkOptions) -> Network:
 def _plan(spec: str, folder: Path, options: NetworkOptions) -> HfPlan:
     config = _read_config(spec, folder, {k: v for k, v in options.model_args.items() if k not in OWN}, options.size)
     kind = _kind(spec, folder, config)
-    pooled = read_pooling(folder, config, options.model_args) if kind == "text-encoder" else Pooled()
+    if kind == "text-encoder":
+        pooled = read_pooling(folder, config, options.model_args)
+    else:
+        pooled = Pooled()
     if kind != "text-encoder" and any(k in options.model_args for k in OWN):
         raise ModelError(f"--model-args: {spec} has a head of its own, so pooling doesn't apply.", "Leave it out.")
     return HfPlan(spec=spec, folder=folder, config=config, kind=kind, pooled=pooled)
@@ -166,7 +186,8 @@ def _saved_plan(spec: str, folder: Path) -> HfPlan:
     try:
         note = json.loads((folder / BUILT).read_text(encoding="utf-8"))
         pooled = Pooled(pooling=note["pooling"], normalise=bool(note["normalise"]))
-        kind, reverse = note["kind"], bool(note.get("reverse"))
+        kind = note["kind"]
+        reverse = bool(note.get("reverse"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / BUILT} can't be read ({error}).", "Run frostline fit again.") from error
     return HfPlan(
@@ -252,7 +273,8 @@ def _with_contract(plan: HfPlan, options: NetworkOptions, *, saved: bool) -> tup
 
 
 def _build(plan: HfPlan) -> Callable[[int], nn.Module]:
-    automatic, arguments = plan.automatic(), plan.arguments()
+    automatic = plan.automatic()
+    arguments = plan.arguments()
 
     def make() -> nn.Module:
         with quiet():
@@ -268,7 +290,7 @@ def _build(plan: HfPlan) -> Callable[[int], nn.Module]:
     return seeded(make)
 
 
-def _weights(
+def _hf_weights(
     plan: HfPlan, options: NetworkOptions, *, saved: bool
 ) -> tuple[Mapping[str, Tensor] | None, str, tuple[str, ...]]:
     """Weights under the network's own names, what they are called, and which of its tensors they lack."""
@@ -280,10 +302,12 @@ def _weights(
         raise ModelError(f"{plan.spec} is the model of a frostline run.", "Give --model run:RUN, the folder above it.")
     if not list(plan.folder.glob("*.safetensors")):
         held = next((f.name for f in sorted(plan.folder.glob("*.bin"))), None)
-        found = f"holds its weights as {held}, which is pickled" if held else "holds no weights"
+        found = "holds no weights"
+        if held:
+            found = f"holds its weights as {held}, which is pickled"
         raise ModelError(
             f"{plan.spec} {found}, and only safetensors are read.",
-            "Save it anew: model.save_pretrained(FOLDER), or give --weights random.",
+            "Save it again: model.save_pretrained(FOLDER), or give --weights random.",
         )
     state, missing = _pretrained_state(plan)
     return state, f"hf:{plan.folder.name}/model.safetensors", missing
@@ -320,12 +344,17 @@ def _pretrained_state(plan: HfPlan) -> tuple[dict[str, Tensor], tuple[str, ...]]
             f"The weights of {plan.spec} lack {sorted(lacking)[0]} and {len(lacking) - 1} more tensors.",
             "Is the folder complete? --weights random goes without.",
         )
-    prefix = "encoder." if plan.kind == "text-encoder" else "network." if plan.reverse else ""
+    if plan.kind == "text-encoder":
+        prefix = "encoder."
+    else:
+        prefix = ""
+        if plan.reverse:
+            prefix = "network."
     state = {prefix + k: v.detach() for k, v in model.state_dict().items() if k not in lacking}
     return state, tuple(sorted(lacking))
 
 
-def _classes(config: Any) -> tuple[str, ...] | None:
+def _hf_classes(config: Any) -> tuple[str, ...] | None:
     """Names of its own classes; the library's stand-ins (LABEL_0) and scores of a regression tell nothing."""
     names = [str(name) for _, name in sorted((int(k), v) for k, v in (config.id2label or {}).items())]
     if len(names) < 2 or config.problem_type == "regression" or all(n == f"LABEL_{i}" for i, n in enumerate(names)):

@@ -67,7 +67,9 @@ def _limit(folder: Path, config: Any, tokenizer: Any) -> int:
     if 0 < tokenizer.model_max_length < MOST:
         limits.append(int(tokenizer.model_max_length) + 1)
     file = folder / "sentence_bert_config.json"
-    recommended = read_json(file).get("max_seq_length") if file.is_file() else None
+    recommended = None
+    if file.is_file():
+        recommended = read_json(file).get("max_seq_length")
     if isinstance(recommended, int) and recommended > 0:
         limits.append(recommended + 1)
     return max(2, min(limits))
@@ -77,7 +79,10 @@ def _pad(config: Any, tokenizer: Any) -> int:
     """The id in empty places: the tokenizer's, as the library's own pipelines have it, unless the network counts its
     positions from another one."""
     own = getattr(config, "pad_token_id", None)
-    found = [own, tokenizer.pad_token_id] if counts_from_pad(config) else [tokenizer.pad_token_id, own]
+    if counts_from_pad(config):
+        found = [own, tokenizer.pad_token_id]
+    else:
+        found = [tokenizer.pad_token_id, own]
     pad = next((i for i in (*found, tokenizer.eos_token_id) if i is not None), 0)
     return int(pad[0] if isinstance(pad, list) else pad)
 

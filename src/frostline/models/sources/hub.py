@@ -37,8 +37,13 @@ def reachable(url: str, seconds: float = SECONDS) -> bool:
 def unknown(library: str, name: str, known: Iterable[str]) -> ModelError:
     """The nearest name, or how to see them all: there are too many to list."""
     close = nearest(name, known)
-    listing = "timm.list_models()" if library == "timm" else "torchvision.models.list_models()"
-    hint = close if close.startswith("Did") else f"See {listing} in Python."
+    listing = "torchvision.models.list_models()"
+    if library == "timm":
+        listing = "timm.list_models()"
+    if close.startswith("Did"):
+        hint = close
+    else:
+        hint = f"See {listing} in Python."
     return ModelError(f"{library} knows no classification network {name!r}.", hint)
 
 
@@ -64,7 +69,10 @@ def downloaded(spec: str, url: str, fetch: Callable[[], Mapping[str, Tensor]], *
     try:
         return fetch()
     except Exception as error:  # the hub clients raise dozens of kinds
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if str(error):
+            first = str(error).splitlines()[0]
+        else:
+            first = type(error).__name__
         raise ModelError(
             f"The weights of {spec} couldn't be downloaded ({first}).", "Give --weights FILE, or --weights random."
         ) from error
@@ -77,10 +85,13 @@ def called(spec: str, factory: Callable[..., nn.Module], arguments: Mapping[str,
         try:
             return factory(**arguments)
         except Exception as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if str(error):
+                first = str(error).splitlines()[0]
+            else:
+                first = type(error).__name__
             raise ModelError(
                 f"{spec} can't be built with {dict(arguments)!r} ({type(error).__name__}: {first}).",
-                "Mend --model-args.",
+                "Check --model-args.",
             ) from error
 
     return make

@@ -60,8 +60,10 @@ def _environment(**values: str) -> Iterator[None]:
 def building(keras: Any) -> Iterator[None]:
     """Models are built on the CPU, channels last, in fp32; Keras draws seeds from Python's global generator, which is
     given back as it was."""
-    state, layout = random.getstate(), keras.config.image_data_format()
-    floats, policy = keras.config.floatx(), keras.config.dtype_policy()
+    state = random.getstate()
+    layout = keras.config.image_data_format()
+    floats = keras.config.floatx()
+    policy = keras.config.dtype_policy()
     random.seed(0)
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")

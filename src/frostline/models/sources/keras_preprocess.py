@@ -75,7 +75,8 @@ def make_preprocess(
     neither says them."""
     height, width, channels = shape
     usable = scaling is not None and (channels == 3 or scaling.uniform)
-    mean, std = options.mean, options.std
+    mean = options.mean
+    std = options.std
     if usable:
         assert scaling is not None
         mean = mean or (scaling.mean if channels == 3 else scaling.mean[:1])

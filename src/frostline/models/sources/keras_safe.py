@@ -83,7 +83,9 @@ def _check(path: Path, name: str, module: str | None) -> None:
             return
     elif ALLOWED.fullmatch(module) or (module == "keras" and name in ALLOWED_AT_ROOT):
         return
-    where = f" from {module}" if module else ""
+    where = ""
+    if module:
+        where = f" from {module}"
     raise ModelError(
         f"{path} needs {name}{where}, which isn't a layer of Keras itself: its code isn't in the file.",
         "Give the network as torch:FILE.py:factory, or save a model of Keras' own layers.",

@@ -43,15 +43,21 @@ class _Made:
     renumber: bool = False
 
 
-def load(rest: str, options: NetworkOptions) -> Network:
+def load_keras(rest: str, options: NetworkOptions) -> Network:
     """The network of that name in keras.applications, or of that file; raises ModelError as `load_network` says."""
-    spec, path = f"keras:{rest}", Path(rest)
+    spec = f"keras:{rest}"
+    path = Path(rest)
     from_file = path.suffix in (".keras", ".json")
     if options.weights is None and path.suffix != ".keras":
         raise ModelError(f"The weights of {spec} aren't at hand, and Keras' are never downloaded here.", LOCAL)
     keras = import_keras()
-    made = _from_file(keras, path, options) if from_file else _from_name(keras, rest, options)
-    weights_file = options.weights if options.weights is not None else rest
+    if from_file:
+        made = _from_file(keras, path, options)
+    else:
+        made = _from_name(keras, rest, options)
+    weights_file = rest
+    if options.weights is not None:
+        weights_file = options.weights
     lacking: set[int] = set()
     if weights_file.endswith(ENDINGS):
         lacking = load_keras_weights(keras, made.model, Path(weights_file), made.bare)
@@ -59,9 +65,9 @@ def load(rest: str, options: NetworkOptions) -> Network:
     with building(keras):
         blueprint = translate(made.model, reverse=reverse, renumber=made.renumber)
     scaling = made.scaling or (scaling_of_mode(keras, "none") if blueprint.rescales else None)
-    preprocess = make_preprocess(spec, scaling, _shape(made.model, options), options)
+    preprocess = make_preprocess(spec, scaling, _keras_shape(made.model, options), options)
     _check_equal(spec, made.model, blueprint, preprocess)
-    weights, name = _weights(blueprint, options, weights_file, lacking)
+    weights, name = _keras_weights(blueprint, options, weights_file, lacking)
     if weights is not None and rest.startswith("EfficientNetB"):
         weights = _rescaled_as_trained(blueprint.template, weights)
     network = Network(
@@ -72,7 +78,7 @@ def load(rest: str, options: NetworkOptions) -> Network:
         weights_name=name,
         preprocess=preprocess,
         self_loading=False,
-        classes=_classes(from_file, weights, options),
+        classes=_keras_classes(from_file, weights, options),
         code=None,
         architecture=made.architecture,
     )
@@ -105,17 +111,25 @@ def _from_file(keras: Any, path: Path, options: NetworkOptions) -> _Made:
             f"Keras can't build the model in {path} ({first}).", "Was it saved with another version of Keras?"
         ) from error
     mode = options.model_args.get(PREPROCESS)
-    scaling = None if mode is None else scaling_of_mode(keras, mode)
+    if mode is None:
+        scaling = None
+    else:
+        scaling = scaling_of_mode(keras, mode)
     return _Made(model=model, scaling=scaling, architecture=text)
 
 
 def _from_name(keras: Any, name: str, options: NetworkOptions) -> _Made:
-    factory, module = _factory(keras, name)
+    factory, module = _keras_factory(keras, name)
     arguments = _arguments(name, options)
     mode = arguments.pop(PREPROCESS, None)
     built_in = arguments.get("include_preprocessing", True)
-    scaling = measured(module.preprocess_input) if built_in and module is not None else None
-    scaling = scaling if mode is None else scaling_of_mode(keras, mode)
+    scaling = None
+    if built_in and module is not None:
+        scaling = measured(module.preprocess_input)
+    if mode is None:
+        scaling = scaling
+    else:
+        scaling = scaling_of_mode(keras, mode)
 
     def build(**more: Any) -> Any:
         with building(keras):
@@ -132,7 +146,7 @@ def _from_name(keras: Any, name: str, options: NetworkOptions) -> _Made:
         backend = "not available with the torch backend" in first  # NASNet
         raise ModelError(
             f"keras:{name} can't be built with {given!r} ({first}).",
-            "Take another network." if backend else "Mend --model-args or --size.",
+            "Take another network." if backend else "Check --model-args or --size.",
         ) from error
     shape = model.input_shape[1:]
     return _Made(
@@ -140,7 +154,7 @@ def _from_name(keras: Any, name: str, options: NetworkOptions) -> _Made:
     )
 
 
-def _factory(keras: Any, name: str) -> tuple[Callable[..., Any], Any]:
+def _keras_factory(keras: Any, name: str) -> tuple[Callable[..., Any], Any]:
     """The function of that name, and the module with its preprocess_input."""
     known = [n for n in dir(keras.applications) if n[0].isupper() and callable(getattr(keras.applications, n))]
     if name not in known:
@@ -172,7 +186,7 @@ def _arguments(name: str, options: NetworkOptions) -> dict[str, Any]:
     return given
 
 
-def _shape(model: Any, options: NetworkOptions) -> tuple[int, int, int]:
+def _keras_shape(model: Any, options: NetworkOptions) -> tuple[int, int, int]:
     """(H, W, C) of the images: the user's size, else the model's own."""
     height, width, channels = model.inputs[0].shape[1:]
     if options.size:
@@ -182,7 +196,7 @@ def _shape(model: Any, options: NetworkOptions) -> tuple[int, int, int]:
     return int(height), int(width), int(channels)
 
 
-def _weights(
+def _keras_weights(
     blueprint: Blueprint, options: NetworkOptions, file: str, lacking: set[int]
 ) -> tuple[Mapping[str, Tensor] | None, str]:
     if options.weights == "random":
@@ -208,7 +222,9 @@ def _rescaled_as_trained(template: nn.Module, weights: Mapping[str, Tensor]) -> 
     return result
 
 
-def _classes(from_file: bool, weights: Mapping[str, Tensor] | None, options: NetworkOptions) -> tuple[str, ...] | None:
+def _keras_classes(
+    from_file: bool, weights: Mapping[str, Tensor] | None, options: NetworkOptions
+) -> tuple[str, ...] | None:
     """ImageNet's for weights of keras.applications; what a file's classes are it doesn't say."""
     if from_file or weights is None or options.model_args.get("classes", 1000) != 1000:
         return None
@@ -239,7 +255,9 @@ def _check_equal(spec: str, model: Any, blueprint: Blueprint, preprocess: Prepro
     if ours.shape != theirs.shape or not torch.allclose(
         ours, theirs, rtol=0, atol=LARGEST_DIFFERENCE * float(theirs.abs().max().clamp_min(1e-3))
     ):
-        gap = f"by {float((ours - theirs).abs().max()):.2g}" if ours.shape == theirs.shape else "in shape"
+        gap = "in shape"
+        if ours.shape == theirs.shape:
+            gap = f"by {float((ours - theirs).abs().max()):.2g}"
         raise ModelError(
             f"{spec} can't be used: translated to torch, its answers differ {gap} from Keras' own.",
             "Give the network as torch:FILE.py:factory.",

@@ -28,9 +28,12 @@ def load_keras_weights(keras: Any, model: Any, path: Path, bare: Callable[[], An
             model.load_weights(str(file))
             return set()
         except Exception as error:  # Keras raises ValueError, KeyError, OSError ... for what doesn't fit
-            found = None if bare is None else _without_top(keras, model, file, bare)
+            if bare is None:
+                found = None
+            else:
+                found = _without_top(keras, model, file, bare)
             if found is None:
-                raise ModelError(f"{path} doesn't fit the network ({_words(error)}).", HINT) from error
+                raise ModelError(f"{path} doesn't fit the network ({_keras_error(error)}).", HINT) from error
             return found
 
 
@@ -52,10 +55,12 @@ def _without_top(keras: Any, model: Any, file: Path, bare: Callable[[], Any]) ->
     return {id(variable) for layer in taking[len(given) :] for variable in layer.weights}
 
 
-def _words(error: Exception) -> str:
+def _keras_error(error: Exception) -> str:
     """Keras' first sentence, without its images of layers."""
     first = " ".join(str(error).split()) or type(error).__name__
-    return first if len(first) <= SHOWN else first[:SHOWN].rsplit(" ", 1)[0] + " ..."
+    if len(first) <= SHOWN:
+        return first
+    return first[:SHOWN].rsplit(" ", 1)[0] + " ..."
 
 
 @contextlib.contextmanager

@@ -42,11 +42,14 @@ class _Named:
     def build(self) -> Callable[[int], nn.Module]:
         import timm
 
-        name = f"local-dir:{self.folder}" if self.folder else self.name
+        if self.folder:
+            name = f"local-dir:{self.folder}"
+        else:
+            name = self.name
         return seeded(called(self.spec, timm.create_model, {"model_name": name, "pretrained": False, **self.arguments}))
 
 
-def load(name: str, options: NetworkOptions) -> Network:
+def load_timm(name: str, options: NetworkOptions) -> Network:
     """The network of that name in timm, or that a folder describes (config.json, model.safetensors).
 
     `--model-args` are those of `timm.create_model`: `in_chans` and `--size` change what the network reads, and weights
@@ -55,13 +58,13 @@ def load(name: str, options: NetworkOptions) -> Network:
     """
     import timm
 
-    named = _named(name, options)
+    named = _timm_named(name, options)
     build = named.build()
     config = _config(build)
     named = _resized(named, config, options)
     if named.arguments != options.model_args:
         build = named.build()
-    weights, weights_name = _weights(named, config, options)
+    weights, weights_name = _timm_weights(named, config, options)
     if weights is not None and options.weights is not None:
         weights = adapted(named, build(0), weights)
     network = Network(
@@ -72,7 +75,7 @@ def load(name: str, options: NetworkOptions) -> Network:
         weights_name=weights_name,
         preprocess=read_preprocess(config, named.arguments, options),
         self_loading=False,
-        classes=_classes(config, weights, options),
+        classes=_timm_classes(config, weights, options),
         code=None,
         files={CONFIG: (named.folder / CONFIG).read_bytes()} if named.folder else {},
     )
@@ -86,7 +89,7 @@ def load(name: str, options: NetworkOptions) -> Network:
     )
 
 
-def _named(name: str, options: NetworkOptions) -> _Named:
+def _timm_named(name: str, options: NetworkOptions) -> _Named:
     import timm
 
     spec = f"timm:{name}"
@@ -100,7 +103,10 @@ def _named(name: str, options: NetworkOptions) -> _Named:
     folder = Path(rest if prefixed else name).expanduser()
     in_library = timm.is_model(name.partition(".")[0])  # before a folder that happens to be called so
     if prefixed or (folder.is_dir() and not in_library):
-        found = folder if folder.is_dir() else _in_cache(spec, rest)
+        if folder.is_dir():
+            found = folder
+        else:
+            found = _in_cache(spec, rest)
         if not (found / CONFIG).is_file():
             raise ModelError(
                 f"{found} holds no {CONFIG}, so it is no network that timm saved.",
@@ -148,7 +154,10 @@ def read_preprocess(config: Mapping[str, Any], arguments: Mapping[str, Any], opt
     """What timm does in evaluation, by its record of a network; channels that the record has no mean for get the
     average of those it has."""
     channels, height, width = config["input_size"]
-    size = (options.size, options.size) if options.size else _sized(arguments.get("img_size"), (height, width))
+    if options.size:
+        size = (options.size, options.size)
+    else:
+        size = _timm_sized(arguments.get("img_size"), (height, width))
     channels = int(arguments.get("in_chans") or channels)
     mean, std = (_for_channels(config[name], channels) for name in ("mean", "std"))
     plain = Preprocess.default(size, options.mean or mean, options.std or std, channels)
@@ -162,27 +171,33 @@ def read_preprocess(config: Mapping[str, Any], arguments: Mapping[str, Any], opt
     )
 
 
-def _sized(given: Any, own: tuple[int, int]) -> tuple[int, int]:
+def _timm_sized(given: Any, own: tuple[int, int]) -> tuple[int, int]:
     """(H, W) of the argument `img_size`, else the network's own."""
     if isinstance(given, int):
         return given, given
-    return (int(given[0]), int(given[1])) if isinstance(given, list | tuple) and len(given) == 2 else own
+    if isinstance(given, list | tuple) and len(given) == 2:
+        return (int(given[0]), int(given[1]))
+    return own
 
 
 def _for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
-    return tuple(values) if len(values) in (1, channels) else (math.fsum(values) / len(values),) * channels
+    if len(values) in (1, channels):
+        return tuple(values)
+    return (math.fsum(values) / len(values),) * channels
 
 
-def _classes(
+def _timm_classes(
     config: Mapping[str, Any], weights: Mapping[str, Tensor] | None, options: NetworkOptions
 ) -> tuple[str, ...] | None:
     """Names that a folder's description holds; those of the library have none."""
     names = config.get("label_names")
     own = weights is not None and options.weights is None and "num_classes" not in options.model_args
-    return tuple(map(str, names)) if own and isinstance(names, list | tuple) and len(names) > 1 else None
+    if own and isinstance(names, list | tuple) and len(names) > 1:
+        return tuple(map(str, names))
+    return None
 
 
-def _weights(
+def _timm_weights(
     named: _Named, config: Mapping[str, Any], options: NetworkOptions
 ) -> tuple[Mapping[str, Tensor] | None, str]:
     if options.weights == "random":
@@ -194,7 +209,9 @@ def _weights(
         state = read_weights(named.folder / file)
         return adapted(named, named.build()(0), state), f"timm:{named.folder.name}/{file}"
     hub_id = config.get("hf_hub_id")
-    url = f"{HUB}/{hub_id}" if hub_id else config.get("url")
+    url = config.get("url")
+    if hub_id:
+        url = f"{HUB}/{hub_id}"
     if not url:
         raise ModelError(f"timm has no weights for {named.name}.", "Give --weights FILE, or --weights random.")
     cached = _cached(hub_id)
@@ -208,14 +225,18 @@ def _cached(hub_id: str | None) -> str | None:
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(hub_id, FILE)
-    return path if isinstance(path, str) else None
+    if isinstance(path, str):
+        return path
+    return None
 
 
 def _fetch(named: _Named, cached: str | None) -> Mapping[str, Tensor]:
     """timm's own loading, which also adapts weights to the arguments given."""
     import timm
 
-    overlay = {"file": cached} if cached else None
+    overlay = None
+    if cached:
+        overlay = {"file": cached}
     module = timm.create_model(named.name, pretrained=True, pretrained_cfg_overlay=overlay, **named.arguments)
     return cast(Mapping[str, Tensor], module.state_dict())
 
@@ -229,7 +250,8 @@ def adapted(named: _Named, model: nn.Module, state: Mapping[str, Tensor]) -> Map
     config: Mapping[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
     found = config.get("classifier") or ()
     heads = tuple(f"{name}." for name in ([found] if isinstance(found, str) else found))
-    report, own = compare_weights(model, state), model.state_dict()
+    report = compare_weights(model, state)
+    own = model.state_dict()
     differing = (*report.missing, *report.unexpected, *report.mismatched)
     if all(name.endswith(COUNTER) or name.startswith(heads) for name in differing):
         return state
@@ -242,7 +264,10 @@ def adapted(named: _Named, model: nn.Module, state: Mapping[str, Tensor]) -> Map
         "source": "",
     }
     try:
-        name = named.name if named.folder is None else str(config["architecture"])
+        if named.folder is None:
+            name = named.name
+        else:
+            name = str(config["architecture"])
         arguments = {"num_classes": overlay["num_classes"], **named.arguments}
         fitted = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **arguments).state_dict()
     except Exception:  # whatever timm's filters run into; the keys tell the user more

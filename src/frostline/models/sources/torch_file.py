@@ -25,7 +25,7 @@ FORM = "Write torch:FILE.py:factory, where factory is a function in FILE.py that
 STORED = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".torchscript")
 
 
-def load(rest: str, options: NetworkOptions) -> Network:
+def load_torch_file(rest: str, options: NetworkOptions) -> Network:
     """The network that a function of the user's file returns; raises ModelError as `load_network` says."""
     path_text, _, name = rest.rpartition(":")
     stored = next((text for text in (rest, path_text) if text.lower().endswith(STORED)), None)
@@ -38,12 +38,12 @@ def load(rest: str, options: NetworkOptions) -> Network:
     if not path_text or not name.isidentifier():
         raise ModelError(f"--model torch:{rest} isn't of the form FILE.py:factory.", FORM)
     code, module = run_file(Path(path_text))
-    factory = _factory(module, code, name)
+    factory = _torch_file_factory(module, code, name)
     build = seeded(_guarded(factory, code, name, options.model_args))
     built = build(0)
-    preprocess = _preprocess(module, code, options, built)
+    preprocess = _torch_file_preprocess(module, code, options, built)
     self_loading = _loads_itself(built, build(1))
-    weights, weights_name = _weights(options, self_loading, code, name)
+    weights, weights_name = _torch_file_weights(options, self_loading, code, name)
     network = Network(
         spec=f"torch:{rest}",
         source="torch",
@@ -52,7 +52,7 @@ def load(rest: str, options: NetworkOptions) -> Network:
         weights_name=weights_name,
         preprocess=preprocess,
         self_loading=self_loading,
-        classes=_classes(module, code),
+        classes=_torch_file_classes(module, code),
         code=code,
     )
     return tried(network, identity={"spec": f"torch:{name}", "args": dict(options.model_args), "packages": _packages()})
@@ -95,7 +95,9 @@ def run_file(path: Path) -> tuple[CodeFile, ModuleType]:
             _TextLoader(code).exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise ModelError(f"{path} fails when it is run ({_words(error)}).", "Mend the file, then try again.") from error
+        raise ModelError(
+            f"{path} fails when it is run ({_code_error(error)}).", "Fix the file and try again."
+        ) from error
     return code, module
 
 
@@ -108,16 +110,22 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _words(error: Exception) -> str:
-    first = str(error).splitlines()[0] if str(error) else ""
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+def _code_error(error: Exception) -> str:
+    first = ""
+    if str(error):
+        first = str(error).splitlines()[0]
+    if first:
+        return f"{type(error).__name__}: {first}"
+    return type(error).__name__
 
 
-def _factory(module: ModuleType, code: CodeFile, name: str) -> Callable[..., Any]:
+def _torch_file_factory(module: ModuleType, code: CodeFile, name: str) -> Callable[..., Any]:
     found: Callable[..., Any] | None = getattr(module, name, None)
     if found is None or not callable(found):
         own = [n for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__ and callable(v)]
-        known = nearest(name, own) if own else FORM
+        known = FORM
+        if own:
+            known = nearest(name, own)
         raise ModelError(f"{code.path} has no function {name!r}.", known)
     return found
 
@@ -131,16 +139,17 @@ def _guarded(
                 built = factory(**arguments)
         except Exception as error:
             raise ModelError(
-                f"{name} in {code.path} fails with {dict(arguments)!r} ({_words(error)}).",
-                "Mend the function, or give --model-args.",
+                f"{name} in {code.path} fails with {dict(arguments)!r} ({_code_error(error)}).",
+                "Fix the function, or give --model-args.",
             ) from error
         if not isinstance(built, nn.Module):
             raise ModelError(f"{name} in {code.path} returns a {type(built).__name__}, not an nn.Module.", FORM)
-        how = (
-            "scripted or traced"
-            if isinstance(built, torch.jit.ScriptModule)
-            else ("compiled" if hasattr(built, "_orig_mod") else "")
-        )
+        if isinstance(built, torch.jit.ScriptModule):
+            how = "scripted or traced"
+        else:
+            how = ""
+            if hasattr(built, "_orig_mod"):
+                how = "compiled"
         if how:
             raise ModelError(
                 f"{name} in {code.path} returns a {how} network, whose layers can't be watched or frozen one by one.",
@@ -161,7 +170,7 @@ def _loads_itself(first: nn.Module, second: nn.Module) -> bool:
     return equal * 2 > total
 
 
-def _weights(
+def _torch_file_weights(
     options: NetworkOptions, self_loading: bool, code: CodeFile, name: str
 ) -> tuple[Mapping[str, Tensor] | None, str]:
     if options.weights == "random":
@@ -181,7 +190,7 @@ def _weights(
     return None, f"{Path(code.path).name}:{name}"
 
 
-def _preprocess(module: ModuleType, code: CodeFile, options: NetworkOptions, built: nn.Module) -> Preprocess:
+def _torch_file_preprocess(module: ModuleType, code: CodeFile, options: NetworkOptions, built: nn.Module) -> Preprocess:
     channels, size = _input_size(getattr(module, "INPUT_SIZE", None), code)
     if options.size:
         size = (options.size, options.size)
@@ -207,12 +216,20 @@ def _input_size(value: Any, code: CodeFile) -> tuple[int | None, tuple[int, int]
     """(channels, (height, width)) from `(C, H, W)`, `(H, W)` or one number; what isn't stated is None."""
     if value is None:
         return None, None
-    numbers = [value] if isinstance(value, int) else list(value) if isinstance(value, Sequence) else []
+    if isinstance(value, int):
+        numbers = [value]
+    else:
+        numbers = []
+        if isinstance(value, Sequence):
+            numbers = list(value)
     if not 1 <= len(numbers) <= 3 or not all(isinstance(n, int) and n > 0 for n in numbers):
         raise ModelError(
             f"INPUT_SIZE = {value!r} in {code.path} isn't a size.", "Write (C, H, W), such as (3, 224, 224)."
         )
-    height, width = (numbers * 2)[:2] if len(numbers) == 1 else numbers[-2:]
+    if len(numbers) == 1:
+        height, width = (numbers * 2)[:2]
+    else:
+        height, width = numbers[-2:]
     return (numbers[0] if len(numbers) == 3 else None), (height, width)
 
 
@@ -228,7 +245,7 @@ def _numbers(module: ModuleType, name: str, code: CodeFile) -> tuple[float, ...]
         ) from error
 
 
-def _classes(module: ModuleType, code: CodeFile) -> tuple[str, ...] | None:
+def _torch_file_classes(module: ModuleType, code: CodeFile) -> tuple[str, ...] | None:
     value = getattr(module, "CLASSES", None)
     if value is None:
         return None

@@ -26,7 +26,7 @@ OTHERS = {  # torchvision's other networks, and what they do instead
 AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 
 
-def load(name: str, options: NetworkOptions) -> Network:
+def load_torchvision(name: str, options: NetworkOptions) -> Network:
     """The classification network of that name in torchvision; raises ModelError as `load_network` says."""
     import torchvision
     from torchvision import models
@@ -35,9 +35,14 @@ def load(name: str, options: NetworkOptions) -> Network:
     refuse_arguments(spec, options.model_args, OURS)
     _check_known(name)
     meta = models.get_model_weights(name).DEFAULT
-    arguments = {"weights": None, **_own(name), **_sized(name, options.size), **options.model_args}
+    arguments = {
+        "weights": None,
+        **_usual_arguments(name),
+        **_size_argument(name, options.size),
+        **options.model_args,
+    }
     build = seeded(called(spec, lambda **kwargs: models.get_model(name, **kwargs), arguments))
-    weights, weights_name = _weights(spec, meta, options)
+    weights, weights_name = _torchvision_weights(spec, meta, options)
     weights = _fitted(build, weights)
     network = Network(
         spec=spec,
@@ -45,8 +50,8 @@ def load(name: str, options: NetworkOptions) -> Network:
         build=build,
         weights=weights,
         weights_name=weights_name,
-        preprocess=_preprocess(meta, options),
-        classes=_classes(meta, weights_name, options),
+        preprocess=_torchvision_preprocess(meta, options),
+        classes=_torchvision_classes(meta, weights_name, options),
         self_loading=False,
         code=None,
     )
@@ -55,7 +60,7 @@ def load(name: str, options: NetworkOptions) -> Network:
     )
 
 
-def _classes(meta: Any, weights_name: str, options: NetworkOptions) -> tuple[str, ...] | None:
+def _torchvision_classes(meta: Any, weights_name: str, options: NetworkOptions) -> tuple[str, ...] | None:
     """What its own head tells apart; random weights and heads of another size tell nothing."""
     if weights_name == "random" or "num_classes" in options.model_args:
         return None
@@ -77,23 +82,25 @@ def _check_known(name: str) -> None:
     raise unknown("torchvision", name, known)
 
 
-def _own(name: str) -> dict[str, Any]:
-    """What torchvision itself says when it builds these two with its weights: inputs are scaled anew within (they were
+def _usual_arguments(name: str) -> dict[str, Any]:
+    """What torchvision itself says when it builds these two with its weights: inputs are scaled again within (they were
     trained so), and the slow initialisation, which it warns about, is answered. Their auxiliary heads are left out:
     they run in training only, where nothing here would read them, and fail on small images."""
     own = {"init_weights": True, "transform_input": True, "aux_logits": False}
-    return own if name in ("googlenet", "inception_v3") else {}
+    if name in ("googlenet", "inception_v3"):
+        return own
+    return {}
 
 
-def _sized(name: str, size: int | None) -> dict[str, Any]:
+def _size_argument(name: str, size: int | None) -> dict[str, Any]:
     """Networks that are built for one size are built for the user's."""
     if size is None:
         return {}
-    return (
-        {"image_size": size}
-        if name.startswith("vit_")
-        else ({"input_size": (size, size)} if name.startswith("maxvit") else {})
-    )
+    if name.startswith("vit_"):
+        return {"image_size": size}
+    if name.startswith("maxvit"):
+        return {"input_size": (size, size)}
+    return {}
 
 
 def _fitted(build: Callable[[int], nn.Module], weights: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
@@ -108,13 +115,14 @@ def _fitted(build: Callable[[int], nn.Module], weights: Mapping[str, Tensor] | N
         return {name: tensor for name, tensor in weights.items() if not name.startswith(AUXILIARY)}
     if not isinstance(model, VisionTransformer):
         return weights
-    found, own = weights.get("encoder.pos_embedding"), model.encoder.pos_embedding
+    found = weights.get("encoder.pos_embedding")
+    own = model.encoder.pos_embedding
     if found is None or found.shape == own.shape or found.ndim != own.ndim:
         return weights
     return cast(Mapping[str, Tensor], interpolate_embeddings(model.image_size, model.patch_size, OrderedDict(weights)))
 
 
-def _preprocess(meta: Any, options: NetworkOptions) -> Preprocess:
+def _torchvision_preprocess(meta: Any, options: NetworkOptions) -> Preprocess:
     transforms = meta.transforms()
     (crop,), (resize,) = transforms.crop_size, transforms.resize_size
     size = options.size or crop
@@ -129,7 +137,7 @@ def _preprocess(meta: Any, options: NetworkOptions) -> Preprocess:
     )
 
 
-def _weights(spec: str, meta: Any, options: NetworkOptions) -> tuple[Mapping[str, Tensor] | None, str]:
+def _torchvision_weights(spec: str, meta: Any, options: NetworkOptions) -> tuple[Mapping[str, Tensor] | None, str]:
     if options.weights == "random":
         return None, "random"
     if options.weights is not None:
