@@ -168,11 +168,11 @@ def test_mask_from_the_raw_inputs_is_made_again_by_the_suffix() -> None:
     assert mapped.cut_after(4).needs == ()
 
 
-def test_a_root_that_draws_at_random_before_the_cut_stays_quiet_while_the_prefix_is_frozen() -> None:
+def test_a_root_that_draws_at_random_before_the_cut_stays_in_inference_while_the_prefix_is_frozen() -> None:
     model = network(RandomRoot)
     proven = stage_map(model, IMAGES, verify="all")
     assert [s.cuttable for s in proven.stages] == [True, True]
-    assert proven.quiet == {1, 2}
+    assert proven.stays_in_inference == {1, 2}
     frozen, trained = Part(trained=False), Part(trained=True, batchnorm="all")
     set_training(model, proven, [frozen, trained], trained)
     assert (model.training, model.stem.training, model.body.training) == (False, False, True)
@@ -378,7 +378,7 @@ def test_stale_cut_is_refused() -> None:
     mapped = stage_map(model, IMAGES)
     parts = Split(model, mapped.cut_after(1), form=mapped.form, skeletons=SkeletonStore())
     model.forward = lambda x: x  # type: ignore[method-assign]
-    with pytest.raises(ModelError, match="didn't come by the cut after s1"):
+    with pytest.raises(ModelError, match="didn't reach the cut after s1"):
         parts.prefix(IMAGES)
 
 
@@ -433,7 +433,7 @@ def test_values_that_python_code_read_before_the_cut_are_not_guessed_after_it() 
     mapped = stage_map(network(Gated), IMAGES, verify="all")
     assert [s.cuttable for s in mapped.stages] == [False, False, True]
     wrong = "prefix and suffix don't give the whole network's output"
-    assert mapped.stages[0].why_not == f"{wrong}, for Python code before it looks at values"
+    assert mapped.stages[0].why_not == f"{wrong}, because Python code before the cut looks at values"
 
 
 def test_a_module_that_returns_tensors_in_an_object_of_its_own_runs_for_real() -> None:

@@ -32,7 +32,7 @@ def reasons(model: nn.Module) -> list[str]:
 
 
 def test_a_network_that_answers_differently_each_time_is_said_to_do_so() -> None:
-    assert all("other outputs when it runs again on the same samples" in reason for reason in reasons(Restless()))
+    assert all("different outputs when it runs again on the same samples" in reason for reason in reasons(Restless()))
 
 
 def test_what_a_hook_keeps_for_later_is_live() -> None:
