@@ -122,7 +122,7 @@ def test_every_clean_boundary_of_an_awkward_network_is_exact(kind: type[nn.Modul
     assert {c.name: verify_cut(model, c, [IMAGES]) for c in cuts} == {c.name: None for c in cuts}
 
 
-def test_identity_that_hands_on_a_held_tensor_is_no_cut() -> None:
+def test_identity_that_passes_on_a_held_tensor_is_no_cut() -> None:
     model = network(Residual)
     places = find_cuts(record(model, [IMAGES]))
     assert "passes on its own input" in str(places["out", "hold"])
@@ -394,13 +394,13 @@ def test_untouched_undoes_what_batch_norm_writes() -> None:
 @pytest.mark.parametrize("kind", [Keyworded, Dropping, EncoderDecoder, Biased])
 def test_networks_called_by_keyword_are_cut_exactly_on_other_sentences(kind: type[Keyworded]) -> None:
     model = network(kind).eval()
-    _, given, other = kind.example()
-    found = [s for s in stages(model, **given) if s.cuttable]
-    assert len(found) >= 4
+    _, keywords, other = kind.example()
+    cuttable = [s for s in stages(model, **keywords) if s.cuttable]
+    assert len(cuttable) >= 4
     with torch.no_grad(), exact():
         whole = logits(other.run(model))
-        for stage in found:
-            parts = split(model, at=stage.index, **given)
+        for stage in cuttable:
+            parts = split(model, at=stage.index, **keywords)
             arguments = dict(zip(parts.form.names, other.tensors, strict=True))
             activation = parts.prefix(**arguments)
             assert torch.equal(logits(parts.suffix(activation, **arguments)), whole), stage.name
@@ -412,14 +412,14 @@ def test_an_input_that_python_code_looks_at_is_needed_by_every_cut() -> None:
     model = network(Dropping)
     _, padded, _ = Dropping.example()
     whole = {name: torch.ones_like(x) for name, x in padded.items()}  # no padding: the mask is dropped
-    for given in (padded, whole):
-        mapped = stage_map(model, keywords=given, verify="all")
+    for keywords in (padded, whole):
+        mapped = stage_map(model, keywords=keywords, verify="all")
         assert [mapped.form.names[i] for i in mapped.cut_after(2).needs] == ["attention_mask"]
 
 
 def test_what_a_module_remembers_of_the_same_samples_proves_nothing() -> None:
-    _, given, _ = Remembering.example()
-    mapped = stage_map(network(Remembering), keywords=given, verify="all")
+    _, keywords, _ = Remembering.example()
+    mapped = stage_map(network(Remembering), keywords=keywords, verify="all")
     assert mapped.stages[0].why_not == "prefix and suffix don't give the whole network's output"
     assert [s.cuttable for s in mapped.stages[1:]] == [True, True]
 
