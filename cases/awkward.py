@@ -1,4 +1,4 @@
-"""Small networks, each awkward in one way. Inputs are (N, 3, 8, 8) and outputs (N, 5) unless said otherwise."""
+"""Small networks, each awkward in one way. Inputs are (N, 3, 8, 8) and outputs (N, 5) unless a docstring differs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def block(cin: int, cout: int) -> nn.Sequential:
 
 
 class Residual(nn.Module):
-    """An Identity hands on its input, which the caller holds for the sum."""
+    """An Identity passes on its input, which the caller holds for the sum."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class UNet(nn.Module):
 
 
 class Shared(nn.Module):
-    """One block is called three times, with others between."""
+    """One block is called three times, with other blocks in between."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class InPlace(nn.Module):
 
 
 class Tied(nn.Module):
-    """Two linear layers read one matrix. Inputs (N, 6)."""
+    """Two linear layers share one matrix. Inputs (N, 6)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class Plain(nn.Module):
 
 
 def sentences(rows: list[list[int]]) -> dict[str, Tensor]:
-    """Token numbers with their mask, as keywords."""
+    """Return token numbers with their mask, as keywords."""
     ids = torch.tensor(rows)
     return {"input_ids": ids, "attention_mask": (ids != 0).long()}
 
@@ -185,14 +185,14 @@ class _OfWords(nn.Module):
 
     @staticmethod
     def example() -> tuple[tuple[()], dict[str, Tensor], Call]:
-        """Two sentences, and three other ones."""
+        """Return two sentences, and three other ones."""
         other = sentences([[7, 0, 0, 0], [1, 2, 3, 0], [9, 8, 7, 6]])
         return (), sentences([[3, 4, 0, 0], [5, 6, 7, 1]]), Call.of((), other)
 
 
 @dataclass
 class Answer:
-    """What a network returns that isn't a dictionary."""
+    """A network's output that isn't a dictionary."""
 
     logits: Tensor
     names: tuple[str, ...] = ("a",)
@@ -216,7 +216,7 @@ class Keyworded(_OfWords):
 
 
 class Dropping(_OfWords):
-    """The mask is left out where there is no padding, as Python code decides; rotary constants come from a module."""
+    """Python code leaves the mask out where there is no padding; rotary constants come from a module."""
 
     class Rotary(nn.Module):
         rate: Tensor
@@ -296,7 +296,7 @@ class Noting(nn.Module):
 
 
 class EncoderDecoder(_OfWords):
-    """The decoder reads the encoder's output in every layer, and words of its own."""
+    """The decoder reads the encoder's output in every layer, and its own words."""
 
     class Layer(nn.Module):
         def __init__(self) -> None:
@@ -325,7 +325,7 @@ class EncoderDecoder(_OfWords):
 
 
 class Biased(_OfWords):
-    """As T5: the first layer makes a bias of its own weights, and every layer hands it on beside its result."""
+    """Like T5: the first layer makes a bias from its weights, and every layer passes it on beside its result."""
 
     class Layer(nn.Module):
         def __init__(self, first: bool) -> None:
@@ -353,7 +353,7 @@ class Biased(_OfWords):
 
 
 class Gated(nn.Module):
-    """Which branch runs depends on values that the first stage gives, and what comes last asks them too."""
+    """Values from the first stage decide which branch runs, and how the features are pooled."""
 
     def __init__(self) -> None:
         super().__init__()

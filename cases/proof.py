@@ -1,4 +1,4 @@
-"""Examine one network: its stage map, and each cut that is offered checked apart from frostline's own proof."""
+"""Examine one network: its stage map, and each offered cut, checked apart from frostline's own proof."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from frostline.cutting.verify import whole_run
 from frostline.models.trainable import set_training
 from frostline.recipe.recipe import Part
 
-FROZEN, TRAINED = Part(trained=False), Part(trained=True, batchnorm="all")
+FROZEN = Part(trained=False)
+TRAINED = Part(trained=True, batchnorm="all")
 NAN = float("nan")
 PROOF_WORDS = ("prefix and suffix", "in training mode", "by itself", "doesn't grow")  # of reasons that a proof gives
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What was found about one network."""
+    """Results for one network."""
 
     modules: int
     stages: int
     offered: int
     exact: int
-    reasons: tuple[str, ...]  # one for each stage that isn't offered
+    reasons: tuple[str, ...]  # one per stage that isn't offered
     wrong: tuple[str, ...]  # cuts that are offered but not exact
     withdrawn: int  # of those not offered: clean by the record, but frostline's own proof failed
     head: str
@@ -41,38 +42,45 @@ class Row:
 
 
 def examine(model: nn.Module, args: Sequence[Any], keywords: Mapping[str, Any], *, other: Call | None = None) -> Row:
-    """Map a network and check its cuts on `other` inputs (by default as many as given and one more, drawn anew)."""
+    """Map a network and check its cuts on `other` inputs (by default drawn again, one more than in the example)."""
     begun = time.process_time()
     mapped = stage_map(model, *args, keywords=keywords, verify="all", headless=True)
     seconds = time.process_time() - begun
     call = other or renewed(Call.of(args, keywords))
-    wrong = []
-    model.eval()
-    cuttable = [stage.index for stage in mapped.stages if stage.cuttable]
-    trained = {cuttable[0], cuttable[len(cuttable) // 2], cuttable[-1]} if cuttable else set()
-    with exact():
-        for k in cuttable:
-            reason = problem(model, mapped, k, call) or (
-                problem_in_training(model, mapped, k, call) if k in trained else ""
-            )
-            if reason:
-                wrong.append(f"{mapped.stages[k - 1].name}: {reason}")
-    offered = len(cuttable)
+    wrong = wrong_cuts(model, mapped, call)
+    offered = [stage for stage in mapped.stages if stage.cuttable]
+    refused = [stage for stage in mapped.stages if not stage.cuttable]
     return Row(
         modules=len(list(model.modules())),
         stages=len(mapped.stages),
-        offered=offered,
-        exact=offered - len(wrong),
-        reasons=tuple(f"{s.name}: {s.why_not}" for s in mapped.stages if not s.cuttable),
-        wrong=tuple(wrong),
-        withdrawn=sum(any(w in str(s.why_not) for w in PROOF_WORDS) for s in mapped.stages if not s.cuttable),
+        offered=len(offered),
+        exact=len(offered) - len(wrong),
+        reasons=tuple(f"{stage.name}: {stage.why_not}" for stage in refused),
+        wrong=wrong,
+        withdrawn=sum(any(words in str(stage.why_not) for words in PROOF_WORDS) for stage in refused),
         head=mapped.head.path,
         seconds=seconds,
     )
 
 
+def wrong_cuts(model: nn.Module, mapped: StageMap, call: Call) -> tuple[str, ...]:
+    """Return the offered cuts that aren't exact, with the reason; the first, middle and last are trained too."""
+    model.eval()
+    cuttable = [stage for stage in mapped.stages if stage.cuttable]
+    trained = [cuttable[0], cuttable[len(cuttable) // 2], cuttable[-1]] if cuttable else []
+    wrong = []
+    with exact():
+        for stage in cuttable:
+            reason = problem(model, mapped, stage.index, call)
+            if not reason and stage in trained:
+                reason = problem_in_training(model, mapped, stage.index, call)
+            if reason:
+                wrong.append(f"{stage.name}: {reason}")
+    return tuple(wrong)
+
+
 def renewed(call: Call) -> Call:
-    """Other samples, one more than in `call`: floating-point numbers drawn anew, others taken in reverse order."""
+    """Return other samples, one more than in `call`: floating-point ones drawn again, others in reverse order."""
     generator = torch.Generator().manual_seed(11)
 
     def new(x: Tensor) -> Tensor:
@@ -86,7 +94,7 @@ def renewed(call: Call) -> Call:
 
 
 def problem(model: nn.Module, mapped: StageMap, stage: int, call: Call) -> str:
-    """What is wrong with the cut after a stage; nothing where it is exact."""
+    """Say what is wrong with the cut after a stage; empty where it is exact."""
     cut = mapped.cut_after(stage)
     split = Split(model, cut, form=mapped.form)
     empty = call.with_tensors([x if i in cut.needs else torch.zeros_like(x) for i, x in enumerate(call.tensors)])
@@ -104,7 +112,7 @@ def problem(model: nn.Module, mapped: StageMap, stage: int, call: Call) -> str:
 
 
 def problem_in_training(model: nn.Module, mapped: StageMap, stage: int, call: Call) -> str:
-    """The same while the stages after the cut are trained, as frostline trains them."""
+    """Say what is wrong while the stages after the cut are trained, as frostline trains them."""
     cut = mapped.cut_after(stage)
     split = Split(model, cut, form=mapped.form)
     empty = call.with_tensors([x if i in cut.needs else torch.zeros_like(x) for i, x in enumerate(call.tensors)])
@@ -112,19 +120,20 @@ def problem_in_training(model: nn.Module, mapped: StageMap, stage: int, call: Ca
         activation = taken(split, call)
     set_training(model, mapped, [FROZEN] * stage + [TRAINED] * (len(mapped.stages) - stage), TRAINED)
     try:
-        steps = [step(model, lambda: whole_run(model, cut, call)), step(model, lambda: split.rest(activation, empty))]
+        whole = step(model, lambda: whole_run(model, cut, call))
+        parts = step(model, lambda: split.rest(activation, empty))
     finally:
         model.eval().requires_grad_(True)
-    return next((f"in training, {what} differ" for what in steps[0] if not same(steps[0][what], steps[1][what])), "")
+    return next((f"in training, {kind} differ" for kind in whole if not same(whole[kind], parts[kind])), "")
 
 
 def taken(split: Split, call: Call) -> Tensor:
-    """The activation of these inputs."""
+    """Return the activation of these inputs."""
     return run_to(split.model, [split.cut], call)[0].clone(memory_format=torch.preserve_format)
 
 
 def step(model: nn.Module, forward: Any) -> dict[str, list[Tensor]]:
-    """Outputs, gradients and buffers of one pass under a fixed seed; buffers are put back."""
+    """Return outputs, gradients and buffers of one pass under a fixed seed; buffers are put back."""
     buffers = copy_buffers(model)
     model.zero_grad(set_to_none=True)
     with forked_seed(5), torch.enable_grad():
@@ -140,7 +149,7 @@ def step(model: nn.Module, forward: Any) -> dict[str, list[Tensor]]:
 
 
 def trained_on(output: Any) -> list[Tensor]:
-    """The class scores, where they can be told from auxiliary outputs; else all that the network returns."""
+    """Return the class scores, or all outputs where the scores can't be told from auxiliary ones."""
     try:
         return [logits(output)]
     except ModelError:
@@ -148,9 +157,12 @@ def trained_on(output: Any) -> list[Tensor]:
 
 
 def same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
-    """Equal bit for bit, NaN at the same places allowed (a gradient that isn't there)."""
-    return len(first) == len(second) and all(
-        torch.equal(a, b)
-        or (a.shape == b.shape and torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num()))
-        for a, b in zip(first, second, strict=True)
-    )
+    """True where all are equal bit for bit; NaN counts as equal to NaN (a gradient that isn't there)."""
+    return len(first) == len(second) and all(map(same_tensor, first, second))
+
+
+def same_tensor(a: Tensor, b: Tensor) -> bool:
+    """True where two tensors are equal bit for bit, with NaN at the same places."""
+    if torch.equal(a, b):
+        return True
+    return a.shape == b.shape and torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num())

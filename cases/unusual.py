@@ -1,4 +1,7 @@
-"""More small networks, each unusual in one way that people do write. Inputs (N, 3, 8, 8), outputs (N, 5) or said."""
+"""More small networks, each unusual in a way that people do write.
+
+Inputs are (N, 3, 8, 8) and outputs (N, 5) unless a docstring differs.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ class Four(nn.Module):
 
 
 class Rested(Four):
-    """Keeps no gradients of its first half, by a `no_grad` of its own."""
+    """Keeps no gradients of its first half: it has a `no_grad` of its own."""
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -45,7 +48,7 @@ class Rested(Four):
 
 
 class Checkpointed(Four):
-    """Each block is run a second time for its gradients, in the older way."""
+    """Each block runs a second time for its gradients, by reentrant checkpointing."""
 
     def forward(self, x: Tensor) -> Tensor:
         for part in (self.a, self.b, self.c, self.d):
@@ -54,7 +57,7 @@ class Checkpointed(Four):
 
 
 class Hooked(Four):
-    """The user's hooks change what a module is given and what it returns, its shape too."""
+    """The user's hooks change a module's arguments and its result, including the shape."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +71,7 @@ class Hooked(Four):
 
 
 class Skipping(Four):
-    """Leaves out a block by chance in training: by a number of Python's own generator."""
+    """Leaves out a block at random in training, by a number from Python's own generator."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.a(x)
@@ -78,7 +81,7 @@ class Skipping(Four):
 
 
 class Routed(nn.Module):
-    """A gate says which rows go through which expert, so values decide how large tensors are."""
+    """A gate decides which samples go through which expert, so values decide how large tensors are."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +101,7 @@ class Routed(nn.Module):
 
 
 class Restless(Four):
-    """Drops at random in inference too, which nobody meant."""
+    """Drops at random in inference too, by mistake."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scores(self.d(functional.dropout(self.c(self.b(self.a(x))), 0.5)))
@@ -112,7 +115,7 @@ class Box:
 
 
 class Boxed(Four):
-    """Stages hand on an object that holds the tensor."""
+    """Stages pass on an object that holds the tensor."""
 
     class Stage(nn.Module):
         def __init__(self, cin: int, cout: int) -> None:
@@ -131,7 +134,7 @@ class Boxed(Four):
 
 
 class Twice(nn.Module):
-    """One tensor at several places: a stage returns it twice, and attention takes it three times."""
+    """One tensor in several places: a stage returns it twice, and attention takes it three times."""
 
     class Pair(nn.Module):
         def __init__(self, cin: int, cout: int) -> None:
@@ -169,7 +172,7 @@ class Auxiliary(Four):
 
 
 class Listening(Four):
-    """A hook keeps what the first block gave, and the last sum reads it."""
+    """A hook keeps the first block's output, and the last sum reads it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -217,7 +220,7 @@ class Nested(Four):
 
 
 class PartScripted(Four):
-    """One block runs as TorchScript: no hook hears of what is in it."""
+    """One block runs as TorchScript: no hook is called inside it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -232,7 +235,7 @@ class _OfWords(nn.Module):
 
 
 class TimeFirst(_OfWords):
-    """torch's transformer as it is by default: (tokens, samples, channels)."""
+    """torch's transformer in its default layout: (tokens, samples, channels)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -246,7 +249,7 @@ class TimeFirst(_OfWords):
 
 
 class Recalling(_OfWords):
-    """Recurrent layers as they are by default, the last state of the last one read."""
+    """Recurrent layers in their default layout; the last state of the last one is read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -260,7 +263,7 @@ class Recalling(_OfWords):
 
 
 class Biased(_OfWords):
-    """The first layer makes a bias of positions from its weights and hands it on beside the tokens, as T5 does."""
+    """The first layer makes a position bias from its weights and passes it on beside the tokens, as T5 does."""
 
     class Layer(nn.Module):
         def __init__(self) -> None:

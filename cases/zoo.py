@@ -1,4 +1,4 @@
-"""The networks of the sweep: (group, name, how to build it, what to call it with). Weights are random."""
+"""The networks of the sweep, each with its group, name, builder and inputs. Weights are random."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ KERAS = ("MobileNet", "MobileNetV2", "ResNet50", "EfficientNetB0")
 
 
 def entries() -> Iterator[Entry]:
-    """Every network of the sweep."""
+    """Yield every network of the sweep."""
     for name in TIMM:
         yield Entry(group="timm", name=name, build=partial(_timm, name))
     for name in TORCHVISION:
@@ -281,7 +281,7 @@ def entries() -> Iterator[Entry]:
 
 
 def images(size: int, channels: int = 3) -> Tensor:
-    """Two images of noise."""
+    """Return two images of noise."""
     return torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(1))
 
 
@@ -291,12 +291,14 @@ def _timm(name: str) -> Case:
     arguments = ARGUMENTS.get(name, {})
     model: Any = timm.create_model(name, num_classes=CLASSES, **arguments).eval()
     native = int(model.pretrained_cfg["input_size"][1])
-    sizes = [arguments["img_size"]] if "img_size" in arguments else [s for s in SMALL if s < native] + [native]
+    sizes = [size for size in SMALL if size < native] + [native]
+    if "img_size" in arguments:
+        sizes = [arguments["img_size"]]
     return Case(model=model, args=(images(_smallest(model, sizes)),))
 
 
 def _smallest(model: nn.Module, sizes: list[int]) -> int:
-    """The first size that the network runs on, also in training mode (batch norm needs two places)."""
+    """Return the first size that the network runs on, also in training mode (batch norm needs two positions)."""
     for size in sizes[:-1]:
         try:
             with torch.no_grad():
@@ -320,7 +322,7 @@ def _torchvision(name: str) -> Case:
 
 
 def words() -> tuple[Tensor, Tensor]:
-    """Two sentences of token numbers, the second padded with 0, and their mask."""
+    """Return two sentences of token numbers, the second padded with 0, and their mask."""
     ids = torch.tensor([[1, 5, 6, 7, 8, 9, 10, 2], [1, 11, 12, 2, 0, 0, 0, 0]])
     return ids, (ids != 0).long()
 
@@ -337,14 +339,13 @@ def _hf(kind: str) -> Case:
     extra = {"use_cache": False} if hasattr(config, "use_cache") else {}
     ids, mask = words()
     other = torch.tensor([[1, 4, 2, 0, 0, 0, 0, 0], [1, 13, 14, 15, 16, 2, 0, 0], [1, 9, 9, 9, 3, 3, 3, 2]])
-    given = {"input_ids": other, "attention_mask": (other != 0).long()} | extra
-    return Case(
-        model=model.eval(), keywords={"input_ids": ids, "attention_mask": mask} | extra, other=Call.of((), given)
-    )
+    keywords = {"input_ids": ids, "attention_mask": mask} | extra
+    other_keywords = {"input_ids": other, "attention_mask": (other != 0).long()} | extra
+    return Case(model=model.eval(), keywords=keywords, other=Call.of((), other_keywords))
 
 
 def _keras(name: str) -> Case:
-    """Through frostline's own source, where it is there."""
+    """Build a Keras network by frostline's own source."""
     from frostline.data.preprocess import Preprocess
     from frostline.models.network import NetworkOptions, example_input, pretrained
     from frostline.models.sources import load_network
@@ -361,7 +362,8 @@ def _awkward_kinds() -> tuple[Any, ...]:
 
 
 def by_hand(kind: Any) -> Case:
-    """One of the hand-written modules; its class may say what it reads."""
-    example = getattr(kind, "example", None)
-    args, keywords, other = example() if example else ((images(8),), {}, None)
+    """Build one of the hand-written modules; its class may have an example of its own."""
+    if not hasattr(kind, "example"):
+        return Case(model=kind().eval(), args=(images(8),))
+    args, keywords, other = kind.example()
     return Case(model=kind().eval(), args=args, keywords=keywords, other=other)

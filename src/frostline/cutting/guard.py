@@ -1,11 +1,11 @@
-"""Leave things as they were: the user's module, torch's global generators and switches."""
+"""Leave the user's module and torch's global generators and switches as they were."""
 
 from __future__ import annotations
 
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import nn
@@ -15,8 +15,8 @@ from torch.backends import mha
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Put training flags, `requires_grad`, gradients and buffers of `model` back on leaving."""
-    flags = [(m, m.training) for m in model.modules()]
-    parameters = [(p, p.requires_grad, p.grad) for p in model.parameters()]
+    flags = [(module, module.training) for module in model.modules()]
+    parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
     buffers = copy_buffers(model)
     for parameter, _, _ in parameters:
         parameter.grad = None
@@ -32,11 +32,11 @@ def untouched(model: nn.Module) -> Iterator[None]:
         restore(buffers)
 
 
-Snapshot = list[tuple[nn.Module, str, torch.Tensor, torch.Tensor]]
+BufferCopies = list[tuple[nn.Module, str, torch.Tensor, torch.Tensor]]
 
 
-def copy_buffers(model: nn.Module) -> Snapshot:
-    """Owner, name, the buffer itself and a copy of its values."""
+def copy_buffers(model: nn.Module) -> BufferCopies:
+    """Return each buffer with its owner and name before it, and a copy of its values after it."""
     return [
         (module, name, buffer, buffer.detach().clone())
         for module in model.modules()
@@ -45,11 +45,11 @@ def copy_buffers(model: nn.Module) -> Snapshot:
     ]
 
 
-def restore(buffers: Snapshot) -> None:
+def restore(buffers: BufferCopies) -> None:
     """Undo in-place writes as well as assignments of another tensor."""
     with torch.no_grad():
         for module, name, buffer, values in buffers:
-            if not torch.equal(buffer, values):  # its version doesn't tell: batch norm writes past it
+            if not torch.equal(buffer, values):  # its version doesn't show it: batch norm writes past it
                 buffer.copy_(values)
             module._buffers[name] = buffer
 
@@ -71,9 +71,9 @@ def exact() -> Iterator[None]:
 
 @contextmanager
 def may_have_gradients(model: nn.Module) -> Iterator[None]:
-    """Every parameter is marked as one that may have gradients, whether any are kept or not.
+    """Mark every parameter as one that may have gradients, whether any are kept or not.
 
-    Kernels are chosen by that mark even under `no_grad` and round differently, so a frozen prefix would else give
+    Kernels are chosen by that mark even under `no_grad` and round differently. Without it, a frozen prefix would give
     other last bits than the same layers before they were frozen.
     """
     frozen = [p for p in model.parameters() if p.is_floating_point() and not p.requires_grad]
@@ -88,42 +88,54 @@ def may_have_gradients(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def forked_seed(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Draw from torch's generators as if freshly seeded, and give them back in the state they had.
+    """Draw from torch's generators as if freshly seeded, and put them back as they were on leaving.
 
-    Of torch's only the CPU generator and, where `device` is an accelerator, that one's are touched; Python's own and
-    NumPy's as well, since some networks drop layers by these.
+    Of torch's generators, only that of the CPU and, where `device` is an accelerator, that of the device are touched;
+    Python's own and NumPy's are too, since some networks drop layers by these.
     """
-    kind = torch.device(device)
-    devices = []
-    if kind.type != "cpu":
-        devices = [kind]
-    with _forked_others(seed), torch.random.fork_rng(devices=devices, device_type=kind.type if devices else "cuda"):
+    place = torch.device(device)
+    with _forked_others(seed), _forked_torch(place):
         torch.default_generator.manual_seed(seed)
-        if devices:
-            torch.get_device_module(kind.type).manual_seed(seed)
+        if place.type != "cpu":
+            torch.get_device_module(place.type).manual_seed(seed)
         yield
+
+
+def _forked_torch(device: torch.device) -> AbstractContextManager[None]:
+    """Keep the state of the CPU's generator and of the device's."""
+    if device.type == "cpu":
+        return torch.random.fork_rng(devices=[])
+    return torch.random.fork_rng(devices=[device], device_type=device.type)
 
 
 @contextmanager
 def _forked_others(seed: int) -> Iterator[None]:
-    before = random.getstate()
-    numpy = sys.modules.get("numpy")
-    arrays = None
-    if numpy:
-        arrays = numpy.random.get_state()
+    """Seed the generators of Python and, where it is loaded, of NumPy; put both back on leaving."""
+    python_state = random.getstate()
     random.seed(seed)
-    if numpy:
-        numpy.random.seed(seed % 2**32)
+    try:
+        with _forked_numpy(seed):
+            yield
+    finally:
+        random.setstate(python_state)
+
+
+@contextmanager
+def _forked_numpy(seed: int) -> Iterator[None]:
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        yield
+        return
+    numpy_state = numpy.random.get_state()
+    numpy.random.seed(seed % 2**32)
     try:
         yield
     finally:
-        random.setstate(before)
-        if numpy:
-            numpy.random.set_state(arrays)
+        numpy.random.set_state(numpy_state)
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the network lives: the device of its first parameter or buffer."""
+    """Return the device of the network's first parameter or buffer, the CPU where it has none."""
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Finding the network's own head, and the class scores in what a network returns."""
+"""Finding the network's own head: the last layer with weights, if the network returns its output."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class HeadSite:
     out_features: int
 
     def owns(self, name: str) -> bool:
-        """Whether a parameter or module of that name belongs to the head."""
+        """True where a parameter or module of that name belongs to the head."""
         return name == self.path or name.startswith(self.path + ".")
 
 
 def find_end(recording: Recording) -> HeadSite:
-    """The network's head, or (kind `other`) the last layer with weights, for networks that are only to be cut."""
+    """Return the head, or (kind `other`) the last layer with weights, for networks that are only to be cut."""
     try:
         return find_head(recording)
     except ModelError:
@@ -52,9 +52,9 @@ def find_end(recording: Recording) -> HeadSite:
 
 
 def find_head(recording: Recording) -> HeadSite:
-    """The last module with weights that ran: a linear layer, called once, whose output is the network's.
+    """Return the last module with weights that ran: a linear layer, called once, whose output is the network's.
 
-    Raises ModelError that says what was found instead.
+    Raises ModelError with what was found instead.
     """
     path = _last_with_weights(recording)
     module = recording.model.get_submodule(path)
@@ -69,33 +69,38 @@ def find_head(recording: Recording) -> HeadSite:
         raise ModelError(f"The last layer, {path}, is called {recording.calls[path]} times in one run.", HEAD_HINT)
     between = _after_head(recording, path)
     if between:
-        raise ModelError(f"What the network returns isn't the output of its last layer {path}: {between}.", HEAD_HINT)
+        raise ModelError(f"The network's output isn't the output of its last layer {path}: {between}.", HEAD_HINT)
     return site
 
 
 def _last_with_weights(recording: Recording) -> str:
-    """Module that made the last read of a parameter, by the recorded runs."""
+    """Return the last module with parameters of its own that the recorded run left."""
     modules = dict(recording.model.named_modules())
     for boundary in reversed(recording.boundaries):
         owner = modules[boundary.module]
         if boundary.where == "out" and boundary.module and any(True for _ in owner.parameters(recurse=False)):
             return boundary.module
-    raise ModelError("The network has no layer with weights below it.", HEAD_HINT)
+    raise ModelError("The network has no layer with weights inside it.", HEAD_HINT)
 
 
 def _after_head(recording: Recording, path: str) -> str:
-    """What stands between the head's output and the network's, in words; empty where only the shape may change."""
-    made = set(recording.first("out", path).tensors)
+    """Say what stands between the head's output and the network's; empty where only the shape may change."""
+    head_outputs = set(recording.first("out", path).tensors)
     try:
         key = id(logits(recording.output))
     except ModelError as error:
         return error.message
-    while key not in made:
-        entry = recording.tensors[key]
-        words = entry.operation.split(".")
-        if not entry.parents or not any(word in entry.operation for word in RESHAPES):
-            if len(words) > 1:
-                return f"{words[1]} comes after it"
-            return "it takes another way"
-        key = entry.parents[0]
+    while key not in head_outputs:
+        record = recording.tensors[key]
+        if not record.parents or not any(word in record.operation for word in RESHAPES):
+            return _operation_after(record.operation)
+        key = record.parents[0]
     return ""
+
+
+def _operation_after(operation: str) -> str:
+    """Say which operation (such as `aten.add.Tensor`) follows the head."""
+    words = operation.split(".")
+    if len(words) > 1:
+        return f"{words[1]} comes after it"
+    return "it comes from elsewhere"

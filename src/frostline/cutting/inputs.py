@@ -1,10 +1,11 @@
-"""What a network is called with: positional and keyword arguments, nested as they like; the tensors in them are its
-raw inputs, numbered in order (positional ones first, keywords by name).
+"""What a network is called with: positional and keyword arguments, nested in any way.
+
+The tensors in them are its raw inputs, numbered in order (positional ones first, keywords by name).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.utils._pytree import TreeSpec, keystr, tree_flatten, tree_flatten_wit
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """Shape (with the example's batch axis), type and place of one raw input."""
+    """Shape (with the example's batch axis), type and device of one raw input."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -28,7 +29,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a network. `leaves` are tensors and constants (numbers, None, words), `spec` how they nest."""
+    """One call of a network. `leaves` are tensors and constants (numbers, None, words), `spec` is how they nest."""
 
     spec: TreeSpec
     leaves: tuple[Any, ...]
@@ -45,21 +46,15 @@ class Call:
 
     @property
     def constants(self) -> tuple[Any, ...]:
-        """What else it is called with; None in the places of tensors."""
+        """All other leaves as text; None in the places of tensors."""
         return tuple(None if isinstance(x, Tensor) else repr(x) for x in self.leaves)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What to call each raw input in a sentence: `raw input 1`, or a keyword's name."""
-        (args, keywords), found = tree_unflatten(list(self.leaves), self.spec), []
-        for path, leaf in tree_flatten_with_path((args, keywords))[0]:
-            if isinstance(leaf, Tensor):
-                deeper = keystr(path[2:])
-                number = getattr(path[1], "idx", None)
-                found.append(
-                    f"{getattr(path[1], 'key', None) if number is None else f'raw input {number + 1}'}{deeper}"
-                )
-        return tuple(found)
+        """Name of each raw input in a sentence: `raw input 1`, or a keyword's name."""
+        arguments = tree_unflatten(list(self.leaves), self.spec)
+        leaves, _ = tree_flatten_with_path(arguments)
+        return tuple(_input_name(path) for path, leaf in leaves if isinstance(leaf, Tensor))
 
     @property
     def batch(self) -> int:
@@ -67,25 +62,39 @@ class Call:
         return next((int(x.shape[0]) for x in self.tensors if x.ndim), 1)
 
     def with_tensors(self, tensors: Sequence[Tensor]) -> Call:
-        """The same call with other raw inputs."""
-        left = iter(tensors)
-        return Call(self.spec, tuple(next(left) if isinstance(x, Tensor) else x for x in self.leaves))
+        """Return the same call with other raw inputs."""
+        remaining = iter(tensors)
+        return Call(self.spec, _map_tensors(self.leaves, lambda _: next(remaining)))
 
     def run(self, model: nn.Module) -> Any:
-        """What the network returns."""
+        """Run the network and return its output."""
         args, keywords = tree_unflatten(list(self.leaves), self.spec)
         return model(*args, **keywords)
 
 
+def _input_name(path: Sequence[Any]) -> str:
+    """Name a raw input by its path through (positional arguments, keywords)."""
+    inner = keystr(tuple(path[2:]))
+    position = getattr(path[1], "idx", None)
+    if position is None:
+        return f"{getattr(path[1], 'key', None)}{inner}"
+    return f"raw input {position + 1}{inner}"
+
+
+def _map_tensors(leaves: Iterable[Any], change: Callable[[Tensor], Any]) -> tuple[Any, ...]:
+    """Return the leaves with another value in the place of each tensor."""
+    return tuple(change(x) if isinstance(x, Tensor) else x for x in leaves)
+
+
 def as_call(inputs: Call | Sequence[Any]) -> Call:
-    """A call with these positional arguments, where it isn't one already."""
+    """Return a call with these positional arguments, or the call itself."""
     if isinstance(inputs, Call):
         return inputs
     return Call.of(inputs)
 
 
 def call_of(inputs: Tensor | Mapping[str, Any] | Sequence[Any]) -> Call:
-    """The call that a batch of inputs means: a tensor (the only argument), several by position, or by keyword."""
+    """Return the call for a batch of inputs: a tensor (the only argument), several by position, or by keyword."""
     if isinstance(inputs, Tensor):
         return Call.of((inputs,))
     if isinstance(inputs, Mapping):
@@ -104,24 +113,20 @@ class CallForm:
 
     @classmethod
     def of(cls, call: Call) -> CallForm:
-        leaves = tuple(InputSpec.of(x) if isinstance(x, Tensor) else x for x in call.leaves)
-        return cls(call.spec, leaves, call.names, call.batch)
+        return cls(call.spec, _map_tensors(call.leaves, InputSpec.of), call.names, call.batch)
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
         """The raw inputs in order."""
         return tuple(x for x in self.leaves if isinstance(x, InputSpec))
 
-    def stand_in(self, rows: int, device: torch.device) -> Call:
-        """A call with untouched memory for every raw input, of `rows` samples."""
-        leaves = (_hollow(x, rows, self.batch, device) if isinstance(x, InputSpec) else x for x in self.leaves)
+    def stand_in(self, samples: int, device: torch.device) -> Call:
+        """Return a call for that number of samples, with uninitialised memory for every raw input."""
+        leaves = (self._empty(x, samples, device) if isinstance(x, InputSpec) else x for x in self.leaves)
         return Call(self.spec, tuple(leaves))
 
-
-def _hollow(spec: InputSpec, rows: int, batch: int, device: torch.device) -> Tensor:
-    grows = bool(spec.shape) and spec.shape[0] == batch
-    if grows:
-        shape = (rows, *spec.shape[1:])
-    else:
+    def _empty(self, spec: InputSpec, samples: int, device: torch.device) -> Tensor:
         shape = spec.shape
-    return torch.empty(shape, dtype=spec.dtype, device=device)
+        if shape and shape[0] == self.batch:
+            shape = (samples, *shape[1:])
+        return torch.empty(shape, dtype=spec.dtype, device=device)

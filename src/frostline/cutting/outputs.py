@@ -10,9 +10,11 @@ from torch import Tensor
 
 from frostline.base.errors import ModelError
 
+HEAD_HINT = "Give a network that ends in an nn.Linear (or a 1x1 nn.Conv2d) and returns its output as it is."
+
 
 def tensors_of(value: Any) -> Iterator[Tensor]:
-    """Tensors in nested lists, tuples, dictionaries and dataclasses, in order."""
+    """Yield the tensors in nested lists, tuples, dictionaries and dataclasses, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
@@ -27,7 +29,7 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
 
 
 def logits(output: Any) -> Tensor:
-    """The tensor of class scores in what a network returns: the tensor itself, the entry `logits`, or the only one.
+    """Return the class scores in what a network returns: the tensor itself, the entry `logits`, or the only tensor.
 
     Scores of shape (N, classes, 1, 1) come as they are; :func:`flat_logits` gives (N, classes). Raises ModelError
     where several tensors are returned and none is named.
@@ -38,18 +40,15 @@ def logits(output: Any) -> Tensor:
         return cast(Tensor, output["logits"])
     if isinstance(getattr(output, "logits", None), Tensor):
         return cast(Tensor, output.logits)
-    found = list(tensors_of(output))
-    if len(found) != 1:
-        raise ModelError(f"the network returns {len(found)} tensors and none is called logits", HEAD_HINT)
-    return found[0]
+    tensors = list(tensors_of(output))
+    if len(tensors) != 1:
+        raise ModelError(f"the network returns {len(tensors)} tensors and none is called logits", HEAD_HINT)
+    return tensors[0]
 
 
 def flat_logits(output: Any) -> Tensor:
-    """Class scores as (N, classes)."""
+    """Return the class scores as (N, classes)."""
     scores = logits(output)
     if scores.ndim > 2:
         return scores.flatten(1)
     return scores
-
-
-HEAD_HINT = "Give a network that ends in an nn.Linear (or a 1x1 nn.Conv2d) and returns its output as it is."

@@ -1,4 +1,4 @@
-"""How the activation at a cut becomes one vector a sample: as the network itself does it, where that can be told."""
+"""How the activation at a cut becomes one vector per sample: as in the network itself, where the recording shows it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from frostline.cutting.recorder import PARAMETER, Recording, TensorRecord
 
-# none: it is one vector already; mean: over places or tokens; first, last: that token (a class token; the last word)
+# none: already one vector; mean: over positions or tokens; first, last: that token (a class token; the last word)
 Pooling = Literal["none", "mean", "first", "last"]
 TOKENS = 3  # axes of an activation (samples, tokens, channels)
 
 
-def own_pooling(recording: Recording, start: int) -> Pooling | None:
-    """How the network itself goes from tokens to the tensor `start`; None where it can't be told.
+def network_pooling(recording: Recording, start: int) -> Pooling | None:
+    """Return how the network itself goes from tokens to the tensor `start`; None where the recording doesn't show it.
 
     Followed back to the nearest operation that leaves out the axis of tokens.
     """
@@ -29,15 +29,16 @@ def own_pooling(recording: Recording, start: int) -> Pooling | None:
             if parent in seen or not (source.taint & PARAMETER and source.taint & ~PARAMETER):
                 continue
             seen.add(parent)
-            found = _reduces(record, source)
-            if found:
-                return found
+            pooling = _token_reduction(record, source)
+            if pooling:
+                return pooling
             if source.tensor.ndim <= TOKENS:
                 queue.append(parent)
     return None
 
 
-def _reduces(record: TensorRecord, source: TensorRecord) -> Pooling | None:
+def _token_reduction(record: TensorRecord, source: TensorRecord) -> Pooling | None:
+    """Return the pooling that one operation does, if it leaves out the axis of tokens."""
     if source.tensor.ndim != TOKENS or record.tensor.ndim != TOKENS - 1:
         return None
     if record.picked and record.picked[0] in (1, -2):
@@ -51,7 +52,7 @@ def _reduces(record: TensorRecord, source: TensorRecord) -> Pooling | None:
 
 
 def find_mask(recording: Recording, shape: Sequence[int], channel_axis: int) -> int | None:
-    """The raw input that says which tokens are words and which padding: zeros and ones (samples, tokens)."""
+    """Return the number of the raw input (samples, tokens) that has 1 for words and 0 for padding, if there is one."""
     if len(shape) != TOKENS or channel_axis % TOKENS != TOKENS - 1:
         return None
     for i, key in enumerate(recording.inputs):
@@ -62,9 +63,9 @@ def find_mask(recording: Recording, shape: Sequence[int], channel_axis: int) -> 
 
 
 def pool(activation: Tensor, *, channel_axis: int, pooling: str = "mean", mask: Tensor | None = None) -> Tensor:
-    """Features (N, D) of an activation.
+    """Return the features (N, D) of an activation.
 
-    (N, D) comes as it is. `mean`: over every axis but the samples' and the channels'; (N, T, D) over those tokens
+    (N, D) comes as it is. `mean`: over every axis but those of samples and channels; (N, T, D) over those tokens
     whose `mask` (N, T) is 1. `first`, `last`: that token; with a mask the last one whose mask is 1. `channel_axis` is
     the one that the cut recorded.
     """
@@ -74,16 +75,16 @@ def pool(activation: Tensor, *, channel_axis: int, pooling: str = "mean", mask: 
     if pooling == "first":
         return activation[:, 0]
     if pooling == "last":
-        rows = torch.arange(len(activation), device=activation.device)
-        places = _last_place(activation, mask)
-        return activation[rows, places]
+        samples = torch.arange(len(activation), device=activation.device)
+        return activation[samples, _last_token(activation, mask)]
     if mask is not None and len(axes) == 1:
         weight = mask.to(activation.device, activation.dtype)[..., None]
         return (activation * weight).sum(axes[0]) / weight.sum(axes[0]).clamp(min=1)
     return activation.mean(axes)
 
 
-def _last_place(activation: Tensor, mask: Tensor | None) -> Tensor:
+def _last_token(activation: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the position of each sample's last token, or of the last one whose mask isn't 0."""
     tokens = torch.arange(activation.shape[1], device=activation.device)
     if mask is None:
         return tokens[-1:].expand(len(activation))

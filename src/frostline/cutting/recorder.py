@@ -1,4 +1,4 @@
-"""Execute a network once and write down what happened: every operation and every module call, on one clock.
+"""Execute a network once and record what happened: every operation and every module call, on one clock.
 
 The clock counts operations; boundaries (a module is entered or left) are numbered in their own order and carry the
 clock. For each tensor: when it was born, when it was read, what it depends on, and who made it.
@@ -6,7 +6,7 @@ clock. For each tensor: when it was born, when it was read, what it depends on, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,10 +29,13 @@ READ_OUT = frozenset({Tensor.tolist, Tensor.numpy, Tensor.__array__})  # values 
 MASKED = (torch.ops.aten.index, torch.ops.aten.masked_select)
 DECIDING = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
+BoundarySide = Literal["in", "out"]
+SIDE_WORDS: dict[BoundarySide, str] = {"in": "before", "out": "after"}  # of a module
+
 
 @dataclass(slots=True, kw_only=True)
 class TensorRecord:
-    """One tensor, by identity. It is kept alive so that its identity is never given to another."""
+    """One tensor, by identity. It is kept alive so that no other tensor gets its identity."""
 
     tensor: Tensor
     born: int
@@ -50,10 +53,14 @@ class Boundary:
     """A module is entered (`in`: tensors are its arguments) or left (`out`: tensors are what it returns)."""
 
     index: int
-    where: Literal["in", "out"]
+    where: BoundarySide
     module: str
     clock: int  # operations done before it
     tensors: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{SIDE_WORDS[self.where]} {self.module}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class Decision:
 
 @dataclass(slots=True, kw_only=True)
 class Recording:
-    """What one forward pass did. Holds all its tensors: keep it only while analysing."""
+    """Everything that one forward pass did. It holds all tensors of the pass: keep it only while analysing."""
 
     model: nn.Module
     batch: int  # samples in the example inputs
@@ -85,41 +92,50 @@ class Recording:
     writes: dict[int, list[int]] = field(default_factory=dict)  # storage -> clocks of in-place operations
     decisions: list[Decision] = field(default_factory=list)
 
-    def first(self, where: Literal["in", "out"], module: str) -> Boundary:
-        """The first entry into, or exit from, a module that was called."""
+    def first(self, where: BoundarySide, module: str) -> Boundary:
+        """Return the first entry into, or exit from, a module that was called."""
         return next(b for b in self.boundaries if b.where == where and b.module == module)
 
     def reads(self, names: dict[int, str]) -> dict[str, tuple[int, ...]]:
-        """Clocks at which each named parameter (or buffer) was read; empty where it never was."""
-        found = ((name, self.tensors.get(key)) for key, name in names.items())
-        return {name: tuple(record.reads) if record else () for name, record in found}
+        """Return the clocks at which each named parameter (or buffer) was read; none where it never was."""
+        clocks: dict[str, tuple[int, ...]] = {}
+        for key, name in names.items():
+            record = self.tensors.get(key)
+            clocks[name] = tuple(record.reads) if record else ()
+        return clocks
 
 
 def boundary_tensors(value: Any) -> list[Tensor]:
-    """Tensors among a module's arguments or results, in the order in which :mod:`skeleton` puts them back."""
+    """Return the tensors among a module's arguments or results, in the order in which :mod:`skeleton` replaces them."""
     return [x for x in tree_leaves(value) if isinstance(x, Tensor)]
 
 
 def storage_key(tensor: Tensor) -> int:
+    """Return a number that all tensors in the same memory share."""
     return int(tensor.untyped_storage()._cdata)
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees each operation while it is on; module hooks (see :func:`record`) tell it which module is running."""
+    """Sees each operation while it is on; module hooks (see :func:`record`) keep `running` up to date."""
 
     def __init__(self, recording: Recording) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.recording = recording
-        self.running: list[str] = []
-        self._sharing: dict[int, list[int]] = {}
+        self.running: list[str] = []  # modules that are running, the innermost last
+        self._sharing: dict[int, list[int]] = {}  # storage -> tensors in it
+
+    @property
+    def innermost(self) -> str:
+        """The innermost module that is running."""
+        if self.running:
+            return self.running[-1]
+        return ""
 
     def know(self, tensor: Tensor, *, born: int = EXTERNAL, taint: int = 0) -> TensorRecord:
+        """Return the record of a tensor, made now if it is met for the first time."""
         record = self.recording.tensors.get(id(tensor))
         if record is None:
-            maker = ""
-            if self.running:
-                maker = self.running[-1]
-            record = TensorRecord(tensor=tensor, born=born, taint=taint, maker=maker)
+            record = TensorRecord(tensor=tensor, born=born, taint=taint, maker=self.innermost)
             self.recording.tensors[id(tensor)] = record
             self._sharing.setdefault(storage_key(tensor), []).append(id(tensor))
         return record
@@ -155,15 +171,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _note_writes(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], taint: int) -> None:
-        """An in-place operation changes every tensor that shares the memory, not only the one it was called on."""
+        """Note what an in-place operation changes: every tensor in that memory, not only the one it was called on."""
         for position, argument in enumerate(func._schema.arguments):
             if argument.alias_info is None or not argument.alias_info.is_write:
                 continue
-            if position < len(args):
-                value = args[position]
-            else:
-                value = kwargs.get(argument.name)
-            for tensor in tensors_of(value):
+            written = args[position] if position < len(args) else kwargs.get(argument.name)
+            for tensor in tensors_of(written):
                 key = storage_key(tensor)
                 self.recording.writes.setdefault(key, []).append(self.recording.clock)
                 for other in self._sharing.get(key, ()):
@@ -173,7 +186,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                         record.filled = self.recording.clock
 
     def _note_decision(self, func: Any, args: tuple[Any, ...]) -> None:
-        """Whole numbers as an index decide nothing; a mask does, whatever it is laid on."""
+        """Note values that decide something: a mask does, whatever it is laid on; whole numbers as an index don't."""
         deciding: Any = args
         if func._overloadpacket in MASKED:
             deciding = [x for x in tensors_of(args[1]) if x.dtype in (torch.bool, torch.uint8)]
@@ -184,13 +197,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._decide(taint, shapes=DECIDING[1] in func.tags)
 
     def _decide(self, taint: int, *, shapes: bool = False) -> None:
-        module = ""
-        if self.running:
-            module = self.running[-1]
-        self.recording.decisions.append(Decision(self.recording.clock, taint, module, shapes))
+        self.recording.decisions.append(Decision(self.recording.clock, taint, self.innermost, shapes))
 
     def read_out(self, tensor: Tensor) -> None:
-        """Python code takes the values of a tensor past the dispatcher."""
+        """Note that Python code takes the values of a tensor past the dispatcher."""
         self._decide(self.know(tensor).taint)
 
 
@@ -208,9 +218,9 @@ class _Listener(TorchFunctionMode):
 
 
 def record(model: nn.Module, inputs: Call | Sequence[Tensor]) -> Recording:
-    """Run `model` once on `inputs` (samples along the first axis) in inference mode and write down what it did.
+    """Run `model` once on `inputs` (samples along the first axis) in inference mode and record what it did.
 
-    The module is left as it was. The in-place writes of its code can't reach `inputs`: copies are given to it.
+    The module is left as it was. In-place writes of its code can't reach `inputs`, since it gets copies.
     Raises ModelError for a network that can't be watched (see :func:`refuse_unwatchable`).
     """
     refuse_unwatchable(model)
@@ -218,13 +228,8 @@ def record(model: nn.Module, inputs: Call | Sequence[Tensor]) -> Recording:
     copies = [x.detach().clone() for x in call.tensors]
     recording = Recording(model=model, batch=call.batch, input_names=call.names)
     recorder = Recorder(recording)
-    for names, named in (
-        (recording.parameter_names, model.named_parameters()),
-        (recording.buffer_names, model.named_buffers()),
-    ):
-        for name, tensor in named:
-            recorder.know(tensor, taint=PARAMETER)
-            names[id(tensor)] = name
+    recording.parameter_names = _known_names(recorder, model.named_parameters())
+    recording.buffer_names = _known_names(recorder, model.named_buffers())
     for position, tensor in enumerate(copies):
         recorder.know(tensor, born=0, taint=2 << position)
     recording.inputs = tuple(id(x) for x in copies)
@@ -235,12 +240,7 @@ def record(model: nn.Module, inputs: Call | Sequence[Tensor]) -> Recording:
             with _Listener(recorder), recorder:
                 recording.output = call.with_tensors(copies).run(model)
         except Exception as error:  # whatever the network's code raises
-            shapes = " and ".join(" x ".join(map(str, x.shape)) for x in copies)
-            first = (str(error).strip().splitlines() or [""])[0]
-            raise ModelError(
-                f"The network doesn't run on an example of {shapes} ({type(error).__name__}: {first}).",
-                "Do its arguments and --size belong together?",
-            ) from error
+            raise _does_not_run(copies, error) from error
         finally:
             for handle in handles:
                 handle.remove()
@@ -249,11 +249,30 @@ def record(model: nn.Module, inputs: Call | Sequence[Tensor]) -> Recording:
     return recording
 
 
-def _watch_modules(model: nn.Module, recorder: Recorder) -> list[Any]:
-    recording = recorder.recording
-    names = {m: n for n, m in model.named_modules()}
+def _known_names(recorder: Recorder, tensors: Iterable[tuple[str, Tensor]]) -> dict[int, str]:
+    """Record parameters or buffers; return their names by identity."""
+    names: dict[int, str] = {}
+    for name, tensor in tensors:
+        recorder.know(tensor, taint=PARAMETER)
+        names[id(tensor)] = name
+    return names
 
-    def note(where: Literal["in", "out"], module: str, value: Any) -> None:
+
+def _does_not_run(inputs: Sequence[Tensor], error: Exception) -> ModelError:
+    shapes = " and ".join(" x ".join(map(str, x.shape)) for x in inputs)
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    return ModelError(
+        f"The network doesn't run on an example of {shapes} ({type(error).__name__}: {first_line}).",
+        "Check that its arguments and --size belong together.",
+    )
+
+
+def _watch_modules(model: nn.Module, recorder: Recorder) -> list[Any]:
+    """Put hooks on every module that note its boundaries; return their handles."""
+    recording = recorder.recording
+    names = {module: name for name, module in model.named_modules()}
+
+    def note(where: BoundarySide, module: str, value: Any) -> None:
         tensors = boundary_tensors(value)
         for tensor in tensors:
             recorder.know(tensor)

@@ -12,8 +12,9 @@ from frostline.cutting.cuts import Cut, Place
 from frostline.cutting.heads import HeadSite
 from frostline.cutting.recorder import Recording
 
-FEWEST, MOST = 5, 16
-CUTS = 4  # where fewer stages end with one, more modules are opened
+FEWEST_STAGES = 5
+MOST_STAGES = 16
+FEWEST_CUTS = 4  # where fewer stages end with one, more modules are opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +23,12 @@ class Segment:
 
     name: str
     entered: int  # boundary number of its first entry
-    left: int  # and of its first exit (of the last merged module)
+    exited: int  # and of its first exit (of the last merged module)
     size: int  # parameters
 
 
-class _Tree:
-    """Which modules ran, when, and with which weights."""
+class _ModuleTree:
+    """The modules that ran, each with its time and its weights."""
 
     def __init__(self, recording: Recording, head: HeadSite, cuts: Iterable[Cut | str] = ()) -> None:
         self.model = recording.model
@@ -35,133 +36,148 @@ class _Tree:
         self.clean = [cut for cut in cuts if isinstance(cut, Cut)]
         self.clocks = [boundary.clock for boundary in recording.boundaries]
         self.entered: dict[str, int] = {}
-        self.left: dict[str, int] = {}
+        self.exited: dict[str, int] = {}
+        numbers = {"in": self.entered, "out": self.exited}
         for boundary in recording.boundaries:
-            if boundary.where == "in":
-                times = self.entered
-            else:
-                times = self.left
-            times.setdefault(boundary.module, boundary.index)
+            numbers[boundary.where].setdefault(boundary.module, boundary.index)
 
     def children(self, name: str) -> list[str]:
-        """The nearest modules below that ran, in order of execution; lists that are never called are looked through."""
-        found = []
+        """Return the nearest modules below that ran, in order of execution, also those in lists that aren't called."""
+        paths: set[str] = set()
         for child, _ in self.model.get_submodule(name).named_children():
-            path = child
-            if name:
-                path = f"{name}.{child}"
-            found += [path] if path in self.entered else self.children(path)
-        return sorted(set(found), key=lambda path: self.entered[path])
+            path = f"{name}.{child}".removeprefix(".")
+            if path in self.entered:
+                paths.add(path)
+            else:
+                paths.update(self.children(path))
+        return sorted(paths, key=lambda path: self.entered[path])
 
     def weighty(self, name: str) -> bool:
-        """Holds a matrix (or kernel) outside the head: a vector in disguise, such as a scale of (1, 1, D), is none."""
+        """True where it holds a matrix (or kernel) outside the head.
+
+        A vector in disguise, such as a scale of (1, 1, D), is not one.
+        """
         below = self.model.get_submodule(name).named_parameters(name)
         return any(p.ndim >= 2 and p.numel() > max(p.shape) for path, p in below if not self.head.owns(path))
 
     def parts(self, names: Iterable[str]) -> list[str]:
-        """Weighty modules among these; those that hold the head are opened."""
-        found: list[str] = []
+        """Return the weighty modules among these; those that hold the head are opened."""
+        weighty: list[str] = []
         for name in names:
             if self.head.path.startswith(name + "."):
-                found += self.parts(self.children(name))
+                weighty += self.parts(self.children(name))
             elif self.weighty(name) and not self.head.owns(name):
-                found.append(name)
-        return found
+                weighty.append(name)
+        return weighty
 
-    def ends_clean(self, left: int, entered: int) -> bool:
-        """Whether there is a cut from an exit (or with its operation) to the next entry."""
-        return any(self.clocks[left] <= cut.clock and cut.index <= entered for cut in self.clean)
+    def ends_clean(self, exited: int, entered: int) -> bool:
+        """True where there is a cut from an exit (or with its operation) to the next entry."""
+        return any(self.clocks[exited] <= cut.clock and cut.index <= entered for cut in self.clean)
 
     def clean_ends(self, names: Sequence[str]) -> int:
-        """How many of these modules, in order of execution, end with a cut before the next begins."""
-        return sum(self.ends_clean(self.left[a], self.entered[b]) for a, b in pairwise(names))
+        """Count those of these modules, in order of execution, that end with a cut before the next begins."""
+        return sum(self.ends_clean(self.exited[a], self.entered[b]) for a, b in pairwise(names))
 
     def opened(self, name: str) -> list[str]:
-        """Weighty parts one level down (single ones are looked through), or two where those of one end without a cut;
-        empty where most of them do, such as embeddings that are added up, or the branches of a block."""
+        """Return the weighty parts one level down, or two where most of the first level end without a cut.
+
+        Empty where most of those end without one too, such as embeddings that are added up, or the branches of a block.
+        """
         parts = self.below(name)
         if self.mostly_clean(parts):
             return parts
         deeper = [below for part in parts for below in self.below(part) or [part]]
-        if self.mostly_clean(deeper):
-            return deeper
-        return []
+        return deeper if self.mostly_clean(deeper) else []
 
     def below(self, name: str) -> list[str]:
+        """Return the weighty parts one level down; a single one is opened in turn."""
         parts = self.parts(self.children(name))
-        if len(parts) == 1:
-            return self.below(parts[0])
+        while len(parts) == 1:
+            parts = self.parts(self.children(parts[0]))
         return parts
 
     def mostly_clean(self, parts: Sequence[str]) -> bool:
+        """True where more than half of the parts end with a cut before the next begins."""
         return 2 * self.clean_ends(parts) > len(parts) - 1
 
     def segment(self, name: str) -> Segment:
-        below: nn.Module = self.model.get_submodule(name)
-        size = sum(p.numel() for p in below.parameters())
-        return Segment(name=name, entered=self.entered[name], left=self.left[name], size=size)
+        module: nn.Module = self.model.get_submodule(name)
+        size = sum(parameter.numel() for parameter in module.parameters())
+        return Segment(name=name, entered=self.entered[name], exited=self.exited[name], size=size)
+
+    def largest(self, names: Iterable[str]) -> str:
+        """Return the module with the most parameters."""
+        return max(names, key=lambda name: self.segment(name).size)
 
 
 def find_segments(recording: Recording, cuts: dict[Place, Cut | str], head: HeadSite) -> list[Segment]:
-    """Segments in order of execution.
+    """Return the segments in order of execution.
 
     The root's children; where fewer than 5 of them hold weights, containers are opened one level: all at once if at
-    most 16 result, else the largest first. Where fewer than 4 end with a cut, what has cuts inside is opened too. More
-    than 16 are merged: the two smallest neighbours, those first between which there is no cut.
+    most 16 result, otherwise the largest first. Where fewer than 4 end with a cut, modules with cuts inside are opened
+    too. More than 16 are merged: the two smallest neighbours, those first between which there is no cut.
     """
-    tree = _Tree(recording, head, cuts.values())
+    tree = _ModuleTree(recording, head, cuts.values())
     names = _opened_for_cuts(tree, _opened_to_fewest(tree, tree.parts(tree.children(""))))
     segments: list[Segment] = []
     for segment in sorted((tree.segment(name) for name in names), key=lambda s: s.entered):
-        if not segments or segment.entered > segments[-1].left:  # what runs within another one belongs to it
+        if not segments or segment.entered > segments[-1].exited:  # what runs within another one belongs to it
             segments.append(segment)
     return _merged(tree, segments)
 
 
-def _opened_to_fewest(tree: _Tree, names: list[str]) -> list[str]:
-    while len(names) < FEWEST:
-        opened = {name: parts for name in names if (parts := tree.opened(name))}
-        if not opened:
+def _opened_to_fewest(tree: _ModuleTree, names: list[str]) -> list[str]:
+    """Open modules until there are enough."""
+    while len(names) < FEWEST_STAGES:
+        parts = {name: tree.opened(name) for name in names}
+        containers = [name for name in names if parts[name]]
+        if not containers:
             break
-        every = [part for name in names for part in opened.get(name, [name])]
-        if len(every) <= MOST:
-            names = every
+        opened = [part for name in names for part in parts[name] or [name]]
+        if len(opened) <= MOST_STAGES:
+            names = opened
         else:
-            largest = max(opened, key=lambda name: tree.segment(name).size)
-            names = [part for name in names for part in (opened[name] if name == largest else [name])]
+            largest = tree.largest(containers)
+            names = _with_parts(names, largest, parts[largest])
     return names
 
 
-def _opened_for_cuts(tree: _Tree, names: list[str]) -> list[str]:
-    """Modules with cuts inside are opened until there are enough; the largest first."""
-    shut: set[str] = set()
-    while names and tree.clean_ends([*names, tree.head.path]) < CUTS:
-        closed = [name for name in names if name not in shut]
-        if not closed:
+def _opened_for_cuts(tree: _ModuleTree, names: list[str]) -> list[str]:
+    """Open modules with cuts inside until there are enough cuts; the largest first."""
+    tried: set[str] = set()
+    while names and tree.clean_ends([*names, tree.head.path]) < FEWEST_CUTS:
+        untried = [name for name in names if name not in tried]
+        if not untried:
             break
-        largest = max(closed, key=lambda name: tree.segment(name).size)
+        largest = tree.largest(untried)
+        tried.add(largest)
         parts = tree.opened(largest)
         if parts:
-            names = [part for name in names for part in (parts if name == largest else [name])]
-        shut.add(largest)
+            names = _with_parts(names, largest, parts)
     return names
+
+
+def _with_parts(names: Sequence[str], module: str, parts: Sequence[str]) -> list[str]:
+    """Return the names with the parts of one module in its place."""
+    place = names.index(module)
+    return [*names[:place], *parts, *names[place + 1 :]]
 
 
 def weighty_between(recording: Recording, head: HeadSite, index: int) -> list[str]:
-    """Modules with matrices or kernels that are entered after boundary `index` and before the head."""
-    tree = _Tree(recording, head)
+    """Return the modules with matrices or kernels that are entered after boundary `index` and before the head."""
+    tree = _ModuleTree(recording, head)
     at_head = tree.entered[head.path]
     inside = [name for name, at in tree.entered.items() if index < at < at_head and tree.weighty(name)]
     return [name for name in inside if not any(name.startswith(other + ".") for other in inside)]
 
 
-def _merged(tree: _Tree, segments: list[Segment]) -> list[Segment]:
-    """At most 16: neighbours are joined, those without a cut between them first, then the smallest sum of parameters;
-    the later one gives its name."""
-    while len(segments) > MOST:
-        costs = [(tree.ends_clean(a.left, b.entered), a.size + b.size) for a, b in pairwise(segments)]
+def _merged(tree: _ModuleTree, segments: list[Segment]) -> list[Segment]:
+    """Join neighbours until there are at most 16: those without a cut between them first, then the smallest sum of
+    parameters; the later one gives its name."""
+    while len(segments) > MOST_STAGES:
+        costs = [(tree.ends_clean(a.exited, b.entered), a.size + b.size) for a, b in pairwise(segments)]
         i = costs.index(min(costs))
         first, second = segments[i : i + 2]
-        both = Segment(name=second.name, entered=first.entered, left=second.left, size=costs[i][1])
-        segments = [*segments[:i], both, *segments[i + 2 :]]
+        joined = Segment(name=second.name, entered=first.entered, exited=second.exited, size=costs[i][1])
+        segments = [*segments[:i], joined, *segments[i + 2 :]]
     return segments

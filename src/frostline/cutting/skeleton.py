@@ -1,6 +1,7 @@
-"""What a network's modules return for inputs of a given shape, without the values: enough to leave modules out.
+"""The shapes, without values, of what a network's modules return for given inputs: enough to leave modules out.
 
-Shared by all copies of one architecture, whatever their weights: a study that trains hundreds of copies learns once.
+Shared by all copies of one architecture, whatever their weights: a study that trains hundreds of copies learns them
+once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ALTERNATING = float("inf")  # as a fill: 1e4 and -1e4 in turns
 
 @dataclass(frozen=True, slots=True)
 class Hollow:
-    """Shape, strides, type and place of a tensor that isn't there."""
+    """Shape, strides, type and device of a tensor that isn't there."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -38,22 +39,26 @@ class Hollow:
         return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
 
     def make(self) -> Tensor:
-        """Memory that nobody has touched, so it costs nothing until somebody does."""
+        """Return memory that nothing has touched, so it costs nothing until something does."""
         return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
 
     def make_filled(self, poison: float) -> Tensor:
-        """Filled with one value, such as NaN (whole numbers: 0), so that any leak into a result is seen at once."""
+        """Return a tensor filled with one value, such as NaN (whole numbers: 0), so that a leak shows in any result."""
         extent = 1 + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
         if 0 in self.shape:
-            size = (0,)
-        else:
-            size = (extent,)
-        memory = torch.empty(size, dtype=self.dtype, device=self.device)
-        return filled(memory, poison).as_strided(self.shape, self.stride)
+            extent = 0
+        memory = torch.empty((extent,), dtype=self.dtype, device=self.device)
+        return fill_values(memory, poison).as_strided(self.shape, self.stride)
+
+    def stand_in(self, poison: float | None) -> Tensor:
+        """Return untouched memory, or memory filled with a value."""
+        if poison is None:
+            return self.make()
+        return self.make_filled(poison)
 
 
-def filled(tensor: Tensor, fill: float) -> Tensor:
-    """The tensor with one value everywhere (or two, see `ALTERNATING`); whole numbers are 0."""
+def fill_values(tensor: Tensor, fill: float) -> Tensor:
+    """Give the tensor one value everywhere (or two, see `ALTERNATING`), whole numbers 0, and return it."""
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return tensor.zero_()
     if fill != ALTERNATING:
@@ -64,8 +69,11 @@ def filled(tensor: Tensor, fill: float) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A module's result with hollow tensors in it; containers (named tuples, model outputs) keep their type, and a
-    tensor that stands at several places is one there too."""
+    """A module's result with hollow tensors in it.
+
+    Containers (named tuples, model outputs) keep their type, and a tensor that stands at several places is one tensor
+    there too.
+    """
 
     spec: TreeSpec
     leaves: tuple[Any, ...]
@@ -74,11 +82,12 @@ class Template:
     @classmethod
     def of(cls, value: Any) -> Template:
         leaves, spec = tree_flatten(value)
-        return cls(spec, tuple(Hollow.of(x) if isinstance(x, Tensor) else x for x in leaves), _first_places(leaves))
+        hollow_leaves = (Hollow.of(x) if isinstance(x, Tensor) else x for x in leaves)
+        return cls(spec, tuple(hollow_leaves), _first_places(leaves))
 
     @property
     def opaque(self) -> bool:
-        """Tensors hide in it where they can't be replaced (a dataclass, a cache): only a real run can give it."""
+        """True where tensors hide in it that can't be replaced (a dataclass, a cache): only a real run can give it."""
         return any(_hides_tensors(x) for x in self.leaves if not isinstance(x, Hollow))
 
     def fill(self, poison: float | None) -> Any:
@@ -89,39 +98,37 @@ class Template:
         where = [i for i, x in enumerate(self.leaves) if isinstance(x, Hollow)][pick]
         return self._unflatten({self.first[where]: value}, poison)
 
-    def _unflatten(self, made: dict[int, Any], poison: float | None) -> Any:
+    def _unflatten(self, values: dict[int, Any], poison: float | None) -> Any:
         for i, leaf in zip(self.first, self.leaves, strict=True):
-            if i not in made:
-                made[i] = _made(leaf, poison)
-        return tree_unflatten([made[i] for i in self.first], self.spec)
+            if i not in values:
+                values[i] = leaf.stand_in(poison) if isinstance(leaf, Hollow) else leaf
+        return tree_unflatten([values[i] for i in self.first], self.spec)
 
 
 def _first_places(leaves: Sequence[Any]) -> tuple[int, ...]:
+    """Return for each leaf where it (the same tensor) stands first."""
     places: dict[int, int] = {}
     return tuple(places.setdefault(id(x), i) if isinstance(x, Tensor) else i for i, x in enumerate(leaves))
 
 
-def _made(leaf: Any, poison: float | None) -> Any:
-    if not isinstance(leaf, Hollow):
-        return leaf
-    if poison is None:
-        return leaf.make()
-    return leaf.make_filled(poison)
-
-
 def _hides_tensors(leaf: Any) -> bool:
-    if isinstance(leaf, nn.Module) or not hasattr(leaf, "__dict__"):
+    """True where an object has tensors among its attributes, or among those of objects that it lists."""
+    if isinstance(leaf, nn.Module):
         return False
-    return next(tensors_of(list(vars(leaf).values())), None) is not None or any(
-        hasattr(x, "__dict__") and next(tensors_of(list(vars(x).values())), None) is not None
-        for value in vars(leaf).values()
-        if isinstance(value, list | tuple)
-        for x in value
-    )
+    if _has_tensor_attributes(leaf):
+        return True
+    lists = (value for value in getattr(leaf, "__dict__", {}).values() if isinstance(value, list | tuple))
+    return any(_has_tensor_attributes(item) for items in lists for item in items)
+
+
+def _has_tensor_attributes(value: Any) -> bool:
+    attributes = getattr(value, "__dict__", {})
+    return any(True for _ in tensors_of(list(attributes.values())))
 
 
 def replaced(value: Any, pick: int, tensor: Tensor) -> Any:
-    """The same nested value with its `pick`-th tensor put in place, wherever that one stands (query, key and value)."""
+    """Return the nested value with another tensor in the place of its `pick`-th one, wherever that one stands (query,
+    key and value)."""
     leaves, spec = tree_flatten(value)
     old = [x for x in leaves if isinstance(x, Tensor)][pick]
     return tree_unflatten([tensor if x is old else x for x in leaves], spec)
@@ -129,51 +136,52 @@ def replaced(value: Any, pick: int, tensor: Tensor) -> Any:
 
 @dataclass(slots=True)
 class Trace:
-    """One run's module calls for one input signature: when each was first entered and last left, what it returned."""
+    """One run's module calls for one input signature: when each was first entered and last exited, and its results."""
 
     entered: dict[str, int] = field(default_factory=dict)
-    left: dict[str, int] = field(default_factory=dict)
+    exited: dict[str, int] = field(default_factory=dict)
     results: dict[str, list[Template]] = field(default_factory=dict)
 
     def finished(self, cut: Cut) -> set[str]:
-        """Modules all of whose calls are over at the cut."""
-        at = self._position(cut)
-        return {name for name, last in self.left.items() if last <= at}
+        """Return the modules all of whose calls are over at the cut."""
+        position = self._position(cut)
+        return {name for name, last in self.exited.items() if last <= position}
 
     def begun(self, cut: Cut) -> set[str]:
-        """Modules that ran before the cut, whether they run again after it or not; those around it aren't counted."""
-        at = self._position(cut)
+        """Return the modules that ran before the cut, also those that run again after it; without those around it."""
+        position = self._position(cut)
         around = ancestors(cut.module)
-        return {name for name, first in self.entered.items() if first < at and name not in around}
+        return {name for name, first in self.entered.items() if first < position and name not in around}
 
     def _position(self, cut: Cut) -> int:
         if cut.where == "in":
             return self.entered[cut.module]
-        return self.left[cut.module]
+        return self.exited[cut.module]
 
     def stubs(self, cut: Cut) -> dict[str, list[Template]]:
-        """The outermost modules that the suffix leaves out, and what they return call by call."""
+        """Return the outermost modules that the suffix leaves out, each with its results call by call."""
         opaque = (name for name, results in self.results.items() if any(result.opaque for result in results))
         kept = (cut.module, *cut.real, *opaque)
-        done = {name for name in self.finished(cut) if not any(_inside(name, other) for other in kept)}
-        outer = (name for name in done if not any(parent in done for parent in ancestors(name)))
-        return {name: self.results[name] for name in sorted(outer)}
+        omitted = {name for name in self.finished(cut) if not any(_is_within(name, other) for other in kept)}
+        outermost = (name for name in omitted if not any(parent in omitted for parent in ancestors(name)))
+        return {name: self.results[name] for name in sorted(outermost)}
 
 
-def _inside(name: str, other: str) -> bool:
+def _is_within(name: str, other: str) -> bool:
+    """True where a module is another one or lies inside it."""
     return name == other or name.startswith(other + ".")
 
 
 def ancestors(name: str) -> list[str]:
-    """Paths of the modules around a module, the root left out."""
+    """Return the paths of the modules around a module, without the root."""
     parts = name.split(".")
     return [".".join(parts[:i]) for i in range(1, len(parts))]
 
 
 def signature(call: Call) -> Signature:
-    """What the shapes of all results depend on: shapes, strides, types and places of the inputs, and autocast."""
+    """Return all that the results' shapes depend on: shapes, strides, types and devices of the inputs, and autocast."""
     kinds = {x.device.type for x in call.tensors}
-    casts = tuple((k, torch.get_autocast_dtype(k)) for k in sorted(kinds) if torch.is_autocast_enabled(k))
+    casts = tuple((kind, torch.get_autocast_dtype(kind)) for kind in sorted(kinds) if torch.is_autocast_enabled(kind))
     inputs = ((tuple(x.shape), x.stride(), x.dtype, x.device) for x in call.tensors)
     return (*inputs, call.spec, call.constants, casts)
 
@@ -186,11 +194,9 @@ class SkeletonStore:
         self._stubs: dict[tuple[Signature, tuple[str, str, int]], dict[str, list[Template]]] = {}
 
     def trace(self, model: nn.Module, call: Call, key: Signature | None = None) -> Trace:
-        """The trace for these inputs; learnt by one run in inference mode where the signature is new."""
+        """Return the trace for these inputs; learnt by one run in inference mode where the signature is new."""
         if key is None:
             key = signature(call)
-        else:
-            key = key
         if key not in self._traces:
             self._traces[key], _ = learn(model, call)
         return self._traces[key]
@@ -206,7 +212,7 @@ class SkeletonStore:
         return self._stubs[key, cut.key]
 
     def result(self, cut: Cut, key: Signature) -> Template:
-        """What the cut's own module returns."""
+        """Return the result of the cut's own module."""
         return self._traces[key].results[cut.module][0]
 
     def __contains__(self, key: Signature) -> bool:
@@ -217,7 +223,7 @@ class SkeletonStore:
 
 
 def learn(model: nn.Module, call: Call) -> tuple[Trace, Any]:
-    """Run the network once, note every module's results, and give the output too.
+    """Run the network once; return its trace, with every module's results, and its output.
 
     The module is left as it was, and so are torch's generators: this may happen in the middle of a training step, and
     attention draws from them in inference too.
@@ -225,13 +231,13 @@ def learn(model: nn.Module, call: Call) -> tuple[Trace, Any]:
     trace = Trace()
     clock = itertools.count()
     handles = []
-    names = {m: n for n, m in model.named_modules() if n and not scripted(m)}
+    names = {module: name for name, module in model.named_modules() if name and not scripted(module)}
 
     def enter(module: nn.Module, _args: Any) -> None:
         trace.entered.setdefault(names[module], next(clock))
 
     def leave(module: nn.Module, _args: Any, result: Any) -> None:
-        trace.left[names[module]] = next(clock)
+        trace.exited[names[module]] = next(clock)
         trace.results.setdefault(names[module], []).append(Template.of(result))
 
     with untouched(model), exact(), forked_seed(0, device_of(model)), torch.no_grad():
@@ -248,14 +254,12 @@ def learn(model: nn.Module, call: Call) -> tuple[Trace, Any]:
 
 
 def stub(results: Sequence[Template], poison: float | None) -> Callable[..., Any]:
-    """A forward that does nothing and returns hollow results, call by call."""
+    """Return a forward that does nothing and returns hollow results, call by call."""
     if len(results) > 1:
-        turn = itertools.cycle(results)
-        return lambda *_args, **_kwargs: next(turn).fill(poison)
+        turns = itertools.cycle(results)
+        return lambda *_args, **_kwargs: next(turns).fill(poison)
     (only,) = results
-    if len(only.leaves) == 1 and isinstance(only.leaves[0], Hollow) and only.spec.is_leaf():
+    if only.spec.is_leaf() and isinstance(only.leaves[0], Hollow):  # one tensor, as most modules return: the short way
         hollow = only.leaves[0]
-        if poison is None:
-            return lambda *_args, **_kwargs: hollow.make()
-        return lambda *_args, **_kwargs: hollow.make_filled(poison)
+        return lambda *_args, **_kwargs: hollow.stand_in(poison)
     return lambda *_args, **_kwargs: only.fill(poison)

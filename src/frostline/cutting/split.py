@@ -1,5 +1,7 @@
-"""A network cut in two without being rewritten: the prefix is the real forward left at the cut, the suffix the real
-forward with finished modules left out and the stored activation put in (DESIGN 4.4).
+"""A network cut in two without being rewritten.
+
+The prefix is the real forward, left at the cut. The suffix is the real forward with finished modules left out and the
+stored activation put in. docs/architecture.md has the rules of cuts.
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ class _Stop(BaseException):
 class Split:
     """`prefix(*inputs)` gives the activation at the cut, `suffix(activation, *inputs)` the network's output from it.
 
-    Both take the arguments that the network itself takes, by position or keyword as it was mapped. Works in train and
-    eval mode, under autocast and with gradients; the two parts' modes are the caller's business (a stored activation
-    means something only where the prefix ran in inference mode). Not safe in two threads at once on one module, since
-    the suffix swaps `forward` on modules while it runs; activation checkpointing across the cut isn't supported.
-    `skeletons` may be shared by splits of networks that are built alike.
+    Both take the network's own arguments, by position or keyword as it was mapped. They work in train and eval mode,
+    under autocast and with gradients; the caller sets the mode of each part (a stored activation is valid only if the
+    prefix ran in inference mode). Not safe in two threads at once on one module, since the suffix swaps `forward` on
+    modules while it runs; activation checkpointing across the cut isn't supported. `skeletons` may be shared by splits
+    of networks that are built alike.
     """
 
     def __init__(
@@ -47,48 +49,43 @@ class Split:
         self.model = model
         self.cut = cut
         self.form = form  # how the network is called; without it only the prefix can be run
-        if skeletons is not None:
-            self.skeletons = skeletons
-        else:
-            self.skeletons = SkeletonStore()
-        self.poison = poison  # fill what is left out with this value, to see any leak
+        self.skeletons = skeletons if skeletons is not None else SkeletonStore()
+        self.poison = poison  # fills all that is left out, so that any leak shows
 
     def prefix(self, *inputs: Any, **keywords: Any) -> Tensor:
-        """The activation at the cut. Raises ModelError if the run doesn't come by there."""
+        """Return the activation at the cut. Raises ModelError if the run doesn't reach it."""
         return run_to(self.model, [self.cut], Call.of(inputs, keywords))[0]
 
     def suffix(self, activation: Tensor, *inputs: Any, **keywords: Any) -> Any:
-        """The network's output, computed from the activation and from the raw inputs that `cut.needs` names.
+        """Return the network's output, computed from the activation and the raw inputs that `cut.needs` names.
 
-        Give the network's own arguments; raw inputs that aren't needed may hold anything of the right shape. Left out
-        altogether (allowed where none is needed), hollow ones stand in. Raises ModelError for needed inputs left out,
-        or for other arguments than those that the network was mapped with.
+        Give the network's own arguments; raw inputs that aren't needed may hold anything of the right shape. If all
+        are left out (allowed where none is needed), placeholders stand in. Raises ModelError if needed inputs are
+        left out, or for arguments other than those that the network was mapped with.
         """
-        hollow = not (inputs or keywords)
-        if hollow:
-            given = self._stand_ins(activation)
-        else:
-            given = Call.of(inputs, keywords)
-        if not hollow and self.form is not None and given.names != self.form.names:
+        if not inputs and not keywords:
+            return self.rest(activation, self._stand_ins(activation), hollow=True)
+        call = Call.of(inputs, keywords)
+        if self.form is not None and call.names != self.form.names:
             raise ModelError(
                 f"The network was mapped with {', '.join(self.form.names)}, but the suffix is called with "
-                f"{', '.join(given.names)}.",
-                "Call it with the same arguments, by position or by keyword as there.",
+                f"{', '.join(call.names)}.",
+                "Call it with the same arguments, each by position or keyword as before.",
             )
-        return self.rest(activation, given, hollow=hollow)
+        return self.rest(activation, call)
 
-    def rest(self, activation: Tensor, given: Call, *, hollow: bool = False) -> Any:
-        """The suffix for arguments in one piece; `hollow`: none of their values are real."""
-        key = signature(given)
-        if hollow and key not in self.skeletons:  # what stands in holds no values that a run could rely on
-            zeros = given.with_tensors([torch.zeros_like(x) for x in given.tensors])
+    def rest(self, activation: Tensor, call: Call, *, hollow: bool = False) -> Any:
+        """Run the suffix for a whole call; `hollow`: none of the call's values are real."""
+        key = signature(call)
+        if hollow and key not in self.skeletons:  # placeholders hold no values that a run could rely on
+            zeros = call.with_tensors([torch.zeros_like(x) for x in call.tensors])
             self.skeletons.trace(self.model, zeros, key)
-        stubs = self.skeletons.stubs(self.model, self.cut, given, key)
+        stubs = self.skeletons.stubs(self.model, self.cut, call, key)
         target = self.model.get_submodule(self.cut.module)
-        value = _as_in_network(activation.clone() if self.cut.mutated else activation, self.cut)
+        value = _as_in_network(activation, self.cut)
         patches = [(self.model.get_submodule(name), stub(results, self.poison)) for name, results in stubs.items()]
         with exact(), contextlib.ExitStack() as stack:
-            if self.cut.module in self.cut.real:  # what else it returns is needed, such as a bias of positions
+            if self.cut.module in self.cut.real:  # its other results are needed, such as a bias of positions
                 stack.enter_context(_swapped_result(target, self.cut.pick, value))
             elif self.cut.where == "out":
                 result = self.skeletons.result(self.cut, key)
@@ -96,10 +93,10 @@ class Split:
             else:
                 stack.enter_context(_swapped_argument(target, self.cut.pick, value))
             stack.enter_context(_patched(patches))
-            return given.run(self.model)
+            return call.run(self.model)
 
     def _stand_ins(self, activation: Tensor) -> Call:
-        """Inputs of the right shape for the activation's number of samples."""
+        """Return inputs of the right shape for the activation's number of samples."""
         if self.form is None:
             raise ModelError("This network was only cut for its prefix.", "Map it with frostline.split.")
         if self.cut.needs:
@@ -108,43 +105,45 @@ class Split:
                 f"The part of the network after {self.cut.module} reads {names} as well.",
                 "Call suffix(activation, *inputs) with the raw inputs.",
             )
-        rows = activation.shape[0] * self.cut.batch // self.cut.shape[0]
-        return self.form.stand_in(rows, activation.device)
+        samples = activation.shape[0] * self.cut.batch // self.cut.shape[0]
+        return self.form.stand_in(samples, activation.device)
 
 
 def _as_in_network(activation: Tensor, cut: Cut) -> Tensor:
-    """With its axes, and (kernels are chosen by strides) its memory, as the network has them."""
+    """Return the activation with its axes, and (kernels are chosen by strides) its memory, as the network has them."""
+    if cut.mutated:
+        activation = activation.clone()
     if not cut.batch_axis:
         return activation
-    turned = activation.transpose(0, cut.batch_axis)
+    transposed = activation.transpose(0, cut.batch_axis)
     if cut.layout == "contiguous":
-        return turned
-    return turned.contiguous()
+        return transposed
+    return transposed.contiguous()
 
 
 def taps(model: nn.Module, cuts: Sequence[Cut], *inputs: Any, **keywords: Any) -> list[Tensor]:
-    """The activation at each of several cuts from one forward pass, which stops at the deepest.
+    """Return the activation at each of several cuts from one forward pass, which stops at the deepest.
 
-    Bitwise what each cut's own prefix gives. Raises ModelError if the run doesn't come by one of them.
+    Each equals, bit for bit, the result of the cut's own prefix. Raises ModelError if the run doesn't reach one of
+    them.
     """
     return run_to(model, cuts, Call.of(inputs, keywords))
 
 
 def run_to(model: nn.Module, cuts: Sequence[Cut], call: Call) -> list[Tensor]:
-    """:func:`taps` for arguments in one piece."""
-    found: dict[int, Tensor] = {}
+    """Do the work of :func:`taps` for a whole call."""
     if not cuts:
         return []
+    activations: dict[int, Tensor] = {}
 
     def grab(position: int, value: Any) -> None:
         cut = cuts[position]
         tensor = boundary_tensors(value)[cut.pick]
-        last = len(found) == len(cuts) - 1
+        last = len(activations) == len(cuts) - 1
         if cut.mutated and not last:
-            found[position] = tensor.clone()
-        else:
-            found[position] = tensor
-        if len(found) == len(cuts):
+            tensor = tensor.clone()
+        activations[position] = tensor
+        if len(activations) == len(cuts):
             raise _Stop
 
     with contextlib.ExitStack() as stack:
@@ -154,15 +153,17 @@ def run_to(model: nn.Module, cuts: Sequence[Cut], call: Call) -> list[Tensor]:
         with contextlib.suppress(_Stop):
             call.run(model)
     for position, cut in enumerate(cuts):
-        if position not in found:
+        if position not in activations:
             raise ModelError(
-                f"The network's run didn't come by the cut {cut.name}.", "Make the stage map again for this network."
+                f"The network's run didn't reach the cut {cut.name}.", "Make the stage map again for this network."
             )
-    return [found[i].transpose(0, cut.batch_axis) for i, cut in enumerate(cuts)]
+    return [activations[i].transpose(0, cut.batch_axis) for i, cut in enumerate(cuts)]
 
 
 @contextlib.contextmanager
 def _hooked(target: nn.Module, cut: Cut, position: int, grab: Callable[[int, Any], None]) -> Iterator[None]:
+    """Hand what passes the cut's boundary to `grab`."""
+
     def before(_module: nn.Module, args: Any, kwargs: Any) -> None:
         grab(position, (args, kwargs))
 
@@ -202,8 +203,8 @@ def _swapped_result(target: nn.Module, pick: int, value: Tensor) -> Iterator[Non
 
 @contextlib.contextmanager
 def _patched(patches: Sequence[tuple[nn.Module, Callable[..., Any]]]) -> Iterator[None]:
-    """Each module's forward replaced for the while; an instance's own forward, if it has one, comes back."""
-    before = [(m.__dict__, m.__dict__.get("forward", _MISSING)) for m, _ in patches]
+    """Replace each module's forward for the while; an instance's own forward, if it has one, comes back."""
+    before = [(module.__dict__, module.__dict__.get("forward", _MISSING)) for module, _ in patches]
     try:
         for module, forward in patches:
             module.__dict__["forward"] = forward
@@ -217,5 +218,6 @@ def _patched(patches: Sequence[tuple[nn.Module, Callable[..., Any]]]) -> Iterato
 
 
 def _constant(result: Template, pick: int, value: Tensor, poison: float | None) -> Callable[..., Any]:
-    filled = result.filled_with(pick, value, poison)
-    return lambda *_args, **_kwargs: filled
+    """Return a forward that does nothing and returns the activation in its place."""
+    output = result.filled_with(pick, value, poison)
+    return lambda *_args, **_kwargs: output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +17,14 @@ from frostline.cutting.cuts import Cut, find_cuts
 from frostline.cutting.ends import End, find_ends
 from frostline.cutting.heads import HeadSite, find_end, find_head
 from frostline.cutting.inputs import Call, CallForm
-from frostline.cutting.named import NamedStage, own_name
+from frostline.cutting.named import NamedStage, users_module_name
 from frostline.cutting.recorder import Recording, record
 from frostline.cutting.skeleton import SkeletonStore
 from frostline.cutting.split import Split
 from frostline.cutting.verify import Verified, verify_cuts
 
 FP32_BYTES = 4
+CUT_HINT = "See the stage map: frostline stages SPEC."
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots: cached properties need a place
@@ -42,19 +44,19 @@ class StageMap:
     repeated: frozenset[str]  # modules called more than once
     form: CallForm  # how the network is called
     skeletons: SkeletonStore
-    quiet: frozenset[int] = frozenset()  # stages K: with ..K frozen, what runs around the cut stays in inference mode
+    stays_in_inference: frozenset[int] = frozenset()  # stages K: with ..K frozen, modules around the cut stay in it
 
     def __len__(self) -> int:
         return len(self.stages)
 
     def __getitem__(self, stage: int) -> StageInfo:
-        """The stage of that number, counted from 1 at the input."""
+        """Return the stage of that number, counted from 1 at the input."""
         if not 1 <= stage <= len(self.stages):
             raise IndexError(f"stage {stage} of {len(self.stages)}")
         return self.stages[stage - 1]
 
     def cut(self, stage: int) -> Cut | None:
-        """The cut at the end of a stage (from 1), where there is one."""
+        """Return the cut at the end of a stage (from 1), where there is one."""
         if not 1 <= stage <= len(self.cuts):
             raise IndexError(f"stage {stage} of {len(self.cuts)}")
         return self.cuts[stage - 1]
@@ -70,7 +72,8 @@ class StageMap:
     @cached_property
     def straddling(self) -> Mapping[int, tuple[str, ...]]:
         """Stage K -> parameters read on both sides of the cut after it; they must stay frozen for that cut."""
-        return {k: cut.straddling for k, cut in enumerate(self.cuts, 1) if cut is not None and cut.straddling}
+        cuts = {stage: cut for stage, cut in enumerate(self.cuts, 1) if cut is not None}
+        return {stage: cut.straddling for stage, cut in cuts.items() if cut.straddling}
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -83,7 +86,7 @@ class StageMap:
         return sum(stage.operations for stage in self.stages)
 
     def cut_after(self, stage: int) -> Cut:
-        """The cut at the end of a stage (from 1); raises ModelError where there is none."""
+        """Return the cut at the end of a stage (from 1); raises ModelError where there is none."""
         cut = self.cut(stage)
         if cut is None:
             info = self[stage]
@@ -91,17 +94,14 @@ class StageMap:
         return cut
 
     def split(self, model: nn.Module, stage: int) -> Split:
-        """`model`, a network built like the mapped one, cut after a stage; what was learnt about it is shared."""
+        """Cut `model`, a network built like the mapped one, after a stage; the map's skeletons are shared."""
         return Split(model, self.cut_after(stage), form=self.form, skeletons=self.skeletons)
 
 
-CUT_HINT = "See the stage map: frostline stages SPEC."
-
-
 def _first(stages: tuple[int, ...]) -> int:
-    if stages:
-        return stages[0]
-    return 0
+    if not stages:
+        return 0
+    return stages[0]
 
 
 def stage_map(
@@ -113,47 +113,41 @@ def stage_map(
     verify: Iterable[int] | Literal["all"] = (),
     headless: bool = False,
 ) -> StageMap:
-    """Run the network once in inference mode and map it; its arguments hold 2 samples or more along the first axis.
+    """Run the network once in inference mode and map it. Its arguments hold 2 samples or more along the first axis.
 
     Args:
         model: any module with a linear head.
         example_inputs: its positional arguments; `keywords`: its keyword arguments; or `call`: all of them.
         named: stages by hand, instead of those that the module tree suggests.
         verify: stages whose cuts are to be proven.
-        headless: map a network too whose head can't be replaced.
+        headless: also map a network whose head can't be replaced.
 
     The cuts after the stages that `verify` names are proven (see :mod:`verify`); one that fails is withdrawn with the
     reason. The module is left as it was. Raises ModelError where no head or no stage is found.
     """
     call = call or Call.of(example_inputs, keywords)
     recording = record(model, call)
-    if headless:
-        head = find_end(recording)
-    else:
-        head = find_head(recording)
+    head = find_end(recording) if headless else find_head(recording)
     ends = find_ends(recording, find_cuts(recording), head, named)
-    result = _assemble(recording, head, ends, CallForm.of(call))
-    wanted = range(1, len(ends) + 1) if verify == "all" else verify
-    cuts = {k: cut for k in wanted if (cut := result.cut(k)) is not None}
-    return _proven(result, verify_cuts(model, cuts, call, skeletons=result.skeletons))
+    mapped = _assemble(recording, head, ends, CallForm.of(call))
+    if verify == "all":
+        verify = range(1, len(ends) + 1)
+    candidates = {stage: mapped.cut(stage) for stage in verify}
+    cuts = {stage: cut for stage, cut in candidates.items() if cut is not None}
+    return _proven(mapped, verify_cuts(model, cuts, call, skeletons=mapped.skeletons))
 
 
-def _assemble(
-    recording: Recording,
-    head: HeadSite,
-    ends: Sequence[End],
-    form: CallForm,
-) -> StageMap:
+def _assemble(recording: Recording, head: HeadSite, ends: Sequence[End], form: CallForm) -> StageMap:
     clocks = [end.clock for end in ends]
 
     def stages_of(reads: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
         return {name: tuple(sorted({1 + bisect_left(clocks, t) for t in times})) for name, times in reads.items()}
 
-    modules = _module_stages(recording, [end.index for end in ends])
+    modules = _stages_of_calls(recording, [end.index for end in ends])
     parameters = stages_of(recording.reads(recording.parameter_names))
     buffers = stages_of(recording.reads(recording.buffer_names))
-    for name, found in buffers.items():  # counters aren't read in inference: they go with the module that owns them
-        buffers[name] = found or modules.get(name.rpartition(".")[0], ())
+    for name, readers in buffers.items():  # counters aren't read in inference: they go with the module that owns them
+        buffers[name] = readers or modules.get(name.rpartition(".")[0], ())
     return StageMap(
         stages=tuple(_stage_infos(recording, ends, parameters)),
         cuts=tuple(end.cut for end in ends),
@@ -167,9 +161,9 @@ def _assemble(
     )
 
 
-def _module_stages(recording: Recording, ends: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Stages that each module's calls lie in; a container's from where it is entered to where it is left."""
-    found: dict[str, set[int]] = {}
+def _stages_of_calls(recording: Recording, ends: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return the stages that each module's calls lie in; a container's from its entry to its exit."""
+    numbers: dict[str, set[int]] = {}
     open_calls: list[int] = []
     for boundary in recording.boundaries:
         # A boundary with an end's own number: entering is already the next stage, leaving is still this one.
@@ -177,98 +171,95 @@ def _module_stages(recording: Recording, ends: Sequence[int]) -> dict[str, tuple
             open_calls.append(1 + bisect_right(ends, boundary.index))
         else:
             last = 1 + bisect_left(ends, boundary.index)
-            found.setdefault(boundary.module, set()).update(range(open_calls.pop(), last + 1))
-    return {name: tuple(sorted(stages)) for name, stages in found.items()}
+            numbers.setdefault(boundary.module, set()).update(range(open_calls.pop(), last + 1))
+    return {name: tuple(sorted(stages)) for name, stages in numbers.items()}
 
 
 def _stage_infos(
-    recording: Recording,
-    ends: Sequence[End],
-    parameters: Mapping[str, tuple[int, ...]],
+    recording: Recording, ends: Sequence[End], parameters: Mapping[str, tuple[int, ...]]
 ) -> Iterable[StageInfo]:
-    sizes = {recording.parameter_names[key]: recording.tensors[key].tensor.numel() for key in recording.parameter_names}
-    clocks = [0, *(end.clock for end in ends)]
-    for k, end in enumerate(ends, 1):
-        work = sum(n for t, n in recording.operations if clocks[k - 1] < t <= clocks[k])
-        shape = end.shape[1:]
+    sizes = {name: recording.tensors[key].tensor.numel() for key, name in recording.parameter_names.items()}
+    begin = 0
+    for index, end in enumerate(ends, 1):
+        work = sum(count for clock, count in recording.operations if begin < clock <= end.clock)
+        begin = end.clock
         yield StageInfo(
-            index=k,
-            name=_spoken(own_name(recording.model, end.name)),
-            parameters=sum(sizes[name] for name, stages in parameters.items() if _first(stages) == k),
-            output_shape=shape,
-            stored_bytes=FP32_BYTES * _product(end.shape) // recording.batch,
+            index=index,
+            name=_printed_name(users_module_name(recording.model, end.name)),
+            parameters=sum(sizes[name] for name, stages in parameters.items() if _first(stages) == index),
+            output_shape=end.shape[1:],
+            stored_bytes=FP32_BYTES * math.prod(end.shape) // recording.batch,
             operations=work / recording.batch,
             cuttable=end.cut is not None,
             why_not=end.why_not,
-            cut=end.cut.name if end.cut is not None else None,
+            cut=None if end.cut is None else end.cut.name,
             extra={key: value for key, value in _extra(recording, end).items() if value},
         )
 
 
-def _spoken(name: str) -> str:
-    """A name that can't be taken for a stage's number, as those of nn.Sequential would be."""
-    if name.isdecimal():
-        return f"layer{name}"
-    return name
+def _printed_name(module: str) -> str:
+    """Return a name that can't be taken for a stage's number, as those of nn.Sequential would be."""
+    if module.isdecimal():
+        return f"layer{module}"
+    return module
 
 
 def _extra(recording: Recording, end: End) -> dict[str, Any]:
-    """What else there is to say about the end of a stage."""
+    """Return the details of a stage's end: of a cut, what it asks for; otherwise, why each boundary is no cut."""
     cut = end.cut
     if cut is None:
         return {"boundaries": list(end.boundaries)}
-    if cut.mask is None:
-        mask = ""
-    else:
-        mask = f" where {recording.input_names[cut.mask]} is 1"
     return {
         "straddling": list(cut.straddling),
         "needs": [recording.input_names[i] for i in cut.needs],
-        "pooling": "" if cut.pooling == "none" else f"{cut.pooling}{mask}",
+        "pooling": _pooling_words(recording, cut),
     }
 
 
-def _product(shape: Sequence[int]) -> int:
-    result = 1
-    for n in shape:
-        result *= n
-    return result
+def _pooling_words(recording: Recording, cut: Cut) -> str:
+    if cut.pooling == "none":
+        return ""
+    if cut.mask is None:
+        return cut.pooling
+    return f"{cut.pooling} where {recording.input_names[cut.mask]} is 1"
 
 
-def withdraw(result: StageMap, failed: Mapping[int, str]) -> StageMap:
-    """The map without the cuts that didn't prove true."""
-    infos = [
-        replace(s, cuttable=False, why_not=failed[s.index], cut=None) if s.index in failed else s for s in result.stages
-    ]
-    cuts = [None if k in failed else cut for k, cut in enumerate(result.cuts, 1)]
-    return replace(result, stages=tuple(infos), cuts=tuple(cuts))
+def _withdraw(mapped: StageMap, failed: Mapping[int, str]) -> StageMap:
+    """Return the map without the cuts whose proof failed; `failed` has the reason by stage."""
+    infos = list(mapped.stages)
+    cuts = list(mapped.cuts)
+    for stage, reason in failed.items():
+        infos[stage - 1] = replace(infos[stage - 1], cuttable=False, why_not=reason, cut=None)
+        cuts[stage - 1] = None
+    return replace(mapped, stages=tuple(infos), cuts=tuple(cuts))
 
 
-def _proven(result: StageMap, verified: Verified) -> StageMap:
-    return withdraw(replace(result, quiet=result.quiet | verified.quiet), verified.failed)
+def _proven(mapped: StageMap, verified: Verified) -> StageMap:
+    stays = mapped.stays_in_inference | verified.stays_in_inference
+    return _withdraw(replace(mapped, stays_in_inference=stays), verified.failed)
 
 
 def stages(model: nn.Module, *example_inputs: Any, **keywords: Any) -> tuple[StageInfo, ...]:
-    """The network's stages from input to head, each with its verified cut or the reason why there is none.
+    """Return the network's stages from input to head, each with its verified cut or the reason why there is none.
 
-    The network is called with the arguments given. Raises ModelError where there is nothing before its last layer.
+    The network is called with these arguments. Raises ModelError where there is nothing before its last layer.
     """
     return stage_map(model, *example_inputs, keywords=keywords, verify="all", headless=True).stages
 
 
 def split(model: nn.Module, *example_inputs: Any, at: int | str, **keywords: Any) -> Split:
-    """The network cut after stage `at` (a name, or a number from 1; a name wins): see :class:`Split`.
+    """Cut the network after stage `at` (a name, or a number from 1; a name wins): see :class:`Split`.
 
     Raises ModelError for a stage that doesn't exist or can't be cut.
     """
     mapped = stage_map(model, *example_inputs, keywords=keywords, headless=True)
-    stage = _find(mapped, at)
+    stage = _stage_number(mapped, at)
     cuts = {stage: mapped.cut_after(stage)}
     verified = verify_cuts(model, cuts, Call.of(example_inputs, keywords), skeletons=mapped.skeletons)
     return _proven(mapped, verified).split(model, stage)
 
 
-def _find(mapped: StageMap, at: int | str) -> int:
+def _stage_number(mapped: StageMap, at: int | str) -> int:
     numbers = {stage.name: stage.index for stage in mapped.stages}
     if str(at) in numbers:
         return numbers[str(at)]

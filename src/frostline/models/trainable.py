@@ -34,7 +34,7 @@ def set_training(model: nn.Module, stage_map: StageMap, parts: Sequence[Part], h
     `parts[i]` is what happens to stage i + 1. What is read (called) in several stages is trained only where all of
     them are, so a parameter that a frozen prefix reads too stays frozen; what never runs in inference stays frozen.
     A container is in training mode where any part that runs within it is; but one around a cut that is exact only
-    while it is quiet (:attr:`StageMap.quiet`: it draws at random before the cut) stays in inference mode.
+    while it stays in inference mode (:attr:`StageMap.stays_in_inference`: it draws at random before the cut) isn't.
     """
     by_stage = (*parts, head)
     if isinstance(model, CutNetwork):  # what is left of the network is only read
@@ -70,7 +70,7 @@ def _holds_others(module: nn.Module) -> bool:
 
 def _has_to_be_quiet(stages: Sequence[int], stage_map: StageMap, by_stage: Sequence[Part]) -> bool:
     frozen = next((k for k, part in enumerate(by_stage) if not part.frozen), 0)
-    return frozen in stage_map.quiet and stages[0] <= frozen
+    return frozen in stage_map.stays_in_inference and stages[0] <= frozen
 
 
 def _parts_by_stage(stages: Sequence[int], by_stage: Sequence[Part]) -> list[Part]:

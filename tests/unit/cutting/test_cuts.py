@@ -127,10 +127,10 @@ def test_every_clean_boundary_of_an_awkward_network_is_exact(kind: type[nn.Modul
     assert {c.name: why_not_exact(model, c) for c in cuts} == {c.name: None for c in cuts}
 
 
-def test_identity_that_hands_on_a_held_tensor_is_no_cut() -> None:
+def test_identity_that_passes_on_a_held_tensor_is_no_cut() -> None:
     model = network(Residual)
     places = find_cuts(record(model, [IMAGES]))
-    assert "hands on its own input" in str(places["out", "hold"])
+    assert "passes on its own input" in str(places["out", "hold"])
     assert "read again later" in str(places["in", "one"])
     assert isinstance(places["out", "stem"], Cut)
 
@@ -173,11 +173,11 @@ def test_mask_from_the_raw_inputs_is_made_again_by_the_suffix() -> None:
     assert mapped.cut_after(4).needs == ()
 
 
-def test_a_root_that_draws_at_random_before_the_cut_stays_quiet_while_the_prefix_is_frozen() -> None:
+def test_a_root_that_draws_at_random_before_the_cut_stays_in_inference_while_the_prefix_is_frozen() -> None:
     model = network(RandomRoot)
     proven = stage_map(model, IMAGES, verify="all")
     assert [s.cuttable for s in proven.stages] == [True, True]
-    assert proven.quiet == {1, 2}
+    assert proven.stays_in_inference == {1, 2}
     frozen, trained = Part(trained=False), Part(trained=True, batchnorm="all")
     set_training(model, proven, [frozen, trained], trained)
     assert (model.training, model.stem.training, model.body.training) == (False, False, True)
@@ -383,7 +383,7 @@ def test_stale_cut_is_refused() -> None:
     mapped = stage_map(model, IMAGES)
     parts = Split(model, mapped.cut_after(1), form=mapped.form, skeletons=SkeletonStore())
     model.forward = lambda x: x
-    with pytest.raises(ModelError, match="didn't come by the cut after s1"):
+    with pytest.raises(ModelError, match="didn't reach the cut after s1"):
         parts.prefix(IMAGES)
 
 
@@ -399,13 +399,13 @@ def test_untouched_undoes_what_batch_norm_writes() -> None:
 @pytest.mark.parametrize("kind", [Keyworded, Dropping, EncoderDecoder, Biased])
 def test_networks_called_by_keyword_are_cut_exactly_on_other_sentences(kind: type[Keyworded]) -> None:
     model = network(kind).eval()
-    _, given, other = kind.example()
-    found = [s for s in stages(model, **given) if s.cuttable]
-    assert len(found) >= 4
+    _, keywords, other = kind.example()
+    cuttable = [s for s in stages(model, **keywords) if s.cuttable]
+    assert len(cuttable) >= 4
     with torch.no_grad(), exact():
         whole = logits(other.run(model))
-        for stage in found:
-            parts = split(model, at=stage.index, **given)
+        for stage in cuttable:
+            parts = split(model, at=stage.index, **keywords)
             arguments = dict(zip(parts.form.names, other.tensors, strict=True))
             activation = parts.prefix(**arguments)
             assert torch.equal(logits(parts.suffix(activation, **arguments)), whole), stage.name
@@ -417,14 +417,14 @@ def test_an_input_that_python_code_looks_at_is_needed_by_every_cut() -> None:
     model = network(Dropping)
     _, padded, _ = Dropping.example()
     whole = {name: torch.ones_like(x) for name, x in padded.items()}  # no padding: the mask is dropped
-    for given in (padded, whole):
-        mapped = stage_map(model, keywords=given, verify="all")
+    for keywords in (padded, whole):
+        mapped = stage_map(model, keywords=keywords, verify="all")
         assert [mapped.form.names[i] for i in mapped.cut_after(2).needs] == ["attention_mask"]
 
 
 def test_what_a_module_remembers_of_the_same_samples_proves_nothing() -> None:
-    _, given, _ = Remembering.example()
-    mapped = stage_map(network(Remembering), keywords=given, verify="all")
+    _, keywords, _ = Remembering.example()
+    mapped = stage_map(network(Remembering), keywords=keywords, verify="all")
     assert mapped.stages[0].why_not == "prefix and suffix don't give the whole network's output"
     assert [s.cuttable for s in mapped.stages[1:]] == [True, True]
 
@@ -438,7 +438,7 @@ def test_values_that_python_code_read_before_the_cut_are_not_guessed_after_it() 
     mapped = stage_map(network(Gated), IMAGES, verify="all")
     assert [s.cuttable for s in mapped.stages] == [False, False, True]
     wrong = "prefix and suffix don't give the whole network's output"
-    assert mapped.stages[0].why_not == f"{wrong}, for Python code before it looks at values"
+    assert mapped.stages[0].why_not == f"{wrong}, because Python code before the cut looks at values"
 
 
 def test_a_module_that_returns_tensors_in_an_object_of_its_own_runs_for_real() -> None:
@@ -530,7 +530,7 @@ def test_a_head_on_features_that_no_pooling_gives_is_not_offered_to_a_probe() ->
 
     mapped = stage_map(network(Widest), torch.tensor([[3, 4, 6, 8], [5, 2, 7, 1]]), verify="all")
     assert [s.cuttable for s in mapped.stages] == [True, True, True, False]
-    assert "another way than a mean" in str(mapped.stages[3].why_not)
+    assert "by a mean or by one token" in str(mapped.stages[3].why_not)
 
 
 def test_stages_named_by_hand_are_those_of_the_map(tmp_path: Path) -> None:

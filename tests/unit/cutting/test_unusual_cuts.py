@@ -24,20 +24,20 @@ OFFERED = {"Routed": 1, "Restless": 0, "Twice": 3, "Listening": 2, "PartScripted
 def test_every_cut_of_an_unusual_network_is_exact(kind: type[nn.Module]) -> None:
     with forked_seed(3):
         case = by_hand(kind)
-    found = examine(case.model, case.args, case.keywords, other=case.other)
-    assert found.wrong == ()
-    assert found.offered == OFFERED.get(kind.__name__, 4)
+    row = examine(case.model, case.args, case.keywords, other=case.other)
+    assert row.wrong == ()
+    assert row.offered == OFFERED.get(kind.__name__, 4)
 
 
 def reasons(model: nn.Module) -> list[str]:
     return [str(stage.why_not) for stage in stages(model.eval(), IMAGES) if not stage.cuttable]
 
 
-def test_a_network_that_answers_differently_each_time_is_said_to_do_so() -> None:
-    assert all("other outputs when it runs again on the same samples" in reason for reason in reasons(Restless()))
+def test_a_network_with_different_outputs_each_time_is_reported_as_such() -> None:
+    assert all("different outputs when it runs again on the same samples" in reason for reason in reasons(Restless()))
 
 
-def test_what_a_hook_keeps_for_later_is_live() -> None:
+def test_a_tensor_that_a_hook_keeps_for_later_is_live() -> None:
     assert "made in a.2" in reasons(Listening())[0]
 
 
@@ -72,7 +72,7 @@ def test_networks_that_cannot_be_watched_are_refused_with_the_reason(model: Any,
     assert caught.value.hint
 
 
-def test_weights_outside_of_modules_are_said_to_be_the_problem() -> None:
+def test_weights_outside_of_modules_are_reported_as_the_problem() -> None:
     class Bare(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -102,6 +102,6 @@ def test_a_loop_that_waits_for_a_value_ends_in_the_proof() -> None:
             return self.scores(self.d(self.c(x)))
 
     with forked_seed(3):
-        found = stages(Waiting(), IMAGES)
-    assert [stage.cuttable for stage in found] == [True, False, False, False]
-    assert "a loop in Python code before the cut doesn't end" in str(found[-1].why_not)
+        mapped = stages(Waiting(), IMAGES)
+    assert [stage.cuttable for stage in mapped] == [True, False, False, False]
+    assert "a loop in Python code before the cut doesn't end" in str(mapped[-1].why_not)

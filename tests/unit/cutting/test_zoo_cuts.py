@@ -1,4 +1,4 @@
-"""A part of the sweep over many networks (benchmarks/sweep_cuts.py): every cut offered is exact, enough are offered."""
+"""Part of the sweep over many networks (benchmarks/sweep_cuts.py): every offered cut is exact, enough are offered."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_cuts_of_the_zoo_are_exact(entry: Entry) -> None:
         pytest.skip(f"{package} isn't installed")
     with forked_seed(0):
         case = entry.build()
-    found = examine(case.model, case.args, case.keywords, other=case.other)
-    assert found.wrong == ()
-    assert found.exact == found.offered
-    assert found.offered >= FEW or len(found.reasons) == found.stages - found.offered
-    assert found.offered >= FEW or entry.group == "by hand"
+    row = examine(case.model, case.args, case.keywords, other=case.other)
+    assert row.wrong == ()
+    assert row.exact == row.offered
+    assert row.offered >= FEW or len(row.reasons) == row.stages - row.offered
+    assert row.offered >= FEW or entry.group == "by hand"
