@@ -133,8 +133,10 @@ def _why_not_clean(recording: Recording, boundary: Boundary, crossing: Sequence[
 
 
 def _sizes_decided(recording: Recording, boundary: Boundary) -> str:
-    """Say whether code around the boundary, which the suffix runs again, made tensors before it whose sizes depend on
-    values (rows picked by a gate): without these values that code may do anything. Empty where it didn't."""
+    """Say which code around the boundary made tensors before it whose sizes depend on values; empty where none did.
+
+    An example is samples that a gate picks. The suffix runs that code again, and without the values it may do anything.
+    """
     for decision in recording.decisions:
         around = not decision.module or boundary.module.startswith(decision.module + ".")
         if decision.shapes and around and decision.clock <= boundary.clock and _depends_on_both(decision.taint):
@@ -219,8 +221,7 @@ def _with_samples_first(axis: int, batch_axis: int) -> int:
 
 
 def _real_modules(recording: Recording, boundary: Boundary, others: Iterable[int]) -> tuple[str, ...]:
-    """Return the modules that end before the boundary and give what the suffix needs besides the activation, or what
-    that is made from."""
+    """Return the modules before the boundary that make further tensors that the suffix reads, or their parents."""
     needed = set(others)
     queue = list(others)
     for key in queue:  # grows while it is walked

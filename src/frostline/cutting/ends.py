@@ -93,11 +93,10 @@ def _end_at_boundary(recording: Recording, places: Places, name: str, boundary: 
 
 
 def _segment_end(recording: Recording, places: Places, segment: Segment, after: Segment) -> End:
-    """Return the last clean boundary from a segment's exit to the next one's entry; ties go to exits, then outer
-    modules.
+    """Return the last clean boundary from a segment's exit to the next one's entry.
 
-    A module within it that ends with the segment's last operation will do as well: the segment itself may return the
-    tensor in an object of its own.
+    Ties go to exits, then to outer modules. A module within it that ends with the segment's last operation will do as
+    well: the segment itself may return the tensor in an object of its own.
     """
     exit_clock = recording.boundaries[segment.exited].clock
     clean = [
@@ -189,12 +188,11 @@ def _last_end(recording: Recording, places: Places, name: str, exited: int, head
 
 
 def _pooled(recording: Recording, ends: Sequence[End], head: HeadSite) -> list[End]:
-    """Return the ends with the pooling of each cut: a mean (over words only, where a mask marks padding), and at the
-    last one what the network itself does.
+    """Return the ends with the pooling of each cut: a mean, and at the last one the network's own pooling.
 
-    A class token says little before the last stages (nothing at all after the first), so it isn't read there. The
-    last cut is withdrawn where the head on its pooled features doesn't give what the network returns: a head that is
-    solved on them would be another network's.
+    The mean is over words only, where a mask marks padding. A class token says little before the last stages (nothing
+    at all after the first), so it isn't read there. The last cut is withdrawn where the head on its pooled features
+    doesn't give what the network returns: a head that is solved on them would be another network's.
     """
     pooled = [_with_pooling(recording, end, "mean") for end in ends]
     last = pooled[-1]

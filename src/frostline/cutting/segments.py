@@ -97,7 +97,7 @@ class _ModuleTree:
         return parts
 
     def mostly_clean(self, parts: Sequence[str]) -> bool:
-        """True where more than half of the parts end with a cut before the next begins."""
+        """True where more than half of the parts, the last left out, end with a cut before the next begins."""
         return 2 * self.clean_ends(parts) > len(parts) - 1
 
     def segment(self, name: str) -> Segment:

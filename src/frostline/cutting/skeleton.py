@@ -94,7 +94,7 @@ class Template:
         return self._unflatten({}, poison)
 
     def filled_with(self, pick: int, value: Tensor, poison: float | None) -> Any:
-        """The result with `value` as its `pick`-th tensor."""
+        """Return the result with `value` as its `pick`-th tensor."""
         where = [i for i, x in enumerate(self.leaves) if isinstance(x, Hollow)][pick]
         return self._unflatten({self.first[where]: value}, poison)
 

@@ -31,8 +31,8 @@ CUT_HINT = "See the stage map: frostline stages SPEC."
 class StageMap:
     """Stages 1..S, the cut after each, and where every parameter, buffer and module belongs.
 
-    Numbers in the mappings are stages, S + 1 is the head, 0 is never read (never called) in inference. What is read
-    (called) in several stages has its first one in `*_stage` and all of them in `*_stages`.
+    Numbers in the mappings are stages, S + 1 is the head, 0 is never read (never called) in inference. `*_stages` has
+    all stages in which something is read (called), `*_stage` the first.
     """
 
     stages: tuple[StageInfo, ...]

@@ -211,8 +211,10 @@ def _verify_in_training(model: nn.Module, cuts: Mapping[int, Cut], call: Call, s
 def _training_difference(
     model: nn.Module, cut: Cut, activation: Tensor, call: Call, store: SkeletonStore, training: set[str]
 ) -> str | None:
-    """Return how a step of the two parts differs from one of the whole network, None where it doesn't; the modules
-    named in `training` are in training mode."""
+    """Return how a step of the two parts differs from one of the whole network, None where it doesn't.
+
+    The modules named in `training` are in training mode.
+    """
     buffers = copy_buffers(model)
     with _suffix_trains(model, cut, training):
         try:
