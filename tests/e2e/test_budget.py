@@ -47,6 +47,7 @@ def test_enough_time_gives_the_very_bits_of_a_run_without_a_budget(fit: Fit, squ
     assert "Nothing is left out." in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("slow_steps")
 def test_what_does_not_fit_is_left_out_and_said(fit: Fit, squares: Path, tmp_path: Path) -> None:
     done = fit(squares, *RACE, "--budget", "2m", "--out", tmp_path / "run")
@@ -123,6 +124,7 @@ def interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_the_installed_command_counts_from_its_start_and_ends_in_time(
     network: tuple[str, str], squares: Path, tmp_path: Path
 ) -> None:

@@ -46,6 +46,7 @@ def test_it_offers_every_kind_of_answer() -> None:
     assert all(rest == 0 or rest > 2 for rest in rests)  # BatchNorm needs more than two
 
 
+@pytest.mark.slow
 def test_the_command_answers_with_figures_of_its_own(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "frostline", "demo", *QUICK, "--store", "off", "--out", "r", "--plain"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
@@ -71,6 +72,7 @@ def test_equal_seeds_give_equal_runs(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_pretraining_is_reproducible_and_its_weights_go_on(squares: Path, tmp_path: Path) -> None:
     words = ("--epochs", 6, "--lr", 0.001, "--batch-size", 8, "--store", "off", "--plain")
     for name in "ab":

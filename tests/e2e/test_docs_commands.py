@@ -59,6 +59,7 @@ def quickened(words: list[str]) -> list[str]:
     return [*words, *QUICK] if long and not probing else words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page_run(page: Path, world: Path) -> None:
     for words in commands(page):
@@ -77,6 +78,7 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
     return words[:place], words[place + 1 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in PAGES if examples(p)], ids=lambda page: page.name)
 def test_the_python_of_a_page_runs(page: Path, world: Path) -> None:
     code = "\n".join(examples(page)).replace('"resnet18.safetensors")', f'"resnet18.safetensors", {_PYTHON_QUICK})')

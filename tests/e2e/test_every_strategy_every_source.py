@@ -23,6 +23,7 @@ LACKING = {  # what a network has nothing to train for
 FREEZING = ("as-is", "probe", "freeze", "reinit-freeze", "norm", "bias", "lora")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", [("torch", "timm", "torchvision"), ("hf", "keras")], ids="-".join)
 def test_frozen_is_identical_trained_has_moved_and_saved_models_reload(half: tuple[str, ...], tmp_path: Path) -> None:
     absent = [source for source in half if source in PACKAGES and find_spec(PACKAGES[source]) is None]

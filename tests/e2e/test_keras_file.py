@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 import frostline
 from frostline.models.sources.keras_library import building, import_keras
 
@@ -36,6 +38,7 @@ print(json.dumps([frostline.load(run).predict_proba(images).tolist() for run in 
 """
 
 
+@pytest.mark.slow
 def test_a_keras_file_with_random_layers_is_proved_and_read_back_without_the_file(
     fit: Fit, squares: Path, tmp_path: Path
 ) -> None:

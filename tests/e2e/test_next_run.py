@@ -27,6 +27,7 @@ def test_a_run_can_be_started_from_and_its_classes_are_known(fit: Any, tmp_path:
     assert {s["name"] for s in record["strategies"] if s["status"] == "raced"} == {"as-is", "continue", "probe"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["as-is", "continue"])
 def test_a_mapped_head_of_another_size_is_read_back_in_a_fresh_process(name: str, fit: Any, tmp_path: Path) -> None:
     first = write_images(tmp_path / "first", {"reddish": 9, "greenish": 9, "blueish": 9})

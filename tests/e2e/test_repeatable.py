@@ -40,6 +40,7 @@ def whole(fit: Fit, squares: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return out
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
     fit: Fit, squares: Path, tmp_path: Path, whole: Path
 ) -> None:
@@ -73,6 +74,7 @@ def killed_run(command: list[str], out: Path) -> dict[str, float]:
     return {o["key"]: o["seconds"] for o in outcomes}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_result(
     fit: Fit, squares: Path, network: tuple[str, str], tmp_path: Path, whole: Path
 ) -> None:

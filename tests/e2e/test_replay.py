@@ -86,6 +86,7 @@ def change(run: Path, edit: Callable[[dict[str, Any]], None]) -> None:
     (run / "result.json").write_text(json.dumps(record))
 
 
+@pytest.mark.slow
 def test_the_installed_command_replays_a_run_with_all_equal(world: SimpleNamespace, tmp_path: Path) -> None:
     done = frostline("replay", world.run, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 import frostline
 from cases.small_world import write_network
 
@@ -54,6 +56,7 @@ print(json.dumps(frostline.load(sys.argv[1], trust_code=True).predict_proba(json
 """
 
 
+@pytest.mark.slow
 def test_stages_by_hand_on_a_network_with_side_inputs_run_reload_and_replay(
     fit: Fit, squares: Path, tmp_path: Path
 ) -> None:

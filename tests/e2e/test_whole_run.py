@@ -25,6 +25,9 @@ RUN_FILES = {
 RACE = ("--strategies", "probe,probe@4,freeze@5", "--epochs", "1", "--blocks", "2", "--size", "96", "--threads", "1")
 
 
+pytestmark = pytest.mark.slow  # all of them look at one run of the installed command
+
+
 @pytest.fixture(scope="module")
 def finished(
     few_images: Callable[[int], Path], mobilenet: tuple[str, str], tmp_path_factory: pytest.TempPathFactory

@@ -55,6 +55,7 @@ def bits(result: Run) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", [*NETWORKS, "mobilenet"])
 def test_training_on_the_store_equals_training_without_it(

@@ -51,6 +51,7 @@ def parts(train: Labelled, test: Labelled) -> dict[str, Labelled]:
     return {"train": train, "test": test}
 
 
+@pytest.mark.slow
 def test_scratch_wins_where_the_pretrained_weights_are_dead(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     data = parts(tasks.tints(rng, 24), tasks.tints(rng, 15))
@@ -59,6 +60,7 @@ def test_scratch_wins_where_the_pretrained_weights_are_dead(tmp_path: Path) -> N
     assert_only(result, "scratch")
 
 
+@pytest.mark.slow
 def test_middle_depth_wins_where_later_stages_destroy_what_it_carries(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     data = parts(tasks.parity(rng, 36), tasks.parity(rng, 20))
@@ -66,6 +68,7 @@ def test_middle_depth_wins_where_later_stages_destroy_what_it_carries(tmp_path: 
     assert_only(compared(task, tmp_path / "run", seed=1), "probe@2")
 
 
+@pytest.mark.slow
 def test_finetune_wins_where_every_stage_has_to_move(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     data = parts(tasks.two_colours(rng, 10), tasks.two_colours(rng, 6))
@@ -73,6 +76,7 @@ def test_finetune_wins_where_every_stage_has_to_move(tmp_path: Path) -> None:
     assert_only(compared(task, tmp_path / "run", seed=2, lr=6e-3, epochs=15), "finetune")
 
 
+@pytest.mark.slow
 def test_partial_freezing_wins_where_early_stages_break_and_later_ones_are_wrong(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     data = parts(tasks.layouts(rng, 36), tasks.layouts(rng, 20))

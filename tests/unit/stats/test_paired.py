@@ -83,6 +83,7 @@ def test_the_corrected_interval_is_scipys_t_interval_of_the_corrected_error(bloc
     assert found.ci == pytest.approx(stats.t.interval(0.9, blocks - 1, loc=differences.mean(), scale=scale))
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 @settings(max_examples=40, deadline=None)
 def test_holm_equals_statsmodels(p_values):

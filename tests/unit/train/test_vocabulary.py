@@ -162,6 +162,7 @@ def save(folder: Path, fitted: RefitResult, images: Images) -> None:
     np.save(folder / "expected.npy", predict_samples(loaded, images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_strategy_changes_what_it_says_and_reloads_in_another_process(name: str, tmp_path: Path) -> None:
     made, images = study_of(name)
