@@ -32,7 +32,7 @@ class Procedure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefitResult:
+class FittedLearner:
     """Scores x @ weights + bias over classes; weights (J, D, C) and bias (J, 1, C), one for each training set."""
 
     weights: Floats
@@ -43,7 +43,7 @@ class RefitResult:
         return np.asarray((x @ self.weights + self.bias).argmax(axis=2))
 
 
-def train(p: Procedure, x: Floats, y: Ints, used: Bools, *, classes: int, rng: np.random.Generator) -> RefitResult:
+def train(p: Procedure, x: Floats, y: Ints, used: Bools, *, classes: int, rng: np.random.Generator) -> FittedLearner:
     """Fit on x (J, N, D) or (1, N, D), y likewise without D; `used` (J, N) says which rows belong to training set j."""
     sets, weight = len(used), used[:, :, None].astype(np.float64)
     x = x[:, :, slice(*p.columns)]
@@ -61,7 +61,7 @@ def train(p: Procedure, x: Floats, y: Ints, used: Bools, *, classes: int, rng: n
     weights, bias = _solve(p, moments, by_class, counts, n)
     weights = weights / deviation.transpose(0, 2, 1)
     bias = bias - mean @ weights
-    return RefitResult(weights=weights if directions is None else directions @ weights, bias=bias)
+    return FittedLearner(weights=weights if directions is None else directions @ weights, bias=bias)
 
 
 def _solved(matrices: Floats, right: Floats) -> Floats:
@@ -128,5 +128,5 @@ def tested(
     return np.asarray((_predict(p, fitted, fresh) == truth).mean(axis=1))
 
 
-def _predict(p: Procedure, fitted: RefitResult, x: Floats) -> Ints:
+def _predict(p: Procedure, fitted: FittedLearner, x: Floats) -> Ints:
     return fitted.predict(x[:, slice(*p.columns)])

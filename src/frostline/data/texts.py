@@ -159,9 +159,7 @@ def example_ids(preprocess: TextPreprocess, rows: int) -> Ids:
     last = word.ids[plain[-1] + 1 :]
     special = [i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special]
     known = np.setdiff1d(np.arange(preprocess.vocabulary), [preprocess.pad, *special])
-    if len(known):
-        known = known
-    else:
+    if not len(known):
         known = np.arange(preprocess.vocabulary)
     generator = np.random.default_rng(0)
     most = preprocess.length - 1

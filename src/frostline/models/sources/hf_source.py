@@ -90,8 +90,6 @@ class HfPlan:
         kind = library().MODEL_MAPPING[type(self.config)]
         if isinstance(kind, list | tuple):
             kind = kind[0]
-        else:
-            kind = kind
         known = inspect.signature(kind.__init__).parameters
         if "add_pooling_layer" in known:
             return {"add_pooling_layer": False}

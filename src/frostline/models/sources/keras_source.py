@@ -126,9 +126,7 @@ def _from_name(keras: Any, name: str, options: NetworkOptions) -> _Made:
     scaling = None
     if built_in and module is not None:
         scaling = measured(module.preprocess_input)
-    if mode is None:
-        scaling = scaling
-    else:
+    if mode is not None:
         scaling = scaling_of_mode(keras, mode)
 
     def build(**more: Any) -> Any:
