@@ -171,7 +171,7 @@ def test_predict_reads_tables_and_lines_and_names_rows(
     found = json.loads(out)
     assert [p["file"] for p in found] == [f"{lines}:1", f"{lines}:2", f"{lines}:4", f"{table}:1", f"{table}:2"]
     assert found[0]["probabilities"] == found[3]["probabilities"]
-    assert f"{lines}:3 is left out" in err
+    assert f"{lines}:3 can't be read and is skipped" in err
     assert "an empty text" in err
 
 
