@@ -10,8 +10,8 @@ import pytest
 from frostline.base.records import StageInfo
 from frostline.recipe.catalogue import CATALOGUE, Choices
 from frostline.recipe.literature import ADDED, CITATIONS, TERMS
-from frostline.recipe.own import OwnRecipe, recipe_as_file, recipe_of
 from frostline.recipe.recipe import Part, Phase, Recipe
+from frostline.recipe.recipe_file import RecipeFile, recipe_as_file, recipe_from_file
 from frostline.recipe.selection import make_recipe
 from frostline.recipe.terms import literature, own_key
 
@@ -109,7 +109,7 @@ def test_each_shape_of_an_own_recipe_has_the_right_term(key: str, recipe: Recipe
 
 @pytest.mark.parametrize("name", [n.replace("K", "3") for n in CATALOGUE if n != "baseline"])
 def test_an_own_copy_of_a_strategy_has_the_strategy_s_term(name: str) -> None:
-    copy = recipe_of(OwnRecipe.model_validate(recipe_as_file(name).model_dump()), STAGES)
+    copy = recipe_from_file(RecipeFile.model_validate(recipe_as_file(name).model_dump()), STAGES)
     assert literature(copy).words == literature(make_recipe(name, STAGES)).words
 
 
