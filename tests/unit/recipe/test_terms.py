@@ -13,7 +13,7 @@ from frostline.recipe.literature import ADDED, CITATIONS, TERMS
 from frostline.recipe.recipe import Part, Phase, Recipe
 from frostline.recipe.recipe_file import RecipeFile, recipe_as_file, recipe_from_file
 from frostline.recipe.selection import make_recipe
-from frostline.recipe.terms import literature, own_key
+from frostline.recipe.terms import key_by_effect, literature
 
 STAGES = [
     StageInfo(index=i, name=n, parameters=10, output_shape=(4,), stored_bytes=16, operations=1.0, cuttable=True)
@@ -103,7 +103,7 @@ def test_each_strategy_has_the_right_term(name: str, term: str) -> None:
 
 @pytest.mark.parametrize(("key", "recipe"), SHAPES, ids=[f"{i}-{key}" for i, (key, _) in enumerate(SHAPES)])
 def test_each_shape_of_an_own_recipe_has_the_right_term(key: str, recipe: Recipe) -> None:
-    assert own_key(recipe) == key
+    assert key_by_effect(recipe) == key
     assert literature(recipe).term is TERMS[key]
 
 
