@@ -17,8 +17,8 @@ from frostline.data.class_map import map_classes, read_label_map, read_source_cl
 from frostline.models.network import Network
 from frostline.models.trainable import trained_parameters
 from frostline.recipe.catalogue import Choices
-from frostline.recipe.own import read_own, recipe_of
 from frostline.recipe.recipe import Phase, Recipe
+from frostline.recipe.recipe_file import read_recipe_file, recipe_from_file
 from frostline.recipe.selection import auto_strategies, make_recipe
 from frostline.recipe.settings import Settings
 
@@ -56,25 +56,25 @@ def choose_recipes(settings: Settings, network: Network, stages: StageMap, class
     choices = Choices(batchnorm=settings.batchnorm, head=settings.head, layer_decay=settings.layer_decay)
     auto = auto_strategies(stages.stages, choices, mapped=_offers_mapped(class_map, reason))
     names = _expand_auto(settings.strategies, auto)
-    own = {name: read_own(Path(name)) for name in names if name.endswith(".json")}
+    files = {name: read_recipe_file(Path(name)) for name in names if name.endswith(".json")}
     recipes: list[Recipe] = []
     for name in names:
-        if name in own:
-            recipes.append(recipe_of(own[name][0], stages.stages))
+        if name in files:
+            recipes.append(recipe_from_file(files[name][0], stages.stages))
         else:
             recipes.append(make_recipe(name, stages.stages, choices))
     _check_unique(recipes)
     skipped = skip_reasons(network, stages.stages, recipes)
     if class_map is None:
         mapped = [r.name for r in recipes if r.head_kind == "mapped"]
-        asked = {*settings.strategies, *(recipe.name for recipe, _ in own.values())}
+        asked = {*settings.strategies, *(file.name for file, _ in files.values())}
         if not asked.isdisjoint(mapped):
             raise RecipeError(f"{mapped[0]} can't run: {reason}.", _mapped_hint(network))
         skipped |= dict.fromkeys(mapped, reason)
     kept = tuple(r for r in recipes if r.name not in skipped)
     require_some(kept, skipped)
-    files = {recipe.name: data for recipe, data in own.values()}
-    return ChosenRecipes(recipes=kept, skipped=skipped, class_map=class_map, files=files)
+    contents = {file.name: data for file, data in files.values()}
+    return ChosenRecipes(recipes=kept, skipped=skipped, class_map=class_map, files=contents)
 
 
 def _expand_auto(strategies: Sequence[str], auto: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Everything a user can set for one comparison, checked once at the edge. What is None follows a written rule."""
+"""Everything a user can set for one comparison, checked once at the edge. None means that a written rule decides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Augment = Literal["none", "light", "standard"]
 Prefer = Literal["cheapest", "accuracy"]
 Precision = Literal["auto", "fp32", "bf16"]
 Head = Literal["linear", "mlp"]
-Metric = Literal["accuracy", "balanced-accuracy", "f1-macro", "log-loss"]  # those of stats.contributions
+MetricName = Literal["accuracy", "balanced-accuracy", "f1-macro", "log-loss"]  # those of stats.contributions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Settings:
     out: Path | None = None
     strategies: tuple[str, ...] = ("auto",)
     head: Head = "linear"
-    metric: Metric = "accuracy"
+    metric: MetricName = "accuracy"
     class_weights: bool = False
     batchnorm: BatchNorm | None = None
     labels_per_class: int | None = None
@@ -52,9 +52,9 @@ class Settings:
     batch_size: int | None = None
     augment: Augment | None = None
     budget: float | None = None  # seconds
-    margin: float = 0.01  # accuracy that the user gives away for a cheaper strategy
+    margin: float = 0.01  # accuracy that the user would give up for a cheaper strategy
     prefer: Prefer = "cheapest"
-    abstain: float | None = None  # how often answers have to be right; less sure ones are marked
+    abstain: float | None = None  # share of answers that have to be right; less sure ones are flagged
     evaluate_all: bool = False
     seed: int = 0
     device: str = "auto"
@@ -65,69 +65,144 @@ class Settings:
     resume: bool = False
 
     def __post_init__(self) -> None:
-        counts = ("size", "labels_per_class", "min_per_class", "blocks", "epochs", "batch_size", "threads")
-        for name in counts:
+        for name, check in _CHECKS:
             value = getattr(self, name)
-            if value is None:
-                continue
-            if type(value) is not int:
-                raise RecipeError(f"{option(name)} {value!r} is not a whole number.", "Give one of at least 1.")
-            if value < 1:
-                raise RecipeError(f"{option(name)} {value} is below 1.", "Give a whole number of at least 1.")
-        if self.batch_size == 1:
-            raise RecipeError("--batch-size 1: BatchNorm can't train on a single sample.", "Give at least 2.")
-        for name in ("lr", "margin"):
-            if getattr(self, name) is not None and not _is_number(getattr(self, name)):
-                raise RecipeError(f"{option(name)} {getattr(self, name)!r} is not a number.", "Give one such as 0.01.")
-        if self.budget is not None:
-            budget_seconds(self.budget)
-        if self.lr is not None and not 0 < self.lr < float("inf"):
-            raise RecipeError(f"--lr {self.lr:g} is not a learning rate.", "Give a number above 0, such as 1e-4.")
-        if self.layer_decay is not None and not (_is_number(self.layer_decay) and 0 < self.layer_decay <= 1):
-            raise RecipeError(f"--layer-decay {self.layer_decay!r} is not above 0 and at most 1.", "0.75 is usual.")
-        if not 0 <= self.margin < 1:
-            raise RecipeError(f"--margin {self.margin:g} is not between 0 and 1.", "0.01 is one point of accuracy.")
-        if self.abstain is not None and not (_is_number(self.abstain) and 0 < self.abstain < 1):
-            raise RecipeError(f"--abstain {self.abstain!r} is not between 0 and 1.", "0.95 is 95 % of answers right.")
-        if type(self.seed) is not int:
-            raise RecipeError(f"--seed {self.seed!r} is not a whole number.", "Give one of at least 0.")
-        if self.seed < 0:
-            raise RecipeError(f"--seed {self.seed} is negative.", "Give a whole number of at least 0.")
-        if self.std is not None and min(self.std) <= 0:
-            raise RecipeError(f"--std {min(self.std):g} is not above 0.", "Pixels are divided by it.")
-        if not self.strategies:
-            raise RecipeError("--strategies is empty.", "Give names with commas between, or auto.")
-        if self.batchnorm is not None:
-            batchnorm_policy(self.batchnorm)
-        for name, words in (
-            ("augment", Augment),
-            ("prefer", Prefer),
-            ("precision", Precision),
-            ("head", Head),
-            ("metric", Metric),
-        ):
-            value = getattr(self, name)
-            if value is not None and value not in get_args(words):
-                raise RecipeError(f"{option(name)} {value!r} is not known.", nearest(str(value), get_args(words)))
+            if value is not None or name in _NEVER_NONE:
+                check(option(name), value)
 
     @property
     def store_off(self) -> bool:
         return self.store == "off"
 
     def identity(self) -> dict[str, Any]:
-        """What has to be equal for a run to be resumed: all that can change a result (not where it is written)."""
-        skip = {"out", "resume", "trust_code", "store"}
-        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items() if k not in skip} | {
-            "store_off": self.store_off
-        }
+        """Return what has to be equal for a run to be resumed: all that can change a result, so not its places."""
+        places = {"out", "resume", "trust_code", "store"}
+        values: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            if name in places:
+                continue
+            if isinstance(value, Path):
+                value = str(value)
+            values[name] = value
+        return {**values, "store_off": self.store_off}
+
+
+def option(name: str) -> str:
+    """Return the command-line spelling of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def _check_count(name: str, value: Any) -> None:
+    _check_whole_number(name, value, least=1)
+    if value < 1:
+        raise RecipeError(f"{name} {value} is below 1.", "Give a whole number of at least 1.")
+
+
+def _check_whole_number(name: str, value: Any, *, least: int) -> None:
+    if type(value) is not int:  # bool is a subclass of int
+        raise RecipeError(f"{name} {value!r} is not a whole number.", f"Give a whole number of at least {least}.")
+
+
+def _check_batch_size(name: str, value: int) -> None:
+    if value == 1:
+        raise RecipeError(f"{name} 1: BatchNorm can't train on a single sample.", "Give at least 2.")
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _check_number(name: str, value: Any) -> None:
+    if not _is_number(value):
+        raise RecipeError(f"{name} {value!r} is not a number.", "Give a number such as 0.01.")
+
+
+def _check_budget(_name: str, value: Any) -> None:
+    budget_seconds(value)
+
+
+def _check_lr(name: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise RecipeError(f"{name} {value:g} is not a learning rate.", "Give a number above 0, such as 1e-4.")
+
+
+def _check_layer_decay(name: str, value: Any) -> None:
+    if not (_is_number(value) and 0 < value <= 1):
+        raise RecipeError(f"{name} {value!r} is not above 0 and at most 1.", "Give a factor such as 0.75.")
+
+
+def _check_margin(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise RecipeError(f"{name} {value:g} is not between 0 and 1.", "One percentage point of accuracy is 0.01.")
+
+
+def _check_abstain(name: str, value: Any) -> None:
+    if not (_is_number(value) and 0 < value < 1):
+        raise RecipeError(f"{name} {value!r} is not between 0 and 1.", "For 95 % correct answers give 0.95.")
+
+
+def _check_seed(name: str, value: Any) -> None:
+    _check_whole_number(name, value, least=0)
+    if value < 0:
+        raise RecipeError(f"{name} {value} is negative.", "Give a whole number of at least 0.")
+
+
+def _check_std(name: str, value: tuple[float, ...]) -> None:
+    if min(value) <= 0:
+        raise RecipeError(
+            f"{name} {min(value):g} is not above 0.", "Give numbers above 0: pixel values are divided by them."
+        )
+
+
+def _check_strategies(name: str, value: tuple[str, ...]) -> None:
+    if not value:
+        raise RecipeError(f"{name} is empty.", "Give names with commas between, or auto.")
+
+
+def _check_batchnorm(_name: str, value: Any) -> None:
+    batchnorm_policy(value)
+
+
+def _one_of(words: tuple[str, ...]) -> Check:
+    def check(name: str, value: Any) -> None:
+        if value not in words:
+            raise RecipeError(f"{name} {value!r} is not known.", nearest(str(value), words))
+
+    return check
+
+
+Check = Callable[[str, Any], None]  # is given the option's name and its value
+_NEVER_NONE = ("margin", "seed", "strategies")
+_CHECKS: tuple[tuple[str, Check], ...] = (  # in this order: the first that fails is the one the user reads
+    ("size", _check_count),
+    ("labels_per_class", _check_count),
+    ("min_per_class", _check_count),
+    ("blocks", _check_count),
+    ("epochs", _check_count),
+    ("batch_size", _check_count),
+    ("threads", _check_count),
+    ("batch_size", _check_batch_size),
+    ("lr", _check_number),
+    ("margin", _check_number),
+    ("budget", _check_budget),
+    ("lr", _check_lr),
+    ("layer_decay", _check_layer_decay),
+    ("margin", _check_margin),
+    ("abstain", _check_abstain),
+    ("seed", _check_seed),
+    ("std", _check_std),
+    ("strategies", _check_strategies),
+    ("batchnorm", _check_batchnorm),
+    ("augment", _one_of(get_args(Augment))),
+    ("prefer", _one_of(get_args(Prefer))),
+    ("precision", _one_of(get_args(Precision))),
+    ("head", _one_of(get_args(Head))),
+    ("metric", _one_of(get_args(MetricName))),
+)
+
+
 def settings_from(data: str | Path, model: str, options: Mapping[str, Any]) -> Settings:
-    """Settings from plain Python values: text for paths, one number or several for mean and std, names with commas.
+    """Make settings from plain values: text for paths, one number or several for mean and std, names with commas.
 
     Raises RecipeError for an option that doesn't exist.
     """
@@ -135,12 +210,16 @@ def settings_from(data: str | Path, model: str, options: Mapping[str, Any]) -> S
     for name in options:
         if name not in known:
             raise RecipeError(f"fit() has no option {name!r}.", nearest(name, known))
-    given = {k: _CONVERT[k](v) if k in _CONVERT and v is not None else v for k, v in options.items()}
-    return Settings(data=Path(data), model=model, **given)
+    converted: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in _CONVERT and value is not None:
+            value = _CONVERT[name](value)
+        converted[name] = value
+    return Settings(data=Path(data), model=model, **converted)
 
 
 def keyword_parameters(*, without: Collection[str] = ()) -> list[inspect.Parameter]:
-    """The settings as keyword-only parameters with their defaults, for the signatures of Python's front doors."""
+    """Return the settings as keyword-only parameters with their defaults, for the signatures of public functions."""
     return [
         inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=_plain_default(f), annotation=f.type)
         for f in fields(Settings)
@@ -156,15 +235,15 @@ def _plain_default(setting: Field[Any]) -> Any:
     return setting.default
 
 
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS_PER_UNIT = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def budget_seconds(value: str | float) -> float:
-    """Seconds of a budget such as 90, 90s, 10m or 1.5h. Raises RecipeError for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([smh]?)", str(value).strip())
+    """Return the seconds of a budget such as 90, 90s, 10m or 1.5h. Raises RecipeError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([smh]?)", str(value).strip())
     seconds = 0.0
-    if found:
-        seconds = float(found[1]) * _UNITS[found[2]]
+    if match:
+        seconds = float(match[1]) * _SECONDS_PER_UNIT[match[2]]
     if seconds <= 0:
         raise RecipeError(f"--budget {value} is not a time.", "Give one such as 90s, 10m or 1.5h.")
     return seconds
@@ -182,7 +261,7 @@ def _number_tuple(value: float | Sequence[float]) -> tuple[float, ...]:
             return (float(value),)
         return tuple(float(v) for v in value)
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"{value!r} is not a mean or std.", "Give one number, or one for each channel.") from error
+        raise RecipeError(f"{value!r} is not a mean or std.", "Give one number, or one per channel.") from error
 
 
 _CONVERT: dict[str, Callable[[Any], Any]] = {
@@ -197,8 +276,3 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "mean": _number_tuple,
     "std": _number_tuple,
 }
-
-
-def option(name: str) -> str:
-    """The command-line spelling of a setting."""
-    return "--" + name.replace("_", "-")

@@ -9,13 +9,13 @@ from frostline.recipe.catalogue import CATALOGUE
 from frostline.recipe.literature import ADDED, TERMS, Term
 from frostline.recipe.recipe import Recipe
 
-ALONE = ("norm", "bias", "lora")  # what may move alone in a stage; strategies have the same names
-MOVING = {"norm": "only normalisation trained", "bias": "only biases trained", "lora": "low-rank adapters trained"}
+TRAINED_ALONE = ("norm", "bias", "lora")  # parts of a stage; strategies that train one of them have its name
+PART_WORDS = {"norm": "only normalisation trained", "bias": "only biases trained", "lora": "low-rank adapters trained"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedTerm:
-    """The literature's name of what a recipe does. `added` are further things that it does beside it."""
+    """The literature's name of what a recipe does; `added` are further things that it does."""
 
     key: str
     term: Term
@@ -24,8 +24,10 @@ class NamedTerm:
     @property
     def words(self) -> str:
         """The term with all that comes on top of it."""
-        extra = [t.term for t in self.added]
-        return self.term.term + (f" with {' and '.join(extra)}" if extra else "")
+        if not self.added:
+            return self.term.term
+        extras = " and ".join(extra.term for extra in self.added)
+        return f"{self.term.term} with {extras}"
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -34,7 +36,7 @@ class NamedTerm:
 
 
 def strategy_key(name: str) -> str:
-    """The catalogue's name of a strategy as written: `freeze@4` is `freeze@K`."""
+    """Return the catalogue's name of a strategy as the user wrote it: `freeze@4` is `freeze@K`."""
     base, at, _ = name.partition("@")
     if at:
         return f"{base}@K"
@@ -42,68 +44,89 @@ def strategy_key(name: str) -> str:
 
 
 def term(recipe: Recipe) -> str:
-    """What people call it; of a user's own recipe, what they call the strategy that does the same."""
-    if recipe.kind != "own":
-        key = strategy_key(recipe.name)
-    else:
-        key = own_key(recipe)
+    """Return what people call the strategy; for a recipe file, what they call the strategy that does the same."""
+    key = strategy_key(recipe.name)
+    if recipe.kind == "own":
+        key = key_by_effect(recipe)
     if key in CATALOGUE:
         return CATALOGUE[key].called
     return TERMS[key].term
 
 
 def skipped_term(name: str) -> str:
-    """The term of a strategy that has no recipe here."""
-    known = CATALOGUE.get(strategy_key(name))
-    if known:
-        return known.called
-    return ""
+    """Return the term of a strategy that has no recipe here; empty for one that the catalogue lacks."""
+    strategy = CATALOGUE.get(strategy_key(name))
+    if strategy is None:
+        return ""
+    return strategy.called
 
 
 def literature(recipe: Recipe, *, random: bool = False) -> NamedTerm:
-    """The literature's term for what a recipe does.
+    """Return the literature's term for what a recipe does.
 
     `random`: the network came without pre-trained weights, so whatever is done to it transfers nothing.
     Raises KeyError for a strategy that has no entry in recipe.literature (a test forbids that).
     """
     key = strategy_key(recipe.name)
     if recipe.kind == "own" or key.endswith("@K"):  # freeze@K of the last stage trains the head only
-        key = own_key(recipe)
+        key = key_by_effect(recipe)
     if key in ("probe", "probe@K") and recipe.head_kind == "mlp":
         key = "probe-mlp"
     if random and key != "baseline":
-        frozen = any(not _is_moved(recipe, i) for i in range(recipe.keep))
-        if recipe.trains_nothing:
-            key = "untrained"
-        else:
-            key = "scratch"
-            if frozen:
-                key = "random-features"
-    added = [k for k in _added(recipe, key) if not (random and k == "statistics")]  # there is nothing to adapt
-    return NamedTerm(key=key, term=TERMS[key], added=tuple(ADDED[k] for k in added))
+        key = _random_key(recipe)
+    extras = _extra_keys(recipe, key)
+    if random and "statistics" in extras:  # there is nothing to adapt
+        extras.remove("statistics")
+    return NamedTerm(key=key, term=TERMS[key], added=tuple(ADDED[extra] for extra in extras))
 
 
-def own_key(recipe: Recipe) -> str:
-    """The key in TERMS of what a recipe does, judged by what moves and not by its name."""
-    kept = range(recipe.keep)
-    moved = [_is_moved(recipe, i) for i in kept]
+def _random_key(recipe: Recipe) -> str:
+    """Return the key in TERMS of what a recipe does to a network without pre-trained weights."""
+    if recipe.trains_nothing:
+        return "untrained"
+    if all(_is_stage_trained(recipe, index) for index in range(recipe.keep)):
+        return "scratch"
+    return "random-features"
+
+
+def key_by_effect(recipe: Recipe) -> str:
+    """Return the key in TERMS of what a recipe does, judged by what it trains and not by its name."""
+    trained = [_is_stage_trained(recipe, index) for index in range(recipe.keep)]
     if "reinitialised" in recipe.origins[: recipe.keep]:
-        return _reinitialised_key(recipe, moved)
-    if not any(moved):
-        return _still_key(recipe)
-    whats = {part.what for phase in recipe.phases for part in phase.stages if part.trained}
-    if len(whats) == 1 and (only := whats.pop()) in ALONE:
-        return only
-    if not any(phase.stages[i].trained for phase in recipe.phases for i in kept):
-        return "norm"  # only BatchNorm's scale and shift
-    stepped = [p for p in recipe.phases if p.takes_steps]
-    if len(stepped) > 1:
+        return _reinitialised_key(recipe, trained)
+    if not any(trained):
+        return _frozen_key(recipe)
+    part = _only_part_trained(recipe)
+    if part:
+        return part
+    if len(recipe.stepped) > 1:
         return _phased_key(recipe)
-    if not all(moved):
-        # frozen ones first, or any other way
-        if moved == sorted(moved):
+    if not all(trained):
+        if trained == sorted(trained):  # frozen ones first
             return "freeze@K"
         return "surgical"
+    return _fully_trained_key(recipe)
+
+
+def _is_stage_trained(recipe: Recipe, index: int) -> bool:
+    """True where some weight of stage index + 1 is trained; BatchNorm's statistics alone don't count."""
+    return any(p.stages[index].trained or p.stages[index].batchnorm in ("affine", "all") for p in recipe.phases)
+
+
+def _only_part_trained(recipe: Recipe) -> str:
+    """Return norm, bias or lora where stages are trained in that part only, otherwise an empty text."""
+    whats = {part.what for phase in recipe.phases for part in phase.stages if part.trained}
+    if len(whats) == 1:
+        (what,) = whats
+        if what in TRAINED_ALONE:
+            return what
+    if not any(part.trained for phase in recipe.phases for part in phase.stages[: recipe.keep]):
+        return "norm"  # only BatchNorm's scale and shift
+    return ""
+
+
+def _fully_trained_key(recipe: Recipe) -> str:
+    """Return the key where every stage is trained in one stepped phase."""
     if recipe.head_origin == "pretrained":
         return "continue"
     if recipe.solves_head:
@@ -115,27 +138,24 @@ def own_key(recipe: Recipe) -> str:
     return "finetune"
 
 
-def _is_moved(recipe: Recipe, index: int) -> bool:
-    """Some weight of stage index + 1 is trained; BatchNorm's statistics alone don't count."""
-    return any(p.stages[index].trained or p.stages[index].batchnorm in ("affine", "all") for p in recipe.phases)
-
-
-def _reinitialised_key(recipe: Recipe, moved: list[bool]) -> str:
+def _reinitialised_key(recipe: Recipe, trained: list[bool]) -> str:
+    """Return the key where some stages that stay are re-initialised."""
     fresh = [origin == "reinitialised" for origin in recipe.origins[: recipe.keep]]
     if all(fresh):
-        if all(moved):
+        if all(trained):
             return "scratch"
         return "random-features"
-    kept_moved = {m for m, new in zip(moved, fresh, strict=True) if not new}
-    if fresh != sorted(fresh) or not all(m for m, new in zip(moved, fresh, strict=True) if new) or len(kept_moved) > 1:
+    fresh_trained = {t for t, is_fresh in zip(trained, fresh, strict=True) if is_fresh}
+    copied_trained = {t for t, is_fresh in zip(trained, fresh, strict=True) if not is_fresh}
+    if fresh != sorted(fresh) or fresh_trained != {True} or len(copied_trained) > 1:
         return "reinit-part"
-    if kept_moved == {True}:
+    if copied_trained == {True}:
         return "reinit@K"
     return "reinit-freeze@K"
 
 
-def _still_key(recipe: Recipe) -> str:
-    """Where no weight of any stage moves."""
+def _frozen_key(recipe: Recipe) -> str:
+    """Return the key where no weight of any stage is trained."""
     if recipe.trains_nothing:
         return "as-is"
     if any(part.batchnorm == "statistics" for phase in recipe.phases for part in phase.stages[: recipe.keep]):
@@ -148,68 +168,70 @@ def _still_key(recipe: Recipe) -> str:
 
 
 def _phased_key(recipe: Recipe) -> str:
-    """Several stepped phases: the head first and then all is LP-FT; from the head downwards, one more each: gradual."""
-    sets = [tuple(part.trained for part in phase.stages[: recipe.keep]) for phase in recipe.phases]
-    downwards = all(s == tuple(sorted(s)) for s in sets)
-    grows = all(sum(a) < sum(b) for a, b in pairwise(sets))
+    """Return the key of several stepped phases.
+
+    The head first and then all is LP-FT; from the head downwards, one or more stages per phase, is gradual unfreezing.
+    """
+    trained_sets = [tuple(part.trained for part in phase.stages[: recipe.keep]) for phase in recipe.phases]
+    downwards = all(trained == tuple(sorted(trained)) for trained in trained_sets)
+    grows = all(sum(a) < sum(b) for a, b in pairwise(trained_sets))
     if not (downwards and grows):
         return "multi-stage"
-    if len(sets) == 2 and not any(sets[0]):
-        if all(sets[1]):
+    if len(trained_sets) == 2 and not any(trained_sets[0]):
+        if all(trained_sets[1]):
             return "lp-ft"
         return "freeze@K"
     return "gradual"
 
 
-def _added(recipe: Recipe, key: str) -> list[str]:
-    """What a recipe does beside that which its term says."""
-    last = recipe.phases[-1]
-    moving = [part for part in last.stages[: recipe.keep] if part.trained]
-    found = {
+def _extra_keys(recipe: Recipe, key: str) -> list[str]:
+    """Return keys in ADDED of what a recipe does beside that which its term says."""
+    last = recipe.phases[-1].stages[: recipe.keep]
+    rates = {part.lr_factor for part in last if part.trained}
+    adapts_statistics = any(
+        part.batchnorm == "statistics" and origin == "pretrained"
+        for part, origin in zip(last, recipe.origins, strict=False)
+    )
+    present = {
         "head-first": recipe.solves_head and recipe.takes_steps and key not in ("lp-ft", "wise-ft", "gradual"),
         "pull": any(p.pull for p in recipe.phases) and key != "l2sp",
         "mix": recipe.interpolated and key != "wise-ft",
-        "layer-rates": len({part.lr_factor for part in moving}) > 1,
-        "statistics": key != "adabn"
-        and any(
-            part.batchnorm == "statistics"
-            for i, part in enumerate(last.stages[: recipe.keep])
-            if recipe.origins[i] == "pretrained"
-        ),
+        "layer-rates": len(rates) > 1,
+        "statistics": adapts_statistics and key != "adabn",
     }
-    return [name for name, here in found.items() if here]
+    return [name for name, is_present in present.items() if is_present]
 
 
 def origin_summary(recipe: Recipe) -> str:
-    """One line such as 'stages 1-4 pretrained, frozen; 5-6 pretrained, trained; head new'."""
+    """Return one line such as 'stages 1-4 pretrained, frozen; 5-6 pretrained, trained; head new'."""
     if not recipe.needs_network:
         return "no network"
-    words = [_fate_of_stages(recipe, index) for index in range(recipe.keep)]
+    fates = [_stage_fate(recipe, index) for index in range(recipe.keep)]
     parts = []
-    start = 1
-    for fate, group in groupby(words):
-        count = len(list(group))
-        if count == 1:
-            span = f"{start}"
-        else:
-            span = f"{start}-{start + count - 1}"
-        parts.append(f"{span} {fate}")
-        start += count
+    first = 1
+    for fate, group in groupby(fates):
+        last = first + len(list(group)) - 1
+        parts.append(f"{_span(first, last)} {fate}")
+        first = last + 1
     if recipe.cut_short:
-        parts.append(
-            f"{start}-{len(recipe.origins)} thrown away" if start < len(recipe.origins) else f"{start} thrown away"
-        )
+        parts.append(f"{_span(first, len(recipe.origins))} thrown away")
     return "stages " + "; ".join([*parts, f"head {recipe.head_origin}"])
 
 
-def _fate_of_stages(recipe: Recipe, index: int) -> str:
-    trained = [phase.stages[index] for phase in recipe.phases if phase.stages[index].trained]
-    what = {part.what for part in trained}
-    if not trained:
+def _span(first: int, last: int) -> str:
+    if first == last:
+        return f"{first}"
+    return f"{first}-{last}"
+
+
+def _stage_fate(recipe: Recipe, index: int) -> str:
+    """Say of stage index + 1 where its weights come from and which of them are trained."""
+    parts = [phase.stages[index] for phase in recipe.phases if phase.stages[index].trained]
+    whats = {part.what for part in parts}
+    if not parts:
         fate = "frozen"
+    elif "all" in whats:
+        fate = "trained"
     else:
-        if "all" in what:
-            fate = "trained"
-        else:
-            fate = " and ".join(MOVING[w] for w in sorted(what))
+        fate = " and ".join(PART_WORDS[what] for what in sorted(whats))
     return f"{recipe.origins[index]}, {fate}"

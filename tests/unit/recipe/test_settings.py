@@ -13,12 +13,12 @@ from frostline.recipe.recipe import Part, batchnorm_policy
 from frostline.recipe.settings import Settings, budget_seconds, settings_from
 
 
-def made(**given: Any) -> Settings:
-    return Settings(data=Path("data"), model="timm:x", **given)
+def settings(**values: Any) -> Settings:
+    return Settings(data=Path("data"), model="timm:x", **values)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("values", "message"),
     [
         ({"lr": -1e-3}, r"--lr -0\.001 is not a learning rate"),
         ({"lr": 0.0}, "--lr 0 is not"),
@@ -46,18 +46,18 @@ def made(**given: Any) -> Settings:
         ({"precision": "fp16"}, "--precision 'fp16'"),
     ],
 )
-def test_values_out_of_range_are_refused_by_the_options_name(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(RecipeError, match=said) as refused:
-        made(**given)
+def test_values_out_of_range_are_refused_by_the_options_name(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as refused:
+        settings(**values)
     assert refused.value.hint
 
 
 @pytest.mark.parametrize(
-    "given", [{"epochs": 2.5}, {"blocks": "3"}, {"seed": 0.5}, {"lr": "1e-3"}, {"augment": 3}, {"batchnorm": 3}]
+    "values", [{"epochs": 2.5}, {"blocks": "3"}, {"seed": 0.5}, {"lr": "1e-3"}, {"augment": 3}, {"batchnorm": 3}]
 )
-def test_values_of_another_kind_are_refused_in_a_sentence(given: dict[str, Any]) -> None:
+def test_values_of_another_kind_are_refused_in_a_sentence(values: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
-        made(**given)
+        settings(**values)
 
 
 @pytest.mark.parametrize("std", ["abc", ["a"], object()])
@@ -73,9 +73,9 @@ def test_the_nearest_word_is_named() -> None:
 
 
 def test_identity_holds_what_can_change_a_result_and_no_place() -> None:
-    same = [made(), made(out=Path("a"), resume=True, trust_code=True), made(store="elsewhere")]
+    same = [settings(), settings(out=Path("a"), resume=True, trust_code=True), settings(store="elsewhere")]
     assert len({json.dumps(s.identity(), sort_keys=True) for s in same}) == 1
-    for given in (
+    for changed in (
         {"seed": 1},
         {"store": "off"},
         {"threads": 1},
@@ -83,13 +83,13 @@ def test_identity_holds_what_can_change_a_result_and_no_place() -> None:
         {"strategies": ("probe",)},
         {"model_args": {"width": 2}},
     ):
-        assert made(**given).identity() != made().identity()
+        assert settings(**changed).identity() != settings().identity()
 
 
-@pytest.mark.parametrize("given", [{"lr_factor": 0.0}, {"lr_factor": float("nan")}, {"weight_decay": -1.0}])
-def test_parts_of_a_recipe_have_rates_above_zero(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("values", [{"lr_factor": 0.0}, {"lr_factor": float("nan")}, {"weight_decay": -1.0}])
+def test_parts_of_a_recipe_have_rates_above_zero(values: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
-        Part(trained=True, **given)
+        Part(trained=True, **values)
 
 
 def test_only_a_part_with_frozen_statistics_is_frozen() -> None:
@@ -99,16 +99,16 @@ def test_only_a_part_with_frozen_statistics_is_frozen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "seconds"),
+    ("budget", "seconds"),
     [("90", 90.0), ("90s", 90.0), ("10m", 600.0), ("1.5h", 5400.0), (" 2m ", 120.0), (45, 45.0), (0.5, 0.5)],
 )
-def test_a_budget_is_given_in_seconds_minutes_or_hours(given: Any, seconds: float) -> None:
-    assert budget_seconds(given) == seconds
-    assert settings_from("data", "timm:x", {"budget": given}).budget == seconds
+def test_a_budget_is_given_in_seconds_minutes_or_hours(budget: Any, seconds: float) -> None:
+    assert budget_seconds(budget) == seconds
+    assert settings_from("data", "timm:x", {"budget": budget}).budget == seconds
 
 
-@pytest.mark.parametrize("given", ["", "s", "10 minutes", "-5m", "1e3", "0", "0m", "m10", "inf", "nan", True, "10d"])
-def test_a_budget_that_is_no_time_is_refused_in_a_sentence(given: Any) -> None:
+@pytest.mark.parametrize("budget", ["", "s", "10 minutes", "-5m", "1e3", "0", "0m", "m10", "inf", "nan", True, "10d"])
+def test_a_budget_that_is_no_time_is_refused_in_a_sentence(budget: Any) -> None:
     with pytest.raises(RecipeError, match="is not a time") as refused:
-        settings_from("data", "timm:x", {"budget": given})
+        settings_from("data", "timm:x", {"budget": budget})
     assert "90s, 10m or 1.5h" in refused.value.hint

@@ -10,10 +10,10 @@ import pytest
 from frostline.base.records import StageInfo
 from frostline.recipe.catalogue import CATALOGUE, Choices
 from frostline.recipe.literature import ADDED, CITATIONS, TERMS
-from frostline.recipe.own import OwnRecipe, recipe_as_file, recipe_of
 from frostline.recipe.recipe import Part, Phase, Recipe
+from frostline.recipe.recipe_file import RecipeFile, recipe_as_file, recipe_from_file
 from frostline.recipe.selection import make_recipe
-from frostline.recipe.terms import literature, own_key
+from frostline.recipe.terms import key_by_effect, literature
 
 STAGES = [
     StageInfo(index=i, name=n, parameters=10, output_shape=(4,), stored_bytes=16, operations=1.0, cuttable=True)
@@ -103,13 +103,13 @@ def test_each_strategy_has_the_right_term(name: str, term: str) -> None:
 
 @pytest.mark.parametrize(("key", "recipe"), SHAPES, ids=[f"{i}-{key}" for i, (key, _) in enumerate(SHAPES)])
 def test_each_shape_of_an_own_recipe_has_the_right_term(key: str, recipe: Recipe) -> None:
-    assert own_key(recipe) == key
+    assert key_by_effect(recipe) == key
     assert literature(recipe).term is TERMS[key]
 
 
 @pytest.mark.parametrize("name", [n.replace("K", "3") for n in CATALOGUE if n != "baseline"])
 def test_an_own_copy_of_a_strategy_has_the_strategy_s_term(name: str) -> None:
-    copy = recipe_of(OwnRecipe.model_validate(recipe_as_file(name).model_dump()), STAGES)
+    copy = recipe_from_file(RecipeFile.model_validate(recipe_as_file(name).model_dump()), STAGES)
     assert literature(copy).words == literature(make_recipe(name, STAGES)).words
 
 

@@ -10,8 +10,8 @@ from frostline.base.records import StageInfo
 from frostline.bundle.schema import RunResult
 from frostline.data.views import Policy
 from frostline.recipe.catalogue import CATALOGUE, Choices
-from frostline.recipe.own import OwnRecipe, recipe_as_file, recipe_of
 from frostline.recipe.recipe import Recipe
+from frostline.recipe.recipe_file import RecipeFile, recipe_as_file, recipe_from_file
 from frostline.recipe.selection import make_recipe
 from frostline.record.facts import Facts
 from frostline.record.methods import hardware_class, network_name, with_methods
@@ -296,7 +296,7 @@ def test_an_own_recipe_is_called_one_with_its_nearest_term() -> None:
         "optimiser": "sgd",
         "label_smoothing": 0.1,
     }
-    made = recipe_of(OwnRecipe.model_validate({**value, "name": "mine", "rates": [1e-3]}), STAGES)
+    made = recipe_from_file(RecipeFile.model_validate({**value, "name": "mine", "rates": [1e-3]}), STAGES)
     text = told(finished("mine", row={"rates_tried": []}), facts(made))
     assert "This is a recipe of our own (mine); the nearest term is surgical fine-tuning." in text
     assert "Stage stem (1) was trained, stages s1 to s3 (2-4) were kept frozen" in text

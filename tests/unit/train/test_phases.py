@@ -19,8 +19,8 @@ from frostline.models.trainable import trained_parameters
 from frostline.planning.choose import check_applicable, skip_reasons
 from frostline.planning.plan_race import partial_counts, want_features
 from frostline.recipe.catalogue import CATALOGUE, Choices
-from frostline.recipe.own import recipe_as_file, recipe_of
 from frostline.recipe.recipe import Adapter, BatchNorm, Part, Phase, Recipe
+from frostline.recipe.recipe_file import recipe_as_file, recipe_from_file
 from frostline.recipe.selection import make_recipe
 from frostline.train import loop
 from frostline.train import trial as trial_module
@@ -329,7 +329,7 @@ OWN = [n.replace("K", "2") for n in CATALOGUE if n not in ("baseline", "as-is")]
 def test_a_shown_recipe_gives_the_bits_of_its_strategy(name: str) -> None:
     made = made_study()
     stages = made.stages.stages
-    mine = recipe_of(recipe_as_file(name, len(stages) if name == "gradual" else None), stages)
+    mine = recipe_from_file(recipe_as_file(name, len(stages) if name == "gradual" else None), stages)
     asked = trial(made, name)
     want_features(made, [mine, asked.recipe])
     expected = run_trial(made, asked)
