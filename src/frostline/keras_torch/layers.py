@@ -1,4 +1,4 @@
-"""Keras layers as torch modules: the same numbers, on (N, C, H, W), with what training needs to see in plain view.
+"""Keras layers as torch modules: the same numbers, on (N, C, H, W), as modules that training can tell apart.
 
 Keras keeps images as (N, H, W, C) and every weight, running statistics included, in one flat list of parameters.
 Here a convolution is an nn.Conv2d, a Dense an nn.Linear, and moving statistics are buffers.
@@ -6,6 +6,8 @@ Here a convolution is an nn.Conv2d, a Dense an nn.Linear, and moving statistics 
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,28 +16,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-Pair = tuple[int, int]
+IntPair = tuple[int, int]
 
 
 def channels_behind(x: Tensor) -> Tensor:
-    """(N, C, H, W) as (N, H, W, C), other ranks as they are; a view."""
+    """Turn (N, C, H, W) into (N, H, W, C), and leave other ranks as they are; a view."""
     return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
 
 
 def channels_before(x: Tensor) -> Tensor:
-    """(N, H, W, C) as (N, C, H, W), other ranks as they are; a view."""
+    """Turn (N, H, W, C) into (N, C, H, W), and leave other ranks as they are; a view."""
     return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 
-def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> Pair:
-    """Rows of padding before and after, as Keras' `padding="same"`: what is odd goes after."""
+def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> IntPair:
+    """Return the pixels of padding before and after, as Keras' `padding="same"` has them: an odd one goes after."""
     reach = (kernel - 1) * dilation + 1
-    total = max(0, (-(-size // stride) - 1) * stride + reach - size) if stride > 1 else reach - 1
+    total = reach - 1
+    if stride > 1:
+        total = max(0, (-(-size // stride) - 1) * stride + reach - size)
     return total // 2, total - total // 2
 
 
-def padded(x: Tensor, pads: Sequence[Pair], value: float = 0.0) -> tuple[Tensor, Pair]:
-    """The input and the padding left for the operation itself, which pads evenly; uneven padding is done here."""
+def padded(x: Tensor, pads: Sequence[IntPair], value: float = 0.0) -> tuple[Tensor, IntPair]:
+    """Pad unevenly here; return the input and the padding that the operation itself has to do, which pads evenly."""
     (top, bottom), (left, right) = pads
     if top == bottom and left == right:
         return x, (top, left)
@@ -63,15 +67,19 @@ class KerasSeparableConv2d(nn.Module):
 
     def __init__(self, depthwise: KerasConv2d, pointwise: KerasConv2d) -> None:
         super().__init__()
-        self.depthwise, self.pointwise = depthwise, pointwise
+        self.depthwise = depthwise
+        self.pointwise = pointwise
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pointwise(self.depthwise(x))  # type: ignore[no-any-return]
 
 
 class KerasBatchNorm(_BatchNorm):
-    """BatchNormalization on axis 1. In training mode the moving variance takes in the batch's variance as it is (over
-    n), where torch corrects it (over n - 1); momentum m of Keras is 1 - m here; no counter is kept."""
+    """BatchNormalization on axis 1.
+
+    In training mode the moving variance takes in the batch's variance as it is (over n), where torch corrects it (over
+    n - 1). Keras' momentum m is 1 - m here. No counter is kept.
+    """
 
     def __init__(self, features: int, *, eps: float, momentum: float, scale: bool, center: bool) -> None:
         super().__init__(features, eps=eps, momentum=momentum)
@@ -82,14 +90,17 @@ class KerasBatchNorm(_BatchNorm):
         self.num_batches_tracked = None
 
     def forward(self, input: Tensor) -> Tensor:
-        mean, var = self.running_mean, self.running_var
+        mean = self.running_mean
+        var = self.running_var
         if not self.training:
             return F.batch_norm(input, mean, var, self.weight, self.bias, False, 0.0, self.eps)
         assert mean is not None
         assert var is not None
         assert self.momentum is not None
-        batch_mean, batch_var = torch.empty_like(mean), torch.empty_like(var)  # momentum 1: the batch's own
-        result = F.batch_norm(input, batch_mean.zero_(), batch_var.zero_(), self.weight, self.bias, True, 1.0, self.eps)
+        batch_mean = torch.empty_like(mean).zero_()
+        batch_var = torch.empty_like(var).zero_()
+        # with momentum 1 they become the batch's own
+        result = F.batch_norm(input, batch_mean, batch_var, self.weight, self.bias, True, 1.0, self.eps)
         with torch.no_grad():
             count = input.numel() // input.shape[1]
             mean.lerp_(batch_mean, self.momentum)
@@ -97,11 +108,11 @@ class KerasBatchNorm(_BatchNorm):
         return result
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        """Without the counter that torch would add for old files."""
+        """Load without the counter that torch would add for old files."""
         nn.Module._load_from_state_dict(self, *args, **kwargs)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any rank from 2 on."""
+        """Accept any rank from 2 on."""
 
 
 class KerasLayerNorm(nn.LayerNorm):
@@ -127,7 +138,7 @@ class KerasNormalization(nn.Module):
 
 
 class Rescaled(nn.Module):
-    """Rescaling by a number or one a channel: x * scale + offset."""
+    """Rescaling by one number, or one per channel: x * scale + offset."""
 
     scale: Tensor
     offset: Tensor
@@ -151,9 +162,12 @@ class ReversedChannels(nn.Module):
 class KerasPool2d(nn.Module):
     """MaxPooling2D and AveragePooling2D; padding is never part of a maximum or a mean."""
 
-    def __init__(self, kind: str, kernel: Pair, stride: Pair, *, same: bool) -> None:
+    def __init__(self, kind: str, kernel: IntPair, stride: IntPair, *, same: bool) -> None:
         super().__init__()
-        self.kind, self.kernel, self.stride, self.same = kind, kernel, stride, same
+        self.kind = kind
+        self.kernel = kernel
+        self.stride = stride
+        self.same = same
 
     def forward(self, x: Tensor) -> Tensor:
         padding = (0, 0)
@@ -170,14 +184,17 @@ class GlobalPool2d(nn.Module):
 
     def __init__(self, kind: str, *, keep: bool) -> None:
         super().__init__()
-        self.kind, self.keep = kind, keep
+        self.kind = kind
+        self.keep = keep
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3), keepdim=self.keep) if self.kind == "mean" else x.amax((2, 3), keepdim=self.keep)
+        if self.kind == "mean":
+            return x.mean((2, 3), keepdim=self.keep)
+        return x.amax((2, 3), keepdim=self.keep)
 
 
 class Flattened(nn.Module):
-    """Flatten in Keras' order, channels fastest; for one place a mere view."""
+    """Flatten in Keras' order, channels fastest; a view where the image is a single pixel."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim == 4 and x.shape[2:] != (1, 1):
@@ -217,19 +234,20 @@ class Merged(nn.Module):
     def forward(self, *parts: Tensor) -> Tensor:
         if self.kind == "concatenate":
             return torch.cat(parts, dim=1)
-        result = parts[0]
-        for part in parts[1:]:
-            result = result + part if self.kind == "add" else result * part
-        return result
+        combine = operator.add if self.kind == "add" else operator.mul
+        return functools.reduce(combine, parts)
 
 
 class DroppedSamples(nn.Module):
-    """Dropout with one draw for all values along some axes (`shape` has a 1 there, None elsewhere), as in drop-path;
-    drawn from torch's generator, which frostline seeds step by step."""
+    """Dropout with one draw for all values along some axes (`shape` has a 1 there, None elsewhere), as in drop-path.
+
+    It is drawn from torch's generator, which frostline seeds before each step.
+    """
 
     def __init__(self, rate: float, shape: Sequence[int | None]) -> None:
         super().__init__()
-        self.rate, self.shape = rate, tuple(shape)
+        self.rate = rate
+        self.shape = tuple(shape)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
@@ -257,7 +275,7 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
 
 
 class DenseOnImages(nn.Linear):
-    """Dense on (N, H, W, C): each place by itself."""
+    """Dense on (N, H, W, C): each pixel by itself."""
 
     def forward(self, input: Tensor) -> Tensor:
         return channels_before(super().forward(channels_behind(input)))

@@ -1,4 +1,4 @@
-"""Which torch module stands for which Keras layer. What isn't listed here is run by Keras itself (keras_wrap)."""
+"""Which torch module stands for which Keras layer. A layer that isn't listed here is run by Keras itself (`wrap`)."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frostline.keras_torch import layers as own
+from frostline.keras_torch import layers
 
-Change = Callable[[Tensor], Tensor]
-FINAL = ("softmax", "sigmoid")  # frostline works on the scores before them
+Conversion = Callable[[Tensor], Tensor]
+FINAL_ACTIVATIONS = ("softmax", "sigmoid")  # frostline works on the scores before them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weight:
-    """A tensor's Keras variable, what draws it anew, and how it becomes torch's."""
+    """A tensor's Keras variable, its initialiser, and how Keras' values become torch's."""
 
     variable: Any
     initializer: Any = None
-    change: Change = torch.clone
+    convert: Conversion = torch.clone
 
     def value(self) -> Tensor:
-        return self.change(self.variable.value.detach().float().cpu()).contiguous()
+        return self.convert(self.variable.value.detach().float().cpu()).contiguous()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A module for (a part of) a layer; a layer with an activation gives two. `kind` is what the graph looks at."""
+    """A module for (a part of) a layer; a layer with an activation becomes two. The graph looks at `kind`."""
 
     module: nn.Module
     suffix: str = ""
@@ -38,61 +38,74 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """A layer at one of its calls: ranks of its inputs, and whether it gets anything but tensors."""
+class LayerUse:
+    """A layer at one of its calls: the ranks of its inputs, and whether it gets nothing but tensors."""
 
     layer: Any
     ranks: tuple[int, ...]
-    plain: bool
+    only_tensors: bool
 
 
-def pieces_for(seen: Seen) -> list[Piece] | None:
-    """The pieces, in order; None where Keras has to run the layer."""
+Maker = Callable[[LayerUse], list[Piece] | None]
+
+
+def pieces_for(use: LayerUse) -> list[Piece] | None:
+    """Return the layer's pieces, in order; None where Keras has to run the layer."""
     import keras
 
-    kinds: dict[type, Callable[[Seen], list[Piece] | None]] = {
-        getattr(keras.layers, name): make for name, make in _MAKERS.items()
-    }
-    make = kinds.get(type(seen.layer)) or _MERGING.get(f"{type(seen.layer).__module__}.{type(seen.layer).__name__}")
-    if make is None or not seen.plain or getattr(seen.layer, "quantization_mode", None) is not None:
+    kind = type(use.layer)
+    makers: dict[type, Maker] = {getattr(keras.layers, name): make for name, make in _LAYER_MAKERS.items()}
+    make = makers.get(kind) or _OPERATION_MAKERS.get(f"{kind.__module__}.{kind.__name__}")
+    quantized = getattr(use.layer, "quantization_mode", None) is not None
+    if make is None or not use.only_tensors or quantized:
         return None
-    return make(seen)
+    return make(use)
 
 
 def activation_piece(function: Any, suffix: str, rank: int) -> Piece | None:
-    """Of a Keras activation function; None for an unknown one (or a softmax over another axis than the last of two)."""
+    """Return the piece for a Keras activation function; None for an unknown one, and for a softmax on inputs of another
+    rank than 2."""
     import keras
 
     name = getattr(function, "__name__", "")
     if function is not getattr(keras.activations, name, None):
         return None
-    if name == "softmax":
-        return Piece(module=nn.Softmax(-1), suffix=suffix, kind=name) if rank == 2 else None
     if name == "leaky_relu":
         return Piece(module=nn.LeakyReLU(0.2), suffix=suffix)
-    kind = own.ACTIVATIONS.get(name)
-    return None if kind is None else Piece(module=kind(), suffix=suffix, kind=name)
+    if name == "softmax" and rank == 2:
+        return Piece(module=nn.Softmax(-1), suffix=suffix, kind=name)
+    if name not in layers.ACTIVATIONS:
+        return None
+    return Piece(module=layers.ACTIVATIONS[name](), suffix=suffix, kind=name)
 
 
 def _activated(layer: Any, piece: Piece, rank: int) -> list[Piece] | None:
     name = getattr(layer.activation, "__name__", "")
     if layer.activation is None or name == "linear":
         return [piece]
-    after = activation_piece(layer.activation, f"_{name}", rank)
-    return None if after is None else [piece, after]
+    activation = activation_piece(layer.activation, f"_{name}", rank)
+    if activation is None:
+        return None
+    return [piece, activation]
 
 
-def _last(layer: Any) -> bool:
+def _has_channels_last(layer: Any) -> bool:
     return getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
+def _if_channels_last(layer: Any, module: nn.Module, kind: str) -> list[Piece] | None:
+    if not _has_channels_last(layer):
+        return None
+    return [Piece(module=module, kind=kind)]
+
+
 def _kernel(value: Tensor) -> Tensor:
-    """(H, W, in, out) to (out, in, H, W)."""
+    """Turn (H, W, in, out) into (out, in, H, W)."""
     return value.permute(3, 2, 0, 1)
 
 
 def _depth_kernel(value: Tensor) -> Tensor:
-    """(H, W, in, multiplier) to (in * multiplier, 1, H, W)."""
+    """Turn (H, W, in, multiplier) into (in * multiplier, 1, H, W)."""
     return value.flatten(2).permute(2, 0, 1)[:, None]
 
 
@@ -102,18 +115,21 @@ def _bias(layer: Any) -> dict[str, Weight]:
     return {"bias": Weight(variable=layer.bias, initializer=layer.bias_initializer)}
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    first, second = (value, value) if isinstance(value, int) else value
-    return int(first), int(second)
+def _height_and_width(value: Any) -> tuple[int, int]:
+    """Read a setting that is one number for both, or one for each."""
+    if isinstance(value, int):
+        return int(value), int(value)
+    height, width = value
+    return int(height), int(width)
 
 
-def _convolution(layer: Any, channels: tuple[int, int], groups: int, *, bias: bool) -> own.KerasConv2d:
-    # without storage: every tensor is put in afterwards
-    module = own.KerasConv2d(
+def _convolution(layer: Any, channels: tuple[int, int], groups: int, *, bias: bool) -> layers.KerasConv2d:
+    # on `meta`, without storage: every tensor is put in afterwards
+    module = layers.KerasConv2d(
         *channels,
-        _pair(layer.kernel_size),
-        _pair(layer.strides),
-        dilation=_pair(layer.dilation_rate),
+        _height_and_width(layer.kernel_size),
+        _height_and_width(layer.strides),
+        dilation=_height_and_width(layer.dilation_rate),
         groups=groups,
         bias=bias,
         device="meta",
@@ -122,86 +138,89 @@ def _convolution(layer: Any, channels: tuple[int, int], groups: int, *, bias: bo
     return module
 
 
-def _conv(seen: Seen) -> list[Piece] | None:
-    layer = seen.layer
-    if not _last(layer) or layer.padding not in ("valid", "same") or getattr(layer, "lora_enabled", False):
+def _conv(use: LayerUse) -> list[Piece] | None:
+    layer = use.layer
+    if not _has_channels_last(layer) or layer.padding not in ("valid", "same") or getattr(layer, "lora_enabled", False):
         return None
     _, _, narrow, out = layer.kernel.shape
     module = _convolution(layer, (narrow * layer.groups, out), layer.groups, bias=layer.bias is not None)
-    kernel = Weight(variable=layer.kernel, initializer=layer.kernel_initializer, change=_kernel)
-    return _activated(layer, Piece(module=module, kind="kernel", weights={"weight": kernel, **_bias(layer)}), 4)
+    kernel = Weight(variable=layer.kernel, initializer=layer.kernel_initializer, convert=_kernel)
+    piece = Piece(module=module, kind="kernel", weights={"weight": kernel, **_bias(layer)})
+    return _activated(layer, piece, rank=4)
 
 
-def _depthwise(seen: Seen) -> list[Piece] | None:
-    layer = seen.layer
-    if not _last(layer) or layer.padding not in ("valid", "same"):
+def _depthwise(use: LayerUse) -> list[Piece] | None:
+    layer = use.layer
+    if not _has_channels_last(layer) or layer.padding not in ("valid", "same"):
         return None
     _, _, narrow, times = layer.kernel.shape
     module = _convolution(layer, (narrow, narrow * times), narrow, bias=layer.bias is not None)
-    kernel = Weight(variable=layer.kernel, initializer=layer.depthwise_initializer, change=_depth_kernel)
-    return _activated(layer, Piece(module=module, kind="depthwise", weights={"weight": kernel, **_bias(layer)}), 4)
+    kernel = Weight(variable=layer.kernel, initializer=layer.depthwise_initializer, convert=_depth_kernel)
+    piece = Piece(module=module, kind="depthwise", weights={"weight": kernel, **_bias(layer)})
+    return _activated(layer, piece, rank=4)
 
 
-def _separable(seen: Seen) -> list[Piece] | None:
-    layer = seen.layer
-    if not _last(layer) or layer.padding not in ("valid", "same"):
+def _separable(use: LayerUse) -> list[Piece] | None:
+    layer = use.layer
+    if not _has_channels_last(layer) or layer.padding not in ("valid", "same"):
         return None
     _, _, narrow, times = layer.depthwise_kernel.shape
     depthwise = _convolution(layer, (narrow, narrow * times), narrow, bias=False)
-    pointwise = own.KerasConv2d(narrow * times, layer.filters, 1, bias=layer.bias is not None, device="meta")
+    pointwise = layers.KerasConv2d(narrow * times, layer.filters, 1, bias=layer.bias is not None, device="meta")
     weights = {
         "depthwise.weight": Weight(
-            variable=layer.depthwise_kernel, initializer=layer.depthwise_initializer, change=_depth_kernel
+            variable=layer.depthwise_kernel, initializer=layer.depthwise_initializer, convert=_depth_kernel
         ),
         "pointwise.weight": Weight(
-            variable=layer.pointwise_kernel, initializer=layer.pointwise_initializer, change=_kernel
+            variable=layer.pointwise_kernel, initializer=layer.pointwise_initializer, convert=_kernel
         ),
         **{f"pointwise.{name}": weight for name, weight in _bias(layer).items()},
     }
-    module = own.KerasSeparableConv2d(depthwise, pointwise)
-    return _activated(layer, Piece(module=module, kind="kernel", weights=weights), 4)
+    module = layers.KerasSeparableConv2d(depthwise, pointwise)
+    return _activated(layer, Piece(module=module, kind="kernel", weights=weights), rank=4)
 
 
-def _dense(seen: Seen) -> list[Piece] | None:
-    layer = seen.layer
+def _dense(use: LayerUse) -> list[Piece] | None:
+    layer = use.layer
     if getattr(layer, "lora_enabled", False):
         return None
     wide, out = layer.kernel.shape
-    kind = own.DenseOnImages if seen.ranks[0] == 4 else nn.Linear
-    module = kind(wide, out, bias=layer.bias is not None, device="meta")
-    kernel = Weight(variable=layer.kernel, initializer=layer.kernel_initializer, change=torch.t)
-    return _activated(
-        layer, Piece(module=module, kind="kernel", weights={"weight": kernel, **_bias(layer)}), seen.ranks[0]
-    )
+    linear = layers.DenseOnImages if use.ranks[0] == 4 else nn.Linear
+    module = linear(wide, out, bias=layer.bias is not None, device="meta")
+    kernel = Weight(variable=layer.kernel, initializer=layer.kernel_initializer, convert=torch.t)
+    piece = Piece(module=module, kind="kernel", weights={"weight": kernel, **_bias(layer)})
+    return _activated(layer, piece, use.ranks[0])
 
 
-def _batch_norm(seen: Seen) -> list[Piece] | None:
-    layer, rank = seen.layer, seen.ranks[0]
+def _batch_norm(use: LayerUse) -> list[Piece] | None:
+    layer = use.layer
+    rank = use.ranks[0]
     if rank not in (2, 4) or layer.axis % rank != rank - 1 or layer.renorm:
         return None
-    module = own.KerasBatchNorm(
+    module = layers.KerasBatchNorm(
         layer.moving_mean.shape[0],
         eps=layer.epsilon,
         momentum=1 - layer.momentum,
         scale=layer.scale,
         center=layer.center,
     )
-    named = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+    keras_names = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
     weights = {
-        ours: Weight(variable=getattr(layer, theirs), initializer=getattr(layer, f"{theirs}_initializer"))
-        for ours, theirs in named.items()
-        if getattr(layer, theirs) is not None
+        name: Weight(variable=getattr(layer, keras_name), initializer=getattr(layer, f"{keras_name}_initializer"))
+        for name, keras_name in keras_names.items()
+        if getattr(layer, keras_name) is not None
     }
     return [Piece(module=module, kind="norm", weights=weights)]
 
 
-def _layer_norm(seen: Seen) -> list[Piece] | None:
-    layer, rank = seen.layer, seen.ranks[0]
+def _layer_norm(use: LayerUse) -> list[Piece] | None:
+    layer = use.layer
+    rank = use.ranks[0]
     axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
     plain = layer.scale and layer.center and not getattr(layer, "rms_scaling", False)
     if [a % rank for a in axes] != [rank - 1] or not plain:
         return None
-    module = own.KerasLayerNorm(layer.gamma.shape[0], eps=layer.epsilon)
+    module = layers.KerasLayerNorm(layer.gamma.shape[0], eps=layer.epsilon)
     weights = {
         "weight": Weight(variable=layer.gamma, initializer=layer.gamma_initializer),
         "bias": Weight(variable=layer.beta, initializer=layer.beta_initializer),
@@ -209,95 +228,112 @@ def _layer_norm(seen: Seen) -> list[Piece] | None:
     return [Piece(module=module, kind="norm", weights=weights)]
 
 
-def _normalization(seen: Seen) -> list[Piece] | None:
-    layer = seen.layer
-    if layer.invert or layer.mean is None or seen.ranks != (4,):
+def _normalization(use: LayerUse) -> list[Piece] | None:
+    layer = use.layer
+    if layer.invert or layer.mean is None or use.ranks != (4,):
         return None
-    mean, variance = (torch.as_tensor(v).detach().float().cpu().clone() for v in (layer.mean, layer.variance))
-    module = own.KerasNormalization(*(own.channels_before(v).contiguous() for v in (mean, variance)))
+
+    def value(variable: Any) -> Tensor:
+        tensor = torch.as_tensor(variable).detach().float().cpu().clone()
+        return layers.channels_before(tensor).contiguous()
+
+    module = layers.KerasNormalization(value(layer.mean), value(layer.variance))
     return [Piece(module=module, kind="opens")]
 
 
-def _rescaling(seen: Seen) -> list[Piece]:
-    def shaped(value: Any) -> Tensor:
-        tensor = torch.as_tensor(value, dtype=torch.float32)
-        return own.channels_before(tensor.view(1, 1, 1, -1)) if seen.ranks[0] == 4 and tensor.ndim == 1 else tensor
+def _rescaling(use: LayerUse) -> list[Piece]:
+    def value(setting: Any) -> Tensor:
+        tensor = torch.as_tensor(setting, dtype=torch.float32)
+        if use.ranks[0] == 4 and tensor.ndim == 1:
+            return layers.channels_before(tensor.view(1, 1, 1, -1))
+        return tensor
 
-    return [Piece(module=own.Rescaled(shaped(seen.layer.scale), shaped(seen.layer.offset)), kind="opens")]
-
-
-def _activation(seen: Seen) -> list[Piece] | None:
-    piece = activation_piece(seen.layer.activation, "", seen.ranks[0])
-    return None if piece is None else [piece]
+    module = layers.Rescaled(value(use.layer.scale), value(use.layer.offset))
+    return [Piece(module=module, kind="opens")]
 
 
-def _relu(seen: Seen) -> list[Piece] | None:
-    layer = seen.layer
+def _activation(use: LayerUse) -> list[Piece] | None:
+    piece = activation_piece(use.layer.activation, "", use.ranks[0])
+    if piece is None:
+        return None
+    return [piece]
+
+
+def _relu(use: LayerUse) -> list[Piece] | None:
+    layer = use.layer
     if layer.threshold or layer.negative_slope or layer.max_value not in (None, 6):
         return None
-    return [Piece(module=nn.ReLU() if layer.max_value is None else nn.ReLU6())]
+    if layer.max_value is None:
+        return [Piece(module=nn.ReLU())]
+    return [Piece(module=nn.ReLU6())]
 
 
-def _softmax(seen: Seen) -> list[Piece] | None:
-    fits = seen.layer.axis in (-1, 1) and seen.ranks == (2,)
-    return [Piece(module=nn.Softmax(-1), kind="softmax")] if fits else None
+def _softmax_layer(use: LayerUse) -> list[Piece] | None:
+    if use.ranks != (2,) or use.layer.axis not in (-1, 1):
+        return None
+    return [Piece(module=nn.Softmax(-1), kind="softmax")]
 
 
-def _pool(kind: str) -> Callable[[Seen], list[Piece] | None]:
-    def make(seen: Seen) -> list[Piece] | None:
-        layer, kernel, stride = seen.layer, _pair(seen.layer.pool_size), _pair(seen.layer.strides)
+def _pool(kind: str) -> Maker:
+    def make(use: LayerUse) -> list[Piece] | None:
+        layer = use.layer
+        kernel = _height_and_width(layer.pool_size)
+        stride = _height_and_width(layer.strides)
         same = layer.padding == "same"
         uneven = same and (stride != (1, 1) or any(k % 2 == 0 for k in kernel))
-        if not _last(layer) or (kind == "mean" and uneven):  # Keras repeats the edge there
+        if not _has_channels_last(layer) or (kind == "mean" and uneven):  # Keras repeats the edge there
             return None
-        return [Piece(module=own.KerasPool2d(kind, kernel, stride, same=same), kind="pools")]
+        return [Piece(module=layers.KerasPool2d(kind, kernel, stride, same=same), kind="pools")]
 
     return make
 
 
-def _global_pool(kind: str) -> Callable[[Seen], list[Piece] | None]:
-    def make(seen: Seen) -> list[Piece] | None:
-        module = own.GlobalPool2d(kind, keep=seen.layer.keepdims)
-        return [Piece(module=module, kind="pools")] if _last(seen.layer) else None
+def _global_pool(kind: str) -> Maker:
+    def make(use: LayerUse) -> list[Piece] | None:
+        module = layers.GlobalPool2d(kind, keep=use.layer.keepdims)
+        return _if_channels_last(use.layer, module, "pools")
 
     return make
 
 
-def _padding(seen: Seen) -> list[Piece] | None:
-    (top, bottom), (left, right) = seen.layer.padding
-    return [Piece(module=own.Padded((left, right, top, bottom)), kind="opens")] if _last(seen.layer) else None
+def _padding(use: LayerUse) -> list[Piece] | None:
+    (top, bottom), (left, right) = use.layer.padding
+    return _if_channels_last(use.layer, layers.Padded((left, right, top, bottom)), "opens")
 
 
-def _flatten(seen: Seen) -> list[Piece] | None:
-    return [Piece(module=own.Flattened(), kind="opens")] if _last(seen.layer) else None
+def _flatten(use: LayerUse) -> list[Piece] | None:
+    return _if_channels_last(use.layer, layers.Flattened(), "opens")
 
 
-def _reshape(seen: Seen) -> list[Piece]:
-    target: Sequence[int] = seen.layer.target_shape
-    return [Piece(module=own.Flattened() if len(target) == 1 else own.Reshaped(target), kind="opens")]
+def _reshape(use: LayerUse) -> list[Piece]:
+    target: Sequence[int] = use.layer.target_shape
+    module = layers.Flattened() if len(target) == 1 else layers.Reshaped(target)
+    return [Piece(module=module, kind="opens")]
 
 
-def _dropout(seen: Seen) -> list[Piece] | None:
-    layer = seen.layer
+def _dropout(use: LayerUse) -> list[Piece] | None:
+    layer = use.layer
     if layer.noise_shape is None:
         return [Piece(module=nn.Dropout(layer.rate), kind="opens")]
     shape = [None, *layer.noise_shape[1:]]
-    fits = len(shape) == seen.ranks[0] and all(n == 1 for n in shape[1:])
-    return [Piece(module=own.DroppedSamples(layer.rate, shape))] if fits else None
+    if len(shape) != use.ranks[0] or any(n != 1 for n in shape[1:]):
+        return None
+    return [Piece(module=layers.DroppedSamples(layer.rate, shape))]
 
 
-def _merge(kind: str) -> Callable[[Seen], list[Piece] | None]:
-    def make(seen: Seen) -> list[Piece] | None:
-        rank, axis = seen.ranks[0], getattr(seen.layer, "axis", -1)
-        alike = len(seen.ranks) > 1 and len(set(seen.ranks)) == 1
+def _merge(kind: str) -> Maker:
+    def make(use: LayerUse) -> list[Piece] | None:
+        rank = use.ranks[0]
+        axis = getattr(use.layer, "axis", -1)
+        alike = len(use.ranks) > 1 and len(set(use.ranks)) == 1
         if not alike or (kind == "concatenate" and (rank not in (2, 4) or axis % rank != rank - 1)):
             return None
-        return [Piece(module=own.Merged(kind), kind="merges")]
+        return [Piece(module=layers.Merged(kind), kind="merges")]
 
     return make
 
 
-_MAKERS: dict[str, Callable[[Seen], list[Piece] | None]] = {
+_LAYER_MAKERS: Mapping[str, Maker] = {
     "Conv2D": _conv,
     "DepthwiseConv2D": _depthwise,
     "SeparableConv2D": _separable,
@@ -308,7 +344,7 @@ _MAKERS: dict[str, Callable[[Seen], list[Piece] | None]] = {
     "Rescaling": _rescaling,
     "Activation": _activation,
     "ReLU": _relu,
-    "Softmax": _softmax,
+    "Softmax": _softmax_layer,
     "MaxPooling2D": _pool("max"),
     "AveragePooling2D": _pool("mean"),
     "GlobalAveragePooling2D": _global_pool("mean"),
@@ -321,7 +357,7 @@ _MAKERS: dict[str, Callable[[Seen], list[Piece] | None]] = {
     "Multiply": _merge("multiply"),
     "Concatenate": _merge("concatenate"),
 }
-_MERGING = {
+_OPERATION_MAKERS: Mapping[str, Maker] = {
     "keras.src.ops.numpy.Add": _merge("add"),
     "keras.src.ops.numpy.Multiply": _merge("multiply"),
     "keras.src.ops.numpy.Concatenate": _merge("concatenate"),

@@ -13,17 +13,18 @@ from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
 from frostline.base.seeds import derive_seed
-from frostline.keras_torch.graph import Step, assemble
+from frostline.keras_torch.graph import GraphStep, assemble_network
 from frostline.keras_torch.layers import Rescaled, ReversedChannels
-from frostline.keras_torch.pieces import FINAL, Piece, Seen, Weight, pieces_for
-from frostline.keras_torch.wrap import SEED_RANGE, KerasCall, Shared
+from frostline.keras_torch.pieces import FINAL_ACTIVATIONS, LayerUse, Piece, Weight, pieces_for
+from frostline.keras_torch.wrap import SEED_RANGE, KerasCall, SharedLayer
 
-REVERSED = "rgb_to_bgr"
+CHANNEL_FLIP = "rgb_to_bgr"  # the name of that layer
+RESERVED_NAMES = ("training", "calls", "source")  # attributes of a Graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """The translated network with the weights that the Keras model had, and what draws each of them anew."""
+    """The translated network with the weights that the Keras model had, and the initialiser of each."""
 
     template: nn.Module
     draws: tuple[tuple[str, Weight], ...]
@@ -32,48 +33,52 @@ class Blueprint:
     rescales: bool  # the first layer is a Rescaling, so pixels from 0 to 255 are wanted
 
     def build(self, seed: int) -> nn.Module:
-        """A network with fresh weights: Keras' own initialisers under seeds of their own. Tensors whose initialiser
-        Keras doesn't know any more keep the template's values."""
+        """Return a network with fresh weights, drawn by Keras' own initialisers under seeds of their own. Tensors whose
+        initialiser Keras doesn't know keep the template's values."""
         import keras
 
         module = copy.deepcopy(self.template)
         tensors: dict[str, Tensor] = dict(module.named_parameters()) | dict(module.named_buffers())
         with torch.no_grad(), keras.device("cpu"):
             for name, weight in self.draws:
-                kind = weight.initializer
-                if hasattr(kind, "seed"):
-                    drawn = derive_seed(seed, "keras", name) % SEED_RANGE
-                    kind = type(kind).from_config({**kind.get_config(), "seed": drawn})
-                value = kind(tuple(weight.variable.shape), dtype="float32")
-                tensors[name].copy_(weight.change(torch.as_tensor(value).detach()))
+                initializer = weight.initializer
+                if hasattr(initializer, "seed"):
+                    own_seed = derive_seed(seed, "keras", name) % SEED_RANGE
+                    initializer = type(initializer).from_config({**initializer.get_config(), "seed": own_seed})
+                value = initializer(tuple(weight.variable.shape), dtype="float32")
+                tensors[name].copy_(weight.convert(torch.as_tensor(value).detach()))
         return module
 
 
 def translate(model: Any, *, reverse: bool, renumber: bool) -> Blueprint:
-    """Translate; `reverse` puts a flip from RGB to BGR first, `renumber` counts names that Keras gave by itself (they
-    go on counting through a process) from the start.
+    """Translate a Keras model.
+
+    `reverse` puts a flip from RGB to BGR first. `renumber` counts names that Keras gave by itself from the start, since
+    Keras goes on counting as long as a process lasts.
 
     Raises ModelError for a model that isn't a graph of layers, or doesn't take one image.
     """
     model = _functional(model)
     if model is None:
         raise ModelError(
-            "The Keras model has a call method of its own, so its layers can't be told apart.",
+            "The Keras model has a call method of its own, so its layers can't be separated.",
             "Give a Functional or Sequential model.",
         )
     shapes = [tuple(x.shape) for x in model.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or len(model.outputs) != 1:
         raise ModelError(
-            f"The Keras model takes {shapes} and gives {len(model.outputs)} outputs; one batch of "
-            "images (N, H, W, C) and one output are needed.",
-            "Cut such a model out of it.",
+            f"The Keras model takes {shapes} and returns {len(model.outputs)} outputs; it has to take one batch of "
+            "images (N, H, W, C) and return one output.",
+            "Save the part of it that does as a model of its own, and give that.",
         )
     draft = _Draft(renumber=renumber)
     source = draft.value()
-    first = draft.add_own(REVERSED, ReversedChannels(), source) if reverse else source
+    first = source
+    if reverse:
+        first = draft.add_extra(CHANNEL_FLIP, ReversedChannels(), source)
     (result,) = draft.walk(model, [first])
     result, final = draft.without_final(result)
-    module = assemble(draft.steps, draft.modules, source, result)
+    module = assemble_network(draft.steps, draft.modules, source, result)
     paths = {id(m): path for path, m in module.named_modules()}
     draws = [(f"{paths[id(m)]}.{name}", weight) for m, name, weight in draft.weights]
     rescales = bool(draft.steps) and isinstance(draft.modules[draft.steps[0].module], Rescaled)
@@ -81,40 +86,44 @@ def translate(model: Any, *, reverse: bool, renumber: bool) -> Blueprint:
 
 
 def _functional(model: Any) -> Any:
-    """The graph in a model: itself, or the one that a built Sequential keeps."""
+    """Return the graph in a model: itself, or the one that a built Sequential keeps; None for other models."""
     import keras
 
     if isinstance(model, keras.Sequential):
         return getattr(model, "_functional", None)
-    return model if hasattr(model, "_nodes_by_depth") and hasattr(model, "inputs") else None
+    if hasattr(model, "_nodes_by_depth") and hasattr(model, "inputs"):
+        return model
+    return None
 
 
 class _Draft:
-    """Steps and modules while they are gathered."""
+    """Steps and modules while they are collected. Values are numbered from 1."""
 
     def __init__(self, *, renumber: bool) -> None:
         self.renumber = renumber
-        self.steps: list[Step] = []
+        self.steps: list[GraphStep] = []
         self.modules: dict[str, nn.Module] = {}
         self.weights: list[tuple[nn.Module, str, Weight]] = []
         self._kinds: dict[str, str] = {}
-        self._made: dict[int, list[tuple[str, str]]] = {}  # layer -> names and kinds of its pieces
+        self._pieces: dict[int, list[tuple[str, str]]] = {}  # id of a layer -> names and kinds of its pieces
         self._values = 0
         self._counts: dict[str, int] = {}
 
     def value(self) -> int:
+        """Return the number of a new value."""
         self._values += 1
         return self._values
 
-    def add_own(self, name: str, module: nn.Module, source: int) -> int:
-        """A step that isn't in the Keras model."""
+    def add_extra(self, name: str, module: nn.Module, source: int) -> int:
+        """Add a step that isn't in the Keras model; return its value."""
+        result = self.value()
         self.modules[name] = module
-        self.steps.append(Step(module=name, inputs=(source,), outputs=(self.value(),), opens=True))
-        return self._values
+        self.steps.append(GraphStep(module=name, inputs=(source,), outputs=(result,), opens=True))
+        return result
 
     def walk(self, model: Any, inputs: Sequence[int]) -> list[int]:
-        """Steps of a Functional model, nested ones put in their place; gives the values of its outputs."""
-        known = {id(tensor): value for tensor, value in zip(model.inputs, inputs, strict=True)}
+        """Add the steps of a Functional model, nested ones in their place; return the values of its outputs."""
+        values = {id(tensor): value for tensor, value in zip(model.inputs, inputs, strict=True)}
         for node in _nodes(model):
             tensors = node.arguments.keras_tensors
             if not tensors:
@@ -122,100 +131,123 @@ class _Draft:
                     f"The Keras layer {node.operation.name!r} reads no image.",
                     "Give a model whose layers all depend on its input.",
                 )
-            given = [known[id(x)] for x in tensors]
-            inner = _functional(node.operation)
-            found = self.walk(inner, given) if inner is not None else self._call(node, given)
-            known.update(zip(map(id, node.outputs), found, strict=True))
-        return [known[id(x)] for x in model.outputs]
+            arguments = [values[id(x)] for x in tensors]
+            values.update(zip(map(id, node.outputs), self._add_node(node, arguments), strict=True))
+        return [values[id(x)] for x in model.outputs]
 
-    def _call(self, node: Any, given: Sequence[int]) -> list[int]:
-        if id(node.operation) not in self._made:
-            self._made[id(node.operation)] = self._make(node)
-        values = list(given)
-        made = self._made[id(node.operation)]
-        for i, (name, kind) in enumerate(made):
-            last = i == len(made) - 1
-            outputs = [self.value() for _ in (node.outputs if last else [0])]
-            shape = tuple(node.outputs[0].shape)
-            size = (shape[1], shape[2]) if len(shape) == 4 and None not in shape[1:3] else None
-            heavy = any(p.ndim >= 2 and p.numel() > max(p.shape) for p in self.modules[name].parameters())
-            self.steps.append(
-                Step(
-                    module=name,
-                    inputs=tuple(values),
-                    outputs=tuple(outputs),
-                    weighty=heavy,
-                    depthwise=kind == "depthwise",
-                    opens=kind == "opens",
-                    merges=kind in ("merges", "pools"),
-                    normalises=kind == "norm",
-                    size=size,
-                )
+    def _add_node(self, node: Any, arguments: Sequence[int]) -> list[int]:
+        inner = _functional(node.operation)
+        if inner is None:
+            return self._add_layer(node, arguments)
+        return self.walk(inner, arguments)
+
+    def _add_layer(self, node: Any, arguments: Sequence[int]) -> list[int]:
+        """Add a layer's pieces one after the other: the last one returns what the layer returns."""
+        layer = id(node.operation)
+        if layer not in self._pieces:
+            self._pieces[layer] = self._add_modules(node)
+        pieces = self._pieces[layer]
+        counts = [1] * (len(pieces) - 1) + [len(node.outputs)]
+        values = list(arguments)
+        for (name, kind), count in zip(pieces, counts, strict=True):
+            outputs = [self.value() for _ in range(count)]
+            step = GraphStep(
+                module=name,
+                inputs=tuple(values),
+                outputs=tuple(outputs),
+                weighty=_is_weighty(self.modules[name]),
+                depthwise=kind == "depthwise",
+                opens=kind == "opens",
+                merges=kind in ("merges", "pools"),
+                normalises=kind == "norm",
+                size=_image_size(node),
             )
+            self.steps.append(step)
             values = outputs
         return values
 
-    def _make(self, node: Any) -> list[tuple[str, str]]:
+    def _add_modules(self, node: Any) -> list[tuple[str, str]]:
+        """Add the modules of a layer's pieces; return their names and kinds."""
         layer = node.operation
         if getattr(layer, "data_format", None) == "channels_first":
             raise ModelError(
-                f"The Keras layer {layer.name!r} is built for channels_first, and channels_last is read.",
+                f"The Keras layer {layer.name!r} is built for channels_first; only channels_last can be translated.",
                 "Build the model with data_format='channels_last'.",
             )
         ranks = tuple(len(x.shape) for x in node.arguments.keras_tensors)
-        pieces = pieces_for(Seen(layer=layer, ranks=ranks, plain=_plain(node)))
-        name = self._name(layer)
-        made = []
-        for piece in pieces if pieces is not None else [_wrapped(node)]:
-            own = self._free(name + piece.suffix)
+        pieces = pieces_for(LayerUse(layer=layer, ranks=ranks, only_tensors=_gets_only_tensors(node)))
+        if pieces is None:
+            pieces = [_wrapped(node)]
+        layer_name = self._layer_name(layer)
+        named = []
+        for piece in pieces:
+            name = self._free_name(layer_name + piece.suffix)
             for path, weight in piece.weights.items():
-                _put(piece.module, path, weight.value())
+                _put_tensor(piece.module, path, weight.value())
                 if weight.initializer is not None:
                     self.weights.append((piece.module, path, weight))
-            self.modules[own] = piece.module
-            self._kinds[own] = piece.kind
-            made.append((own, piece.kind))
-        return made
+            self.modules[name] = piece.module
+            self._kinds[name] = piece.kind
+            named.append((name, piece.kind))
+        return named
 
-    def _name(self, layer: Any) -> str:
+    def _layer_name(self, layer: Any) -> str:
         base = _snake(type(layer).__name__)
         if not self.renumber or not re.fullmatch(rf"{base}(_\d+)?", layer.name):
             return str(layer.name)
-        count = self._counts[base] = self._counts.get(base, -1) + 1
+        count = self._counts.get(base, -1) + 1
+        self._counts[base] = count
         return f"{base}_{count}" if count else base
 
-    def _free(self, wanted: str) -> str:
-        """A name that a torch module may have for a child, and that no other layer has."""
+    def _free_name(self, wanted: str) -> str:
+        """Return a name that a torch module may have for a child, and that no other layer has."""
         name = re.sub(r"[./\\\s]+", "_", wanted) or "layer"
-        name = f"{name}_layer" if hasattr(nn.Module, name) or name in ("training", "calls", "source") else name
-        free, count = name, 1
+        if hasattr(nn.Module, name) or name in RESERVED_NAMES:
+            name = f"{name}_layer"
+        free = name
+        count = 1
         while free in self.modules:
             count += 1
             free = f"{name}_{count}"
         return free
 
     def without_final(self, result: int) -> tuple[int, str]:
-        """Without the softmax or sigmoid that the output comes from, which frostline's loss has in it."""
+        """Take out a softmax or sigmoid at the end, which frostline's loss includes; return the value before it and its
+        name."""
         final = ""
         while self.steps and self.steps[-1].outputs == (result,):
             step = self.steps[-1]
             kind = self._kinds.get(step.module, "")
-            if kind not in ("linear", *FINAL) or (kind in FINAL and final):
+            if kind in FINAL_ACTIVATIONS and not final:
+                final = kind
+            elif kind != "linear":
                 break
-            final = final or (kind if kind in FINAL else "")
             self.steps.pop()
             result = step.inputs[0]
         return result, final
 
 
 def _nodes(model: Any) -> Iterator[Any]:
-    """Calls in an order in which they can be run."""
+    """Yield the model's calls in an order in which they can be run."""
     for depth in sorted(model._nodes_by_depth, reverse=True):
         yield from (n for n in model._nodes_by_depth[depth] if n.operation is not None and not n.is_input)
 
 
-def _plain(node: Any) -> bool:
-    """Nothing but tensors is handed over; `training` and an absent mask don't count."""
+def _is_weighty(module: nn.Module) -> bool:
+    """True where the module holds a kernel: a tensor that is more than a vector along one axis."""
+    return any(p.ndim >= 2 and p.numel() > max(p.shape) for p in module.parameters())
+
+
+def _image_size(node: Any) -> tuple[int, int] | None:
+    """Return (H, W) of the layer's output, where it is an image of a known size."""
+    shape = tuple(node.outputs[0].shape)
+    if len(shape) != 4 or None in shape[1:3]:
+        return None
+    return shape[1], shape[2]
+
+
+def _gets_only_tensors(node: Any) -> bool:
+    """True where the call hands over nothing but tensors; `training` and an absent mask don't count."""
     import keras
 
     arguments = node.arguments
@@ -224,7 +256,7 @@ def _plain(node: Any) -> bool:
     return len(flat) == len(arguments.keras_tensors)
 
 
-def _put(module: nn.Module, path: str, value: Tensor) -> None:
+def _put_tensor(module: nn.Module, path: str, value: Tensor) -> None:
     owner, _, name = path.rpartition(".")
     target = module.get_submodule(owner)
     if name in target._parameters:
@@ -234,7 +266,7 @@ def _put(module: nn.Module, path: str, value: Tensor) -> None:
 
 
 def _wrapped(node: Any) -> Piece:
-    """The layer run by Keras: its trained variables as parameters, the others as buffers."""
+    """Return a piece in which Keras runs the layer: its trainable variables as parameters, the others as buffers."""
     layer = node.operation
 
     def arguments(tensors: list[Tensor]) -> tuple[Any, Any]:
@@ -245,36 +277,44 @@ def _wrapped(node: Any) -> Piece:
     trainable: dict[str, Tensor] = {}
     other: dict[str, Tensor | None] = {}
     weights: dict[str, Weight] = {}
-    drawers = {id(v): d for v, d in _initializers(layer)}
+    initializers = {id(variable): initializer for variable, initializer in _initializers(layer)}
     for variable in getattr(layer, "trainable_variables", ()):
-        name = _short(variable, layer, {*trainable, *other})
+        name = _variable_name(variable, layer, {*trainable, *other})
         trainable[name] = variable.value.detach().float().cpu().clone()
-        weights[name] = Weight(variable=variable, initializer=drawers.get(id(variable)))
+        weights[name] = Weight(variable=variable, initializer=initializers.get(id(variable)))
     for variable in getattr(layer, "non_trainable_variables", ()):
-        name = _short(variable, layer, {*trainable, *other})
-        seed = "seed_generator" in variable.path
-        other[name] = None if seed else variable.value.detach().cpu().clone()
-        if not seed and id(variable) in drawers:
-            weights[name] = Weight(variable=variable, initializer=drawers[id(variable)])
-    return Piece(module=KerasCall(Shared(layer, arguments), trainable, other), weights=weights)
+        name = _variable_name(variable, layer, {*trainable, *other})
+        if "seed_generator" in variable.path:
+            other[name] = None
+            continue
+        other[name] = variable.value.detach().cpu().clone()
+        if id(variable) in initializers:
+            weights[name] = Weight(variable=variable, initializer=initializers[id(variable)])
+    return Piece(module=KerasCall(SharedLayer(layer, arguments), trainable, other), weights=weights)
 
 
 def _initializers(layer: Any) -> Iterator[tuple[Any, Any]]:
-    for part in layer._flatten_layers() if hasattr(layer, "_flatten_layers") else ():
+    """Yield the variables of a layer and of those inside it whose initialiser is known."""
+    if not hasattr(layer, "_flatten_layers"):
+        return
+    for part in layer._flatten_layers():
         for variable in (*part._trainable_variables, *part._non_trainable_variables):
-            found = getattr(part, f"{variable.name}_initializer", None)
-            if callable(found):
-                yield variable, found
+            initializer = getattr(part, f"{variable.name}_initializer", None)
+            if callable(initializer):
+                yield variable, initializer
 
 
-def _short(variable: Any, layer: Any, used: set[str]) -> str:
-    """The variable's path below its layer, as a name that a torch module takes."""
+def _variable_name(variable: Any, layer: Any, used: set[str]) -> str:
+    """Turn the variable's path below its layer into a name that a torch module accepts."""
     name = re.sub(r"\W+", "_", str(variable.path).removeprefix(f"{layer.name}/"))
-    name = f"{name}_value" if hasattr(nn.Module, name) else name
-    return name if name not in used else f"{name}_{len(used)}"
+    if hasattr(nn.Module, name):
+        name = f"{name}_value"
+    if name in used:
+        name = f"{name}_{len(used)}"
+    return name
 
 
 def _snake(name: str) -> str:
-    """As Keras names a layer after its class."""
+    """Turn a class's name into a layer's, as Keras does."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

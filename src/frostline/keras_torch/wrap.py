@@ -1,4 +1,4 @@
-"""A Keras layer (or operation) that has no twin in torch, run by Keras itself on tensors that torch owns."""
+"""A Keras layer (or operation) without an equivalent in torch, run by Keras itself on tensors that torch owns."""
 
 from __future__ import annotations
 
@@ -13,48 +13,52 @@ from frostline.keras_torch.layers import channels_before, channels_behind
 SEED_RANGE = 2**31 - 1
 
 
-class Shared:
-    """A Keras object that copies of a network share: it holds no state that is used, and is costly to copy."""
+class SharedLayer:
+    """A Keras layer that copies of a network share: none of its state is used, and it is costly to copy."""
 
     def __init__(self, layer: Any, arguments: Callable[[list[Tensor]], tuple[Any, Any]]) -> None:
-        self.layer, self.arguments = layer, arguments
+        self.layer = layer
+        self.arguments = arguments
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Shared:
+    def __deepcopy__(self, memo: dict[int, Any]) -> SharedLayer:
         return self
 
 
 class KerasCall(nn.Module):
     """Calls the layer statelessly: weights that Keras trains are parameters here, its other state is buffers.
 
-    Seeds of Keras' random layers are drawn from torch's generator at each call in training, so that a seeded step
-    gives the same bits again; Keras' own counter would go on from run to run.
+    Seeds of Keras' random layers are drawn from torch's generator at each call in training, so that a step repeats bit
+    for bit under one seed; Keras' own counter would go on from run to run.
     """
 
-    def __init__(self, shared: Shared, trainable: Mapping[str, Tensor], other: Mapping[str, Tensor | None]) -> None:
+    def __init__(
+        self, shared: SharedLayer, trainable: Mapping[str, Tensor], other: Mapping[str, Tensor | None]
+    ) -> None:
         super().__init__()
         self.shared = shared
-        self.trainable_names, self.other_names = tuple(trainable), tuple(other)
+        self.trainable_names = tuple(trainable)
+        self.other_names = tuple(other)
         for name, value in trainable.items():
             self.register_parameter(name, nn.Parameter(value))
         for name, state in other.items():
             self.register_buffer(name, state)  # None: the state of a generator of seeds
 
-    def forward(self, *held: Tensor) -> Any:
-        """Values come and go with the channels on axis 1, where they have four axes."""
+    def forward(self, *inputs: Tensor) -> Any:
+        """Run the layer; inputs and outputs of four axes have their channels on axis 1."""
         import keras
 
         layer = self.shared.layer
-        args, kwargs = self.shared.arguments([channels_behind(x) for x in held])
-        with keras.device(_name(held[0].device)):
+        args, kwargs = self.shared.arguments([channels_behind(x) for x in inputs])
+        with keras.device(_keras_device(inputs[0].device)):
             if not hasattr(layer, "stateless_call"):
                 result = layer(*args, **kwargs)
             else:
                 if getattr(layer, "_call_has_training_arg", False):
                     kwargs = {**kwargs, "training": self.training}
                 trainable = [self.get_parameter(name) for name in self.trainable_names]
-                other = [self._state(name, held[0].device) for name in self.other_names]
+                other = [self._state(name, inputs[0].device) for name in self.other_names]
                 result, after = layer.stateless_call(trainable, other, *args, **kwargs)
-                self._keep(after)
+                self._update_buffers(after)
         if isinstance(result, Tensor):
             return channels_before(result)
         return tuple(channels_before(x) for x in keras.tree.flatten(result))
@@ -68,8 +72,8 @@ class KerasCall(nn.Module):
             state[:1] = torch.randint(SEED_RANGE, (1,), dtype=torch.int32)
         return state.to(device)
 
-    def _keep(self, after: list[Any]) -> None:
-        """Statistics move in training mode only, in place."""
+    def _update_buffers(self, after: list[Any]) -> None:
+        """Take over the layer's new state in place, in training mode only."""
         if not self.training:
             return
         with torch.no_grad():
@@ -79,5 +83,6 @@ class KerasCall(nn.Module):
                     buffer.copy_(value)
 
 
-def _name(device: torch.device) -> str:
+def _keras_device(device: torch.device) -> str:
+    """Write a device as Keras does."""
     return device.type if device.index is None else f"{device.type}:{device.index}"

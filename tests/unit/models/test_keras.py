@@ -114,9 +114,9 @@ def test_a_training_step_gives_keras_gradients_and_moving_statistics() -> None:
     for name, weight in blueprint.draws:
         theirs = weight.variable.value
         if isinstance(own[name], torch.nn.Parameter):
-            torch.testing.assert_close(own[name].grad, weight.change(theirs.grad), rtol=1e-3, atol=1e-6)
+            torch.testing.assert_close(own[name].grad, weight.convert(theirs.grad), rtol=1e-3, atol=1e-6)
         else:
-            torch.testing.assert_close(own[name], weight.change(theirs), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(own[name], weight.convert(theirs), rtol=1e-5, atol=1e-6)
 
 
 def test_moving_variance_takes_in_the_uncorrected_variance() -> None:
