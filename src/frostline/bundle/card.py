@@ -8,11 +8,11 @@ from frostline.bundle.front_matter import data_name, escaped, front_matter, titl
 from frostline.bundle.schema import RunResult, StrategyRecord
 
 CLASSES_NAMED = 50
-WORDS = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss (nats)"}
+METRIC_WORDS = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss (nats)"}
 
 
 def model_card(result: RunResult) -> str:
-    """The card as Markdown: front matter, then what the model is, its limits, training, evaluation and use."""
+    """Write the card as Markdown: front matter, then what the model is, its limits, training, evaluation and use."""
     sections = [
         ("", [escaped(result.verdict.reason), _summary_table(result)]),
         ("Intended use and limits", _limits(result)),
@@ -25,10 +25,13 @@ def model_card(result: RunResult) -> str:
     ]
     body = [f"# {escaped(title(result))}"]
     for heading, paragraphs in sections:
-        body += [f"## {heading}"] * bool(heading) + [text for text in paragraphs if text]
+        if heading:
+            body.append(f"## {heading}")
+        body += [text for text in paragraphs if text]
     return front_matter(result) + "\n" + "\n\n".join(body) + "\n"
 
 
+_ONE = {"image": "an image", "text": "a text"}
 _USE = """```
 frostline predict RUN {files}
 ```
@@ -46,8 +49,9 @@ is built."""
 
 
 def _use(result: RunResult) -> str:
-    text = result.data.modality == "text"
-    return _USE.format(files="texts.csv" if text else "IMAGES", sample='"a text"' if text else '"image.jpg"')
+    if result.data.modality == "text":
+        return _USE.format(files="texts.csv", sample='"a text"')
+    return _USE.format(files="IMAGES", sample='"image.jpg"')
 
 
 _REPRODUCE = """```
@@ -55,7 +59,7 @@ frostline replay RUN
 ```
 
 `../result.json` holds the settings, versions and hashes of the run, `../ledger.json` what was done to each tensor,
-`../samples.csv` which sample took which part."""
+`../samples.csv` which part each sample belonged to."""
 
 _LICENCE = """The metadata says `other`: choose one before you publish. The licences of the source weights and of the
 data apply to this model."""
@@ -65,13 +69,16 @@ def _summary_table(result: RunResult) -> str:
     test = result.test
     data = result.data
     chosen = _chosen_strategy(result)
+    term = chosen.term
+    if result.methods:
+        term = result.methods.term
     rows = [
-        ("task", f"image classification, {len(data.classes)} classes"),
+        ("task", f"{data.modality} classification, {len(data.classes)} classes"),
         ("what happened to the weights", chosen.origin_summary),
-        ("what people call it", result.methods.term if result.methods else chosen.term),
+        ("what people call it", term),
         ("trained on", f"{data.n_development:,} samples"),
         ("tested once on", f"{test.n:,} sealed samples ({data.sealed})"),
-        ("accuracy there", f"{test.accuracy:.3f} (95 % interval {test.ci[0]:.3f} to {test.ci[1]:.3f})"),
+        ("accuracy on them", f"{test.accuracy:.3f} (95 % interval {test.ci[0]:.3f} to {test.ci[1]:.3f})"),
     ]
     return markdown_table(("what", "value"), rows)
 
@@ -87,14 +94,15 @@ def _limits(result: RunResult) -> list[str]:
     if len(data.classes) > CLASSES_NAMED:
         more = f" and {len(data.classes) - CLASSES_NAMED} more"
     text = [
-        f"It tells these classes apart: {named}{more}. Whatever else an image shows, it answers with one of them.",
-        f"It was measured on samples of {escaped(data_name(result))} only; how it does on images from elsewhere is "
-        "not known.",
+        f"It distinguishes these classes: {named}{more}. Whatever else {_ONE[data.modality]} contains, the answer is "
+        "one of them.",
+        f"It was measured on samples of {escaped(data_name(result))} only; its accuracy on {data.modality}s from other "
+        "sources is not known.",
     ]
     if len(result.blocks) < 2:
-        text.append("It was not measured how much its accuracy owes to the luck of this very training set.")
+        text.append("How much of its accuracy is due to the luck of this very training set was not measured.")
     if _chosen_strategy(result).undertrained:
-        text.append("Training still improved when it ended.")
+        text.append("It was still improving when training ended.")
     text += [f"About the data: {w.count:,} {escaped(w.kind)}, {escaped(w.handled)}." for w in data.warnings]
     if result.doubts and sum(result.doubts.counts.values()):
         counts = ", ".join(f"{n:,} {escaped(kind)}" for kind, n in result.doubts.counts.items() if n)
@@ -110,91 +118,101 @@ def _training_text(result: RunResult) -> list[str]:
 
 def _evaluation(result: RunResult) -> list[str]:
     test = result.test
-    metric = str(result.settings.get("metric", "accuracy"))
-    rows = [_strategy_cells(s, result.verdict.best, metric) for s in _by_score(result.strategies, metric)]
-    compared = markdown_table(
-        ("strategy", WORDS.get(metric, "accuracy"), "95 % interval", "against the best", "note"), rows
-    )
-    classes = [(c.name, f"{c.n:,}", f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}") for c in test.per_class]
-    blocks = f"On {len(result.blocks)} paired block{'s' * (len(result.blocks) != 1)} of the development data:"
-    return [
-        *([blocks, compared] if result.blocks else ["No other strategy was compared."]),
+    text = _comparison(result)
+    text.append(
         f"On the {test.n:,} sealed samples: accuracy {test.accuracy:.3f}, balanced accuracy "
         f"{test.balanced_accuracy:.3f}, macro F1 {test.f1_macro:.3f}, log loss {test.log_loss:.3f} nats, expected "
-        f"calibration error {test.ece:.3f}.",
-        markdown_table(("class", "samples", "precision", "recall", "F1"), classes) if classes else "",
-        _calibration_text(result),
-        _abstaining(result),
-        escaped(result.learning_curve.sentence) if result.learning_curve else "",
-    ]
+        f"calibration error {test.ece:.3f}."
+    )
+    if test.per_class:
+        rows = [(c.name, f"{c.n:,}", f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}") for c in test.per_class]
+        text.append(markdown_table(("class", "samples", "precision", "recall", "F1"), rows))
+    text += [_calibration_text(result), _abstaining(result)]
+    if result.learning_curve:
+        text.append(escaped(result.learning_curve.sentence))
+    return text
 
 
-def _by_score(strategies: Sequence[StrategyRecord], metric: str) -> list[StrategyRecord]:
+def _comparison(result: RunResult) -> list[str]:
+    """Return the table of strategies with its first line, or one line where there was no other strategy."""
+    if not result.blocks:
+        return ["No other strategy was compared."]
+    blocks = f"{len(result.blocks)} paired block{'s' * (len(result.blocks) != 1)}"
+    metric = str(result.settings.get("metric", "accuracy"))
+    header = ("strategy", METRIC_WORDS.get(metric, "accuracy"), "95 % interval", "against the best", "note")
+    rows = [_strategy_cells(s, result.verdict.best, metric) for s in _best_first(result.strategies, metric)]
+    return [f"On {blocks} of the development data:", markdown_table(header, rows)]
+
+
+def _best_first(strategies: Sequence[StrategyRecord], metric: str) -> list[StrategyRecord]:
+    """Sort by score, those without one last."""
+    sign = -1
     if metric == "log-loss":
         sign = 1
-    else:
-        sign = -1
     return sorted(strategies, key=lambda s: (s.score is None, sign * (s.score or 0.0)))
 
 
 def _strategy_cells(s: StrategyRecord, best: str, metric: str) -> tuple[str, ...]:
-    notes = []
+    notes: list[str] = []
     if s.status != "raced":
-        notes = [str(s.status)]
-    notes += [f"sealed accuracy {s.test.accuracy:.3f}"] if s.test else []
+        notes.append(s.status)
+    if s.test:
+        notes.append(f"sealed accuracy {s.test.accuracy:.3f}")
+    note = ", ".join(notes)
     if s.score is None or s.score_ci is None:
-        return (s.name, "-", "", "", ", ".join(notes))
+        return (s.name, "-", "", "", note)
     interval = f"{s.score_ci[0]:.3f} to {s.score_ci[1]:.3f}"
-    versus = ""
+    return (s.name, f"{s.score:.3f}", interval, _against_best(s, best, metric), note)
+
+
+def _against_best(s: StrategyRecord, best: str, metric: str) -> str:
     if s.name == best:
-        versus = "the best"
-    if s.versus_best and s.name != best:
-        amount = s.versus_best.difference
-        if metric == "log-loss":
-            unit = f"{0.0 - amount:+.3f} nats"
-        else:
-            unit = f"{100 * amount:+.1f} points"
-        versus = f"{unit}, {s.versus_best.outcome}"
-    return (s.name, f"{s.score:.3f}", interval, versus, ", ".join(notes))
+        return "the best"
+    if s.versus_best is None:
+        return ""
+    if metric == "log-loss":
+        amount = f"{0.0 - s.versus_best.difference:+.3f} nats"
+    else:
+        amount = f"{100 * s.versus_best.difference:+.1f} points"
+    return f"{amount}, {s.versus_best.outcome}"
 
 
 def _calibration_text(result: RunResult) -> str:
-    found = result.calibration
-    if found is None:
+    calibration = result.calibration
+    if calibration is None:
         return ""
-    if found.temperature is None:
-        return f"Probabilities were not calibrated: {escaped(found.reason).rstrip('.')}."
-    before = found.sealed_before
-    after = found.sealed_after
+    if calibration.temperature is None:
+        return f"Probabilities were not calibrated: {escaped(calibration.reason).rstrip('.')}."
+    before = calibration.sealed_before
+    after = calibration.sealed_after
     return (
-        f"Probabilities are calibrated at temperature {found.temperature:.2f}: on the sealed samples log loss went "
-        f"from {before.log_loss:.3f} to {after.log_loss:.3f} nats, calibration error from {before.ece:.3f} to "
+        f"Probabilities are calibrated at temperature {calibration.temperature:.2f}: on the sealed samples log loss "
+        f"went from {before.log_loss:.3f} to {after.log_loss:.3f} nats, calibration error from {before.ece:.3f} to "
         f"{after.ece:.3f}."
     )
 
 
 def _abstaining(result: RunResult) -> str:
-    found = result.abstain
-    if found is None or found.threshold is None or found.sealed is None:
+    abstain = result.abstain
+    if abstain is None or abstain.threshold is None or abstain.sealed is None:
         return ""
-    if found.sealed.accuracy is None:
-        right = ""
-    else:
-        right = f", {found.sealed.accuracy:.3f} of them rightly"
+    sealed = abstain.sealed
+    correct = ""
+    if sealed.accuracy is not None:
+        correct = f", {sealed.accuracy:.3f} of them correctly"
     return (
-        f"Below a confidence of {found.threshold:.3f} an answer is marked as unsure; of the sealed samples "
-        f"{found.sealed.answered:,} of {found.sealed.n:,} were answered{right}."
+        f"Answers with a confidence below {abstain.threshold:.3f} are marked as unsure; {sealed.answered:,} of the "
+        f"{sealed.n:,} sealed samples were answered{correct}."
     )
 
 
 def _source_list(result: RunResult) -> str:
-    sources = []
-    if result.methods:
-        sources = result.methods.sources
-    return "\n".join(f"- {escaped(s.what)}: {escaped(s.source)}" for s in sources)
+    if result.methods is None:
+        return ""
+    return "\n".join(f"- {escaped(s.what)}: {escaped(s.source)}" for s in result.methods.sources)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; what stands in the cells is shown as it is."""
+    """Write a Markdown table that shows the text of its cells as it is."""
     lines = [header, ["---"] * len(header), *[[escaped(cell) for cell in row] for row in rows]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -26,44 +26,58 @@ class Kinds:
     matrices: frozenset[str]  # weights of linear layers, convolutions and nn.MultiheadAttention
 
 
+def has_batchnorm(model: nn.Module) -> bool:
+    """Return True where the network has a BatchNorm layer of any kind."""
+    return any(is_batchnorm(module) for module in model.modules())
+
+
+def is_batchnorm(module: nn.Module) -> bool:
+    """Return True for a BatchNorm layer of any kind, timm's and Keras's among them."""
+    return isinstance(module, _BatchNorm)
+
+
 def kinds_of(model: nn.Module) -> Kinds:
-    """Sort the network's parameters. A layer is a norm by its class, or by its class's name (timm's, Hugging Face's
-    and one's own), then with its vectors only."""
-    found: dict[str, set[str]] = {"batchnorm": set(), "norm": set(), "bias": set(), "matrices": set()}
+    """Sort the network's parameters by kind.
+
+    A layer is a norm by its class, or by its class's name (timm's, Hugging Face's and one's own); in the second case
+    only its vectors count.
+    """
+    by_kind: dict[str, set[str]] = {"batchnorm": set(), "norm": set(), "bias": set(), "matrices": set()}
     names = {id(parameter): name for name, parameter in model.named_parameters()}  # a tied one under its first name
     for module in model.modules():
-        for own, parameter in module.named_parameters(recurse=False):
-            for kind in _kinds(module, own, parameter):
-                found[kind].add(names[id(parameter)])
-    return Kinds(**{kind: frozenset(names) for kind, names in found.items()})
+        for own_name, parameter in module.named_parameters(recurse=False):
+            for kind in _kinds_of_parameter(module, own_name, parameter):
+                by_kind[kind].add(names[id(parameter)])
+    return Kinds(**{kind: frozenset(members) for kind, members in by_kind.items()})
 
 
-def _kinds(module: nn.Module, own: str, parameter: Tensor) -> set[str]:
-    if isinstance(module, _BatchNorm):
+def _kinds_of_parameter(module: nn.Module, own_name: str, parameter: Tensor) -> set[str]:
+    if is_batchnorm(module):
         return {"batchnorm", "norm"}
-    vector = parameter.numel() == max(parameter.shape, default=0)
-    if isinstance(module, NORMS) or (vector and _says_norm(type(module).__name__)):
-        kinds = {"norm"}
-    else:
-        kinds = set()
-    if vector and _shifts(module, own):
+    kinds = set[str]()
+    is_vector = parameter.numel() == max(parameter.shape, default=0)
+    if isinstance(module, NORMS) or (is_vector and _is_norm_name(type(module).__name__)):
+        kinds.add("norm")
+    if is_vector and _is_bias(module, own_name):
         kinds.add("bias")
-    if not vector and _multiplies(module, own):
+    if not is_vector and _is_matrix(module, own_name):
         kinds.add("matrices")
     return kinds
 
 
 @cache
-def _says_norm(name: str) -> bool:
+def _is_norm_name(name: str) -> bool:
     return NAMED_NORM.search(name) is not None
 
 
-def _shifts(module: nn.Module, own: str) -> bool:
-    """in_proj_bias, q_bias, an LSTM's bias_ih_l0; not tables of relative positions."""
-    return own == "bias" or own.endswith("_bias") or (isinstance(module, nn.RNNBase) and own.startswith("bias"))
+def _is_bias(module: nn.Module, own_name: str) -> bool:
+    """Return True for in_proj_bias, q_bias, an LSTM's bias_ih_l0; not for tables of relative positions."""
+    if isinstance(module, nn.RNNBase):
+        return own_name.startswith("bias") or own_name.endswith("_bias")
+    return own_name == "bias" or own_name.endswith("_bias")
 
 
-def _multiplies(module: nn.Module, own: str) -> bool:
+def _is_matrix(module: nn.Module, own_name: str) -> bool:
     if isinstance(module, (nn.Linear, _ConvNd)) or type(module).__name__ == "Conv1D":  # GPT-2's linear layers
-        return own == "weight"
-    return isinstance(module, nn.MultiheadAttention) and own in ATTENTION_WEIGHTS
+        return own_name == "weight"
+    return isinstance(module, nn.MultiheadAttention) and own_name in ATTENTION_WEIGHTS

@@ -1,4 +1,4 @@
-"""A network as a source gives it: how to build it afresh, its weights, its preprocessing, and what identifies it."""
+"""A network as a source gives it: how it is built, its weights, its preprocessing, and what identifies it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from frostline.cutting.recorder import Recording, record
 from frostline.data.contract import Contract
 from frostline.data.preprocess import Preprocess
 from frostline.data.texts import example_ids, ids_and_mask
-from frostline.models.reheaded import Scored, ends_in_features, head_to_read, heads_to_leave_out, rebuilt
+from frostline.models.reheaded import Scored, ends_in_features, head_to_read, heads_to_leave_out, reheaded_builder
 from frostline.models.weights import LoadReport, compare_weights, load_weights, read_weights
 
 __all__ = [
@@ -86,14 +86,14 @@ class Network:
 
     @property
     def weights_sha256(self) -> str | None:
-        """Hash over names and values of the weights that were loaded; None where none were."""
+        """Hash of the names and values of the weights that are loaded; None where none are."""
         if self.weights is None:
             return None
         return hash_tensors(self.weights)
 
 
 def seeded(factory: Callable[[], nn.Module]) -> Callable[[int], nn.Module]:
-    """A builder that draws the weights from a seed."""
+    """Return a builder that draws the factory's weights from a seed."""
 
     def build(seed: int) -> nn.Module:
         with forked_seed(seed):
@@ -103,20 +103,20 @@ def seeded(factory: Callable[[], nn.Module]) -> Callable[[int], nn.Module]:
 
 
 def example_input(preprocess: Preprocess, rows: int = 2) -> Tensor:
-    """Inputs (rows, C, H, W) of the network's shape, standard normal, always the same: for recording a run."""
+    """Draw inputs (rows, C, H, W) for recording a run: standard normal, of the network's size, always the same."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn((rows, preprocess.channels, *preprocess.size), generator=generator)
 
 
 def example_call(contract: Contract, rows: int = 2) -> Call:
-    """What a network is called with to record a run; texts of several lengths, so that there is padding."""
+    """Make the call by which a run of the network is recorded; texts differ in length, so that there is padding."""
     if isinstance(contract, Preprocess):
         return call_of(example_input(contract, rows))
     return call_of(ids_and_mask(torch.from_numpy(example_ids(contract, rows)), contract.pad, "cpu"))
 
 
 def pretrained(network: Network) -> nn.Module:
-    """The network with its weights loaded, in inference mode. Raises ModelError where they don't fit."""
+    """Build the network with its weights loaded, in inference mode. Raises ModelError where they don't fit."""
     module = network.build(0)
     if network.weights is not None:
         load_weights(module, network.weights, head=network.loaded_head)
@@ -124,7 +124,7 @@ def pretrained(network: Network) -> nn.Module:
 
 
 def _recorded(network: Network, module: nn.Module) -> Recording:
-    """Raises ModelError in one sentence where the network can't read its own inputs, such as those of another size."""
+    """Record a run on inputs of the contract's size; ModelError in one sentence where the network can't read them."""
     contract = network.preprocess
     try:
         with forked_seed(0):
@@ -133,27 +133,26 @@ def _recorded(network: Network, module: nn.Module) -> Recording:
         cause = error.__cause__  # what the network's code raised
         if cause is None:
             raise
-        first = (str(cause).strip().splitlines() or [""])[0].rstrip(".")
-        if isinstance(contract, Preprocess):
-            height, width = contract.size
-        else:
-            height = 0
-            width = 0
-        if isinstance(contract, Preprocess):
-            what = f"images of {height} x {width} pixels and {contract.channels} channel(s)"
-        else:
-            what = f"texts of {contract.length} places"
+        first_line = (str(cause).strip().splitlines() or [""])[0].rstrip(".")
         raise ModelError(
-            f"{network.spec} can't read {what} ({type(cause).__name__}: {first}).",
+            f"{network.spec} can't read {_inputs_in_words(contract)} ({type(cause).__name__}: {first_line}).",
             "Give another --size, or none for the network's own.",
         ) from cause
 
 
-def tried(network: Network, *, identity: Mapping[str, Any]) -> Network:
-    """The same network once its weights have been tried; raises ModelError at once where they don't fit.
+def _inputs_in_words(contract: Contract) -> str:
+    if isinstance(contract, Preprocess):
+        height, width = contract.size
+        return f"images of {height} x {width} pixels and {contract.channels} channel(s)"
+    return f"texts of {contract.length} tokens"
 
-    `identity` holds what defines the architecture: the spec's lasting form, arguments, versions of packages. With the
-    code and the weights it makes the fingerprint.
+
+def tried(network: Network, *, identity: Mapping[str, Any]) -> Network:
+    """Load the network's weights and run it once, and return it with what was found out.
+
+    Raises ModelError where the weights don't fit, or where the network can't read its own inputs. `identity` holds what
+    defines the architecture: the spec's lasting form, arguments, versions of packages. With the code and the weights it
+    makes the fingerprint.
     """
     report = None
     head = None
@@ -171,8 +170,8 @@ def tried(network: Network, *, identity: Mapping[str, Any]) -> Network:
     else:
         contents = hash_tensors(module.state_dict())
     fingerprint = hash_values(identity, code, contents, torch.__version__)
-    found = replace(network, fingerprint=fingerprint, load_report=report, loaded_head=head)
-    return _with_one_head(found, recording)
+    checked = replace(network, fingerprint=fingerprint, load_report=report, loaded_head=head)
+    return _with_one_head(checked, recording)
 
 
 def _head_path(recording: Recording) -> str:
@@ -186,32 +185,23 @@ def _head_path(recording: Recording) -> str:
 
 
 def _with_one_head(network: Network, recording: Recording) -> Network:
-    """The network as it is, or behind what is left of it without heads that can't be replaced (models.reheaded)."""
-    if _usual_network(recording):
+    """Return the network with a head that can be replaced (models.reheaded), or as it is where that can't be done."""
+    if _ends_in_its_head(recording):
         return network
     path = head_to_read(recording)
-    plain = network.build
     if path is not None:
-        weights = network.weights and {f"base.{name}": tensor for name, tensor in network.weights.items()}
-        loaded = network.loaded_head and f"base.{network.loaded_head}"
-        return replace(network, build=lambda seed: Scored(plain(seed), path), weights=weights, loaded_head=loaded)
-    none = ends_in_features(recording)
-    heads: Sequence[str] = ()
-    if not none:
-        heads = heads_to_leave_out(recording)
-    if heads or none:
-        build = rebuilt(plain, heads, example_call(network.preprocess))
-        if build is not None:
-            weights = network.weights and _of_base(network.weights, heads, build(0))
-            reason = "it has no classes of its own"
-            if heads:
-                reason = f"its own scores are made of {' and '.join(heads)}, which can't be given other classes"
-            return replace(network, build=build, weights=weights, loaded_head=None, headless=reason, classes=None)
+        return _read_at_head(network, path)
+    if ends_in_features(recording):
+        return _reheaded(network, (), "it has no classes of its own")
+    heads = heads_to_leave_out(recording)
+    if heads:
+        reason = f"its own scores are made of {' and '.join(heads)}, which can't be given other classes"
+        return _reheaded(network, heads, reason)
     return network
 
 
-def _usual_network(recording: Recording) -> bool:
-    """It ends in its head, whose scores are all that it returns."""
+def _ends_in_its_head(recording: Recording) -> bool:
+    """Return True where the scores of the network's head are all that it returns."""
     try:
         find_head(recording)
     except ModelError:
@@ -219,7 +209,24 @@ def _usual_network(recording: Recording) -> bool:
     return len(list(tensors_of(recording.output))) == 1
 
 
-def _of_base(weights: Mapping[str, Tensor], heads: Iterable[str], module: nn.Module) -> dict[str, Tensor]:
-    """Without those of the heads; the head in their place is of zeros."""
-    kept = {f"base.{k}": v for k, v in weights.items() if not any(k.startswith(path + ".") for path in heads)}
-    return kept | {k: v for k, v in module.state_dict().items() if k.startswith("head.")}
+def _read_at_head(network: Network, path: str) -> Network:
+    build = network.build
+    weights = network.weights and {f"base.{name}": tensor for name, tensor in network.weights.items()}
+    loaded_head = network.loaded_head and f"base.{network.loaded_head}"
+    return replace(network, build=lambda seed: Scored(build(seed), path), weights=weights, loaded_head=loaded_head)
+
+
+def _reheaded(network: Network, heads: Sequence[str], reason: str) -> Network:
+    """Return the network with a new head in the place of `heads`, or as it is where it doesn't run without them."""
+    build = reheaded_builder(network.build, heads, example_call(network.preprocess))
+    if build is None:
+        return network
+    weights = network.weights and _weights_of_base(network.weights, heads, build(0))
+    return replace(network, build=build, weights=weights, loaded_head=None, headless=reason, classes=None)
+
+
+def _weights_of_base(weights: Mapping[str, Tensor], heads: Iterable[str], module: nn.Module) -> dict[str, Tensor]:
+    """Return the weights without those of `heads`, and with the new head's own, which are zero."""
+    prefixes = tuple(f"{path}." for path in heads)
+    base = {f"base.{name}": tensor for name, tensor in weights.items() if not name.startswith(prefixes)}
+    return base | {name: tensor for name, tensor in module.state_dict().items() if name.startswith("head.")}

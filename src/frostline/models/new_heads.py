@@ -1,4 +1,4 @@
-"""Heads that are put in the place of the network's own, or at a cut."""
+"""New heads: in the place of the network's own, or at a cut."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from frostline.recipe.recipe import HeadKind, hidden_width
 class HeadForm:
     """What stands in the head's place.
 
-    `linear`: a new layer of zeros. `mlp`: a new layer with ReLU before it. `mapped`: the network's own head, whose
-    outputs `groups[c]` together mean class c.
+    `linear`: a new layer of zeros. `mlp`: the same behind a new hidden layer with ReLU. `mapped`: the network's own
+    head, whose outputs `groups[c]` together mean class c.
     """
 
     kind: HeadKind = "linear"
@@ -52,27 +52,32 @@ class ExactConv2d(nn.Conv2d):
             return super().forward(input.to(self.weight.dtype))
 
 
-class _Mapped:
+class _MergesClasses:
     """Adds the probabilities of the source classes that mean one class: log-sum-exp of their scores along an axis."""
 
     class_groups: tuple[tuple[int, ...], ...] = ()
 
     def merged(self, scores: Tensor, axis: int) -> Tensor:
-        parts = scores.unbind(axis)
-        found = [
-            torch.stack([parts[i] for i in g]).logsumexp(0) if len(g) > 1 else parts[g[0]] for g in self.class_groups
-        ]
-        return torch.stack(found, dim=axis)
+        """Return scores per class from those of the source classes."""
+        source_scores = scores.unbind(axis)
+        merged = [_log_sum_exp([source_scores[i] for i in group]) for group in self.class_groups]
+        return torch.stack(merged, dim=axis)
 
 
-class MappedLinear(_Mapped, ExactLinear):
+def _log_sum_exp(scores: Sequence[Tensor]) -> Tensor:
+    if len(scores) == 1:  # handed back as it is: no rounding
+        return scores[0]
+    return torch.stack(list(scores)).logsumexp(0)
+
+
+class MappedLinear(_MergesClasses, ExactLinear):
     """The network's own linear head with its classes mapped; its tensors keep their names."""
 
     def forward(self, input: Tensor) -> Tensor:
         return self.merged(super().forward(input), -1)  # decoders: (N, tokens, classes)
 
 
-class MappedConv2d(_Mapped, ExactConv2d):
+class MappedConv2d(_MergesClasses, ExactConv2d):
     """The same for a head that is a 1x1 convolution."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -82,7 +87,7 @@ class MappedConv2d(_Mapped, ExactConv2d):
 def new_head(
     module: nn.Module, site: HeadSite, classes: int, form: HeadForm = HeadForm(), *, seed: int = 0
 ) -> nn.Module:
-    """Put a head of `classes` outputs in the place of the network's own; returns it.
+    """Put a head of `classes` outputs in the place of the network's own, and return it.
 
     The last layer of a new head is zero (Kolesnikov et al., "Big Transfer", ECCV 2020, section 3.3): the first step
     starts from equal class probabilities without the luck of a draw, so strategies stay paired. The hidden layer of an
@@ -92,7 +97,7 @@ def new_head(
     if form.kind == "mapped":
         head = _mapped_head(old, site, form)
     else:
-        head = _fresh(old, site, classes, form, seed)
+        head = _untrained_head(old, site, classes, form, seed)
     head.train(old.training)
     owner, _, name = site.path.rpartition(".")
     setattr(module.get_submodule(owner), name, head)
@@ -100,9 +105,12 @@ def new_head(
 
 
 def _mapped_head(old: nn.Module, site: HeadSite, form: HeadForm) -> nn.Module:
-    """Of a saved model whose network had been given a head of another size, the weights come later."""
+    """Return the network's own head with its classes mapped.
+
+    The head of a saved model may have another size than the rebuilt network's: then its weights are loaded later.
+    """
     if getattr(old, "out_features", getattr(old, "out_channels", None)) != site.out_features:
-        old = _fresh(old, site, site.out_features, HeadForm(), 0)
+        old = _untrained_head(old, site, site.out_features, HeadForm(), 0)
     head: Any
     if isinstance(old, nn.Linear):
         head = MappedLinear(old.in_features, old.out_features, bias=old.bias is not None, device="meta")
@@ -115,29 +123,29 @@ def _mapped_head(old: nn.Module, site: HeadSite, form: HeadForm) -> nn.Module:
     return cast(nn.Module, head)
 
 
-def _fresh(old: nn.Module, site: HeadSite, classes: int, form: HeadForm, seed: int) -> nn.Module:
+def _untrained_head(old: nn.Module, site: HeadSite, classes: int, form: HeadForm, seed: int) -> nn.Module:
+    """Return a linear layer of zeros, or an MLP that ends in one, on the device and in the precision of `old`."""
     reference = next(old.parameters())
     kind: type[nn.Module] = ExactLinear
-    extra: tuple[int, ...] = ()
+    kernel: tuple[int, ...] = ()
     if site.kind == "conv":
         kind = ExactConv2d
-        extra = (1,)
+        kernel = (1,)
 
-    def layer(wide: int, out: int, *, zero: bool) -> nn.Module:
-        # built without storage where it becomes zero anyway: the global generator isn't drawn from
-        made = kind(wide, out, *extra, device="meta" if zero else None)
-        if zero:
-            made = made.to_empty(device=reference.device)
-            for parameter in made.parameters():
-                nn.init.zeros_(parameter)
-        return made.to(device=reference.device, dtype=reference.dtype)
+    def layer_of_zeros(inputs: int, outputs: int) -> nn.Module:
+        # built without storage, so that nothing is drawn from the global generator
+        layer = kind(inputs, outputs, *kernel, device="meta").to_empty(device=reference.device)
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
+        return layer.to(device=reference.device, dtype=reference.dtype)
 
     if form.kind == "linear":
-        return layer(site.in_features, classes, zero=True)
+        return layer_of_zeros(site.in_features, classes)
     hidden = hidden_width(site.in_features)
     with forked_seed(seed):
-        first = layer(site.in_features, hidden, zero=False)
-    return nn.Sequential(first, nn.ReLU(), layer(hidden, classes, zero=True))
+        first = kind(site.in_features, hidden, *kernel)
+    first = first.to(device=reference.device, dtype=reference.dtype)
+    return nn.Sequential(first, nn.ReLU(), layer_of_zeros(hidden, classes))
 
 
 class CutNetwork(nn.Module):
@@ -149,16 +157,16 @@ class CutNetwork(nn.Module):
         self.split = split
         self.in_features = split.cut.shape[split.cut.channel_axis]
         site = HeadSite(path="head", kind="linear", in_features=self.in_features, out_features=classes)
-        self.head = _fresh(split.model, site, classes, form, seed)
+        self.head = _untrained_head(split.model, site, classes, form, seed)
 
     def features(self, *inputs: Any, **keywords: Any) -> Tensor:
-        """Pooled features (N, D) at the cut."""
+        """Compute pooled features (N, D) at the cut."""
         return self.pooled(self.split.prefix(*inputs, **keywords), Call.of(inputs, keywords).tensors)
 
     def pooled(self, activation: Tensor, raw: Sequence[Tensor] = ()) -> Tensor:
-        """What the head reads of the activation at the cut; `raw` inputs where its pooling needs a mask."""
+        """Pool the activation at the cut for the head; `raw` inputs hold the mask where pooling needs one."""
         return read_features(self.split.cut, activation, raw)
 
     def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
-        """Class scores (N, classes)."""
+        """Compute class scores (N, classes)."""
         return cast(Tensor, self.head(self.features(*inputs, **keywords)))

@@ -24,7 +24,7 @@ from frostline.cutting.skeleton import ancestors
 from frostline.models.kinds import kinds_of
 
 MOST_HEADS = 4
-# What may be done to the scores of such heads: averages, and what a convolution as a head has behind it.
+# What may be done to the scores of these heads: averages, and what a convolution as a head has behind it.
 HARMLESS = (
     "add",
     "div",
@@ -59,54 +59,57 @@ class Reheaded(Wrapped):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
-        """Class scores (N, classes)."""
+        """Compute class scores (N, classes)."""
         scores: Tensor = self.head(_features(self.base(*inputs, **keywords)))
         return scores
 
 
 class Scored(Wrapped):
-    """What the module `head` of `base` gives, of all that `base` returns or makes of it: scores before a softmax, the
-    first of a tuple."""
+    """`base`, of which only the output of its module `head` is returned: not the softmax behind it, nor what else
+    `base` returns."""
 
     def __init__(self, base: nn.Module, head: str) -> None:
         super().__init__(base)
         self._head = head
 
     def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
-        """Class scores (N, classes)."""
-        found: list[Tensor] = []
-        handle = self.base.get_submodule(self._head).register_forward_hook(lambda _m, _a, scores: found.append(scores))
+        """Compute class scores (N, classes)."""
+        outputs: list[Tensor] = []
+        head = self.base.get_submodule(self._head)
+        handle = head.register_forward_hook(lambda _module, _args, scores: outputs.append(scores))
         try:
             self.base(*inputs, **keywords)
         finally:
             handle.remove()
-        return found[-1]
+        return outputs[-1]
 
 
 def head_to_read(recording: Recording) -> str | None:
-    """The linear layer (or 1x1 convolution) whose scores the network returns with a softmax behind them, or beside
-    other tensors; None where the last layer with weights is not one, or another such layer's scores are returned
-    too."""
-    end = find_end(recording)
-    if not _is_head(recording, end.path) or _of_many_places(recording, end.path):
+    """Find the layer whose scores the network returns with a softmax behind them, or beside other tensors.
+
+    It is a linear layer or a 1x1 convolution. None where the last layer with weights is not one, or where scores of
+    another such layer are returned too.
+    """
+    path = find_end(recording).path
+    if not _is_head(recording, path) or _scores_many_positions(recording, path):
         return None
-    made = set(recording.first("out", end.path).tensors)
-    others = {
+    scores = set(recording.first("out", path).tensors)
+    other_scores = {
         key
         for b in recording.boundaries
-        if b.where == "out" and b.module and b.module != end.path and _is_head(recording, b.module)
+        if b.where == "out" and b.module and b.module != path and _is_head(recording, b.module)
         for key in b.tensors
     }
     returned = [id(tensor) for tensor in tensors_of(recording.output)]
-    reached = [_comes_from(recording, key, made) for key in returned]
-    rivals = any(_comes_from(recording, key, others) for key in returned)
-    if any(reached) and not rivals:
-        return end.path
+    if any(_comes_from(recording, key, other_scores) for key in returned):
+        return None
+    if any(_comes_from(recording, key, scores) for key in returned):
+        return path
     return None
 
 
-def _of_many_places(recording: Recording, path: str) -> bool:
-    """Whether the layer gives scores for many places of a sample: which of them counts isn't told here."""
+def _scores_many_positions(recording: Recording, path: str) -> bool:
+    """Return True where the layer gives scores for many positions of a sample: nothing says which of them counts."""
     (key, *_) = recording.first("out", path).tensors
     shape = recording.tensors[key].tensor.shape
     return len(shape) not in (2, 4) or shape[0] != recording.batch or any(n > 1 for n in shape[2:])
@@ -118,25 +121,32 @@ def _is_head(recording: Recording, path: str) -> bool:
     return (isinstance(module, nn.Linear) or pointwise) and recording.calls[path] == 1
 
 
-def _comes_from(recording: Recording, key: int, made: set[int]) -> bool:
-    """Whether the tensor is one of `made`, reshaped or with a softmax behind it."""
-    while key not in made:
+def _comes_from(recording: Recording, key: int, scores: set[int]) -> bool:
+    """Return True where the tensor is one of `scores`, reshaped or with a softmax behind it."""
+    while key not in scores:
         entry = recording.tensors.get(key)
-        harmless = entry and all(any(w in op for w in (*RESHAPES, "softmax")) for op in entry.operation.split())
-        if entry is None or not entry.parents or not harmless:
+        if entry is None or not entry.parents or not _consists_of(entry.operation, (*RESHAPES, "softmax")):
             return False
         key = entry.parents[0]
     return True
 
 
+def _consists_of(operation: str, words: Sequence[str]) -> bool:
+    """Return True where each operation of a chain has one of the words in its name."""
+    return all(any(word in name for word in words) for name in operation.split())
+
+
 def ends_in_features(recording: Recording) -> bool:
-    """Whether the last layer with weights normalises, so that the network has no head at all."""
+    """Return True where the last layer with weights normalises: then the network has no head at all."""
     return bool(kinds_of(recording.model.get_submodule(find_end(recording).path)).norm)
 
 
 def heads_to_leave_out(recording: Recording) -> tuple[str, ...]:
-    """Outermost modules with weights after the last cut whose activation isn't the scores yet; empty where one of them
-    gives anything but scores, or what comes behind them would spoil features."""
+    """Find the heads that a new one would replace together.
+
+    They are the outermost modules with weights after the last cut whose activation isn't the scores yet. Empty where
+    one of them gives anything but scores, or where what comes behind them would spoil features.
+    """
     try:
         classes = flat_logits(recording.output).shape[1]
     except (ModelError, IndexError):
@@ -148,44 +158,48 @@ def heads_to_leave_out(recording: Recording) -> tuple[str, ...]:
         return ()
     start = max(c.index for c in cuts)
     heads = _outermost_with_weights(recording, start)
-    made = {key for path in heads for key in recording.first("out", path).tensors}
-    shapes = [tuple(recording.tensors[key].tensor.shape) for key in made]
-    fits = all(len(s) > 1 and s[1] == classes for s in shapes) and len(shapes) == len(heads)
-    if 0 < len(heads) <= MOST_HEADS and fits and _harmless(recording, made):
+    scores = {key for path in heads for key in recording.first("out", path).tensors}
+    shapes = [tuple(recording.tensors[key].tensor.shape) for key in scores]
+    fits = all(len(shape) > 1 and shape[1] == classes for shape in shapes) and len(shapes) == len(heads)
+    if 0 < len(heads) <= MOST_HEADS and fits and _is_harmless_after(recording, scores):
         return heads
     return ()
 
 
 def _outermost_with_weights(recording: Recording, start: int) -> tuple[str, ...]:
-    """Modules entered after the boundary `start`, and not within one another, that hold parameters."""
+    """List the modules with parameters that are entered after the boundary `start`, none within another."""
     modules = dict(recording.model.named_modules())
-    found: list[str] = []
+    outermost: list[str] = []
     for boundary in recording.boundaries[start + 1 :]:
         name = boundary.module
-        if boundary.where != "in" or recording.calls[name] != 1 or not any(True for _ in modules[name].parameters()):
+        if boundary.where != "in" or recording.calls[name] != 1:
             continue
-        if not any(other in found for other in (name, *ancestors(name))):
-            found.append(name)
-    return tuple(found)
+        has_weights = next(modules[name].parameters(), None) is not None
+        if has_weights and not any(other in outermost for other in (name, *ancestors(name))):
+            outermost.append(name)
+    return tuple(outermost)
 
 
-def _harmless(recording: Recording, made: set[int]) -> bool:
+def _is_harmless_after(recording: Recording, scores: set[int]) -> bool:
+    """Return True where nothing but :data:`HARMLESS` operations lies between these scores and the output."""
     queue = [id(logits(recording.output))]
     seen = set[int]()
     while queue:
         key = queue.pop()
-        if key in made or key in seen:
+        if key in scores or key in seen:
             continue
         seen.add(key)
         entry = recording.tensors[key]
-        if not entry.parents or not all(any(w in op for w in HARMLESS) for op in entry.operation.split()):
+        if not entry.parents or not _consists_of(entry.operation, HARMLESS):
             return False
         queue.extend(entry.parents)
     return True
 
 
-def rebuilt(build: Callable[[int], nn.Module], heads: Sequence[str], call: Call) -> Callable[[int], nn.Module] | None:
-    """A builder of the network with another head, or None where it doesn't run without its own."""
+def reheaded_builder(
+    build: Callable[[int], nn.Module], heads: Sequence[str], call: Call
+) -> Callable[[int], nn.Module] | None:
+    """Return a builder of the network with another head, or None where it doesn't run without its own."""
     try:
         base = Reheaded(build(0).eval(), heads, 1, 1).base
         with torch.no_grad():
@@ -200,8 +214,8 @@ def rebuilt(build: Callable[[int], nn.Module], heads: Sequence[str], call: Call)
 
 
 def _features(output: Any) -> Tensor:
-    """(N, D): the mean over places of a feature map (N, D, H, W)."""
-    found = logits(output)
-    if found.ndim == 4:
-        return found.mean((2, 3))
-    return found
+    """Return features (N, D); of a feature map (N, D, H, W) the mean over positions."""
+    features = logits(output)
+    if features.ndim == 4:
+        return features.mean((2, 3))
+    return features

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from frostline.base.errors import DataError, ModelError, RecipeError
 from frostline.base.records import ClassMap, StageInfo
 from frostline.cutting.stages import StageMap
 from frostline.data.checks import some_of
 from frostline.data.class_map import map_classes, read_label_map, read_source_classes
+from frostline.models.kinds import has_batchnorm
 from frostline.models.network import Network
 from frostline.models.trainable import trained_parameters
 from frostline.recipe.catalogue import Choices
@@ -222,14 +222,10 @@ def _check_rate(settings: Settings, recipes: Sequence[Recipe]) -> None:
 def _check_batchnorm(settings: Settings, recipes: Sequence[Recipe], model: nn.Module) -> None:
     if settings.batchnorm is None:
         return
-    if not _has_batchnorm(model):
+    if not has_batchnorm(model):
         raise RecipeError("--batchnorm doesn't apply: the network has no BatchNorm.", "Leave it out.")
     if not any(r.takes_steps for r in recipes):
         raise RecipeError(f"--batchnorm doesn't apply: {_recipe_names(recipes)} trains no stage.", "Leave it out.")
-
-
-def _has_batchnorm(model: nn.Module) -> bool:
-    return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
 def _check_partial(settings: Settings, recipe: Recipe, model: nn.Module, stages: StageMap) -> None:
@@ -241,7 +237,7 @@ def _check_partial(settings: Settings, recipe: Recipe, model: nn.Module, stages:
             continue
         lack, alternative = NO_SUCH_TENSOR[min(kinds)]
         fixed = settings.batchnorm in ("frozen", "statistics") and "norm" in kinds
-        if fixed and _has_batchnorm(model):
+        if fixed and has_batchnorm(model):
             lack = f"no normalisation layer but BatchNorm, which --batchnorm {settings.batchnorm} fixes"
             alternative = "Leave --batchnorm out."
         raise RecipeError(f"{recipe.name} can't run: the network has {lack} before its head.", alternative)

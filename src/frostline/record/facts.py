@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import nn
-
 from frostline.data.contract import Contract
 from frostline.data.texts import TextPreprocess
 from frostline.data.views import Policy
+from frostline.models.kinds import has_batchnorm
 from frostline.recipe.recipe import Recipe, hidden_width
 from frostline.train.refit import RefitResult
 from frostline.train.study import Study
@@ -43,7 +42,7 @@ def facts_of(study: Study, refitted: RefitResult) -> Facts:
         recipe=saved.recipe,
         random=network.weights_name == "random",
         self_loading=network.self_loading,
-        batchnorm=any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in study.trunk.model.modules()),
+        batchnorm=has_batchnorm(study.trunk.model),
         reads=reads(network.preprocess),
         hidden=hidden_width(width),
         batch_size=study.batch_size,

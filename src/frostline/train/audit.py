@@ -12,7 +12,7 @@ from frostline.base.hashing import hash_tensor
 from frostline.base.records import AuditCount
 from frostline.cutting.stages import StageMap
 from frostline.features.extract import Trunk
-from frostline.models.trainable import moving_buffers, trained_parameters
+from frostline.models.trainable import trained_parameters, updated_buffers
 from frostline.recipe.recipe import Phase, Recipe
 from frostline.train.start import reinitialised, tensors_by_name
 
@@ -48,7 +48,7 @@ def promise(model: nn.Module, stages: StageMap, recipe: Recipe) -> Promise:
 def phase_promise(model: nn.Module, stages: StageMap, phase: Phase) -> Promise:
     """Collect the tensors that one phase may change; a weight with an adapter changes when that is merged."""
     trained = trained_parameters(model, stages, phase.stages, phase.head)
-    updated = moving_buffers(model, stages, phase.stages, phase.head)
+    updated = updated_buffers(model, stages, phase.stages, phase.head)
     return Promise(frozenset(trained), frozenset(updated))
 
 

@@ -40,7 +40,7 @@ HOSTILE = [
 ]
 
 
-def made(**changed: Any) -> RunResult:
+def record(**changed: Any) -> RunResult:
     strategy = {
         "name": "probe",
         "term": "linear probe",
@@ -139,11 +139,11 @@ def made(**changed: Any) -> RunResult:
 
 
 def data(**changed: Any) -> dict[str, Any]:
-    return {**made().data.model_dump(), **changed}
+    return {**record().data.model_dump(), **changed}
 
 
 def test_the_hub_s_parser_reads_metadata_and_evaluation_results() -> None:
-    card = ModelCard(model_card(made()))
+    card = ModelCard(model_card(record()))
     assert isinstance(card.data, ModelCardData)
     assert (card.data.library_name, card.data.pipeline_tag, card.data.license) == (
         "frostline",
@@ -152,19 +152,19 @@ def test_the_hub_s_parser_reads_metadata_and_evaluation_results() -> None:
     )
     assert card.data.base_model is None
     assert {"frostline", "image-classification", "transfer-learning", "probe"} == set(card.data.tags or [])
-    found = {r.metric_type: r for r in card.data.eval_results or []}
-    assert {name: r.metric_value for name, r in found.items()} == {
+    results = {r.metric_type: r for r in card.data.eval_results or []}
+    assert {name: r.metric_value for name, r in results.items()} == {
         "accuracy": 0.875,
         "f1": 0.85,
         "balanced_accuracy": 0.86,
     }
-    assert not any(r.verified for r in found.values())
-    assert found["accuracy"].dataset_name == "my data"
+    assert not any(r.verified for r in results.values())
+    assert results["accuracy"].dataset_name == "my data"
     assert ModelCard(str(card)).data.to_dict() == card.data.to_dict()
 
 
 def test_the_hub_s_own_writer_makes_the_same_results() -> None:
-    index = yaml.safe_load(front_matter(made()).strip("-\n"))["model-index"]
+    index = yaml.safe_load(front_matter(record()).strip("-\n"))["model-index"]
     name, results = model_index_to_eval_results(index)
     assert name == "probe on my data"
     assert eval_results_to_model_index(name, results) == index
@@ -183,8 +183,8 @@ def test_the_hub_s_own_writer_makes_the_same_results() -> None:
     ],
 )
 def test_a_base_model_is_named_only_where_the_hub_gave_it(spec: str, weights: str | None, base: str | None) -> None:
-    model = {**made().model.model_dump(), "spec": spec}
-    card = ModelCard(model_card(made(model=model, settings={"weights": weights})))
+    model = {**record().model.model_dump(), "spec": spec}
+    card = ModelCard(model_card(record(model=model, settings={"weights": weights})))
     stated: Any = card.data
     assert stated.base_model == base
 
@@ -193,11 +193,11 @@ def test_a_base_model_is_named_only_where_the_hub_gave_it(spec: str, weights: st
 def test_a_hostile_name_comes_through_yaml_as_it_is(name: str) -> None:
     assert yaml.safe_load(f"k: {quoted(name)}\nend: 1") == {"k": name, "end": 1}
     folder = name.replace("/", "")
-    card = ModelCard(model_card(made(data=data(path=f"/d/{folder}"))))
+    card = ModelCard(model_card(record(data=data(path=f"/d/{folder}"))))
     stated: Any = card.data
     assert stated.eval_results[0].dataset_name == folder
     assert stated.license == "other"
-    assert card.text.count("\n## ") == model_card(made()).count("\n## ")
+    assert card.text.count("\n## ") == model_card(record()).count("\n## ")
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -213,8 +213,8 @@ def test_a_hostile_name_is_shown_by_markdown_as_it_is(name: str) -> None:
 
 def test_hostile_classes_keep_the_table_of_classes_whole() -> None:
     per_class = [{"name": n, "n": 1, "precision": 1.0, "recall": 1.0, "f1": 1.0} for n in HOSTILE]
-    test = {**made().test.model_dump(), "per_class": per_class}
-    text = model_card(made(test=test, data=data(classes=HOSTILE)))
+    test = {**record().test.model_dump(), "per_class": per_class}
+    text = model_card(record(test=test, data=data(classes=HOSTILE)))
     start = text.index("| class | samples |")
     rows = text[start:].split("\n\n")[0].splitlines()
     assert len(rows) == 2 + len(HOSTILE)
@@ -222,7 +222,7 @@ def test_hostile_classes_keep_the_table_of_classes_whole() -> None:
 
 
 def test_the_card_says_what_it_is_its_limits_how_it_was_made_and_how_to_use_it() -> None:
-    text = model_card(made())
+    text = model_card(record())
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert headings == [
         "Intended use and limits",
@@ -233,7 +233,7 @@ def test_the_card_says_what_it_is_its_limits_how_it_was_made_and_how_to_use_it()
         "Licence",
         "Sources",
     ]
-    for said in (
+    for words in (
         "2 duplicates, kept together",
         "The network was a\\_b\\_c.",
         "frostline replay RUN",
@@ -242,23 +242,30 @@ def test_the_card_says_what_it_is_its_limits_how_it_was_made_and_how_to_use_it()
         "| finetune | 0.850 | 0.800 to 1.000 | -5.0 points, undecided",
         "`other`: choose one",
     ):
-        assert said in text
+        assert words in text
     assert "luck" not in text
 
 
+def test_the_card_of_a_text_model_speaks_of_texts() -> None:
+    text = model_card(record(data=data(modality="text", kind="table")))
+    assert "| task | text classification, 2 classes |" in text
+    assert "Whatever else a text contains" in text
+    assert "image" not in text
+
+
 def test_no_path_of_the_machine_stands_in_the_card() -> None:
-    assert "/home/me" not in model_card(made())
+    assert "/home/me" not in model_card(record())
 
 
-def test_a_strategy_alone_and_doubts_are_told_as_limits() -> None:
+def test_a_strategy_alone_and_doubts_are_named_as_limits() -> None:
     doubts = {"method": "cleanlab", "counts": {"label errors": 3, "outliers": 0}, "examples": []}
-    text = model_card(made(blocks=[], doubts=doubts))
+    text = model_card(record(blocks=[], doubts=doubts))
     assert "luck of this very training set" in text
     assert "No other strategy was compared." in text
     assert "Doubts about the data, none acted on: 3 label errors." in text
 
 
-def test_calibration_and_abstaining_are_told_where_there_are_any() -> None:
+def test_calibration_and_abstaining_are_described_where_there_are_any() -> None:
     part = {"n": 10, "log_loss": 0.3, "ece": 0.1, "reliability": []}
     after = {**part, "log_loss": 0.25}
     calibration = {
@@ -271,12 +278,12 @@ def test_calibration_and_abstaining_are_told_where_there_are_any() -> None:
     }
     cover = {"n": 10, "answered": 8, "coverage": 0.8, "accuracy": 1.0, "ci": [0.7, 1.0]}
     abstain = {"wanted_accuracy": 0.95, "threshold": 0.7, "reason": "", "out_of_fold": cover, "sealed": cover}
-    text = model_card(made(calibration=calibration, abstain=abstain))
+    text = model_card(record(calibration=calibration, abstain=abstain))
     assert "temperature 1.30: on the sealed samples log loss went from 0.300 to 0.250 nats" in text
-    assert "8 of 10 were answered, 1.000 of them rightly" in text
-    assert "temperature" not in model_card(made())
-    left = model_card(made(calibration={**calibration, "temperature": None, "reason": "it ran alone."}))
-    assert "Probabilities were not calibrated: it ran alone." in left
+    assert "8 of the 10 sealed samples were answered, 1.000 of them correctly" in text
+    assert "temperature" not in model_card(record())
+    uncalibrated = model_card(record(calibration={**calibration, "temperature": None, "reason": "it ran alone."}))
+    assert "Probabilities were not calibrated: it ran alone." in uncalibrated
 
 
 def test_cells_of_a_table_cannot_add_columns() -> None:

@@ -80,12 +80,12 @@ class NormalizedLinear(nn.Linear):
     pass
 
 
-def test_kinds_are_told_by_class_or_by_its_name() -> None:
-    found = kinds_of(convolutions())
-    assert found.batchnorm == {"1.weight", "1.bias"}
-    assert found.norm == {"1.weight", "1.bias", "3.weight", "3.bias"}
-    assert found.bias == {"0.bias", "2.bias", "3.bias", "5.bias", "8.bias"}  # BatchNorm's shift isn't one
-    assert found.matrices == {"0.weight", "2.weight", "4.weight", "5.weight", "8.weight"}
+def test_kinds_follow_from_a_layers_class_or_its_name() -> None:
+    kinds = kinds_of(convolutions())
+    assert kinds.batchnorm == {"1.weight", "1.bias"}
+    assert kinds.norm == {"1.weight", "1.bias", "3.weight", "3.bias"}
+    assert kinds.bias == {"0.bias", "2.bias", "3.bias", "5.bias", "8.bias"}  # BatchNorm's shift isn't one
+    assert kinds.matrices == {"0.weight", "2.weight", "4.weight", "5.weight", "8.weight"}
     assert kinds_of(LlamaStyleRMSNorm()).norm == {"weight"}
     assert kinds_of(nn.RMSNorm(4)).norm == {"weight"}
     assert kinds_of(NormalizedLinear(2, 2)).norm == frozenset()
@@ -211,7 +211,7 @@ def test_the_draw_depends_on_seed_block_and_name_only() -> None:
     assert not torch.equal(first, drawn(["2.weight"], (1, 0)))
     assert not torch.equal(first, drawn(["2.weight"], (0, 1)))
     assert torch.equal(torch.get_rng_state(), state)
-    assert first.abs().max() <= 1 / 18**0.5  # n = 2 channels a group x 9 places
+    assert first.abs().max() <= 1 / 18**0.5  # n = 2 channels per group x 9 positions
 
 
 @pytest.mark.parametrize(

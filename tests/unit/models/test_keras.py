@@ -23,7 +23,7 @@ from frostline.models.network import Network, NetworkOptions, pretrained
 from frostline.models.sources import keras_source, load_network
 from frostline.models.sources.keras_library import building, import_keras
 from frostline.models.sources.keras_preprocess import measured
-from frostline.models.trainable import moving_buffers, set_training, trained_parameters
+from frostline.models.trainable import set_training, trained_parameters, updated_buffers
 from frostline.recipe.recipe import BatchNorm, Part
 
 keras = import_keras()
@@ -157,7 +157,7 @@ def test_moving_statistics_are_buffers_that_follow_the_policy() -> None:
         buffers = {name: b.clone() for name, b in network.named_buffers()}
         network(x)
         changed = {name for name, b in network.named_buffers() if not torch.equal(b, buffers[name])}
-        assert changed == set(moving_buffers(network, mapped, parts, head))
+        assert changed == set(updated_buffers(network, mapped, parts, head))
         assert (len(changed) == 6) == moves
         affine = {n for n in trained_parameters(network, mapped, parts, head) if "_bn." in n}
         assert not affine

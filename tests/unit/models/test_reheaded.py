@@ -20,7 +20,7 @@ IMAGES = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 class Distilled(nn.Module):
-    """Two heads, averaged when it answers."""
+    """Two heads whose scores are averaged."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Fused(nn.Module):
 
 
 class Ending(nn.Module):
-    """Ends in one layer; what becomes of its scores is for subclasses to say."""
+    """Ends in one layer; subclasses say what becomes of its scores."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,13 +94,13 @@ class Pair(Ending):
         return scores, features
 
 
-class Telling(Ending):
+class Labelled(Ending):
     def ending(self, features: Tensor, scores: Tensor) -> dict[str, Tensor]:
         return {"features": features, "logits": scores}
 
 
 class Several(Distilled):
-    """Which of the scores are meant isn't told."""
+    """Nothing says which of the scores are meant."""
 
     def forward(self, x: Tensor) -> Any:
         x = self.top(self.stem(x)).mean((2, 3))
@@ -134,11 +134,11 @@ def network(kind: Callable[[], nn.Module]) -> Network:
 
 
 def test_averaged_heads_are_one_linear_layer_on_the_same_features() -> None:
-    given = network(Distilled)
-    found = tried(given, identity={})
-    model: Any = pretrained(found)
-    whole: Any = pretrained(given)
-    assert (found.classes, type(found.headless)) == (None, str)
+    original = network(Distilled)
+    rebuilt = tried(original, identity={})
+    model: Any = pretrained(rebuilt)
+    whole: Any = pretrained(original)
+    assert (rebuilt.classes, type(rebuilt.headless)) == (None, str)
     with torch.no_grad():
         model.head.weight.copy_((whole.head.weight + whole.head_dist.weight) / 2)
         model.head.bias.copy_((whole.head.bias + whole.head_dist.bias) / 2)
@@ -149,9 +149,9 @@ def test_averaged_heads_are_one_linear_layer_on_the_same_features() -> None:
 
 
 def test_features_of_a_convolution_as_head_are_pooled_as_its_scores_were() -> None:
-    given = network(Squeezed)
-    model: Any = pretrained(tried(given, identity={}))
-    whole: Any = pretrained(given)
+    original = network(Squeezed)
+    model: Any = pretrained(tried(original, identity={}))
+    whole: Any = pretrained(original)
     features: list[Tensor] = []
     model.head.register_forward_pre_hook(lambda _module, args: features.append(args[0]))
     with torch.no_grad():
@@ -169,20 +169,20 @@ def test_two_builds_of_one_seed_are_equal_and_the_global_generator_is_left_alone
 
 @pytest.mark.parametrize("kind", [Softmaxed, Fused, Several])
 def test_where_no_features_would_be_left_the_network_stays_as_it_is(kind: type[nn.Module]) -> None:
-    found = tried(network(kind), identity={})
-    assert isinstance(found.build(0), kind)
-    assert found.headless is None
+    rebuilt = tried(network(kind), identity={})
+    assert isinstance(rebuilt.build(0), kind)
+    assert rebuilt.headless is None
 
 
-@pytest.mark.parametrize("kind", [LogSoftmaxed, Probable, Pair, Telling])
+@pytest.mark.parametrize("kind", [LogSoftmaxed, Probable, Pair, Labelled])
 def test_scores_are_read_before_a_softmax_and_without_what_else_is_returned(kind: type[Ending]) -> None:
-    given = network(kind)
-    found = tried(given, identity={})
-    model: Any = pretrained(found)
-    whole: Any = pretrained(given)
+    original = network(kind)
+    rebuilt = tried(original, identity={})
+    model: Any = pretrained(rebuilt)
+    whole: Any = pretrained(original)
     with torch.no_grad():
         assert torch.equal(model(IMAGES), whole.fc(whole.top(whole.stem(IMAGES)).mean((2, 3))))
-    assert (found.classes, found.headless) == (given.classes, None)  # its own head is there
+    assert (rebuilt.classes, rebuilt.headless) == (original.classes, None)  # its own head is there
     mapped = stage_map(model, IMAGES, verify="all")
     assert [(s.name, s.cuttable) for s in mapped.stages] == [("stem", True), ("top", True)]
     named = stage_map(model, IMAGES, verify="all", named=named_stages({"early": "stem", "late": "top"}))
@@ -190,22 +190,22 @@ def test_scores_are_read_before_a_softmax_and_without_what_else_is_returned(kind
 
 
 def test_a_network_that_ends_in_a_norm_layer_has_its_features_read() -> None:
-    given = network(Headless)
-    found = tried(given, identity={})
-    model: Any = pretrained(found)
-    whole: Any = pretrained(given)
+    original = network(Headless)
+    rebuilt = tried(original, identity={})
+    model: Any = pretrained(rebuilt)
+    whole: Any = pretrained(original)
     with torch.no_grad():
         model.head.weight.copy_(torch.eye(6)[:1])
         torch.testing.assert_close(model(IMAGES)[:, 0], whole(IMAGES)[:, 0])
-    assert found.headless == "it has no classes of its own"
+    assert rebuilt.headless == "it has no classes of its own"
 
 
 def test_weights_with_a_head_of_another_size_fit_a_network_that_ends_in_a_softmax() -> None:
-    given = network(LogSoftmaxed)
-    assert given.weights is not None
-    other = {**given.weights, "fc.weight": torch.ones(9, 6), "fc.bias": torch.ones(9)}
-    found = tried(replace(given, weights=other), identity={})
-    assert found.loaded_head == "base.fc"
-    model: Any = pretrained(found)
-    assert torch.equal(model.base.stem[0].weight, given.weights["stem.0.weight"])
+    original = network(LogSoftmaxed)
+    assert original.weights is not None
+    other = {**original.weights, "fc.weight": torch.ones(9, 6), "fc.bias": torch.ones(9)}
+    rebuilt = tried(replace(original, weights=other), identity={})
+    assert rebuilt.loaded_head == "base.fc"
+    model: Any = pretrained(rebuilt)
+    assert torch.equal(model.base.stem[0].weight, original.weights["stem.0.weight"])
     assert model.base.fc.out_features == 5

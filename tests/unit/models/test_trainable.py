@@ -21,7 +21,7 @@ from frostline.cutting.recorder import record
 from frostline.cutting.stages import StageMap, stage_map
 from frostline.models.kinds import kinds_of
 from frostline.models.new_heads import CutNetwork, new_head
-from frostline.models.trainable import moving_buffers, set_training, trained_parameters
+from frostline.models.trainable import set_training, trained_parameters, updated_buffers
 from frostline.recipe.recipe import BatchNorm, Part
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -42,7 +42,7 @@ def step(model: nn.Module) -> dict[str, Tensor]:
     return model.state_dict()
 
 
-EFFECTS: dict[BatchNorm, tuple[bool, bool]] = {  # statistics move, affine moves
+EFFECTS: dict[BatchNorm, tuple[bool, bool]] = {  # statistics adapt, scale and shift are trained
     "frozen": (False, False),
     "statistics": (True, False),
     "affine": (False, True),
@@ -52,21 +52,21 @@ EFFECTS: dict[BatchNorm, tuple[bool, bool]] = {  # statistics move, affine moves
 
 @pytest.mark.parametrize("policy", EFFECTS)
 @pytest.mark.parametrize("trained", [False, True])
-def test_batchnorm_policy_moves_what_it_says_and_nothing_else(policy: BatchNorm, trained: bool) -> None:
+def test_batchnorm_policy_changes_what_it_says_and_nothing_else(policy: BatchNorm, trained: bool) -> None:
     model, mapped = plain()
     parts = (FROZEN, Part(trained=trained, batchnorm=policy), FROZEN)
     before = copy.deepcopy(model.state_dict())
     model.train()
     set_training(model, mapped, parts, HEAD)
     after = step(model)
-    moved = {name for name in after if not torch.equal(after[name], before[name])}
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
     statistics, affine = EFFECTS[policy]
     expected = {"head.weight", "head.bias"} | ({"s2.0.weight"} if trained else set())
     expected |= {f"s2.1.{n}" for n in ("running_mean", "running_var", "num_batches_tracked")} if statistics else set()
     expected |= {"s2.1.weight", "s2.1.bias"} if affine else set()
-    assert moved == expected
+    assert changed == expected
     assert (
-        set(trained_parameters(model, mapped, parts, HEAD)) | set(moving_buffers(model, mapped, parts, HEAD))
+        set(trained_parameters(model, mapped, parts, HEAD)) | set(updated_buffers(model, mapped, parts, HEAD))
         == expected
     )
 
@@ -100,11 +100,11 @@ def test_all_frozen_trains_the_head_only() -> None:
     set_training(model, mapped, (FROZEN,) * 3, HEAD)
     assert {n for n, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
     assert trained_parameters(model, mapped, (FROZEN,) * 3, HEAD) == {"head.weight": 4, "head.bias": 4}
-    assert moving_buffers(model, mapped, (FROZEN,) * 3, HEAD) == {}
+    assert updated_buffers(model, mapped, (FROZEN,) * 3, HEAD) == {}
 
 
 @pytest.mark.parametrize("trained", [False, True])
-def test_vectors_of_spectral_norm_move_with_their_stage_only(trained: bool) -> None:
+def test_vectors_of_spectral_norm_change_with_their_stage_only(trained: bool) -> None:
     model, _ = plain()
     nn.utils.parametrizations.spectral_norm(model.s2[0])
     mapped = stage_map(model, IMAGES)
@@ -112,11 +112,11 @@ def test_vectors_of_spectral_norm_move_with_their_stage_only(trained: bool) -> N
     before = copy.deepcopy(model.state_dict())
     set_training(model, mapped, parts, HEAD)
     after = step(model)
-    moved = {name for name in after if not torch.equal(after[name], before[name])}
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
     vectors = {f"s2.0.parametrizations.weight.0.{n}" for n in ("_u", "_v")}
-    assert set(moving_buffers(model, mapped, parts, HEAD)) == (vectors if trained else set())
-    assert (vectors <= moved) == trained
-    assert moved <= set(trained_parameters(model, mapped, parts, HEAD)) | (vectors if trained else set())
+    assert set(updated_buffers(model, mapped, parts, HEAD)) == (vectors if trained else set())
+    assert (vectors <= changed) == trained
+    assert changed <= set(trained_parameters(model, mapped, parts, HEAD)) | (vectors if trained else set())
 
 
 def test_timms_fused_batchnorm_obeys_the_policy() -> None:
@@ -131,11 +131,11 @@ def test_timms_fused_batchnorm_obeys_the_policy() -> None:
     model(x)
     assert all(torch.equal(b, before[n]) for n, b in model.named_buffers())
     assert not any(p.requires_grad for n, p in model.named_parameters() if ".bn" in n or n.startswith("bn"))
-    moving = tuple(Part(trained=True, batchnorm="all") for _ in mapped.stages)
-    set_training(model, mapped, moving, HEAD)
+    adapting = tuple(Part(trained=True, batchnorm="all") for _ in mapped.stages)
+    set_training(model, mapped, adapting, HEAD)
     model(x)
-    moved = {n for n, b in model.named_buffers() if not torch.equal(b, before[n])}
-    assert moved == set(moving_buffers(model, mapped, moving, HEAD))
+    changed = {n for n, b in model.named_buffers() if not torch.equal(b, before[n])}
+    assert changed == set(updated_buffers(model, mapped, adapting, HEAD))
 
 
 def test_what_a_frozen_stage_reads_too_stays_frozen() -> None:
@@ -247,7 +247,7 @@ def test_cut_network_gives_a_linear_layer_on_the_pooled_prefix() -> None:
     assert short.in_features == 4
 
 
-def test_adapters_hold_what_layers_keep_and_let_a_containers_own_buffer_move() -> None:
+def test_adapters_hold_what_layers_keep_and_let_a_containers_own_buffer_change() -> None:
     class Counting(nn.Module):
         steps: Tensor
 
@@ -269,8 +269,8 @@ def test_adapters_hold_what_layers_keep_and_let_a_containers_own_buffer_move() -
     set_training(model, mapped, parts, HEAD)
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model(torch.randn(4, 6))
-    moved = {name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])}
-    assert moved == {"steps"} == set(moving_buffers(model, mapped, parts, HEAD))
+    changed = {name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])}
+    assert changed == {"steps"} == set(updated_buffers(model, mapped, parts, HEAD))
 
 
 def test_biases_of_recurrent_layers_and_weights_of_gpt2s_layers_are_known() -> None:
