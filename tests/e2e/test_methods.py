@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 from cases.small_world import write_images
 from frostline.bundle.schema import RunResult
 from frostline.cli.main import main
-from frostline.recipe.recipe_file import recipe_as_file
+from frostline.recipe.from_file import recipe_as_file
 
 Fit = Callable[..., SimpleNamespace]
 QUICK = ("--epochs", "1", "--blocks", "2", "--threads", "1", "--store", "off")

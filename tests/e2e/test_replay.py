@@ -18,7 +18,7 @@ import frostline as library
 from cases.small_world import NETWORK, frostline, write_images, write_network
 from frostline.base.errors import FrostlineError
 from frostline.cli.main import main
-from frostline.recipe.recipe_file import recipe_as_file
+from frostline.recipe.from_file import recipe_as_file
 
 RACE = (
     "--strategies",

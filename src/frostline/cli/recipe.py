@@ -26,6 +26,6 @@ def recipe_verb(
     """Print a strategy as a JSON recipe: edit it, then run it with --strategies FILE.json."""
     if action not in ACTIONS:
         raise RecipeError(f"frostline recipe has no action {action!r}.", nearest(action, ACTIONS))
-    from frostline.recipe.recipe_file import recipe_as_file
+    from frostline.recipe.from_file import recipe_as_file
 
     print_text(recipe_as_file(strategy, stages).model_dump_json(indent=1))

@@ -17,8 +17,8 @@ from frostline.models.kinds import has_batchnorm
 from frostline.models.network import Network
 from frostline.models.trainable import trained_parameters
 from frostline.recipe.catalogue import Choices
+from frostline.recipe.from_file import read_recipe_file, recipe_from_file
 from frostline.recipe.recipe import Phase, Recipe
-from frostline.recipe.recipe_file import read_recipe_file, recipe_from_file
 from frostline.recipe.selection import auto_strategies, make_recipe
 from frostline.recipe.settings import Settings
 

@@ -9,9 +9,9 @@ import pytest
 
 from frostline.base.records import StageInfo
 from frostline.recipe.catalogue import CATALOGUE, Choices
+from frostline.recipe.from_file import RecipeFile, recipe_as_file, recipe_from_file
 from frostline.recipe.literature import ADDED, CITATIONS, TERMS
 from frostline.recipe.recipe import Part, Phase, Recipe
-from frostline.recipe.recipe_file import RecipeFile, recipe_as_file, recipe_from_file
 from frostline.recipe.selection import make_recipe
 from frostline.recipe.terms import key_by_effect, literature
 

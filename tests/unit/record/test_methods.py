@@ -10,8 +10,8 @@ from frostline.base.records import StageInfo
 from frostline.bundle.schema import RunResult
 from frostline.data.views import Policy
 from frostline.recipe.catalogue import CATALOGUE, Choices
+from frostline.recipe.from_file import RecipeFile, recipe_as_file, recipe_from_file
 from frostline.recipe.recipe import Recipe
-from frostline.recipe.recipe_file import RecipeFile, recipe_as_file, recipe_from_file
 from frostline.recipe.selection import make_recipe
 from frostline.record.facts import Facts
 from frostline.record.methods import hardware_class, network_name, with_methods

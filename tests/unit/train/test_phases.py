@@ -19,8 +19,8 @@ from frostline.models.trainable import trained_parameters
 from frostline.planning.choose import check_applicable, skip_reasons
 from frostline.planning.plan_race import partial_counts, want_features
 from frostline.recipe.catalogue import CATALOGUE, Choices
+from frostline.recipe.from_file import recipe_as_file, recipe_from_file
 from frostline.recipe.recipe import Adapter, BatchNorm, Part, Phase, Recipe
-from frostline.recipe.recipe_file import recipe_as_file, recipe_from_file
 from frostline.recipe.selection import make_recipe
 from frostline.train import loop
 from frostline.train import trial as trial_module

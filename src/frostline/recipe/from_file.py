@@ -277,16 +277,23 @@ def _stage_range(text: str | None, place: str) -> tuple[int, int]:
 def _file_faults(file: RecipeFile, stages: Sequence[StageInfo]) -> list[Fault]:
     """List what may be wrong with its name, its phases and its head."""
     base = file.name.partition("@")[0]
+    named_like_one = base in CATALOGUE or f"{base}@K" in CATALOGUE
+    name = (named_like_one, "its name is that of a strategy", "Give it a name of its own.")
+    keep = (
+        (file.keep or 0) > len(stages),
+        f"keep is {file.keep}, but the network has {len(stages)} stages",
+        STAGES_HINT,
+    )
+    return [name, *_phase_faults(file), *_head_faults(file), keep]
+
+
+def _phase_faults(file: RecipeFile) -> list[Fault]:
+    """List what may be wrong with the order of phases and what they train."""
     first = file.phases[0]
     later = file.phases[1:]
     last = file.phases[-1]
     solved = any(p.solver == "solved" for p in file.phases)
     return [
-        (
-            base in CATALOGUE or f"{base}@K" in CATALOGUE,
-            "its name is that of a strategy",
-            "Give it a name of its own.",
-        ),
         (
             any(p.solver != "stepped" for p in later),
             "only stepped phases can follow the first phase",
@@ -310,6 +317,13 @@ def _file_faults(file: RecipeFile, stages: Sequence[StageInfo]) -> list[Fault]:
         (last.solver == "baseline", "the solver 'baseline' has no network", "Use solved, stepped or untrained."),
         (last.solver == "stepped" and not file.rates, "a stepped phase needs rates", RATES_HINT),
         (any(not 0 < rate < float("inf") for rate in file.rates), "rates have to be above 0", RATES_HINT),
+    ]
+
+
+def _head_faults(file: RecipeFile) -> list[Fault]:
+    """List what may be wrong with the head and where its weights come from."""
+    solved = any(p.solver == "solved" for p in file.phases)
+    return [
         (
             solved and (file.head != "linear" or file.head_origin != "new"),
             "only a new linear head can be solved",
@@ -319,10 +333,5 @@ def _file_faults(file: RecipeFile, stages: Sequence[StageInfo]) -> list[Fault]:
             (file.head == "mapped") != (file.head_origin == "pretrained"),
             "a mapped head is the network's own, and the network's own head is mapped",
             'Write "head": "mapped" with "head_origin": "pretrained", or neither.',
-        ),
-        (
-            (file.keep or 0) > len(stages),
-            f"keep is {file.keep}, but the network has {len(stages)} stages",
-            STAGES_HINT,
         ),
     ]

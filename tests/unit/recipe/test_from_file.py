@@ -12,7 +12,7 @@ import pytest
 from frostline.base.errors import RecipeError
 from frostline.base.records import StageInfo
 from frostline.recipe.catalogue import CATALOGUE
-from frostline.recipe.recipe_file import RecipeFile, read_recipe_file, recipe_as_file, recipe_from_file
+from frostline.recipe.from_file import RecipeFile, read_recipe_file, recipe_as_file, recipe_from_file
 from frostline.recipe.selection import make_recipe
 from frostline.recipe.terms import term
 
