@@ -29,6 +29,7 @@ class House:
     skips: int  # `fmt: skip`
     names: Mapping[str, tuple[str, ...]]  # defined in two or more modules -> those modules
     rooms: Mapping[str, int]  # lines by folder, or module, directly below the package
+    importers: Mapping[str, int]  # files that import each file
     circles: tuple[tuple[str, ...], ...]  # files that import each other, in a ring
 
     @property
@@ -47,6 +48,7 @@ def inspect_package(package: Path) -> House:
     sources = {path.relative_to(package).as_posix(): path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
     sources = {name: text for name, text in sorted(sources.items()) if len(text.splitlines()) >= SMALLEST}
     trees = {name: ast.parse(text) for name, text in sources.items()}
+    imports = _imports(package.name, trees)
     rooms: Counter[str] = Counter()
     for name, text in sources.items():
         rooms[name.partition("/")[0]] += len(text.splitlines())
@@ -58,7 +60,8 @@ def inspect_package(package: Path) -> House:
         skips=sum(text.count("fmt: skip") for text in sources.values()),
         names=_names_twice(trees),
         rooms=rooms,
-        circles=tuple(_circles(_imports(package.name, trees))),
+        importers=Counter(target for targets in imports.values() for target in targets),
+        circles=tuple(_circles(imports)),
     )
 
 

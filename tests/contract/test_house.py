@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-
 import pytest
 
 from tools.house import PACKAGE, House, inspect_package
@@ -42,23 +39,12 @@ def test_no_room_holds_more_than_a_sixth(house: House) -> None:
     assert share <= 0.17, name
 
 
-def test_a_module_has_some_lines_or_two_importers(root: Path) -> None:
-    imported = _importers()
+def test_a_module_has_some_lines_or_two_importers(house: House) -> None:
     for path in PACKAGE.rglob("*.py"):
         name = path.relative_to(PACKAGE).as_posix()
         if name.startswith(SHORT_MODULES) or path.name == "__init__.py":
             continue
         lines = len(path.read_text(encoding="utf-8").splitlines())
-        assert lines >= FLOOR or imported.get(name, 0) > 1, f"{name}: fold its {lines} lines into its only importer"
-
-
-def _importers() -> dict[str, int]:
-    """Module -> number of modules that import from it."""
-    counts: dict[str, set[Path]] = {}
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("frostline"):
-                base = node.module.removeprefix("frostline").strip(".").replace(".", "/")
-                for target in {f"{base}.py", *(f"{base}/{alias.name}.py" for alias in node.names)}:
-                    counts.setdefault(target.lstrip("/"), set()).add(path)
-    return {name: len(paths) for name, paths in counts.items()}
+        assert lines >= FLOOR or house.importers.get(name, 0) > 1, (
+            f"{name}: fold its {lines} lines into its only importer"
+        )
