@@ -45,10 +45,11 @@ class House:
 
 def inspect_package(package: Path) -> House:
     """Count over all modules of a package's folder."""
-    sources = {path.relative_to(package).as_posix(): path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
-    sources = {name: text for name, text in sorted(sources.items()) if len(text.splitlines()) >= SMALLEST}
+    paths = sorted(package.rglob("*.py"))
+    every = {path.relative_to(package).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+    imports = _imports(package.name, {name: ast.parse(text) for name, text in every.items()})
+    sources = {name: text for name, text in every.items() if len(text.splitlines()) >= SMALLEST}
     trees = {name: ast.parse(text) for name, text in sources.items()}
-    imports = _imports(package.name, trees)
     rooms: Counter[str] = Counter()
     for name, text in sources.items():
         rooms[name.partition("/")[0]] += len(text.splitlines())
