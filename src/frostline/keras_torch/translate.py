@@ -19,7 +19,7 @@ from frostline.keras_torch.pieces import FINAL_ACTIVATIONS, LayerUse, Piece, Wei
 from frostline.keras_torch.wrap import SEED_RANGE, KerasCall, SharedLayer
 
 CHANNEL_FLIP = "rgb_to_bgr"  # the name of that layer
-RESERVED_NAMES = ("training", "calls", "source")  # attributes of a Graph
+RESERVED_NAMES = ("training", "calls", "source", "result")  # attributes of a Graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

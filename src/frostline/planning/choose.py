@@ -175,7 +175,8 @@ def _recipe_names(recipes: Sequence[Recipe]) -> str:
 def _check_head(settings: Settings, recipes: Sequence[Recipe]) -> None:
     if settings.head != "linear" and all(r.head_kind != settings.head for r in recipes):
         raise RecipeError(
-            f"--head {settings.head} doesn't apply: {_recipe_names(recipes)} makes no new head.", "Leave it out."
+            f"--head {settings.head} doesn't apply: no strategy here makes a new head ({_recipe_names(recipes)}).",
+            "Leave it out.",
         )
 
 
@@ -185,7 +186,7 @@ def _check_class_names(settings: Settings, recipes: Sequence[Recipe]) -> None:
     for option, value in (("--label-map", settings.label_map), ("--source-classes", settings.source_classes)):
         if value is not None:
             raise RecipeError(
-                f"{option} doesn't apply: {_recipe_names(recipes)} doesn't use the network's own classes.",
+                f"{option} doesn't apply: no strategy here uses the network's own classes ({_recipe_names(recipes)}).",
                 "Leave it out, or add as-is or continue to --strategies.",
             )
 
@@ -193,7 +194,8 @@ def _check_class_names(settings: Settings, recipes: Sequence[Recipe]) -> None:
 def _check_layer_decay(settings: Settings, recipes: Sequence[Recipe]) -> None:
     if settings.layer_decay is not None and not any(_tunes_pretrained(r) for r in recipes):
         raise RecipeError(
-            f"--layer-decay doesn't apply: {_recipe_names(recipes)} trains no pre-trained stage.", "Leave it out."
+            f"--layer-decay doesn't apply: no strategy here trains a pre-trained stage ({_recipe_names(recipes)}).",
+            "Leave it out.",
         )
 
 
@@ -208,13 +210,16 @@ def _tunes_pretrained(recipe: Recipe) -> bool:
 
 def _check_class_weights(settings: Settings, recipes: Sequence[Recipe]) -> None:
     if settings.class_weights and all(r.trains_nothing for r in recipes):
-        raise RecipeError(f"--class-weights doesn't apply: {_recipe_names(recipes)} trains nothing.", "Leave it out.")
+        raise RecipeError(
+            f"--class-weights doesn't apply: no strategy here trains anything ({_recipe_names(recipes)}).",
+            "Leave it out.",
+        )
 
 
 def _check_rate(settings: Settings, recipes: Sequence[Recipe]) -> None:
     if settings.lr is not None and not any(r.takes_steps for r in recipes):
         raise RecipeError(
-            f"--lr doesn't apply: {_recipe_names(recipes)} takes no steps.",
+            f"--lr doesn't apply: no strategy here takes steps ({_recipe_names(recipes)}).",
             "Leave it out, or add finetune to --strategies.",
         )
 
@@ -225,7 +230,9 @@ def _check_batchnorm(settings: Settings, recipes: Sequence[Recipe], model: nn.Mo
     if not has_batchnorm(model):
         raise RecipeError("--batchnorm doesn't apply: the network has no BatchNorm.", "Leave it out.")
     if not any(r.takes_steps for r in recipes):
-        raise RecipeError(f"--batchnorm doesn't apply: {_recipe_names(recipes)} trains no stage.", "Leave it out.")
+        raise RecipeError(
+            f"--batchnorm doesn't apply: no strategy here trains a stage ({_recipe_names(recipes)}).", "Leave it out."
+        )
 
 
 def _check_partial(settings: Settings, recipe: Recipe, model: nn.Module, stages: StageMap) -> None:

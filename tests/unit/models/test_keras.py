@@ -92,7 +92,16 @@ def by_keras(model: Any, x: torch.Tensor, *, training: bool) -> torch.Tensor:
     return model(x.permute(0, 2, 3, 1).contiguous(), training=training)
 
 
-@pytest.mark.parametrize("make", [residual, odd])
+def named_like_attributes() -> Any:
+    """Layers whose names a torch module, or the translated graph, uses itself."""
+    with building(keras):
+        i = x = keras.Input((12, 10, 3))
+        for name in ("training", "calls", "source", "result", "forward"):
+            x = L.Conv2D(4, 1, name=name)(x)
+        return shaken(keras.Model(i, L.Dense(3)(L.GlobalAveragePooling2D()(x))))
+
+
+@pytest.mark.parametrize("make", [residual, odd, named_like_attributes])
 def test_the_translated_network_answers_as_keras_does(make: Any) -> None:
     model = make()
     x, blueprint = images(model), translate(model, reverse=False, renumber=True)

@@ -76,9 +76,9 @@ def test_names_from_a_file_have_to_be_as_many_as_the_outputs(tmp_path: Path) -> 
     [
         ({"strategies": ("as-is",)}, "as-is can't run: none of your classes"),
         ({"strategies": ("lp-ft",), "head": "mlp"}, "doesn't apply to lp-ft"),
-        ({"strategies": ("probe",), "layer_decay": 0.5}, "trains no pre-trained stage"),
-        ({"strategies": ("scratch",), "layer_decay": 0.5}, "trains no pre-trained stage"),
-        ({"strategies": ("probe",), "lr": 0.1}, "takes no steps"),
+        ({"strategies": ("probe",), "layer_decay": 0.5}, "no strategy here trains a pre-trained stage"),
+        ({"strategies": ("scratch",), "layer_decay": 0.5}, "no strategy here trains a pre-trained stage"),
+        ({"strategies": ("probe",), "lr": 0.1}, "no strategy here takes steps"),
         ({"strategies": ("freeze@2", "freeze@b")}, "names freeze@2 twice"),
     ],
 )
@@ -89,7 +89,7 @@ def test_what_would_change_nothing_is_refused(changed: dict[str, Any], message: 
 
 def test_a_map_without_a_strategy_that_reads_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "map.json").write_text(json.dumps({"wasp": "bee", "moth": "ant"}))
-    with pytest.raises(RecipeError, match="--label-map doesn't apply: probe"):
+    with pytest.raises(RecipeError, match="--label-map doesn't apply: no strategy here uses"):
         chosen(("wasp", "moth"), label_map=tmp_path / "map.json", strategies=("probe",))
 
 

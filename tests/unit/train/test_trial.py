@@ -250,7 +250,7 @@ def test_a_suffix_that_reads_the_input_too_is_trained_or_its_cut_isnt_offered() 
     ("changed", "names", "message"),
     [
         ({"lr": 1e-3}, ("probe", "baseline"), "--lr doesn't apply"),
-        ({"batchnorm": "all"}, ("probe",), "--batchnorm doesn't apply: probe trains no stage"),
+        ({"batchnorm": "all"}, ("probe",), "--batchnorm doesn't apply: no strategy here trains a stage"),
         ({}, ("baseline",), "can't run alone"),
     ],
 )
