@@ -35,7 +35,7 @@ from frostline.planning.prepare import make_study, make_trunk, map_network  # no
 from frostline.recipe.schedule import Length  # noqa: E402
 from frostline.recipe.selection import make_recipe  # noqa: E402
 from frostline.recipe.settings import Settings  # noqa: E402
-from frostline.train.depthwise import StridedDepthwise  # noqa: E402
+from frostline.models.depthwise import StridedDepthwise  # noqa: E402
 from frostline.train.feed import reader  # noqa: E402
 from frostline.train.loop import Job, run_phase  # noqa: E402
 from frostline.train.start import start_network  # noqa: E402

@@ -13,6 +13,7 @@ from frostline.base import version
 if TYPE_CHECKING:
     from frostline.bundle.predict import Bundle, load
     from frostline.cutting.stages import split, stages
+    from frostline.depths import forecast_depths
     from frostline.estimator import TransferClassifier
     from frostline.pipeline import Run, fit
     from frostline.rerun import replay
@@ -23,6 +24,7 @@ _LAZY = {
     "Run": "frostline.pipeline",
     "TransferClassifier": "frostline.estimator",
     "fit": "frostline.pipeline",
+    "forecast_depths": "frostline.depths",
     "load": "frostline.bundle.predict",
     "replay": "frostline.rerun",
     "split": "frostline.cutting.stages",
@@ -31,7 +33,18 @@ _LAZY = {
 
 __version__ = version.VERSION
 
-__all__ = ["Bundle", "Run", "TransferClassifier", "__version__", "fit", "load", "replay", "split", "stages"]
+__all__ = [
+    "Bundle",
+    "Run",
+    "TransferClassifier",
+    "__version__",
+    "fit",
+    "forecast_depths",
+    "load",
+    "replay",
+    "split",
+    "stages",
+]
 
 
 def __getattr__(name: str) -> Any:

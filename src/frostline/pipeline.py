@@ -34,7 +34,7 @@ from frostline.conclude.sealed import open_seal, save_checked
 from frostline.conclude.verdict import conclude
 from frostline.data.contract import Samples
 from frostline.data.given import list_given
-from frostline.data.read import read_data
+from frostline.data.read import ReadData, read_data
 from frostline.data.scan import Listing
 from frostline.data.split import make_blocks
 from frostline.data.tables import find
@@ -160,13 +160,8 @@ def prepare(
 ) -> Prepared:
     """Read network and data, find the cuts, choose the recipes, plan the race."""
     packages = package_versions()
-    with journal.phase("read the network"):
-        listing = listing or find(settings.data)
-        network = read_network(settings)
-    with journal.phase(f"read the {listing.noun}"):
-        read = read_data(settings, listing, network.preprocess, journal.emit)
-        dataset = read.dataset
-        network = replace(network, preprocess=read.contract)
+    network, read = read_inputs(settings, listing, journal)
+    dataset = read.dataset
     with journal.phase("map the network"):
         model, stages = map_network(network, settings.stages)
         chosen = choose_recipes(settings, network, stages, dataset.classes)
@@ -182,6 +177,16 @@ def prepare(
     with journal.phase("measure the speed") if settings.budget else nullcontext():
         study, plan, limits = limit(settings, study, plan, clock)
     return Prepared(packages, study, plan, chosen, limits, read.samples.select(dataset.sealed))
+
+
+def read_inputs(settings: Settings, listing: Listing | None, journal: Journal) -> tuple[Network, ReadData]:
+    """Read network and data; the network's preprocessing is then that which the data were read with."""
+    with journal.phase("read the network"):
+        listing = listing or find(settings.data)
+        network = read_network(settings)
+    with journal.phase(f"read the {listing.noun}"):
+        read = read_data(settings, listing, network.preprocess, journal.emit)
+    return replace(network, preprocess=read.contract), read
 
 
 def check_resumed(settings: Settings, out: Path) -> RunResult | None:

@@ -20,6 +20,7 @@ SHORT = 6  # lines of a function that says by its name all there is to say
 MANY_ARGUMENTS = {
     "cli/demo.py:demo_verb": "a typer command declares its options as arguments",
     "cli/fit.py:fit_verb": "a typer command declares its options as arguments",
+    "cli/forecast.py:forecast_verb": "a typer command declares its options as arguments",
     "cli/replay.py:replay_verb": "a typer command declares its options as arguments",
     "cli/stages.py:stages_verb": "a typer command declares its options as arguments",
     "data/views.py:make_views": "a pure function: all that a view depends on stands in its signature",

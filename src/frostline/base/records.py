@@ -128,7 +128,7 @@ class Outcome:
 
     key: str
     strategy: str
-    purpose: Literal["tune", "block", "curve"]
+    purpose: Literal["tune", "block", "curve", "forecast"]
     block: int
     rate: float | None
     rows: tuple[int, ...]  # indices of the samples that were predicted

@@ -320,6 +320,33 @@ class RunResult(Record):
     files: dict[str, str] = Field(default_factory=dict)  # SHA-256 of what was written, by name
 
 
+class DepthRecord(Record):
+    """The forecast of one strategy; differences are to `probe`, as shares (0.01 is a point)."""
+
+    name: str
+    term: str
+    trained_stages: list[int]
+    accuracy: float
+    accuracy_ci: Interval
+    log_loss: float
+    versus_probe: float | None
+    versus_probe_ci: Interval | None
+
+
+class DepthForecastRecord(Record):
+    """What `frostline forecast --json` prints: `rows` samples of `development` were read, on `blocks` paired splits."""
+
+    model: str
+    data: str
+    rows: int
+    development: int
+    blocks: int
+    seconds: VolatileFloat
+    strategies: list[DepthRecord]
+    left_out: dict[str, str]  # strategies that can't be forecast here, with the reason
+    missing: dict[str, str]  # parameters whose gradients could not be read, with the reason
+
+
 def without_volatile(result: RunResult) -> dict[str, Any]:
     """The record less all that may differ between equal runs: what replays and tests compare."""
     return dict(_strip(result))

@@ -13,6 +13,7 @@ from frostline.base.clock import Clock
 from frostline.cli.demo import demo_verb
 from frostline.cli.doctor import doctor_verb
 from frostline.cli.fit import fit_verb
+from frostline.cli.forecast import forecast_verb
 from frostline.cli.predict import predict_verb
 from frostline.cli.pretrain import pretrain_verb
 from frostline.cli.problems import DONE, handle, unknown_verb
@@ -25,6 +26,7 @@ from frostline.cli.strategies import strategies_verb
 
 VERBS: dict[str, Callable[..., None]] = {
     "fit": fit_verb,
+    "forecast": forecast_verb,
     "predict": predict_verb,
     "show": show_verb,
     "replay": replay_verb,

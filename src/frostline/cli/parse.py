@@ -39,16 +39,16 @@ def parse_names(text: str) -> tuple[str, ...]:
 
 
 def settings_from_options(params: Mapping[str, Any]) -> Settings:
-    """Return the settings of `fit` from its parsed options; --plain and --json are no settings.
+    """Return the settings of `fit` from the parsed options of a verb, which may lack some; --plain is no setting.
 
     Raises RecipeError for values that can't be read or are out of range.
     """
-    values = {f.name: params[f.name] for f in fields(Settings)}
+    values = {f.name: params[f.name] for f in fields(Settings) if f.name in params}
     for name in ("mean", "std"):
         if values[name] is not None:
             values[name] = parse_numbers(values[name], option=f"--{name}")
     values["model_args"] = parse_object(values["model_args"] or "{}", option="--model-args")
-    if values["budget"] is not None:
+    if values.get("budget") is not None:
         values["budget"] = budget_seconds(values["budget"])
     values["strategies"] = parse_names(values["strategies"])
     return Settings(**values)

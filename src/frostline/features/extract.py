@@ -170,6 +170,15 @@ class Features:
         """float32 (N, D): the pooled activation after `stage` of all samples."""
         return self._tapped("pooled", stage, view).physical
 
+    def kept(self, key: str, make: Callable[[], Iterable[Tensor]]) -> Tensor:
+        """Rows of all samples under a key of the caller's own: found, or made (in order, part by part) and kept."""
+        found = self._find(key)
+        if found is None:
+            self._save(key, make())
+            found = self._find(key)
+            assert found is not None
+        return found.physical
+
     def _tapped(self, kind: str, stage: int, view: int) -> Array:
         key = self._key(kind, stage, view)
         found = self._resident.get(key) or self._find(key)

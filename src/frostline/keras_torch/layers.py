@@ -58,7 +58,7 @@ class KerasConv2d(nn.Conv2d):
             same_padding(input.shape[2 + i], self.kernel_size[i], self.stride[i], self.dilation[i]) for i in (0, 1)
         )
         x, padding = padded(input, (rows, columns))
-        # the positional call that train/depthwise.py knows
+        # the positional call that models/depthwise.py knows
         return torch.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 

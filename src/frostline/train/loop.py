@@ -17,6 +17,7 @@ from frostline.base.errors import TrialError
 from frostline.base.records import CurvePoint, IntArray
 from frostline.base.seeds import derive_seed, numpy_generator
 from frostline.models.adapters import Adapters
+from frostline.models.depthwise import fast_gradients
 from frostline.models.trainable import set_training, trained_parameters
 from frostline.recipe.recipe import Phase
 from frostline.recipe.schedule import (
@@ -30,7 +31,6 @@ from frostline.recipe.schedule import (
     still_improving,
 )
 from frostline.stats.metrics import log_loss
-from frostline.train.depthwise import fast_gradients
 from frostline.train.feed import Reader, predict_rows
 from frostline.train.study import Study
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from frostline.train import depthwise
-from frostline.train.depthwise import StridedDepthwise
+from frostline.models import depthwise
+from frostline.models.depthwise import StridedDepthwise
 
 SHAPES = [  # channels, kernel, stride, padding, dilation, side, bias
     (8, 3, 2, 1, 1, 9, False),

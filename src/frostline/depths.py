@@ -1,0 +1,184 @@
+"""The forecast of every depth by itself: what `frostline forecast` gives, before anything is trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from frostline.base.device import prepare_process
+from frostline.base.errors import ModelError
+from frostline.base.events import Emit, ProgressEvent, silent
+from frostline.base.records import Block
+from frostline.bundle.schema import DepthForecastRecord, DepthRecord
+from frostline.cutting.stages import StageMap
+from frostline.data.given import list_given
+from frostline.data.scan import Listing
+from frostline.data.split import make_blocks
+from frostline.features.store import open_store
+from frostline.forecast.forecast import Forecast, Question, forecast
+from frostline.forecast.groups import can_forecast
+from frostline.models.kinds import kinds_of
+from frostline.pipeline import read_inputs
+from frostline.planning.choose import check_applicable, choose_recipes
+from frostline.planning.prepare import make_study, make_trunk, map_network
+from frostline.race.compare import compare, score_interval
+from frostline.race.standing import Standing, standing_from
+from frostline.recipe.recipe import Recipe
+from frostline.recipe.settings import Settings, settings_from
+from frostline.recipe.terms import term
+from frostline.record.journal import Journal
+from frostline.train.study import Study
+
+ANCHOR = "probe"  # what every depth is compared with
+
+
+def forecast_depths(data: Any, model: str, *, emit: Emit = silent, **options: Any) -> DepthForecastRecord:
+    """Forecast what every depth of fine-tuning would reach on `data` with `model`; nothing is trained or written.
+
+    Args:
+        data, model: as in :func:`frostline.fit`.
+        emit: called with every event (base.events).
+        options: the fields of :class:`frostline.recipe.settings.Settings` that concern data, network and machine.
+            `strategies` are by default `probe`, every `freeze@K`, `finetune`, `norm`, `bias` and `lora`.
+
+    Returns:
+        DepthForecastRecord: for each strategy its accuracy with an interval, and its difference to `probe`.
+
+    Raises:
+        FrostlineError: with what was found, what was expected and what to do next.
+    """
+    listing = None
+    if not isinstance(data, (str, Path)):
+        listing = list_given(data)
+        data = listing.root
+    settings = settings_from(data, model, options)
+    prepare_process(settings.threads)
+    return run_forecast(settings, emit, listing)
+
+
+def run_forecast(settings: Settings, emit: Emit = silent, listing: Listing | None = None) -> DepthForecastRecord:
+    """Do the work of :func:`forecast_depths`."""
+    journal = Journal(emit)
+    network, read = read_inputs(settings, listing, journal)
+    dataset = read.dataset
+    with journal.phase("map the network"):
+        mapped, stages = map_network(network, settings.stages)
+        if settings.strategies == ("auto",):
+            settings = replace(settings, strategies=every_depth(mapped, stages))
+        chosen = choose_recipes(settings, network, stages, dataset.classes)
+        check_applicable(settings, chosen.recipes, mapped, stages)
+        recipes = [r for r in chosen.recipes if can_forecast(r) or r.name == ANCHOR]
+        if not any(can_forecast(r) for r in recipes):
+            raise ModelError(
+                "None of these strategies can be forecast: a forecast is for those that train pre-trained stages.",
+                "Use finetune, freeze@K, norm, bias or lora, or run frostline fit.",
+            )
+        trunk = make_trunk(settings, network, mapped, stages, len(dataset.development))
+    study = make_study(settings, dataset, read.samples, network, trunk, open_store(settings.store))
+    blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=True)
+    with journal.phase("forecast"):
+        found = forecast(question_of(study, blocks, recipes, emit))
+    if all(r.name in found.left_out for r in recipes if can_forecast(r)):
+        reason = next(iter(found.left_out.values()))
+        raise ModelError(f"This network can't be forecast: {reason}.", "Run frostline fit, which measures.")
+    return _record(settings, study, blocks, recipes, found)
+
+
+def every_depth(model: nn.Module, stages: StageMap) -> tuple[str, ...]:
+    """Return the names of all strategies that this network allows and a forecast can tell apart."""
+    kinds = kinds_of(model)
+    last = len(stages)
+    names = [
+        ANCHOR,
+        *(f"freeze@{s.index}" for s in reversed(stages.stages) if s.cuttable and s.index < last),
+        "finetune",
+    ]
+    before_head = {
+        "norm": kinds.norm,
+        "bias": kinds.bias,
+        "lora": kinds.matrices,
+    }
+    names += [name for name, members in before_head.items() if any(not stages.head.owns(m) for m in members)]
+    return tuple(names)
+
+
+def question_of(study: Study, blocks: Sequence[Block], recipes: Sequence[Recipe], emit: Emit) -> Question:
+    """Return the question that a study asks of the forecast; its features are told what that reads."""
+    study.features.want(raw=[], pooled=[len(study.stages)], views=1, pooled_views=[0])
+
+    started = time.perf_counter()
+
+    def progress(done: int, total: int) -> None:
+        text = f"gradients of {done} of {total} samples"
+        left = (time.perf_counter() - started) / done * (total - done)
+        emit(ProgressEvent(kind="progress", text=text, done=done, total=total, seconds_left=left))
+
+    return Question(
+        dataset=study.dataset,
+        features=study.features,
+        development=study.development,
+        blocks=blocks,
+        recipes=recipes,
+        seed=study.seed,
+        weigh_classes=study.weigh_classes,
+        progress=progress,
+    )
+
+
+def _record(
+    settings: Settings, study: Study, blocks: Sequence[Block], recipes: Sequence[Recipe], found: Forecast
+) -> DepthForecastRecord:
+    labels = study.dataset.labels
+    n_train = float(np.mean([len(block.train) for block in blocks]))
+    n_test = float(np.mean([len(block.validation) for block in blocks]))
+    standings: dict[str, Standing] = {}
+    for recipe in recipes:
+        outcomes = [replace(outcome, purpose="block") for outcome in found.of(recipe.name)]
+        if outcomes:
+            standings[recipe.name] = standing_from(outcomes, labels, trained_parameters=0)
+    anchor = standings.get(ANCHOR)
+    rows = []
+    for recipe in recipes:
+        standing = standings.get(recipe.name)
+        if standing is None:
+            continue
+        difference = None
+        interval = None
+        if anchor is not None and standing is not anchor:
+            result = compare(standing, anchor, n_train=n_train, n_test=n_test)
+            difference = result.mean
+            interval = result.ci
+        rows.append(
+            DepthRecord(
+                name=recipe.name,
+                term=term(recipe),
+                trained_stages=_trained_stages(recipe),
+                accuracy=standing.score,
+                accuracy_ci=score_interval(standing, n_train=n_train, n_test=n_test),
+                log_loss=standing.log_loss,
+                versus_probe=difference,
+                versus_probe_ci=interval,
+            )
+        )
+    return DepthForecastRecord(
+        model=settings.model,
+        data=str(settings.data),
+        rows=found.rows,
+        development=len(study.development),
+        blocks=len(blocks),
+        seconds=found.seconds,
+        strategies=rows,
+        left_out=dict(found.left_out),
+        missing=dict(found.missing),
+    )
+
+
+def _trained_stages(recipe: Recipe) -> list[int]:
+    """Return the numbers of the stages that the last phase trains."""
+    return [number for number, part in enumerate(recipe.phases[-1].stages, 1) if not part.frozen]

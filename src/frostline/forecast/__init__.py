@@ -1,0 +1,1 @@
+"""What every depth of fine-tuning would reach, before anything is trained."""
