@@ -29,13 +29,13 @@ from frostline.base.events import silent  # noqa: E402
 from frostline.data.read import read_data  # noqa: E402
 from frostline.data.scan import scan  # noqa: E402
 from frostline.features.store import Store  # noqa: E402
+from frostline.models.depthwise import StridedDepthwise  # noqa: E402
 from frostline.pipeline import read_network  # noqa: E402
 from frostline.planning.plan_race import want_features  # noqa: E402
 from frostline.planning.prepare import make_study, make_trunk, map_network  # noqa: E402
 from frostline.recipe.schedule import Length  # noqa: E402
 from frostline.recipe.selection import make_recipe  # noqa: E402
 from frostline.recipe.settings import Settings  # noqa: E402
-from frostline.models.depthwise import StridedDepthwise  # noqa: E402
 from frostline.train.feed import reader  # noqa: E402
 from frostline.train.loop import Job, run_phase  # noqa: E402
 from frostline.train.start import start_network  # noqa: E402

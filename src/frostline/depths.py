@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import nn
 
 from frostline.base.device import prepare_process
 from frostline.base.errors import ModelError
-from frostline.base.events import Emit, ProgressEvent, silent
+from frostline.base.events import Emit, silent
 from frostline.base.records import Block
 from frostline.bundle.schema import DepthForecastRecord, DepthRecord
 from frostline.cutting.stages import StageMap
@@ -21,11 +20,13 @@ from frostline.data.given import list_given
 from frostline.data.scan import Listing
 from frostline.data.split import make_blocks
 from frostline.features.store import open_store
-from frostline.forecast.forecast import Forecast, Question, forecast
+from frostline.forecast.forecast import Forecast, forecast
 from frostline.forecast.groups import can_forecast
 from frostline.models.kinds import kinds_of
 from frostline.pipeline import read_inputs
 from frostline.planning.choose import check_applicable, choose_recipes
+from frostline.planning.foresee import question_of
+from frostline.planning.plan_race import want_features
 from frostline.planning.prepare import make_study, make_trunk, map_network
 from frostline.race.compare import compare, score_interval
 from frostline.race.standing import Standing, standing_from
@@ -81,6 +82,7 @@ def run_forecast(settings: Settings, emit: Emit = silent, listing: Listing | Non
             )
         trunk = make_trunk(settings, network, mapped, stages, len(dataset.development))
     study = make_study(settings, dataset, read.samples, network, trunk, open_store(settings.store))
+    want_features(study, recipes)
     blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=True)
     with journal.phase("forecast"):
         found = forecast(question_of(study, blocks, recipes, emit))
@@ -106,29 +108,6 @@ def every_depth(model: nn.Module, stages: StageMap) -> tuple[str, ...]:
     }
     names += [name for name, members in before_head.items() if any(not stages.head.owns(m) for m in members)]
     return tuple(names)
-
-
-def question_of(study: Study, blocks: Sequence[Block], recipes: Sequence[Recipe], emit: Emit) -> Question:
-    """Return the question that a study asks of the forecast; its features are told what that reads."""
-    study.features.want(raw=[], pooled=[len(study.stages)], views=1, pooled_views=[0])
-
-    started = time.perf_counter()
-
-    def progress(done: int, total: int) -> None:
-        text = f"gradients of {done} of {total} samples"
-        left = (time.perf_counter() - started) / done * (total - done)
-        emit(ProgressEvent(kind="progress", text=text, done=done, total=total, seconds_left=left))
-
-    return Question(
-        dataset=study.dataset,
-        features=study.features,
-        development=study.development,
-        blocks=blocks,
-        recipes=recipes,
-        seed=study.seed,
-        weigh_classes=study.weigh_classes,
-        progress=progress,
-    )
 
 
 def _record(

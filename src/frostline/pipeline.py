@@ -43,6 +43,7 @@ from frostline.features.store import open_store
 from frostline.models.network import Network, NetworkOptions
 from frostline.planning.afford import BudgetedPlan
 from frostline.planning.choose import ChosenRecipes, check_applicable, choose_recipes
+from frostline.planning.foresee import foresee, is_worth_forecasting
 from frostline.planning.plan_race import limit, plan_race
 from frostline.planning.prepare import make_study, make_trunk, map_network
 from frostline.race.plan import Plan
@@ -94,11 +95,17 @@ def run(
     engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations, guard)
     with journal.phase("compute features"):
         compute_features(study, plan, meter)
+    forecast = None
+    foresight = None
+    if is_worth_forecasting(settings, study, plan):
+        with journal.phase("forecast"):
+            forecast, foresight = foresee(settings, study, plan, journal.emit)
     with journal.phase("race"):
         labels = study.dataset.labels
-        race = run_race(plan, engine.run, labels=labels, margin=settings.margin, emit=meter.watch)
+        race = run_race(plan, engine.run, labels=labels, margin=settings.margin, emit=meter.watch, foresight=foresight)
 
     evidence = draw_conclusions(settings, ready, race, engine, journal)
+    evidence = replace(evidence, forecast=forecast, foresight=foresight)
     result = RunWriter(folder, settings, study, evidence, journal).write()
     data = {"strategy": result.verdict.strategy, "run": str(folder.path)}
     journal.emit(Event(kind="verdict", text=result.verdict.reason, data=data))
@@ -125,6 +132,7 @@ def draw_conclusions(
         tests = open_seal(settings, study, plan, refits, loaded, ready.sealed)
     return Evidence(
         plan=plan,
+        labels=labels,
         race=race,
         standings=standings(plan, race, labels),
         accuracies=standings(plan, race, labels, "accuracy"),

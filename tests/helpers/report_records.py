@@ -93,7 +93,7 @@ def record(**changed: Any) -> dict[str, Any]:
         ),
     ]
     values: dict[str, Any] = {
-        "schema": 3,
+        "schema": 4,
         "version": "0.1.0",
         "created": "2026-01-01T00:00:00+00:00",
         "command": "frostline fit",
@@ -148,6 +148,7 @@ def record(**changed: Any) -> dict[str, Any]:
             "prefix_seconds": 1.0,
             "store_mb": 3.0,
             "peak_rss_mb": 500.0,
+            "peak_anonymous_mb": 500.0,
             "images_per_second": 50.0,
         },
     }

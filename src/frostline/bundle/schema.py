@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = 3
+SCHEMA = 4
 
 VOLATILE = Field(json_schema_extra={"volatile": True})
 VolatileFloat = Annotated[float, VOLATILE]
@@ -88,13 +88,21 @@ class ScoreRecord(Record):
     ci: Interval
 
 
+class ForecastScoreRecord(Record):
+    """What training was forecast to reach, on the blocks of the comparison."""
+
+    accuracy: float
+    accuracy_ci: Interval
+    log_loss: float
+
+
 class StrategyRecord(Record):
     name: str
     term: str
     origin_summary: str
     trained_parameters: int
     operations: float
-    status: Literal["raced", "eliminated", "skipped", "failed"]
+    status: Literal["raced", "eliminated", "forecast", "skipped", "failed"]
     reason: str | None
     rate: float | None
     rates_tried: list[dict[str, float]]
@@ -112,6 +120,8 @@ class StrategyRecord(Record):
     score_ci: Interval | None
     versus_best: VersusRecord | None
     test: ScoreRecord | None
+    forecast: ForecastScoreRecord | None = None  # before training; beside measured figures, never among them
+    below_forecast: bool = False
 
 
 class PairRecord(Record):
@@ -172,7 +182,18 @@ class CostRecord(Record):
     prefix_seconds: VolatileFloat
     store_mb: VolatileFloat
     peak_rss_mb: VolatileFloat
+    peak_anonymous_mb: VolatileFloat  # of that what isn't backed by files: 0 where the system doesn't say
     images_per_second: VolatileFloat
+
+
+class ForecastRecord(Record):
+    """The forecast of a comparison: the samples it read, and parameters whose gradients it could not, with why."""
+
+    rows: int
+    seconds: VolatileFloat
+    left_out: dict[str, str]
+    missing: dict[str, str]
+    provisional: str | None  # the verdict that was told before any stage was trained
 
 
 class BudgetRecord(Record):
@@ -312,6 +333,7 @@ class RunResult(Record):
     audit: AuditRecord
     cost: CostRecord
     budget: BudgetRecord | None = None
+    forecast: ForecastRecord | None = None
     calibration: CalibrationRecord | None = None
     abstain: AbstainRecord | None = None
     learning_curve: LearningCurveRecord | None = None

@@ -47,8 +47,8 @@ class Meter:
         self.total += operations
 
     def watch(self, event: Event) -> None:
-        """Pass an event on; the work of an eliminated strategy is taken off the total."""
-        if event.kind == "eliminated":
+        """Pass an event on; the work of an eliminated or spared strategy is taken off the total."""
+        if event.kind in ("eliminated", "spared"):
             self.total = max(self.done, self.total - float(event.data["operations"]))
         self.emit(event)
 

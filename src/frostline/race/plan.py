@@ -141,7 +141,7 @@ def _plan_row(plan: Plan, recipe: Recipe) -> PlanRow:
     )
 
 
-def tune_trial(plan: Plan, recipe: Recipe, rate: float) -> Trial:
+def tune_trial(plan: Plan, recipe: Recipe, rate: float | None) -> Trial:
     """Judge one rate: for the shortest length, equal for all, unless a lone strategy has its length found by it."""
     train, validation = plan.inner
     steps = None

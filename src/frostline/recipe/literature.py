@@ -35,6 +35,7 @@ CITATIONS: dict[str, str] = {
     "Networks",
     "loshchilov-adamw": "Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization",
     "loshchilov-sgdr": "Loshchilov & Hutter 2017, SGDR: Stochastic Gradient Descent with Warm Restarts",
+    "mu": "Mu, Liang & Li 2020, Gradients as Features for Deep Representation Learning",
     "nadeau": "Nadeau & Bengio 2003, Inference for the Generalization Error",
     "northcutt": "Northcutt, Jiang & Chuang 2021, Confident Learning: Estimating Uncertainty in Dataset Labels",
     "pan": "Pan & Yang 2010, A Survey on Transfer Learning",

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from frostline.base.records import Comparison, FloatArray, Outcome, Verdict
+from frostline.base.records import Comparison, FloatArray, IntArray, Outcome, Verdict
 from frostline.bundle import schema
 from frostline.conclude.calibrate import Calibration
 from frostline.conclude.doubts import Doubts
 from frostline.conclude.learning import LearningCurve
+from frostline.forecast.forecast import Forecast
 from frostline.race.compare import compare_all
 from frostline.race.plan import Plan
 from frostline.race.race import RaceResult, block_sizes
+from frostline.race.short import Foresight
 from frostline.race.standing import Standing
 from frostline.train.refit import RefitResult
 
@@ -23,6 +25,7 @@ class Evidence:
     """The results of a run, from the plan to the sealed test."""
 
     plan: Plan
+    labels: IntArray  # of the whole data set
     race: RaceResult
     standings: Sequence[Standing]  # by the metric of the plan
     accuracies: Sequence[Standing]  # the same by accuracy
@@ -35,6 +38,8 @@ class Evidence:
     calibration: Calibration | None = None
     doubts: Doubts | None = None
     learning: LearningCurve | None = None
+    forecast: Forecast | None = None
+    foresight: Foresight | None = None  # its standings, by the metric of the plan
 
     @cached_property
     def pairs(self) -> tuple[Comparison, ...]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from frostline.base.events import Emit, Event, PhaseEvent
+from frostline.base.memory import anonymous_mb
 from frostline.bundle.runfolder import RunFolder
 
 
@@ -18,12 +19,14 @@ class Journal:
 
     listener: Emit
     phases: list[tuple[str, float]] = field(default_factory=list)
+    peak_anonymous_mb: float = 0.0  # at any event so far: the allocator keeps what it has, so little comes between
     started: float = field(default_factory=time.perf_counter)
     _folder: RunFolder | None = None
     _early: list[dict[str, Any]] = field(default_factory=list)
 
     def emit(self, event: Event) -> None:
         self.listener(event)
+        self.peak_anonymous_mb = max(self.peak_anonymous_mb, anonymous_mb())
         note = {"seconds": round(time.perf_counter() - self.started, 3), **asdict(event)}
         if self._folder:
             self._folder.log(note)

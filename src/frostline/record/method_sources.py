@@ -50,6 +50,8 @@ def _comparison_sources(result: RunResult) -> list[tuple[str, str]]:
         uses.append(("the cheapest within one standard error", "breiman"))
     if result.settings.get("metric") == "f1-macro" and result.blocks:
         uses.append(("variance of macro F1", "jaeckel"))
+    if any(s.status == "forecast" for s in result.strategies):
+        uses.append(("forecast from the network's gradients", "mu"))
     if any(s.name == "baseline" for s in ran):
         uses.append(("probabilities of the pixel baseline", "guo"))
     return uses

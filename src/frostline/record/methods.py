@@ -222,10 +222,18 @@ def _comparison_sentence(result: RunResult, facts: Facts) -> str:
     svm = "an SVM on raw pixels" if "baseline" in ran else ""
     if len(networks) >= 2:
         compared = " and ".join(filter(None, (f"{len(networks)} strategies", svm)))
-        return f"{compared} were compared {how}; {_rule(result)}."
+        return f"{compared} were compared {how}{_spared_words(result)}; {_rule(result)}."
     if svm:
         return f"It was assessed {how}, compared with {svm} only."
     return f"It was assessed {how}, with nothing to compare it with."
+
+
+def _spared_words(result: RunResult) -> str:
+    """Name what was forecast and not trained."""
+    spared = [s.name for s in result.strategies if s.status == "forecast"]
+    if not spared:
+        return ""
+    return f", and {spoken(spared)} forecast from the network's gradients and not trained"
 
 
 def _block_words(blocks: Sequence[schema.BlockRecord], *, given: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import numpy as np
 from frostline.base.records import Comparison, FloatArray, IntArray, Outcome
 from frostline.base.seeds import numpy_generator
 from frostline.bundle import schema
-from frostline.race.compare import score_interval, versus_best
+from frostline.race.compare import compare, score_interval, versus_best
 from frostline.race.plan import PlanRow
 from frostline.race.race import RaceResult, block_sizes
-from frostline.race.standing import Standing
+from frostline.race.standing import Standing, standing_from
 from frostline.recipe.terms import origin_summary, skipped_term, term
 from frostline.record.evidence import Evidence
 from frostline.stats.intervals import bootstrap_interval, wilson
@@ -43,6 +44,8 @@ NOT_RUN: Mapping[str, Any] = {
     "score_ci": None,
     "versus_best": None,
     "test": None,
+    "forecast": None,
+    "below_forecast": False,
 }
 
 
@@ -71,11 +74,12 @@ def _ran(evidence: Evidence, row: PlanRow, labels: IntArray) -> schema.StrategyR
         "trained_parameters": row.trained_parameters,
         "operations": evidence.plan.use_cost(row.recipe, race.steps(name)),
         "status": _status(race, name),
-        "reason": race.failed.get(name) or race.eliminated.get(name),
+        "reason": race.failed.get(name) or race.eliminated.get(name) or race.spared.get(name),
         "seconds": sum(o.seconds for o in race.outcomes if o.strategy == name),
         **_training_fields(race, name, evidence.refits.get(name)),
         **_score_fields(evidence, name),
         **_best_fields(evidence, name),
+        **_forecast_fields(evidence, name),
     }
     if name in evidence.tests:
         fields["test"] = tested(evidence.tests[name], labels)
@@ -87,6 +91,8 @@ def _status(race: RaceResult, name: str) -> str:
         return "failed"
     if name in race.eliminated:
         return "eliminated"
+    if name in race.spared:
+        return "forecast"
     return "raced"
 
 
@@ -134,6 +140,45 @@ def _score_fields(evidence: Evidence, name: str) -> Fields:
         fields["score"] = _positive(by_metric, by_metric.score)
         fields["score_ci"] = _score_ci(by_metric, n_train=n_train, n_test=n_test)
     return fields
+
+
+BELOW = 0.03  # by so much, and twice the standard error, a measured strategy may miss its forecast
+
+
+def _forecast_fields(evidence: Evidence, name: str) -> Fields:
+    """Return what was forecast, and whether training fell well below it."""
+    if evidence.forecast is None or evidence.foresight is None:
+        return {}
+    outcomes = [replace(outcome, purpose="block") for outcome in evidence.forecast.of(name)]
+    if not outcomes:
+        return {}
+    n_train, n_test = block_sizes(evidence.plan)
+    foreseen = standing_from(outcomes, evidence.labels, trained_parameters=0)
+    record = schema.ForecastScoreRecord(
+        accuracy=foreseen.score,
+        accuracy_ci=score_interval(foreseen, n_train=n_train, n_test=n_test),
+        log_loss=foreseen.log_loss,
+    )
+    below = False
+    measured = _find_standing(evidence.accuracies, name)
+    if measured is not None and np.array_equal(measured.keys, foreseen.keys):
+        missed = compare(foreseen, measured, n_train=n_train, n_test=n_test)
+        below = missed.mean > max(BELOW, 2 * missed.se)
+    return {"forecast": record, "below_forecast": below}
+
+
+def forecast_record(evidence: Evidence) -> schema.ForecastRecord | None:
+    """Record what the forecast of a comparison rests on; None where none was made."""
+    found = evidence.forecast
+    if found is None:
+        return None
+    return schema.ForecastRecord(
+        rows=found.rows,
+        seconds=found.seconds,
+        left_out=dict(found.left_out),
+        missing=dict(found.missing),
+        provisional=evidence.race.provisional,
+    )
 
 
 def _find_standing(standings: Sequence[Standing], name: str) -> Standing | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import resource
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ import torch
 
 from frostline.base.device import machine
 from frostline.base.files import write_atomic
+from frostline.base.memory import anonymous_mb, peak_rss_mb
 from frostline.base.records import AuditCount
 from frostline.base.version import VERSION
 from frostline.bundle import schema
@@ -36,7 +36,7 @@ from frostline.record.evidence import Evidence
 from frostline.record.facts import facts_of
 from frostline.record.journal import Journal
 from frostline.record.methods import with_methods
-from frostline.record.strategies import pair_records, strategy_records
+from frostline.record.strategies import forecast_record, pair_records, strategy_records
 from frostline.train.refit import RefitResult
 from frostline.train.study import Study
 
@@ -102,6 +102,7 @@ class RunWriter:
             audit=compose.audit_record(self._audit()),
             cost=self._cost(),
             budget=evidence.budget,
+            forecast=forecast_record(evidence),
             calibration=calibration_record(evidence.calibration, evidence.tests[chosen], labels),
             abstain=abstain_record(evidence.calibration, evidence.tests[chosen], labels),
             doubts=doubts_record(evidence.doubts) if evidence.doubts else None,
@@ -123,6 +124,7 @@ class RunWriter:
             prefix_seconds=seconds,
             store_mb=features.store.bytes_used() / 1e6 if features.store else 0.0,
             peak_rss_mb=peak_rss_mb(),
+            peak_anonymous_mb=max(self.journal.peak_anonymous_mb, anonymous_mb()),
             images_per_second=features.prefix_images / seconds if seconds else 0.0,
         )
 
@@ -140,13 +142,6 @@ class RunWriter:
             seconds = min(seconds, spent)  # a resumed run read some from the disk
             phases += [(first, seconds), (rest, spent - seconds)]
         return phases
-
-
-def peak_rss_mb() -> float:
-    """Return the largest memory that this process has held, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 1 << 20 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    return peak / unit
 
 
 def moments(study: Study) -> bytes:

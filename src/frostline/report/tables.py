@@ -70,6 +70,10 @@ def _strategy_row(s: Mapping[str, Any], verdict: Mapping[str, Any], unit: float,
         name += " *"
     parameters = f"{s['trained_parameters']:,}"
     cost = f"{s['operations'] / unit:.2g}" if unit else ""
+    if s["status"] == "forecast":
+        low, high = s["forecast"]["accuracy_ci"]
+        interval = f"{low:.3f} - {high:.3f}"
+        return (name, f"{s['forecast']['accuracy']:.3f} forecast", interval, "", parameters, cost, "not trained")
     if s["accuracy"] is None:
         accuracy = "-"
         if s["test"]:
@@ -99,6 +103,8 @@ def _note(s: Mapping[str, Any]) -> str:
         notes.append(f"mix {s['mix']:g}")
     if s["undertrained"]:
         notes.append("undertrained")
+    if s.get("below_forecast"):
+        notes.append(f"below its forecast of {s['forecast']['accuracy']:.3f}")
     if s["test"]:
         notes.append(f"sealed test {s['test']['accuracy']:.3f}")
     return ", ".join(notes)

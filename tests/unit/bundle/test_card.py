@@ -125,6 +125,7 @@ def record(**changed: Any) -> RunResult:
             "prefix_seconds": 0.5,
             "store_mb": 1.0,
             "peak_rss_mb": 1.0,
+            "peak_anonymous_mb": 1.0,
             "images_per_second": 5.0,
         },
         "methods": {

@@ -54,6 +54,7 @@ def evidence(*standings: Standing, best: str = "probe") -> Evidence:
     verdict = Verdict(strategy=best, best=best, reason="", runner_up=None, samples_needed=None)
     return Evidence(
         plan=plan(),
+        labels=np.zeros(0, dtype=np.int64),
         race=RaceResult(),
         standings=standings,
         accuracies=standings,

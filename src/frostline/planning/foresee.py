@@ -1,0 +1,80 @@
+"""The forecast of a study: what the race is told beforehand, and what `frostline forecast` shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from frostline.base.events import Emit, Event, ProgressEvent
+from frostline.base.records import Block
+from frostline.forecast.forecast import Forecast, Question, forecast
+from frostline.forecast.groups import can_forecast
+from frostline.race.plan import Plan
+from frostline.race.short import Foresight
+from frostline.race.standing import standing_from
+from frostline.recipe.recipe import Recipe
+from frostline.recipe.settings import Settings
+from frostline.train.study import Study
+
+
+def question_of(study: Study, blocks: Sequence[Block], recipes: Sequence[Recipe], emit: Emit) -> Question:
+    """Return the question that a study asks of the forecast. Its features have to know the views that it reads
+    (`planning.plan_race.want_features`)."""
+    started = time.perf_counter()
+
+    def progress(done: int, total: int) -> None:
+        text = f"gradients of {done} of {total} samples"
+        left = (time.perf_counter() - started) / done * (total - done)
+        emit(ProgressEvent(kind="progress", text=text, done=done, total=total, seconds_left=left))
+
+    return Question(
+        dataset=study.dataset,
+        features=study.features,
+        development=study.development,
+        blocks=blocks,
+        recipes=recipes,
+        seed=study.seed,
+        weigh_classes=study.weigh_classes,
+        progress=progress,
+    )
+
+
+def is_worth_forecasting(settings: Settings, study: Study, plan: Plan) -> bool:
+    """True where something is compared that a forecast can speak of.
+
+    Under a budget there is none: its time isn't counted in the plan.
+    """
+    if plan.alone or settings.budget is not None or study.stages.cut(len(study.stages)) is None:
+        return False
+    return any(can_forecast(row.recipe) for row in plan.rows)
+
+
+def foresee(settings: Settings, study: Study, plan: Plan, emit: Emit) -> tuple[Forecast, Foresight]:
+    """Forecast the plan's strategies on its blocks, with `probe` and the like beside them.
+
+    Strategies may be spared training where the user left the choice to us (`--strategies auto`) and doesn't want all
+    of them tested.
+    """
+    recipes = [row.recipe for row in plan.rows]
+    found = forecast(question_of(study, plan.race_blocks(), recipes, emit))
+    for name, reason in found.left_out.items():
+        emit(Event(kind="note", text=f"no forecast of {name}: {reason}"))
+    standings = {}
+    for row in plan.rows:
+        name = row.recipe.name
+        outcomes = [replace(outcome, purpose="block") for outcome in found.of(name)]
+        if not outcomes:
+            continue
+        cost = 0.0
+        if row.recipe.takes_steps:
+            cost = plan.use_cost(row.recipe)
+        standings[name] = standing_from(
+            outcomes,
+            study.dataset.labels,
+            cost=cost,
+            trained_parameters=row.trained_parameters,
+            metric=plan.metric,
+        )
+    choose = settings.strategies == ("auto",) and not settings.evaluate_all
+    return found, Foresight(standings=standings, choose=choose)

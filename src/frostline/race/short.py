@@ -1,0 +1,201 @@
+"""The short race: train only what can still change the answer, told by forecasts and by what was measured so far.
+
+Forecasts decide what is run; they enter no verdict and no test of significance (docs/decisions/0017).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from scipy.special import ndtr
+
+from frostline.base.records import FloatArray
+from frostline.race.compare import difference_variance, one_sample
+from frostline.race.standing import Standing, best_of
+from frostline.race.verdict import decide
+from frostline.stats.contributions import metric_text
+
+PROBE = "probe"
+FORECAST_ERROR = 0.01  # standard deviation of a forecast difference of two depths, besides that of its samples
+EARLY = 0.08  # standard deviation of what other rates and lengths add to an early reading
+EARLY_CHANCE = 0.02  # of beating `probe`, below which an early reading is enough
+RUN_LUCK = 0.015  # standard deviation of one training's score by the luck of its batches
+CHANCE = 0.2  # of changing the verdict, below which a strategy isn't trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foresight:
+    """Forecast standings by strategy, on the blocks of the race, `probe` among them.
+
+    `choose` says that strategies may be spared at all: the user didn't ask for each by name.
+    """
+
+    standings: Mapping[str, Standing]
+    choose: bool
+
+    @cached_property
+    def favourite(self) -> str | None:
+        """The strategy that takes steps with the best forecast."""
+        stepped = [s for name, s in self.standings.items() if s.cost]
+        if not stepped:
+            return None
+        return best_of(stepped).name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a verdict depends on besides the standings: samples per block, the margin, and how many blocks there are."""
+
+    n_train: float
+    n_test: float
+    margin: float
+    blocks: int  # that are planned
+
+
+def runs_first(name: str, foresight: Foresight, *, is_anchor: bool) -> bool:
+    """True for a strategy that is measured in any case: an anchor, the favourite, or one without a forecast."""
+    if not foresight.choose:
+        return True
+    return is_anchor or name == foresight.favourite or name not in foresight.standings
+
+
+def chance_to_matter(name: str, foresight: Foresight, measured: Sequence[Standing], terms: Terms) -> float:
+    """Probability, in [0, 1], that measuring a forecast strategy would change the verdict.
+
+    Its score is predicted from those strategies that were both forecast and trained: their measured scores plus the
+    forecast difference to each, on average; how far these disagree counts as uncertainty. It changes the verdict if it
+    beats the present one by more than `margin`; or, where it is cheaper, if it comes within `margin` of the best. Only
+    blocks that all of these finished count.
+    """
+    known = [s for s in measured if s.cost and s.name in foresight.standings and s.name != PROBE and s.blocks]
+    if not known:
+        return 1.0
+    shared = set.intersection(*(set(s.block_indices) for s in known))
+    finished = [on_blocks(s, shared) for s in measured if shared <= set(s.block_indices) and not s.is_baseline]
+    known = [on_blocks(s, shared) for s in known]
+    own = foresight.standings[name]
+    differences = [_difference(own, foresight.standings[s.name]) for s in known]
+    predictions = np.array([s.score + mean for s, (mean, _) in zip(known, differences, strict=True)])
+    of_samples = min(deviation for _, deviation in differences)
+    spread = math.hypot(FORECAST_ERROR, of_samples, float(predictions.std()))
+    return _chance(own.cost, float(predictions.mean()), spread, finished, terms)
+
+
+def chance_left(standing: Standing, foresight: Foresight, measured: Sequence[Standing], terms: Terms) -> float:
+    """Probability, in [0, 1], that the blocks which a trained strategy has not run yet would change the verdict.
+
+    The blocks to come are predicted by the paired difference so far and the forecast difference to `probe`, each by its
+    precision; a block's own luck is that of its samples and of a single run.
+    """
+    blocks = set(standing.block_indices)
+    others = [
+        on_blocks(s, blocks)
+        for s in measured
+        if s.name != standing.name and blocks <= set(s.block_indices) and not s.is_baseline and not s.eliminated
+    ]
+    if not others or len(blocks) >= terms.blocks:
+        return 1.0
+    verdict = decide([*others, standing], n_train=terms.n_train, n_test=terms.n_test, margin=terms.margin)
+    if verdict.strategy == standing.name:
+        return 1.0
+    chosen = next(s for s in others if s.name == verdict.strategy)
+    done = len(blocks)
+    left = terms.blocks - done
+    per_block = difference_variance(standing, chosen) / terms.n_test + RUN_LUCK**2
+    expected = standing.score - chosen.score
+    precision = done / per_block
+    if chosen.name == PROBE and {PROBE, standing.name} <= set(foresight.standings):
+        foreseen = foresight.standings[standing.name].score - foresight.standings[PROBE].score
+        trust = 1 / FORECAST_ERROR**2
+        expected = (expected * precision + foreseen * trust) / (precision + trust)
+        precision += trust
+    final = (done * (standing.score - chosen.score) + left * expected) / terms.blocks
+    spread = left / terms.blocks * math.sqrt(per_block / left + 1 / precision)
+    return _chance(standing.cost, chosen.score + final, spread, others, terms)
+
+
+def chance_early(accuracy: float, probe: float, variance: float, samples: int, margin: float) -> float:
+    """Probability, in [0, 1], that a strategy without a forecast could still beat `probe` by more than `margin`.
+
+    Both accuracies are those on the inner samples, the strategy's at its middle rate and the shortest length; what
+    other rates and lengths may add counts as uncertainty. `variance` is that of what one sample adds to the difference.
+    """
+    spread = math.sqrt(variance / samples + EARLY**2)
+    return float(ndtr((accuracy - probe - margin) / spread))
+
+
+def _chance(cost: float, predicted: float, spread: float, finished: Sequence[Standing], terms: Terms) -> float:
+    verdict = decide(finished, n_train=terms.n_train, n_test=terms.n_test, margin=terms.margin)
+    chosen = next(s for s in finished if s.name == verdict.strategy)
+    allowed = max(terms.margin, one_sample(finished))
+    chance = ndtr((predicted - chosen.score - allowed) / spread)
+    if cost < chosen.cost:
+        chance = max(chance, ndtr((predicted - best_of(finished).score + allowed) / spread))
+    return float(chance)
+
+
+def on_blocks(standing: Standing, blocks: Collection[int]) -> Standing:
+    """Return where a strategy stands on these blocks alone."""
+    kept = np.isin(standing.keys[:, 0], list(blocks))
+    return replace(
+        standing,
+        blocks=tuple(b for b in standing.blocks if b.index in blocks),
+        keys=standing.keys[kept],
+        correct=standing.correct[kept],
+        values=standing.values[kept],
+    )
+
+
+def _difference(a: Standing, b: Standing) -> tuple[float, float]:
+    """Mean and standard deviation of a forecast difference, over the samples that both predict."""
+    values = _by_sample(a) - _by_sample(b)
+    return float(values.mean()), float(values.std() / math.sqrt(len(values)))
+
+
+def _by_sample(standing: Standing) -> FloatArray:
+    """What each sample adds to the score, averaged over the repeats."""
+    _, row = np.unique(standing.keys[:, 1], return_inverse=True)
+    return np.asarray(np.bincount(row, weights=standing.values) / np.bincount(row))
+
+
+def spared_reason(name: str, foresight: Foresight, chance: float) -> str:
+    """Say why a strategy isn't trained."""
+    own = foresight.standings[name]
+    return (
+        f"{name} isn't trained: forecast at {metric_text(own.metric, own.score)}, it would change the verdict with a "
+        f"probability of {chance:.0%}."
+    )
+
+
+def settled_reason(name: str, blocks: int, chance: float) -> str:
+    """Say why a trained strategy runs no further blocks."""
+    return f"{name} stopped after {blocks} blocks: more would change the verdict with a probability of {chance:.0%}."
+
+
+def early_reason(name: str, accuracy: float, probe: float) -> str:
+    """Say why an early reading is enough."""
+    return (
+        f"{name} is dropped on an early reading: accuracy {accuracy:.3f} on the inner samples at the shortest length, "
+        f"where probe has {probe:.3f}."
+    )
+
+
+def provisional_text(verdict: str, measured: Sequence[Standing], foresight: Foresight) -> str:
+    """Say what solved heads and forecasts suggest, before anything is trained in steps."""
+    chosen = next(s for s in measured if s.name == verdict)
+    text = (
+        f"Provisional verdict, before any stage is trained: {verdict}, measured "
+        f"{metric_text(chosen.metric, chosen.score)}."
+    )
+    if foresight.favourite is None:
+        return text
+    top = foresight.standings[foresight.favourite]
+    text += f" Forecast of training stages too: at best {metric_text(top.metric, top.score)} ({top.name})"
+    probe = foresight.standings.get(PROBE)
+    if probe is not None:
+        text += f", against {metric_text(probe.metric, probe.score)} for probe by the same method"
+    return text + ". Training now measures what can still change this."
