@@ -59,3 +59,29 @@ def test_what_cannot_be_forecast_is_refused_in_a_sentence(world: Path, extra: tu
     assert refused.returncode == 2
     assert message in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_default_comparison_forecasts_first_and_concludes_from_what_it_measured(world: Path) -> None:
+    network = write_network(world)
+    words = ("fit", world / "images", "--model", network[0], "--weights", network[1], "--epochs", "2", "--out", "run")
+    done = frostline(*words, cwd=world)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((world / "run" / "result.json").read_text(encoding="utf-8"))
+    events = [json.loads(line) for line in (world / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    kinds = [event["kind"] for event in events]
+    stepped = next(i for i, e in enumerate(events) if e["kind"] == "trial" and e["data"]["steps"])
+    assert kinds.index("provisional") < stepped
+    assert "Provisional verdict" in done.stderr
+    assert result["forecast"]["provisional"] == events[kinds.index("provisional")]["data"]["strategy"]
+    measured = {s["name"] for s in result["strategies"] if s["accuracy"] is not None}
+    for s in result["strategies"]:
+        if s["status"] == "forecast":
+            assert s["accuracy"] is None
+            assert s["versus_best"] is None
+            assert s["forecast"]["accuracy_ci"][0] <= s["forecast"]["accuracy"] <= s["forecast"]["accuracy_ci"][1]
+            assert "probability" in s["reason"]
+    assert {p["a"] for p in result["pairs"]} | {p["b"] for p in result["pairs"]} <= measured
+    assert result["verdict"]["strategy"] in measured
+    assert result["cost"]["peak_anonymous_mb"] > 0
+    shown = frostline("show", "run", cwd=world)
+    assert shown.returncode == 0, shown.stderr

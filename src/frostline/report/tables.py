@@ -58,9 +58,11 @@ def _strategies_table(result: Mapping[str, Any]) -> str:
 
 
 def _best_first(strategies: Sequence[Mapping[str, Any]], metric: str) -> list[Mapping[str, Any]]:
-    """Sort by score, the best first; those without a score come last."""
+    """Sort by score, the best first; then those that didn't run all blocks; those without a score come last."""
     sign = 1 if metric == "log-loss" else -1
-    return sorted(strategies, key=lambda s: (s["score"] is None, sign * (s["score"] or 0.0)))
+    return sorted(
+        strategies, key=lambda s: (s["score"] is None, s["status"] == "eliminated", sign * (s["score"] or 0.0))
+    )
 
 
 def _strategy_row(s: Mapping[str, Any], verdict: Mapping[str, Any], unit: float, metric: str) -> tuple[str, ...]:
@@ -78,7 +80,10 @@ def _strategy_row(s: Mapping[str, Any], verdict: Mapping[str, Any], unit: float,
         accuracy = "-"
         if s["test"]:
             accuracy = f"{s['test']['accuracy']:.3f} (test)"
-        return (name, accuracy, "", "", parameters, cost, s["reason"] or _note(s))
+        reason = s["reason"] or _note(s)
+        if s["status"] == "eliminated" and s["rates_tried"]:
+            reason = "dropped on an early reading"
+        return (name, accuracy, "", "", parameters, cost, reason)
     low, high = s["score_ci"]
     versus = "the best" if s["name"] == verdict["best"] else _difference_words(s["versus_best"], metric)
     return (name, f"{s['score']:.3f}", f"{low:.3f} - {high:.3f}", versus, parameters, cost, _note(s))
@@ -95,7 +100,10 @@ def _difference_words(versus: Mapping[str, Any] | None, metric: str) -> str:
 
 def _note(s: Mapping[str, Any]) -> str:
     notes = []
-    if s["status"] != "raced":
+    if s["status"] == "eliminated":
+        count = len(s["blocks"])
+        notes.append(f"stopped after {count} block{'s' * (count != 1)}")
+    elif s["status"] != "raced":
         notes.append(s["status"])
     if s["rate"]:
         notes.append(f"rate {s['rate']:g}")

@@ -165,7 +165,7 @@ def test_scratch_is_dropped_on_an_early_reading_or_keeps_its_chance() -> None:
     dropped, keys = run_with(0)
     assert "early reading" in dropped.eliminated["scratch"]
     assert [key for key in keys if "/scratch/" in key] == ["tune/scratch/0/0.001"]
-    kept, keys = run_with(inner)
+    _, keys = run_with(inner)
     assert sum("tune/scratch/" in key for key in keys) == 3  # each rate once, the early one included
     assert sum("block/scratch/" in key for key in keys) >= 2
     assert len(keys) == len(set(keys))

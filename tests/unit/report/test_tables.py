@@ -37,7 +37,7 @@ def test_a_row_tells_accuracy_interval_difference_cost_and_notes() -> None:
     assert "the best" in best
     assert "1,900,000" in best
     assert best.split()[-4:] == ["12", "rate", "0.0001,", "undertrained"]  # 2.4e10 / 2e9 operations
-    assert line(text, "scratch").endswith("eliminated")
+    assert line(text, "scratch").endswith("stopped after 1 block")
 
 
 def test_a_strategy_that_did_not_run_says_why() -> None:
