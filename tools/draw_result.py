@@ -15,22 +15,22 @@ from typing import Any
 LEFT, RIGHT, ROW, TOP = 120, 40, 26, 54
 WIDTH = 760
 FONT = 'font-family="sans-serif" font-size="13"'
-CAPTION = (
-    "accuracy on held-out images: dot = mean over paired blocks, line = 95 % interval, "
-    "diamond = sealed test of the verdict; grey = dropped early"
-)
+CAPTION = "accuracy on held-out images: dot = mean over paired blocks, line = 95 % interval, diamond = sealed test"
+LEGEND = "grey = stopped after fewer blocks; hollow and dashed = forecast before training, not trained"
+RANKS = {"raced": 0, "eliminated": 1, "forecast": 2}
 INK, PALE, CHOSEN = "#24292f", "#8c959f", "#0b6bcb"
 
 
 def image(result: Mapping[str, Any]) -> str:
     """Dots for means over blocks, lines for 95 % intervals, a diamond for the sealed test of the verdict."""
-    rows = sorted((s for s in result["strategies"] if s["accuracy"] is not None), key=lambda s: -s["accuracy"])
-    low: float = max(0.0, min(s["accuracy"] for s in rows) - 0.1)
+    shown = [s for s in result["strategies"] if _figures(s)["accuracy"] is not None]
+    rows = sorted(shown, key=lambda s: (RANKS.get(s["status"], 3), -_figures(s)["accuracy"]))
+    low: float = max(0.0, min(_figures(s)["accuracy"] for s in rows) - 0.1)
 
     def x(share: float) -> float:
         return LEFT + (min(1.0, max(low, share)) - low) / (1 - low) * (WIDTH - LEFT - RIGHT)
 
-    height = TOP + ROW * len(rows) + 46
+    height = TOP + ROW * len(rows) + 64
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" {FONT}>',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
@@ -38,12 +38,13 @@ def image(result: Mapping[str, Any]) -> str:
     ]
     for tick in (t / 10 for t in range(11) if t / 10 >= low):
         parts.append(
-            f'<line x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{TOP - 12}" y2="{height - 40}" stroke="#eaeef2"/>'
+            f'<line x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{TOP - 12}" y2="{height - 58}" stroke="#eaeef2"/>'
         )
-        parts.append(f'<text x="{x(tick):.1f}" y="{height - 24}" text-anchor="middle" fill="{PALE}">{tick:.1f}</text>')
+        parts.append(f'<text x="{x(tick):.1f}" y="{height - 42}" text-anchor="middle" fill="{PALE}">{tick:.1f}</text>')
     for index, s in enumerate(rows):
         parts += _row(s, TOP + ROW * index, x, result)
-    parts.append(f'<text x="16" y="{height - 6}" fill="{PALE}">{CAPTION}</text></svg>')
+    parts.append(f'<text x="16" y="{height - 22}" fill="{PALE}">{CAPTION}</text>')
+    parts.append(f'<text x="16" y="{height - 6}" fill="{PALE}">{LEGEND}</text></svg>')
     return "\n".join(parts) + "\n"
 
 
@@ -53,15 +54,28 @@ def _title(result: Mapping[str, Any]) -> str:
     return f"{classes}: {data['n_development']} labelled images, use {result['verdict']['strategy']}"
 
 
+def _figures(s: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return measured figures, or those of the forecast for a strategy that wasn't trained."""
+    if s["status"] == "forecast":
+        return dict(s["forecast"])
+    return s
+
+
 def _row(s: Mapping[str, Any], y: float, x: Any, result: Mapping[str, Any]) -> list[str]:
     chosen = s["name"] == result["verdict"]["strategy"]
-    colour = CHOSEN if chosen else (PALE if s["status"] == "eliminated" else INK)
-    a, b = s["accuracy_ci"]
+    colour = PALE if s["status"] == "eliminated" else INK
+    if chosen:
+        colour = CHOSEN
+    figures = _figures(s)
+    a, b = figures["accuracy_ci"]
+    fill, dashes = colour, ""
+    if s["status"] == "forecast":
+        fill, dashes = "white", ' stroke-dasharray="4 3"'
     weight = ' font-weight="bold"' if chosen else ""
     parts = [
         f'<text x="{LEFT - 12}" y="{y + 4}" text-anchor="end" fill="{colour}"{weight}>{s["name"]}</text>',
-        f'<line x1="{x(a):.1f}" x2="{x(b):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>',
-        f'<circle cx="{x(s["accuracy"]):.1f}" cy="{y}" r="5" fill="{colour}"/>',
+        f'<line x1="{x(a):.1f}" x2="{x(b):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"{dashes}/>',
+        f'<circle cx="{x(figures["accuracy"]):.1f}" cy="{y}" r="5" fill="{fill}" stroke="{colour}" stroke-width="2"/>',
     ]
     if chosen:
         t = x(result["test"]["accuracy"])

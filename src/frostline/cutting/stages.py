@@ -15,6 +15,7 @@ from frostline.base.errors import ModelError, nearest
 from frostline.base.records import StageInfo
 from frostline.cutting.cuts import Cut, find_cuts
 from frostline.cutting.ends import End, find_ends
+from frostline.cutting.guard import one_thread
 from frostline.cutting.heads import HeadSite, find_end, find_head
 from frostline.cutting.inputs import Call, CallForm
 from frostline.cutting.named import NamedStage, users_module_name
@@ -244,7 +245,8 @@ def stages(model: nn.Module, *example_inputs: Any, **keywords: Any) -> tuple[Sta
 
     The network is called with these arguments. Raises ModelError where there is nothing before its last layer.
     """
-    return stage_map(model, *example_inputs, keywords=keywords, verify="all", headless=True).stages
+    with one_thread():
+        return stage_map(model, *example_inputs, keywords=keywords, verify="all", headless=True).stages
 
 
 def split(model: nn.Module, *example_inputs: Any, at: int | str, **keywords: Any) -> Split:
@@ -252,10 +254,11 @@ def split(model: nn.Module, *example_inputs: Any, at: int | str, **keywords: Any
 
     Raises ModelError for a stage that doesn't exist or can't be cut.
     """
-    mapped = stage_map(model, *example_inputs, keywords=keywords, headless=True)
-    stage = _stage_number(mapped, at)
-    cuts = {stage: mapped.cut_after(stage)}
-    verified = verify_cuts(model, cuts, Call.of(example_inputs, keywords), skeletons=mapped.skeletons)
+    with one_thread():
+        mapped = stage_map(model, *example_inputs, keywords=keywords, headless=True)
+        stage = _stage_number(mapped, at)
+        cuts = {stage: mapped.cut_after(stage)}
+        verified = verify_cuts(model, cuts, Call.of(example_inputs, keywords), skeletons=mapped.skeletons)
     return _proven(mapped, verified).split(model, stage)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from frostline.base.errors import DataError
 from frostline.base.records import Block, Dataset, IntArray, Outcome
+from frostline.cutting.guard import one_thread
 from frostline.data.split import inner_folds, inner_split
 from frostline.features.extract import Features
 from frostline.forecast.groups import Groups, can_forecast, group_parameters
@@ -78,7 +78,7 @@ def forecast(question: Question) -> Forecast:
     labels = torch.from_numpy(question.dataset.labels[question.development[rows]])
     outcomes: list[Outcome] = []
     left_out: dict[str, str] = {}
-    with _one_thread():
+    with one_thread():
         for recipe in recipes:
             unread = _share_unread(trunk.model, groups, recipe, tangent.missing)
             if unread > MOST_UNREAD:
@@ -246,14 +246,3 @@ def _row_weights(question: Question, labels: Tensor, train: IntArray) -> Tensor:
         counts = torch.bincount(labels[at], minlength=len(question.dataset.classes)).float()
         weights[at] = (1 / counts.clamp_min(1))[labels[at]]
     return weights
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread: on products this small, more of them cost time wherever cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -574,3 +574,28 @@ def test_a_module_that_returns_more_than_the_activation_runs_in_the_suffix_too()
     args, keywords, _ = Biased.example()
     mapped = stages(network(Biased), *args, **keywords)
     assert [(s.name, s.cuttable) for s in mapped] == [("embed", True), *((f"layers.{i}", True) for i in range(3))]
+
+
+class Threads(Plain):
+    """Notes how many threads it was run with."""
+
+    seen: ClassVar[set[int]] = set()
+
+    def forward(self, x: Tensor) -> Any:
+        self.seen.add(torch.get_num_threads())
+        return super().forward(x)
+
+
+def test_the_public_calls_use_one_thread_and_give_the_others_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        model = Threads().eval()
+        images = torch.rand(2, 3, 8, 8)
+        stages(model, images)
+        cut = split(model, images, at=1)
+        assert Threads.seen == {1}
+        assert torch.get_num_threads() == 2
+        assert torch.equal(cut.suffix(cut.prefix(images)), model(images))
+    finally:
+        torch.set_num_threads(before)
