@@ -104,3 +104,34 @@ def test_no_three_by_three_window_tells_the_parity(seed: int) -> None:
             near = np.roll(red, (dy, dx), axis=(1, 2)) * green * blue
             assert abs(near.mean()) < 0.02
     assert np.array_equal(np.roll(red, tasks.FAR, axis=2) * np.roll(green, tasks.FAR, axis=1), blue)
+
+
+@pytest.mark.slow
+def test_the_short_race_still_finds_that_only_scratch_wins(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = parts(tasks.tints(rng, 24), tasks.tints(rng, 15))
+    task = tasks.write_task(tmp_path, data, tasks.killed(tasks.drawn_state(0), stage=1))
+    result = compared(task, tmp_path / "run", seed=0, lr=None, epochs=None, strategies=("auto",))
+    assert result.verdict.strategy == "scratch"
+    assert result.test.accuracy >= 0.85
+
+
+@pytest.mark.slow
+def test_the_short_race_still_finds_that_a_middle_depth_wins(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    data = parts(tasks.layouts(rng, 36), tasks.layouts(rng, 20))
+    task = tasks.write_task(tmp_path, data, tasks.delicate_state(3))
+    result = compared(
+        task,
+        tmp_path / "run",
+        seed=3,
+        lr=8e-3,
+        epochs=15,
+        model_args={"gain": tasks.GAIN},
+        strategies=("auto",),
+    )
+    assert result.verdict.strategy == "freeze@2"
+    forecast = {s.name: s.forecast.accuracy for s in result.strategies if s.forecast is not None}
+    best = forecast.pop("freeze@2")
+    assert best >= 0.85  # said before anything was trained
+    assert all(accuracy <= best - GAP for accuracy in forecast.values()), forecast
