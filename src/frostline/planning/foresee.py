@@ -13,6 +13,7 @@ from frostline.forecast.groups import can_forecast
 from frostline.race.plan import Plan
 from frostline.race.short import Foresight
 from frostline.race.standing import standing_from
+from frostline.recipe.catalogue import is_anchor
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings
 from frostline.train.study import Study
@@ -75,6 +76,7 @@ def foresee(settings: Settings, study: Study, plan: Plan, emit: Emit) -> tuple[F
             cost=cost,
             trained_parameters=row.trained_parameters,
             metric=plan.metric,
+            is_anchor=is_anchor(row.recipe),
         )
     choose = settings.strategies == ("auto",) and not settings.evaluate_all
     return found, Foresight(standings=standings, choose=choose)

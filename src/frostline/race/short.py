@@ -39,8 +39,9 @@ class Foresight:
 
     @cached_property
     def favourite(self) -> str | None:
-        """The strategy that takes steps with the best forecast."""
-        stepped = [s for name, s in self.standings.items() if s.cost]
+        """The strategy that takes steps with the best forecast, beside the anchors: these are trained anyway, and one
+        badly trained strategy must not speak for all depths."""
+        stepped = [s for s in self.standings.values() if s.cost and not s.is_anchor]
         if not stepped:
             return None
         return best_of(stepped).name
@@ -66,13 +67,13 @@ def runs_first(name: str, foresight: Foresight, *, is_anchor: bool) -> bool:
 def chance_to_matter(name: str, foresight: Foresight, measured: Sequence[Standing], terms: Terms) -> float:
     """Probability, in [0, 1], that measuring a forecast strategy would change the verdict.
 
-    Its score is predicted from those strategies that were both forecast and trained: their measured scores plus the
-    forecast difference to each, on average; how far these disagree counts as uncertainty. It changes the verdict if it
-    beats the present one by more than `margin`; or, where it is cheaper, if it comes within `margin` of the best. Only
-    blocks that all of these finished count.
+    Its score is predicted from `probe` and those strategies that were both forecast and trained: their measured scores
+    plus the forecast difference to each, on average; how far these disagree counts as uncertainty. It changes the
+    verdict if it beats the present one by more than `margin`; or, where it is cheaper, if it comes within `margin` of
+    the best. Only blocks that all of these finished count.
     """
-    known = [s for s in measured if s.cost and s.name in foresight.standings and s.name != PROBE and s.blocks]
-    if not known:
+    known = [s for s in measured if s.name in foresight.standings and s.blocks]
+    if all(s.name == PROBE for s in known):
         return 1.0
     shared = set.intersection(*(set(s.block_indices) for s in known))
     finished = [on_blocks(s, shared) for s in measured if shared <= set(s.block_indices) and not s.is_baseline]

@@ -14,6 +14,7 @@ from frostline.bundle import schema
 from frostline.race.compare import compare, score_interval, versus_best
 from frostline.race.plan import PlanRow
 from frostline.race.race import RaceResult, block_sizes
+from frostline.race.short import on_blocks
 from frostline.race.standing import Standing, standing_from
 from frostline.recipe.terms import origin_summary, skipped_term, term
 from frostline.record.evidence import Evidence
@@ -142,7 +143,7 @@ def _score_fields(evidence: Evidence, name: str) -> Fields:
     return fields
 
 
-BELOW = 0.03  # by so much, and twice the standard error, a measured strategy may miss its forecast
+BELOW = 0.03  # by so much a measured strategy may miss its forecast, on the blocks that it ran
 
 
 def _forecast_fields(evidence: Evidence, name: str) -> Fields:
@@ -161,9 +162,11 @@ def _forecast_fields(evidence: Evidence, name: str) -> Fields:
     )
     below = False
     measured = _find_standing(evidence.accuracies, name)
-    if measured is not None and np.array_equal(measured.keys, foreseen.keys):
-        missed = compare(foreseen, measured, n_train=n_train, n_test=n_test)
-        below = missed.mean > max(BELOW, 2 * missed.se)
+    if measured is not None:
+        foreseen = on_blocks(foreseen, set(measured.block_indices))
+        if np.array_equal(measured.keys, foreseen.keys):
+            missed = compare(foreseen, measured, n_train=n_train, n_test=n_test)
+            below = missed.mean > BELOW
     return {"forecast": record, "below_forecast": below}
 
 

@@ -26,7 +26,11 @@ def standing(made: Plan, name: str, right: int, *, cost: float | None = None) ->
     outcomes = [outcome(block_trial(made.row(name).recipe, b, 1e-4), right=right) for b in made.blocks]
     row = made.row(name)
     return standing_from(
-        outcomes, LABELS, cost=row.cost if cost is None else cost, trained_parameters=row.trained_parameters
+        outcomes,
+        LABELS,
+        cost=row.cost if cost is None else cost,
+        trained_parameters=row.trained_parameters,
+        is_anchor=name in ("probe", "finetune"),
     )
 
 
@@ -117,9 +121,18 @@ def test_the_chance_is_that_of_a_normal_prediction() -> None:
     seen = foresight(made, probe=8, freeze_1=8, finetune=8)
     terms = Terms(n_train=30, n_test=10, margin=0.05, blocks=4)
     measured = [standing(made, "probe", 9), standing(made, "finetune", 8)]
-    # forecasts are equal sample by sample, so the prediction is finetune's 0.8, with the forecast's own error
-    expected = norm.cdf((0.8 - 0.9 - 0.05) / FORECAST_ERROR)
+    # forecasts are equal sample by sample, so the predictions are the measured 0.9 and 0.8, which disagree by 0.05
+    expected = norm.cdf((0.85 - 0.9 - 0.05) / np.hypot(FORECAST_ERROR, 0.05))
     assert chance_to_matter("freeze@1", seen, measured, terms) == pytest.approx(expected)
+
+
+def test_one_badly_trained_strategy_does_not_speak_for_all_depths() -> None:
+    made = plan(*NAMES)
+    seen = foresight(made, probe=7, freeze_2=8, freeze_1=8, finetune=8)
+    terms = Terms(n_train=30, n_test=10, margin=0.01, blocks=4)
+    measured = [standing(made, "probe", 7), standing(made, "finetune", 5)]
+    assert chance_to_matter("freeze@2", seen, measured, terms) > 0.2
+    assert seen.favourite == "freeze@2"  # not finetune, which is trained anyway
 
 
 def test_a_finished_arm_and_one_that_leads_run_on() -> None:
