@@ -40,8 +40,10 @@ class Foresight:
     @cached_property
     def favourite(self) -> str | None:
         """The strategy that takes steps with the best forecast, beside the anchors: these are trained anyway, and one
-        badly trained strategy must not speak for all depths."""
-        stepped = [s for s in self.standings.values() if s.cost and not s.is_anchor]
+        badly trained strategy must not speak for all depths. One that trains what an anchor trains (its forecast is the
+        same number for number) doesn't count either."""
+        anchors = {s.log_loss for s in self.standings.values() if s.is_anchor}
+        stepped = [s for s in self.standings.values() if s.cost and s.log_loss not in anchors and not s.is_anchor]
         if not stepped:
             return None
         return best_of(stepped).name

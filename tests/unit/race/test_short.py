@@ -21,9 +21,12 @@ from helpers.race_plans import LABELS, outcome, plan
 NAMES = ("baseline", "probe", "freeze@2", "freeze@1", "finetune", "scratch")
 
 
-def standing(made: Plan, name: str, right: int, *, cost: float | None = None) -> Standing:
-    """A strategy that has `right` of the ten samples of every block right."""
-    outcomes = [outcome(block_trial(made.row(name).recipe, b, 1e-4), right=right) for b in made.blocks]
+def standing(made: Plan, name: str, right: int, *, cost: float | None = None, loss: float | None = None) -> Standing:
+    """A strategy that has `right` of the ten samples of every block right; its log loss is its own."""
+    own = 0.5 + NAMES.index(name) / 1000
+    outcomes = [
+        outcome(block_trial(made.row(name).recipe, b, 1e-4), right=right, loss=loss or own) for b in made.blocks
+    ]
     row = made.row(name)
     return standing_from(
         outcomes,
@@ -182,3 +185,13 @@ def test_scratch_is_dropped_on_an_early_reading_or_keeps_its_chance() -> None:
     assert sum("tune/scratch/" in key for key in keys) == 3  # each rate once, the early one included
     assert sum("block/scratch/" in key for key in keys) >= 2
     assert len(keys) == len(set(keys))
+
+
+def test_the_favourite_is_another_depth_than_the_anchors() -> None:
+    made = plan(*NAMES)
+    found = {
+        "finetune": standing(made, "finetune", 9, loss=0.3),
+        "freeze@1": standing(made, "freeze@1", 9, loss=0.3),  # trains what finetune trains
+        "freeze@2": standing(made, "freeze@2", 8, loss=0.4),
+    }
+    assert Foresight(standings=found, choose=True).favourite == "freeze@2"
