@@ -4,34 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from frostline.base.device import prepare_process
 from frostline.base.errors import ModelError
 from frostline.base.events import Emit, silent
 from frostline.base.records import Block
 from frostline.bundle.schema import DepthForecastRecord, DepthRecord
 from frostline.cutting.stages import StageMap
-from frostline.data.given import list_given
 from frostline.data.scan import Listing
 from frostline.data.split import make_blocks
 from frostline.features.store import open_store
 from frostline.forecast.forecast import Forecast, forecast
 from frostline.forecast.groups import can_forecast
 from frostline.models.kinds import kinds_of
-from frostline.pipeline import read_inputs
+from frostline.pipeline import read_arguments, read_inputs
 from frostline.planning.choose import check_applicable, choose_recipes
 from frostline.planning.foresee import question_of
-from frostline.planning.plan_race import want_features
 from frostline.planning.prepare import make_study, make_trunk, map_network
 from frostline.race.compare import compare, score_interval
 from frostline.race.standing import Standing, standing_from
 from frostline.recipe.recipe import Recipe
-from frostline.recipe.settings import Settings, settings_from
+from frostline.recipe.settings import Settings
 from frostline.recipe.terms import term
 from frostline.record.journal import Journal
 from frostline.train.study import Study
@@ -54,12 +50,7 @@ def forecast_depths(data: Any, model: str, *, emit: Emit = silent, **options: An
     Raises:
         FrostlineError: with what was found, what was expected and what to do next.
     """
-    listing = None
-    if not isinstance(data, (str, Path)):
-        listing = list_given(data)
-        data = listing.root
-    settings = settings_from(data, model, options)
-    prepare_process(settings.threads)
+    settings, listing = read_arguments(data, model, options)
     return run_forecast(settings, emit, listing)
 
 
@@ -82,7 +73,6 @@ def run_forecast(settings: Settings, emit: Emit = silent, listing: Listing | Non
             )
         trunk = make_trunk(settings, network, mapped, stages, len(dataset.development))
     study = make_study(settings, dataset, read.samples, network, trunk, open_store(settings.store))
-    want_features(study, recipes)
     blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=True)
     with journal.phase("forecast"):
         found = forecast(question_of(study, blocks, recipes, emit))
@@ -118,9 +108,9 @@ def _record(
     n_test = float(np.mean([len(block.validation) for block in blocks]))
     standings: dict[str, Standing] = {}
     for recipe in recipes:
-        outcomes = [replace(outcome, purpose="block") for outcome in found.of(recipe.name)]
+        outcomes = found.of(recipe.name)
         if outcomes:
-            standings[recipe.name] = standing_from(outcomes, labels, trained_parameters=0)
+            standings[recipe.name] = standing_from(outcomes, labels, trained_parameters=0, purpose="forecast")
     anchor = standings.get(ANCHOR)
     rows = []
     for recipe in recipes:

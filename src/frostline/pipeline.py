@@ -271,13 +271,19 @@ def fit(data: Any, model: str, *, emit: Emit = silent, **options: Any) -> Run:
     Raises:
         FrostlineError: with what was found, what was expected and what to do next.
     """
+    settings, listing = read_arguments(data, model, options)
+    return run(settings, emit, listing)
+
+
+def read_arguments(data: Any, model: str, options: Mapping[str, Any]) -> tuple[Settings, Listing | None]:
+    """Make settings from what a public function is given, and the listing of data in memory; prepare the process."""
     listing = None
     if not isinstance(data, (str, Path)):
         listing = list_given(data)
         data = listing.root
     settings = settings_from(data, model, options)
     prepare_process(settings.threads)
-    return run(settings, emit, listing)
+    return settings, listing
 
 
 # what `help` and editors show is the one list of settings

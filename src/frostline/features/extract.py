@@ -106,6 +106,7 @@ class Features:
     raw: frozenset[int] = frozenset()
     pooled_stages: frozenset[int] = frozenset()
     pooled_views: frozenset[int] = frozenset()
+    plain_stages: frozenset[int] = frozenset()  # whose pooled activations are wanted in view 0 alone
     view_seconds: float = 0.0
     prefix_seconds: float = 0.0
     prefix_images: int = 0
@@ -179,6 +180,11 @@ class Features:
             assert found is not None
         return found.physical
 
+    def plain(self, stage: int) -> Tensor:
+        """float32 (N, D): the pooled activation after `stage` of all samples in view 0, asked for here and now."""
+        self.plain_stages |= {stage}
+        return self._tapped("pooled", stage, 0).physical
+
     def _tapped(self, kind: str, stage: int, view: int) -> Array:
         key = self._key(kind, stage, view)
         found = self._resident.get(key) or self._find(key)
@@ -240,7 +246,10 @@ class Features:
     def _fill(self, view: int) -> None:
         """One pass over all samples in this view; every wanted tap that isn't there yet is written."""
         wanted = [("raw", s) for s in sorted(self.raw)]
-        wanted += [("pooled", s) for s in sorted(self.pooled_stages)] if view in self.pooled_views else []
+        pooled = self.pooled_stages if view in self.pooled_views else frozenset()
+        if view == 0:
+            pooled |= self.plain_stages
+        wanted += [("pooled", s) for s in sorted(pooled)]
         missing = [(kind, s) for kind, s in wanted if self._find(self._key(kind, s, view)) is None]
         if not missing:
             return

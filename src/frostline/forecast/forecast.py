@@ -9,7 +9,7 @@ diagonal of 1. The penalty is chosen by log loss on inner folds, block by block.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from frostline.base.errors import DataError
-from frostline.base.records import Block, Dataset, IntArray, Outcome
+from frostline.base.records import Block, Dataset, FloatArray, IntArray, Outcome
 from frostline.cutting.guard import one_thread
 from frostline.data.split import inner_folds, inner_split
 from frostline.features.extract import Features
 from frostline.forecast.groups import Groups, can_forecast, group_parameters
 from frostline.forecast.logistic import ROUGH, Problems, fit_predict
-from frostline.forecast.tangent import Progress, Tangent, read_tangent
+from frostline.forecast.tangent import Progress, read_tangent
 from frostline.recipe.recipe import Recipe
 from frostline.stats.metrics import accuracy, log_loss
 
@@ -59,7 +59,7 @@ class Question:
     blocks: Sequence[Block]
     recipes: Sequence[Recipe]
     seed: int
-    weigh_classes: bool = False
+    class_weights: Callable[[IntArray], FloatArray | None] = lambda _rows: None  # (C,) for samples to learn from
     progress: Progress = lambda _done, _total: None
 
 
@@ -78,13 +78,15 @@ def forecast(question: Question) -> Forecast:
     labels = torch.from_numpy(question.dataset.labels[question.development[rows]])
     outcomes: list[Outcome] = []
     left_out: dict[str, str] = {}
+    features = _scaled(_gram(tangent.features))
+    grams = {group: _gram(tangent.sketch(group)) for group in tangent.columns}
     with one_thread():
         for recipe in recipes:
             unread = _share_unread(trunk.model, groups, recipe, tangent.missing)
             if unread > MOST_UNREAD:
                 left_out[recipe.name] = f"the gradients of {unread:.0%} of what it trains can't be read"
                 continue
-            coordinates = _coordinates(_kernel(tangent, groups, recipe))
+            coordinates = _coordinates(_kernel(features, grams, groups.weights.get(recipe.name, {})))
             outcomes += _forecast_one(question, recipe, coordinates, labels, folds, rows)
     return Forecast(
         outcomes=tuple(outcomes),
@@ -148,14 +150,12 @@ def _folds(question: Question, rows: IntArray) -> list[_Fold]:
     return folds
 
 
-def _kernel(tangent: Tangent, groups: Groups, recipe: Recipe) -> Tensor:
-    """(N, N): what two samples have in common for this recipe."""
-    kernel = _scaled(_gram(tangent.features))
-    if not can_forecast(recipe):
-        return kernel
-    moved = [(group, weight) for group, weight in groups.weights[recipe.name].items() if group in tangent.columns]
-    gradients = sum((weight * _gram(tangent.sketch(group)) for group, weight in moved), torch.zeros(()))
-    return kernel + _scaled(gradients)
+def _kernel(features: Tensor, grams: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """(N, N): what two samples have in common for a recipe that moves these groups; the features alone without any."""
+    moved = [weight * grams[group] for group, weight in weights.items() if group in grams]
+    if not moved:
+        return features
+    return features + _scaled(torch.stack(moved).sum(0))
 
 
 def _gram(features: Tensor) -> Tensor:
@@ -187,8 +187,8 @@ def _forecast_one(
     """Yield the outcome of each block."""
     started = time.perf_counter()
     classes = len(question.dataset.classes)
-    strengths = _chosen_strengths(question, rows, labels, folds)
-    weights = [_row_weights(question, labels, fold.train) for fold in folds]
+    strengths = _chosen_strengths(question, rows, labels, folds, read)
+    weights = [_row_weights(question, labels, fold.train, read) for fold in folds]
     penalties = [1 / (strength * len(fold.train)) for strength, fold in zip(strengths, folds, strict=True)]
     found = fit_predict(rows, labels, classes, Problems(torch.stack(weights), torch.tensor(penalties)))
     each = (time.perf_counter() - started) / len(folds)
@@ -216,13 +216,15 @@ def _forecast_one(
         )
 
 
-def _chosen_strengths(question: Question, rows: Tensor, labels: Tensor, folds: Sequence[_Fold]) -> list[float]:
+def _chosen_strengths(
+    question: Question, rows: Tensor, labels: Tensor, folds: Sequence[_Fold], read: IntArray
+) -> list[float]:
     """Return the strength with the lowest log loss on the inner folds of each block; the middle one without any."""
     pairs = [(number, pair) for number, fold in enumerate(folds) for pair in fold.inner]
     chosen = [STRENGTHS[len(STRENGTHS) // 2]] * len(folds)
     if not pairs:
         return chosen
-    weights = torch.stack([_row_weights(question, labels, train) for _, (train, _) in pairs])
+    weights = torch.stack([_row_weights(question, labels, train, read) for _, (train, _) in pairs])
     penalties = torch.tensor([[1 / (strength * len(train)) for strength in STRENGTHS] for _, (train, _) in pairs])
     problems = Problems(weights.repeat_interleave(len(STRENGTHS), 0), penalties.flatten())
     classes = len(question.dataset.classes)
@@ -237,12 +239,12 @@ def _chosen_strengths(question: Question, rows: Tensor, labels: Tensor, folds: S
     return [STRENGTHS[int(row.argmin())] if row.any() else middle for row, middle in zip(losses, chosen, strict=True)]
 
 
-def _row_weights(question: Question, labels: Tensor, train: IntArray) -> Tensor:
+def _row_weights(question: Question, labels: Tensor, train: IntArray, read: IntArray) -> Tensor:
     """(N,): how much each row counts; 0 for those that aren't learnt from."""
     at = torch.from_numpy(train)
     weights = torch.zeros(len(labels))
     weights[at] = 1.0
-    if question.weigh_classes:
-        counts = torch.bincount(labels[at], minlength=len(question.dataset.classes)).float()
-        weights[at] = (1 / counts.clamp_min(1))[labels[at]]
+    by_class = question.class_weights(question.development[read[train]])
+    if by_class is not None:
+        weights[at] = torch.from_numpy(by_class).float()[labels[at]]
     return weights

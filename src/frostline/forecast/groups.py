@@ -9,7 +9,7 @@ from torch import nn
 
 from frostline.cutting.stages import StageMap
 from frostline.models.kinds import Kinds, kinds_of
-from frostline.models.trainable import adapted_parameters, trained_parameters
+from frostline.models.trainable import trained_parameters
 from frostline.recipe.recipe import Recipe
 
 
@@ -39,12 +39,8 @@ def group_parameters(model: nn.Module, stages: StageMap, recipes: Sequence[Recip
     for recipe in recipes:
         phase = recipe.phases[-1]
         parts, head = phase.stages, phase.head
-        names = {
-            **trained_parameters(model, stages, parts, head),
-            **adapted_parameters(model, stages, parts, head),
-        }
         own: dict[str, float] = {}
-        for name in names:
+        for name in trained_parameters(model, stages, parts, head):
             if stages.head.owns(name):
                 continue
             readers = stages.parameter_stages[name]

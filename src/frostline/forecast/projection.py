@@ -123,10 +123,12 @@ def make_projection(name: str, parameter: Tensor, *, kind: str = "all", groups: 
         buckets = torch.randint(0, BUCKETS, (shape[0],), generator=generator).to(device)
         return Projection(shape, "rows", left=left, right=right, buckets=buckets)
     if groups > 1:
-        side = min(columns, GROUP_SIDE)
-        filters = _signs((groups, columns, side), device, name, "filters").div(side**0.5)
+        if columns <= GROUP_SIDE:
+            filters = torch.eye(columns, device=device).expand(groups, -1, -1)
+        else:
+            filters = _signs((groups, columns, GROUP_SIDE), device, name, "filters").div(GROUP_SIDE**0.5)
         one = torch.ones(1, device=device)
-        right = _signs((shape[0] * side,), device, name)
+        right = _signs((shape[0] * filters.shape[2],), device, name)
         return Projection(shape, "grouped", left=one, right=right, filters=filters)
     return Projection(shape, "matrix", left=left, right=right)
 

@@ -35,7 +35,7 @@ DIRECTIONS = 3
 RIDGE = 2.5e-3  # of the largest variance, added to every variance in whitening
 TOLERANCE = 5e-3  # of the proof: relative difference of gradients
 CHUNK = 8  # samples of a batched backward pass: half the memory of 16 at the same speed
-FORMAT = 2  # of the stored rows
+FORMAT = 3  # of the stored rows
 
 Progress = Callable[[int, int], None]  # samples done, of how many
 Collect = Callable[[int, str, Tensor], None]  # direction, parameter, projected gradient (B, size)
@@ -76,6 +76,8 @@ class _Reading:
         )
         with fast_gradients(self.trunk.compute), watch:
             features = self.features(call)
+        if not features.requires_grad:  # nothing of the network could be watched
+            return watch.failed
         for direction, vector in enumerate(self.directions):
             watch.collect = partial(collect, direction)
             torch.autograd.backward((features * vector).sum(), retain_graph=direction + 1 < DIRECTIONS)
@@ -111,8 +113,7 @@ def read_tangent(
 ) -> Tangent:
     """Read the tangent features of the samples at `rows` in view 0, or find them in the store.
 
-    `groups` name the parameters of each. `features` have to know that the pooled features of the last stage are wanted.
-    Raises ModelError where the network can't be cut after its last stage.
+    `groups` name the parameters of each. Raises ModelError where the network can't be cut after its last stage.
     """
     trunk = features.trunk
     last = len(trunk.stages)
@@ -120,7 +121,7 @@ def read_tangent(
     named = dict(trunk.model.named_parameters())
     parameters = {name: named[name] for members in groups.values() for name in members}
     wanted = torch.from_numpy(rows)
-    before_head = features.pooled(last, 0)[wanted]
+    before_head = features.plain(last)[wanted]
     directions = [vector.to(trunk.compute.device) for vector in _directions(before_head)]
     reading = _Reading(trunk, cut, parameters, {}, directions)
     with untouched(trunk.model):
@@ -143,7 +144,9 @@ def read_tangent(
             rows.tolist(),
             (DIRECTIONS, WIDTH),
         )
-        sketches = features.kept(key, lambda: _sketches(reading, features, layout, wanted, progress))
+        sketches = torch.zeros((len(rows), 0))
+        if known:
+            sketches = features.kept(key, lambda: _sketches(reading, features, layout, wanted, progress))
     return Tangent(features=before_head, sketches=sketches, columns=layout.columns, missing=missing)
 
 

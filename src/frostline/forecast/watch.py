@@ -20,7 +20,6 @@ from frostline.forecast.projection import Projection, make_projection
 
 PerSample = Callable[[Tensor], Tensor]  # the gradient of what a use gave -> (B, size) of the parameter
 
-
 # what gives a parameter another shape, its numbers in the same order
 SAME_NUMBERS = frozenset(
     (Tensor.reshape, Tensor.view, Tensor.unsqueeze, Tensor.flatten, torch.reshape, torch.unsqueeze, torch.flatten)
@@ -56,7 +55,7 @@ class Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         reader = self.readers.get(func)
-        if func in SAME_NUMBERS and id(args[0]) in self.names:
+        if func in SAME_NUMBERS and args and id(args[0]) in self.names:
             return self._alias(args[0], func(*args, **kwargs))
         if reader is None or not any(id(value) in self.names for value in (*args, *kwargs.values())):
             return func(*args, **kwargs)

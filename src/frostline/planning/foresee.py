@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from frostline.base.events import Emit, Event, ProgressEvent
 from frostline.base.records import Block
@@ -20,8 +19,7 @@ from frostline.train.study import Study
 
 
 def question_of(study: Study, blocks: Sequence[Block], recipes: Sequence[Recipe], emit: Emit) -> Question:
-    """Return the question that a study asks of the forecast. Its features have to know the views that it reads
-    (`planning.plan_race.want_features`)."""
+    """Return the question that a study asks of the forecast."""
     started = time.perf_counter()
 
     def progress(done: int, total: int) -> None:
@@ -36,7 +34,7 @@ def question_of(study: Study, blocks: Sequence[Block], recipes: Sequence[Recipe]
         blocks=blocks,
         recipes=recipes,
         seed=study.seed,
-        weigh_classes=study.weigh_classes,
+        class_weights=study.class_weights,
         progress=progress,
     )
 
@@ -54,8 +52,8 @@ def is_worth_forecasting(settings: Settings, study: Study, plan: Plan) -> bool:
 def foresee(settings: Settings, study: Study, plan: Plan, emit: Emit) -> tuple[Forecast, Foresight]:
     """Forecast the plan's strategies on its blocks, with `probe` and the like beside them.
 
-    Strategies may be spared training where the user left the choice to us (`--strategies auto`) and doesn't want all
-    of them tested.
+    Strategies may be spared training where the user left the choice to us (`--strategies auto`), doesn't want all of
+    them tested, and compares by a metric that has points.
     """
     recipes = [row.recipe for row in plan.rows]
     found = forecast(question_of(study, plan.race_blocks(), recipes, emit))
@@ -64,7 +62,7 @@ def foresee(settings: Settings, study: Study, plan: Plan, emit: Emit) -> tuple[F
     standings = {}
     for row in plan.rows:
         name = row.recipe.name
-        outcomes = [replace(outcome, purpose="block") for outcome in found.of(name)]
+        outcomes = found.of(name)
         if not outcomes:
             continue
         cost = 0.0
@@ -77,6 +75,8 @@ def foresee(settings: Settings, study: Study, plan: Plan, emit: Emit) -> tuple[F
             trained_parameters=row.trained_parameters,
             metric=plan.metric,
             is_anchor=is_anchor(row.recipe),
+            purpose="forecast",
         )
-    choose = settings.strategies == ("auto",) and not settings.evaluate_all
+    # log loss has no points, in which the rules of the short race are given
+    choose = settings.strategies == ("auto",) and not settings.evaluate_all and plan.metric != "log-loss"
     return found, Foresight(standings=standings, choose=choose)

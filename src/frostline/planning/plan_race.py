@@ -10,7 +10,6 @@ from frostline.base.clock import Clock
 from frostline.base.records import Block
 from frostline.cutting.stages import StageMap
 from frostline.data.split import inner_split
-from frostline.forecast.groups import can_forecast
 from frostline.models.adapters import adapter_size
 from frostline.models.trainable import adapted_parameters, trained_parameters
 from frostline.planning.afford import BudgetedPlan, afford
@@ -98,9 +97,6 @@ def want_features(study: Study, recipes: Sequence[Recipe]) -> None:
     """Tell the features which cuts the recipes will read, so that one pass fills them all."""
     raw = [r.frozen_stages for r in recipes if r.takes_steps and r.frozen_stages]
     pooled = [r.keep for r in recipes if r.solves_head]
-    last = len(study.stages)
-    if any(can_forecast(r) for r in recipes) and study.stages.cut(last) is not None:
-        pooled.append(last)
     solved_views = {0, *study.solved_views()}
     study.features.want(raw=raw, pooled=pooled, views=len(study.stepped_views()), pooled_views=sorted(solved_views))
 

@@ -78,7 +78,8 @@ def chance_to_matter(name: str, foresight: Foresight, measured: Sequence[Standin
     if all(s.name == PROBE for s in known):
         return 1.0
     shared = set.intersection(*(set(s.block_indices) for s in known))
-    finished = [on_blocks(s, shared) for s in measured if shared <= set(s.block_indices) and not s.is_baseline]
+    running = [s for s in measured if not s.is_baseline and not s.eliminated]
+    finished = [on_blocks(s, shared) for s in running if shared <= set(s.block_indices)]
     known = [on_blocks(s, shared) for s in known]
     own = foresight.standings[name]
     differences = [_difference(own, foresight.standings[s.name]) for s in known]

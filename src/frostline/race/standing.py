@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -68,8 +69,9 @@ def standing_from(
     eliminated: bool = False,
     is_baseline: bool = False,
     is_anchor: bool = False,
+    purpose: Literal["block", "forecast"] = "block",
 ) -> Standing:
-    """The standing of one strategy from its outcomes of purpose 'block'; others and failed ones are left out.
+    """The standing of one strategy from its outcomes of one purpose; others and failed ones are left out.
 
     `labels` (N,) are those of the whole dataset, which `Outcome.rows` index. `cost` defaults to the mean counted
     operations of these trials. Raises ValueError on outcomes of several strategies or none, or two of one block.
@@ -77,7 +79,7 @@ def standing_from(
     names = {o.strategy for o in outcomes}
     if len(names) != 1:
         raise ValueError(f"expected the outcomes of one strategy, found {sorted(names) or 'none'}")
-    done = sorted((o for o in outcomes if o.purpose == "block" and o.ok), key=lambda o: o.block)
+    done = sorted((o for o in outcomes if o.purpose == purpose and o.ok), key=lambda o: o.block)
     if len({o.block for o in done}) < len(done):
         raise ValueError(f"{names} has several outcomes of one block")
     keys = [np.empty((0, 2), dtype=np.int64)]

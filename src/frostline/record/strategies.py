@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -150,11 +149,11 @@ def _forecast_fields(evidence: Evidence, name: str) -> Fields:
     """Return what was forecast, and whether training fell well below it."""
     if evidence.forecast is None or evidence.foresight is None:
         return {}
-    outcomes = [replace(outcome, purpose="block") for outcome in evidence.forecast.of(name)]
+    outcomes = evidence.forecast.of(name)
     if not outcomes:
         return {}
     n_train, n_test = block_sizes(evidence.plan)
-    foreseen = standing_from(outcomes, evidence.labels, trained_parameters=0)
+    foreseen = standing_from(outcomes, evidence.labels, trained_parameters=0, purpose="forecast")
     record = schema.ForecastScoreRecord(
         accuracy=foreseen.score,
         accuracy_ci=score_interval(foreseen, n_train=n_train, n_test=n_test),

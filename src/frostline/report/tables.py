@@ -75,7 +75,8 @@ def _strategy_row(s: Mapping[str, Any], verdict: Mapping[str, Any], unit: float,
     if s["status"] == "forecast":
         low, high = s["forecast"]["accuracy_ci"]
         interval = f"{low:.3f} - {high:.3f}"
-        return (name, f"{s['forecast']['accuracy']:.3f} forecast", interval, "", parameters, cost, "not trained")
+        what = "forecast" if metric == "accuracy" else "forecast accuracy"
+        return (name, f"{s['forecast']['accuracy']:.3f} {what}", interval, "", parameters, cost, "not trained")
     if s["accuracy"] is None:
         accuracy = "-"
         if s["test"]:
