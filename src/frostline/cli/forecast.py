@@ -37,7 +37,7 @@ def forecast_verb(
     plain: o.PlainOption = False,
     json: o.JsonOption = False,
 ) -> None:
-    """Forecast what every depth of fine-tuning would reach on DATA, in about the time of three epochs."""
+    """Forecast what every depth of fine-tuning would reach on DATA, in about the time of three to four epochs."""
     settings = settings_from_options(ctx.params)
     from frostline.base.device import prepare_process
 
