@@ -20,7 +20,6 @@ from frostline.base.device import prepare_process
 
 prepare_process()
 
-import numpy as np  # noqa: E402  (the allocator has to be set before torch is imported)
 import torch  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
@@ -73,7 +72,6 @@ def stored_seconds(study: Study) -> float:
         phase=recipe.phases[0],
         rate=1e-4,
         rows=study.development,
-        inner=np.zeros(0, dtype=np.int64),
         length=Length(steps),
         block=0,
     )

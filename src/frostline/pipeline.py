@@ -47,7 +47,8 @@ from frostline.planning.foresee import foresee, is_worth_forecasting
 from frostline.planning.plan_race import limit, plan_race
 from frostline.planning.prepare import make_study, make_trunk, map_network
 from frostline.race.plan import Plan
-from frostline.race.race import RaceResult, raced, run_race, standings
+from frostline.race.race import run_race
+from frostline.race.result import RaceResult, raced, standings
 from frostline.recipe.settings import Settings, keyword_parameters, settings_from
 from frostline.record.compose import budget_record, plan_event
 from frostline.record.evidence import Evidence
@@ -93,11 +94,12 @@ def run(
     meter = Meter(journal.emit, plan.operations)
     guard = ready.limits.guard if ready.limits else None
     engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations, guard)
+    forecast_first = is_worth_forecasting(settings, study, plan)
     with journal.phase("compute features"):
-        compute_features(study, plan, meter)
+        compute_features(study, plan, meter, stepped=not forecast_first)
     forecast = None
     foresight = None
-    if is_worth_forecasting(settings, study, plan):
+    if forecast_first:
         with journal.phase("forecast"):
             forecast, foresight = foresee(settings, study, plan, journal.emit)
     with journal.phase("race"):
@@ -183,7 +185,7 @@ def prepare(
         check(study)
     plan = plan_race(settings, study, blocks, chosen)
     with journal.phase("measure the speed") if settings.budget else nullcontext():
-        study, plan, limits = limit(settings, study, plan, clock)
+        plan, limits = limit(settings, study, plan, clock)
     return Prepared(packages, study, plan, chosen, limits, read.samples.select(dataset.sealed))
 
 

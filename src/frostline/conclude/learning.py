@@ -16,8 +16,9 @@ from frostline.base.records import Block, Dataset, IntArray, Outcome, Verdict
 from frostline.base.seeds import numpy_generator
 from frostline.data.split import draw_fraction
 from frostline.race.compare import compare, score_interval
+from frostline.race.course import RunTrials
 from frostline.race.plan import Plan
-from frostline.race.race import RaceResult, RunTrials, block_sizes
+from frostline.race.result import RaceResult, block_sizes
 from frostline.race.standing import Standing, standing_from
 from frostline.recipe.catalogue import is_anchor
 from frostline.recipe.recipe import Recipe, Trial
@@ -126,19 +127,24 @@ def plan_trials(plan: Plan, race: RaceResult, verdict: Verdict, draws: Draws, *,
     ]
     chosen = plan.row(verdict.strategy).recipe
     if stepped and chosen.takes_steps:
-        trials += _stepped_trials(plan, chosen, race.rates.get(chosen.name), draws)
+        trials += _stepped_trials(plan, chosen, race, draws)
     return trials
 
 
-def _stepped_trials(plan: Plan, recipe: Recipe, rate: float | None, draws: Draws) -> list[Trial]:
-    """List the trials of a stepped strategy, until they would cost more than STEPPED_COST allows."""
+def _stepped_trials(plan: Plan, recipe: Recipe, race: RaceResult, draws: Draws) -> list[Trial]:
+    """List the trials of a stepped strategy, until they would cost more than STEPPED_COST allows; it is trained as in
+    the race, for as many steps."""
+    rate = race.rate(recipe.name)
+    steps = None
+    if plan.scale.epochs is None:
+        steps = race.steps(recipe.name)
     blocks = first_repeat(plan)[:STEPPED_BLOCKS]
     remaining = STEPPED_COST * plan.operations
     trials: list[Trial] = []
     for share in STEPPED_SHARES:
         if share not in draws:
             break
-        more = [_trial(recipe, block, rate, draws[share][block.index]) for block in blocks]
+        more = [replace(_trial(recipe, block, rate, draws[share][block.index]), steps=steps) for block in blocks]
         remaining -= sum(plan.trial_operations(t) for t in more)
         if remaining < 0:
             break

@@ -8,7 +8,7 @@ from frostline.base.errors import TrialError
 from frostline.base.events import Emit, Event
 from frostline.base.records import Dataset, Verdict
 from frostline.race.plan import Plan
-from frostline.race.race import RaceResult, block_sizes, standings
+from frostline.race.result import RaceResult, block_sizes, standings
 from frostline.race.verdict import decide
 from frostline.recipe.settings import Settings
 from frostline.train.refit import RefitResult, TunedValues, refit
@@ -48,7 +48,7 @@ def conclude(
 
 
 def refit_row(study: Study, plan: Plan, race: RaceResult, name: str) -> RefitResult:
-    tuned = TunedValues(rate=race.rates.get(name), steps=race.steps(name), mix=race.mix(name))
+    tuned = TunedValues(rate=race.rate(name), steps=race.steps(name), mix=race.mix(name))
     return refit(study, plan.row(name).recipe, tuned)
 
 

@@ -112,9 +112,12 @@ def _event_data(outcome: Outcome) -> dict[str, object]:
     return {name: getattr(outcome, name) for name in names}
 
 
-def compute_features(study: Study, plan: Plan, meter: Meter) -> None:
-    """Compute the views and activations that all trials share, each once (or read them from the store)."""
-    views = all_views(study, [row.recipe for row in plan.rows])
+def compute_features(study: Study, plan: Plan, meter: Meter, *, stepped: bool = True) -> None:
+    """Compute the views and activations that all trials share, each once (or read them from the store).
+
+    Without `stepped` only those for what takes no steps: the others are made when the first trial asks for them.
+    """
+    views = all_views(study, [row.recipe for row in plan.rows if stepped or not row.recipe.takes_steps])
     for count, view in enumerate(views, 1):
         before = study.features.prefix_images
         study.features.prepare(view)

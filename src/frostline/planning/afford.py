@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from frostline.base.errors import RecipeError
@@ -36,7 +36,6 @@ class BudgetedPlan:
     """A plan that fits. `left_out` grows while the run goes on, should time run short after all."""
 
     plan: Plan
-    study: Study
     reduction: Reduction
     seconds: float  # the budget
     forecast: TimeEstimate
@@ -92,7 +91,6 @@ def afford(settings: Settings, study: Study, plan: Plan, clock: Callable[[], flo
     final = forecast(reduction)
     return BudgetedPlan(
         plan=reduced(plan, reduction),
-        study=replace(study, max_steps=reduction.steps),
         reduction=reduction,
         seconds=budget,
         forecast=final,

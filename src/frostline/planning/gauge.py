@@ -139,7 +139,7 @@ class Gauge:
         names = trained_parameters(model, stages, phase.stages, phase.head)
         nothing = np.zeros(0, dtype=np.int64)
         adapters = start_adapters(study, model, recipe, 0)
-        job = Job(phase=phase, rate=1e-6, rows=nothing, inner=nothing, length=Length(1), block=0, adapters=adapters)
+        job = Job(phase=phase, rate=1e-6, rows=nothing, length=Length(1), block=0, adapters=adapters)
         optimiser = make_optimiser(study, model, names, job)
         forward = reader(study, model, recipe.frozen_stages).forward
         if adapters:

@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from torch import nn
 
 from frostline.base.clock import Clock
+from frostline.base.errors import DataError
 from frostline.base.records import Block
 from frostline.cutting.stages import StageMap
-from frostline.data.split import inner_split
+from frostline.data.split import inner_folds
 from frostline.models.adapters import adapter_size
 from frostline.models.trainable import adapted_parameters, trained_parameters
 from frostline.planning.afford import BudgetedPlan, afford
 from frostline.planning.choose import ChosenRecipes
-from frostline.race.plan import Plan, Scale, make_plan
+from frostline.race.plan import JUDGES, Plan, Scale, make_plan
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings
 from frostline.train.study import Study
 
-TUNING_FRACTION = 0.25  # of the first block's training rows, on which rates are judged
+INNER_FOLDS = 4  # of the rows to learn from, where no blocks can judge rates and lengths
 
 
 def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chosen: ChosenRecipes) -> Plan:
@@ -36,12 +37,10 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chose
         stepped_views=study.views(len(study.development)),
         partial=partial_counts(study.trunk.model, study.stages, chosen.recipes),
     )
-    tuning_rows = study.development if alone else blocks[0].train
-    inner = inner_split(study.dataset, tuning_rows, fraction=TUNING_FRACTION, seed=study.seed, block=0)
     empty = Plan(
         skipped=chosen.skipped,
         blocks=blocks,
-        inner=inner,
+        inner=inner_judges(study, blocks, alone=alone),
         development=len(study.development),
         scale=scale,
         alone=alone,
@@ -50,14 +49,33 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chose
     return make_plan(empty, chosen.recipes, lr=settings.lr)
 
 
-def limit(settings: Settings, study: Study, plan: Plan, clock: Clock) -> tuple[Study, Plan, BudgetedPlan | None]:
+def inner_judges(study: Study, blocks: Sequence[Block], *, alone: bool) -> tuple[Block, ...]:
+    """Return folds of the rows to learn from that judge rates and lengths; none where several blocks do, or where the
+    rows can't be split."""
+    if len(blocks) >= JUDGES and not alone:
+        return ()
+    rows = blocks[0].train
+    if alone:
+        rows = study.development
+    try:
+        folds = inner_folds(study.dataset, rows, folds=INNER_FOLDS, seed=study.seed, block=0)
+    except DataError:  # copies of one image
+        return ()
+    return tuple(
+        Block(index=fold, repeat=0, fold=fold, train=train, validation=held)
+        for fold, (train, held) in enumerate(folds[:JUDGES])
+        if len(held)
+    )
+
+
+def limit(settings: Settings, study: Study, plan: Plan, clock: Clock) -> tuple[Plan, BudgetedPlan | None]:
     """Leave out the trials that don't fit the budget (without one: none), and tell the features what the rest reads."""
     want_features(study, [row.recipe for row in plan.rows])
     if settings.budget is None:
-        return study, plan, None
+        return plan, None
     limits = afford(settings, study, plan, clock)
-    want_features(limits.study, [row.recipe for row in limits.plan.rows])
-    return limits.study, limits.plan, limits
+    want_features(study, [row.recipe for row in limits.plan.rows])
+    return limits.plan, limits
 
 
 def feature_widths(stages: StageMap) -> list[int]:

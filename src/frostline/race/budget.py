@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from frostline.race.plan import Plan, PlanRow, make_plan
+from frostline.race.plan import Plan, PlanRow, make_plan, tuned_rates
 from frostline.race.timing import TimeEstimate
 from frostline.recipe.catalogue import is_anchor, strategy_of
 from frostline.recipe.recipe import Recipe, Trial
-from frostline.recipe.schedule import MAX_STEPS, MIN_STEPS
+from frostline.recipe.schedule import LENGTHS, MAX_STEPS
 
 MEANT_BLOCKS, LEAST_BLOCKS = 3, 2
-SHORT, SHORTEST = 200, MIN_STEPS  # caps on a found length
+SHORTEST, SHORT, _ = LENGTHS  # caps on the length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +47,18 @@ def trimmed(plan: Plan, reduction: Reduction) -> Plan:
 
     Counting them again lists the rows of every trial, which takes long on large data.
     """
+    scale = replace(plan.scale, max_steps=reduction.steps)
+    shorter = replace(plan, blocks=plan.blocks[: reduction.blocks], scale=scale)
     rows = [row for row in plan.rows if row.recipe.name not in reduction.dropped]
     if not reduction.tuned:
-        rows = [_untuned(plan, row) if row.recipe.rates else row for row in rows]
-    return replace(plan, rows=tuple(rows), blocks=plan.blocks[: reduction.blocks])
+        rows = [_untuned(shorter, row) if row.recipe.rates else row for row in rows]
+    return replace(shorter, rows=tuple(rows))
 
 
 def _untuned(plan: Plan, row: PlanRow) -> PlanRow:
     middle = row.recipe.rates[len(row.recipe.rates) // 2]
-    find_length = plan.alone and plan.scale.epochs is None and bool(row.rates)
-    return replace(row, recipe=row.recipe.with_rates((middle,)), rates=(middle,) if find_length else ())
+    recipe = row.recipe.with_rates((middle,))
+    return replace(row, recipe=recipe, rates=tuned_rates(plan, recipe))
 
 
 def order(plan: Plan) -> list[str]:

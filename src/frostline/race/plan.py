@@ -19,8 +19,11 @@ from frostline.race.cost import (
     training_operations,
 )
 from frostline.recipe.recipe import Recipe, Trial
-from frostline.recipe.schedule import MIN_STEPS, early_steps
+from frostline.recipe.schedule import MAX_STEPS, MIN_STEPS, early_steps
 from frostline.stats.contributions import Metric
+
+JUDGES = 2  # splits that judge rates and lengths: one alone decides by luck (docs/decisions/0018)
+SHORTLIST = 2  # ways to train a strategy that reach the second judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,7 @@ class Scale:
     solved_views: int
     stepped_views: int
     partial: Mapping[str, int] = field(default_factory=dict)  # parameters of recipes that train a part of each stage
+    max_steps: int = MAX_STEPS  # the longest length that is tried, without --epochs
 
     def training_views(self, recipe: Recipe) -> int:
         """Views of each sample that training the recipe reads."""
@@ -51,7 +55,7 @@ class PlanRow:
     """One strategy of the plan."""
 
     recipe: Recipe
-    rates: tuple[float, ...]  # to be tried on inner rows of the first block; empty where nothing is tuned
+    rates: tuple[float, ...]  # to be tried on the first judge; empty where nothing is tuned
     trials: int
     trained_parameters: int
     operations: float  # of all its trials
@@ -60,11 +64,12 @@ class PlanRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`inner`: (training, validation) rows on which rates are tuned. `alone`: a single strategy skips the race."""
+    """`inner`: folds of training rows that judge rates and lengths where the blocks can't, else empty. `alone`: a
+    single strategy skips the race."""
 
     skipped: Mapping[str, str]
     blocks: tuple[Block, ...]
-    inner: tuple[IntArray, IntArray]
+    inner: tuple[Block, ...]
     development: int
     scale: Scale
     alone: bool
@@ -93,6 +98,11 @@ class Plan:
             return ()
         return self.blocks
 
+    @property
+    def judges(self) -> tuple[Block, ...]:
+        """The splits whose held-out samples judge rates and lengths, JUDGES at most."""
+        return (self.inner or self.race_blocks())[:JUDGES]
+
     def trial_operations(self, trial: Trial) -> float:
         """What a trial adds to the shared features: its training, and one look at its validation rows."""
         recipe = trial.recipe
@@ -115,15 +125,8 @@ def make_plan(empty: Plan, recipes: Sequence[Recipe], *, lr: float | None) -> Pl
 
 
 def _plan_row(plan: Plan, recipe: Recipe) -> PlanRow:
-    # a single strategy of unknown length needs one inner run even at a given rate, to find the length
-    find_length = plan.alone and bool(recipe.rates) and plan.scale.epochs is None
-    tuned = len(plan.inner[1]) > 0 and (len(recipe.rates) > 1 or find_length)
-    rates: tuple[float, ...] = ()
-    if tuned:
-        rates = recipe.rates
-    trials = [tune_trial(plan, recipe, rate) for rate in rates] + [
-        block_trial(recipe, b, None) for b in plan.race_blocks()
-    ]
+    rates = tuned_rates(plan, recipe)
+    trials = _expected_trials(plan, recipe, rates)
     total = sum(plan.trial_operations(t) for t in trials)
     keep = recipe.keep
     width = 0
@@ -141,25 +144,37 @@ def _plan_row(plan: Plan, recipe: Recipe) -> PlanRow:
     )
 
 
-def tune_trial(plan: Plan, recipe: Recipe, rate: float | None) -> Trial:
-    """Judge one rate: for the shortest length, equal for all, unless a lone strategy has its length found by it."""
-    train, validation = plan.inner
-    steps = None
-    if not plan.alone and not plan.scale.epochs:
-        steps = MIN_STEPS
-    return Trial(
-        recipe=recipe,
-        purpose="tune",
-        block=0,
-        rate=rate,
-        train=_row_numbers(train),
-        validation=_row_numbers(validation),
-        steps=steps,
-    )
+def tuned_rates(plan: Plan, recipe: Recipe) -> tuple[float, ...]:
+    """Return the rates to be tried; none where nothing is to be chosen, or nothing judges. A single rate is tried where
+    its length is to be chosen."""
+    chooses_length = plan.scale.epochs is None and plan.scale.max_steps > MIN_STEPS
+    if len(recipe.rates) < 2 and not chooses_length:
+        return ()
+    if plan.inner or len(plan.judges) == JUDGES:
+        return recipe.rates
+    return ()
 
 
-def block_trial(recipe: Recipe, block: Block, rate: float | None) -> Trial:
-    """One recipe on one block, at the rate that was chosen for it."""
+def _expected_trials(plan: Plan, recipe: Recipe, rates: Sequence[float]) -> list[Trial]:
+    """List the trials to expect: all rates on the first judge, SHORTLIST of them on the second, one on each block."""
+    one_each = [block_trial(recipe, block, None) for block in plan.race_blocks()]
+    if not rates:
+        return one_each
+    judges = plan.judges
+    shortlist = [judges[-1]] * min(SHORTLIST, len(rates))
+    tuning = [judges[0]] * len(rates) + shortlist
+    if not plan.inner:
+        one_each = one_each[JUDGES:]
+    return [tune_trial(recipe, judge, None) for judge in tuning] + one_each
+
+
+def tune_trial(recipe: Recipe, judge: Block, rate: float | None, steps: int | None = None) -> Trial:
+    """One way to train a recipe, on one judge."""
+    return replace(block_trial(recipe, judge, rate, steps), purpose="tune")
+
+
+def block_trial(recipe: Recipe, block: Block, rate: float | None, steps: int | None = None) -> Trial:
+    """One recipe on one block, at the rate and length that were chosen for it."""
     return Trial(
         recipe=recipe,
         purpose="block",
@@ -167,6 +182,7 @@ def block_trial(recipe: Recipe, block: Block, rate: float | None) -> Trial:
         rate=rate,
         train=_row_numbers(block.train),
         validation=_row_numbers(block.validation),
+        steps=steps,
     )
 
 
@@ -185,5 +201,5 @@ def _workload(recipe: Recipe, scale: Scale, rows: int, steps: int | None) -> Wor
         views = scale.solved_views
     else:
         views = scale.stepped_views
-    early = early_steps(len(recipe.stepped), per_epoch, count if scale.epochs else MIN_STEPS)
+    early = early_steps(len(recipe.stepped), per_epoch, count)
     return Workload(rows=rows, views=views, steps=count, batch_size=scale.batch_size, early=early)

@@ -1,22 +1,23 @@
-"""The race: tune every stepped strategy's rate, then run all strategies block by block, dropping those beyond doubt."""
+"""The race: every stepped strategy is tuned, then all run block by block, and those beyond doubt are dropped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from frostline.base.events import Emit, Event
-from frostline.base.records import IntArray, Outcome
+from frostline.base.records import IntArray
+from frostline.race.course import NO_STEPS, Course, RunTrials
 from frostline.race.eliminate import FEWEST_BLOCKS, beyond_doubt
-from frostline.race.plan import Plan, PlanRow, block_trial, tune_trial
+from frostline.race.plan import Plan, PlanRow, block_trial
+from frostline.race.result import RaceResult, standings
 from frostline.race.short import (
     CHANCE,
     EARLY_CHANCE,
     PROBE,
     Foresight,
-    Terms,
     chance_early,
     chance_left,
     chance_to_matter,
@@ -26,69 +27,11 @@ from frostline.race.short import (
     settled_reason,
     spared_reason,
 )
-from frostline.race.standing import Standing, complete, standing_from
+from frostline.race.standing import complete
+from frostline.race.tuning import first_candidates, read_shortlist, settle_candidates, tune
 from frostline.race.verdict import decide
 from frostline.recipe.catalogue import is_anchor
-from frostline.recipe.recipe import Trial
-from frostline.stats.contributions import Metric
 from frostline.stats.paired import sample_variance
-
-RunTrials = Callable[[Sequence[Trial]], Iterable[Outcome]]
-
-
-@dataclass
-class RaceResult:
-    """All outcomes, the rate each stepped strategy got, and why some did not go on."""
-
-    outcomes: list[Outcome] = field(default_factory=list)
-    rates: dict[str, float] = field(default_factory=dict)
-    eliminated: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)  # for want of time, in words
-    blocks: int = 0  # that all running strategies finished
-    spared: dict[str, str] = field(default_factory=dict)  # forecast and not trained, with the reason
-    provisional: str | None = None  # the verdict that was told before any stage was trained
-    known: dict[str, Outcome] = field(default_factory=dict)  # outcomes that were run ahead, by key
-
-    def of(self, name: str, purpose: str = "block") -> list[Outcome]:
-        return [o for o in self.outcomes if o.strategy == name and o.purpose == purpose]
-
-    def steps(self, name: str) -> int | None:
-        """Median steps over the blocks (over the chosen tuning run for a strategy that did not race)."""
-        done = [o for o in self.of(name) if o.ok] or [
-            o for o in self.of(name, "tune") if o.ok and o.rate == self.rates.get(name)
-        ]
-        if done and done[0].steps:
-            return int(np.median([o.steps for o in done]))
-        return None
-
-    def mix(self, name: str) -> float | None:
-        """Median mix over the blocks of an interpolated strategy."""
-        found = [o.mix for o in self.of(name) if o.ok and o.mix is not None]
-        if found:
-            return float(np.median(found))
-        return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Course:
-    """One race while it is run: `result` grows."""
-
-    plan: Plan
-    run: RunTrials
-    labels: IntArray
-    margin: float
-    emit: Emit
-    result: RaceResult
-    foresight: Foresight | None = None
-
-    def standings(self, result: RaceResult | None = None) -> list[Standing]:
-        return standings(self.plan, result or self.result, self.labels)
-
-    @property
-    def terms(self) -> Terms:
-        n_train, n_test = block_sizes(self.plan)
-        return Terms(n_train=n_train, n_test=n_test, margin=self.margin, blocks=len(self.plan.race_blocks()))
 
 
 def run_race(
@@ -108,18 +51,25 @@ def run_race(
     With `foresight` all that takes no steps is run first, and a provisional verdict is emitted. Of the rest those run
     on that are measured in any case; the others follow only where they can still change the verdict.
     """
-    course = _Course(
+    course = Course(
         plan=plan, run=run, labels=labels, margin=margin, emit=emit, result=RaceResult(), foresight=foresight
     )
     if foresight is None or plan.alone:
         _run_rows(course, plan.rows)
         return course.result
     cheap = [row for row in plan.rows if not row.recipe.takes_steps]
-    ahead = [block_trial(row.recipe, block, None) for block in plan.race_blocks() for row in cheap]
-    course.result.known.update((o.key, o) for o in run(ahead))
+    for block in plan.race_blocks():
+        course.read(course.on_blocks, block, [(row, NO_STEPS) for row in cheap], "block")
+    course.report()
     _tell_provisional(course, foresight)
     stepped = [row for row in plan.rows if row.recipe.takes_steps]
-    first = [row for row in stepped if runs_first(row.recipe.name, foresight, is_anchor=is_anchor(row.recipe))]
+    measured = course.standings()
+    terms = course.terms
+    first = [
+        row
+        for row in stepped
+        if runs_first(row.recipe.name, foresight, measured, terms, is_anchor=is_anchor(row.recipe))
+    ]
     if foresight.choose:
         first = [row for row in first if _is_promising(course, row, foresight)]
     _run_rows(course, [*cheap, *first])
@@ -128,9 +78,9 @@ def run_race(
     return course.result
 
 
-def _tell_provisional(course: _Course, foresight: Foresight) -> None:
+def _tell_provisional(course: Course, foresight: Foresight) -> None:
     """Emit the verdict among what takes no steps, with what the forecast says of the rest."""
-    measured = course.standings(RaceResult(outcomes=list(course.result.known.values())))
+    measured = course.standings()
     if all(s.is_baseline for s in complete(measured)):
         return
     terms = course.terms
@@ -145,34 +95,33 @@ def _tell_provisional(course: _Course, foresight: Foresight) -> None:
     course.emit(Event(kind="provisional", text=text, data=data))
 
 
-def _is_promising(course: _Course, row: PlanRow, foresight: Foresight) -> bool:
-    """Judge a strategy that can't be forecast by an early reading: its middle rate, against `probe` on the same inner
-    samples. False, and it is dropped, where it is beyond hope."""
-    probes = [r for r in course.plan.rows if r.recipe.name == PROBE and r.recipe.is_solved]
-    if row.recipe.name in foresight.standings or not row.rates or not probes or is_anchor(row.recipe):
+def _is_promising(course: Course, row: PlanRow, foresight: Foresight) -> bool:
+    """Judge a strategy that can't be forecast by an early reading: its middle rate at the shortest length, against
+    `probe` on the first block. False, and it is dropped, where it is beyond hope."""
+    name = row.recipe.name
+    if name in foresight.standings or not row.rates or is_anchor(row.recipe):
         return True
-    result = course.result
-    trials = [
-        tune_trial(course.plan, probes[0].recipe, None),
-        tune_trial(course.plan, row.recipe, row.rates[len(row.rates) // 2]),
-    ]
-    result.known.update((o.key, o) for o in course.run([t for t in trials if t.key not in result.known]))
-    found = [result.known[t.key] for t in trials if t.key in result.known and result.known[t.key].ok]
-    if len(found) < len(trials):
+    block = course.plan.race_blocks()[0]
+    probes = course.on_blocks.get(PROBE, {}).get(NO_STEPS, {})
+    if block.index not in probes:
         return True
-    probe, early = found
+    candidate = first_candidates(course, row)[0]
+    course.read(course.on_blocks, block, [(row, candidate)], "block")
+    early = course.on_blocks[name][candidate][block.index]
+    probe = probes[block.index]
+    if not (early.ok and probe.ok):
+        return True
     labels = course.labels[np.asarray(early.rows, dtype=np.int64)]
     right = [np.asarray(o.probabilities).argmax(1) == labels for o in (early, probe)]
     variance = sample_variance(*(r.astype(np.float64) for r in right))
     chance = chance_early(early.accuracy, probe.accuracy, variance, len(labels), course.margin)
     if chance >= EARLY_CHANCE:
         return True
-    result.outcomes.append(early)
-    _drop(course, row, (), early_reason(row.recipe.name, early.accuracy, probe.accuracy))
+    _drop(course, row, (), early_reason(name, early.accuracy, probe.accuracy))
     return False
 
 
-def _still_worth(course: _Course, waiting: Sequence[PlanRow], foresight: Foresight) -> list[PlanRow]:
+def _still_worth(course: Course, waiting: Sequence[PlanRow], foresight: Foresight) -> list[PlanRow]:
     """Return the rows that can still change the verdict; the others are spared, with the reason."""
     measured = course.standings()
     worth = []
@@ -189,54 +138,35 @@ def _still_worth(course: _Course, waiting: Sequence[PlanRow], foresight: Foresig
     return worth
 
 
-def _run_rows(course: _Course, rows: Sequence[PlanRow]) -> None:
+def _run_rows(course: Course, rows: Sequence[PlanRow]) -> None:
     """Tune these rows and run them block by block, dropping those beyond doubt."""
     if not rows:
         return
+    plan = course.plan
     result = course.result
-    _tune(course, rows)
-    blocks = course.plan.race_blocks()
+    tune(course, rows)
+    blocks = plan.race_blocks()
     for position, block in enumerate(blocks):
-        running = [row for row in rows if row.recipe.name not in {**result.eliminated, **result.failed}]
-        trials = [block_trial(row.recipe, block, result.rates.get(row.recipe.name)) for row in running]
-        known = [result.known[t.key] for t in trials if t.key in result.known]
-        done = _in_order(trials, [*known, *course.run([t for t in trials if t.key not in result.known])])
-        if position and len(done) < len(trials):
+        running = course.running(rows)
+        cheap = [(row, NO_STEPS) for row in running if not row.recipe.takes_steps]
+        course.read(course.on_blocks, block, cheap, "block")
+        read_shortlist(course, block, running)
+        missing = [row.recipe.name for row in running if not course.has(row, block)]
+        if position and missing:
             result.left_out.append(_blocks_missing(len(blocks) - position, len(blocks)))
+            course.forget(block)
             break
-        result.outcomes += done
+        if position + 1 == len(plan.judges) and not plan.inner:
+            settle_candidates(course, [row for row in running if row.rates], plan.judges)
         result.blocks = position + 1
-        _leave_out(result, [t.recipe.name for t in trials if t.key not in {o.key for o in done}])
+        _leave_out(result, missing)
+        course.report()
         _note_failures(result)
         if position + 1 < len(blocks):
             so_far = {b.index for b in blocks[: position + 1]}
             _eliminate(course, rows, so_far)
             _settle(course, rows, so_far)
-
-
-def _tune(course: _Course, rows: Sequence[PlanRow]) -> None:
-    """Each stepped strategy gets the rate with the lowest log loss on the inner rows; ties go to the lower rate."""
-    result = course.result
-    trials = [tune_trial(course.plan, row.recipe, rate) for row in rows for rate in row.rates]
-    known = [result.known[t.key] for t in trials if t.key in result.known]
-    done = _in_order(trials, [*known, *course.run([t for t in trials if t.key not in result.known])])
-    result.outcomes += done
-    if len(done) < len(trials):
-        result.left_out.append(f"{len(trials) - len(done)} of {len(trials)} tuning runs (time ran short)")
-    for row in rows:
-        name, tried = row.recipe.name, result.of(row.recipe.name, "tune")
-        good = [o for o in tried if o.ok]
-        if tried and not good:
-            result.failed[name] = tried[0].error or "no rate worked"
-        elif good:
-            result.rates[name] = min(good, key=lambda o: (o.log_loss, o.rate or 0.0)).rate or 0.0
-        elif row.recipe.rates:  # nothing could be tuned: the user's rate, or the middle one
-            result.rates[name] = row.recipe.rates[len(row.recipe.rates) // 2]
-
-
-def _in_order(trials: Sequence[Trial], outcomes: Iterable[Outcome]) -> list[Outcome]:
-    found = {o.key: o for o in outcomes}
-    return [found[t.key] for t in trials if t.key in found]
+    course.report()
 
 
 def _blocks_missing(missing: int, of: int) -> str:
@@ -249,55 +179,20 @@ def _leave_out(result: RaceResult, names: Sequence[str]) -> None:
         result.eliminated[name] = f"{name} is left out: the budget left no time for it."
 
 
-def raced(plan: Plan, result: RaceResult) -> Plan:
-    """The plan as far as it was run: blocks that were dropped for want of time are gone."""
-    if plan.alone:
-        return plan
-    return replace(plan, blocks=plan.blocks[: result.blocks])
-
-
 def _note_failures(result: RaceResult) -> None:
     for outcome in result.outcomes:
         if outcome.purpose == "block" and not outcome.ok:
             result.failed.setdefault(outcome.strategy, outcome.error or "failed")
 
 
-def block_sizes(plan: Plan) -> tuple[float, float]:
-    """Mean training and validation samples of a block."""
-    return (
-        float(np.mean([len(b.train) for b in plan.blocks])),
-        float(np.mean([len(b.validation) for b in plan.blocks])),
-    )
-
-
-def standings(plan: Plan, result: RaceResult, labels: IntArray, metric: Metric | None = None) -> list[Standing]:
-    """Where every strategy that has run stands, by the plan's metric or another; costs count the steps really taken."""
-    by = metric or plan.metric
-    return [_standing(plan, row, result, labels, by) for row in plan.rows if result.of(row.recipe.name)]
-
-
-def _standing(plan: Plan, row: PlanRow, result: RaceResult, labels: IntArray, metric: Metric) -> Standing:
-    name = row.recipe.name
-    return standing_from(
-        result.of(name),
-        labels,
-        cost=plan.use_cost(row.recipe, result.steps(name)),
-        trained_parameters=row.trained_parameters,
-        metric=metric,
-        eliminated=name in result.eliminated or name in result.failed,
-        is_baseline=not row.recipe.needs_network,
-        is_anchor=is_anchor(row.recipe),
-    )
-
-
-def _eliminate(course: _Course, rows: Sequence[PlanRow], blocks: Collection[int]) -> None:
+def _eliminate(course: Course, rows: Sequence[PlanRow], blocks: Collection[int]) -> None:
     """Drop those of `rows` whose loss is beyond doubt on the blocks so far."""
     plan = course.plan
     result = course.result
-    so_far = replace(result, outcomes=[o for o in result.outcomes if o.purpose != "block" or o.block in blocks])
     terms = course.terms
+    so_far = replace(result, outcomes=[o for o in result.outcomes if o.purpose != "block" or o.block in blocks])
     dropped = beyond_doubt(
-        course.standings(so_far),
+        standings(plan, so_far, course.labels),
         looks=len(plan.blocks) - 1,
         n_train=terms.n_train,
         n_test=terms.n_test,
@@ -308,14 +203,12 @@ def _eliminate(course: _Course, rows: Sequence[PlanRow], blocks: Collection[int]
             _drop(course, row, blocks, dropped[row.recipe.name])
 
 
-def _settle(course: _Course, rows: Sequence[PlanRow], blocks: Collection[int]) -> None:
+def _settle(course: Course, rows: Sequence[PlanRow], blocks: Collection[int]) -> None:
     """Stop those stepped rows whose further blocks can't change the verdict, where we may choose what is run."""
     foresight = course.foresight
     if foresight is None or not foresight.choose or len(blocks) < FEWEST_BLOCKS:
         return
-    result = course.result
-    running = [row for row in rows if row.recipe.takes_steps]
-    running = [row for row in running if row.recipe.name not in {**result.eliminated, **result.failed}]
+    running = [row for row in course.running(rows) if row.recipe.takes_steps]
     by_name = {s.name: s for s in course.standings()}
     for row in running:
         name = row.recipe.name
@@ -324,7 +217,7 @@ def _settle(course: _Course, rows: Sequence[PlanRow], blocks: Collection[int]) -
             _drop(course, row, blocks, settled_reason(name, len(blocks), chance))
 
 
-def _drop(course: _Course, row: PlanRow, blocks: Collection[int], reason: str) -> None:
+def _drop(course: Course, row: PlanRow, blocks: Collection[int], reason: str) -> None:
     """Take a row out of the race; `blocks` are those it has run."""
     plan = course.plan
     name = row.recipe.name

@@ -20,6 +20,7 @@ from frostline.race.verdict import decide
 from frostline.stats.contributions import metric_text
 
 PROBE = "probe"
+BELOW = 0.03  # by so much a measured strategy may miss its forecast
 FORECAST_ERROR = 0.01  # standard deviation of a forecast difference of two depths, besides that of its samples
 EARLY = 0.08  # standard deviation of what other rates and lengths add to an early reading
 EARLY_CHANCE = 0.02  # of beating `probe`, below which an early reading is enough
@@ -59,23 +60,24 @@ class Terms:
     blocks: int  # that are planned
 
 
-def runs_first(name: str, foresight: Foresight, *, is_anchor: bool) -> bool:
-    """True for a strategy that is measured in any case: an anchor, the favourite, or one without a forecast."""
-    if not foresight.choose:
+def runs_first(name: str, foresight: Foresight, measured: Sequence[Standing], terms: Terms, *, is_anchor: bool) -> bool:
+    """True for a strategy that is trained before others are judged: an anchor, one without a forecast, or the favourite
+    where it may change the verdict."""
+    if not foresight.choose or is_anchor or name not in foresight.standings:
         return True
-    return is_anchor or name == foresight.favourite or name not in foresight.standings
+    return name == foresight.favourite and chance_to_matter(name, foresight, measured, terms) >= CHANCE
 
 
 def chance_to_matter(name: str, foresight: Foresight, measured: Sequence[Standing], terms: Terms) -> float:
     """Probability, in [0, 1], that measuring a forecast strategy would change the verdict.
 
     Its score is predicted from `probe` and those strategies that were both forecast and trained: their measured scores
-    plus the forecast difference to each, on average; how far these disagree counts as uncertainty. It changes the
-    verdict if it beats the present one by more than `margin`; or, where it is cheaper, if it comes within `margin` of
-    the best. Only blocks that all of these finished count.
+    plus the forecast difference to each, on average; how far these disagree counts as uncertainty. One that fell
+    BELOW its forecast doesn't count. It changes the verdict if it beats the present one by more than `margin`; or,
+    where it is cheaper, if it comes within `margin` of the best. Only blocks that all of these finished count.
     """
-    known = [s for s in measured if s.name in foresight.standings and s.blocks]
-    if all(s.name == PROBE for s in known):
+    known = [s for s in measured if s.name in foresight.standings and s.blocks and not _is_below(s, foresight)]
+    if not known:
         return 1.0
     shared = set.intersection(*(set(s.block_indices) for s in known))
     running = [s for s in measured if not s.is_baseline and not s.eliminated]
@@ -87,6 +89,12 @@ def chance_to_matter(name: str, foresight: Foresight, measured: Sequence[Standin
     of_samples = min(deviation for _, deviation in differences)
     spread = math.hypot(FORECAST_ERROR, of_samples, float(predictions.std()))
     return _chance(own.cost, float(predictions.mean()), spread, finished, terms)
+
+
+def _is_below(standing: Standing, foresight: Foresight) -> bool:
+    """True for a strategy that stays BELOW under its forecast: badly trained, it doesn't speak for other depths."""
+    foreseen = on_blocks(foresight.standings[standing.name], standing.block_indices)
+    return standing.metric != "log-loss" and foreseen.score - standing.score > BELOW
 
 
 def chance_left(standing: Standing, foresight: Foresight, measured: Sequence[Standing], terms: Terms) -> float:
@@ -125,7 +133,7 @@ def chance_left(standing: Standing, foresight: Foresight, measured: Sequence[Sta
 def chance_early(accuracy: float, probe: float, variance: float, samples: int, margin: float) -> float:
     """Probability, in [0, 1], that a strategy without a forecast could still beat `probe` by more than `margin`.
 
-    Both accuracies are those on the inner samples, the strategy's at its middle rate and the shortest length; what
+    Both accuracies are those on the first block, the strategy's at its middle rate and the shortest length; what
     other rates and lengths may add counts as uncertainty. `variance` is that of what one sample adds to the difference.
     """
     spread = math.sqrt(variance / samples + EARLY**2)
@@ -183,7 +191,7 @@ def settled_reason(name: str, blocks: int, chance: float) -> str:
 def early_reason(name: str, accuracy: float, probe: float) -> str:
     """Say why an early reading is enough."""
     return (
-        f"{name} is dropped on an early reading: accuracy {accuracy:.3f} on the inner samples at the shortest length, "
+        f"{name} is dropped on an early reading: accuracy {accuracy:.3f} on the first block at the shortest length, "
         f"where probe has {probe:.3f}."
     )
 

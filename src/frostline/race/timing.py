@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from frostline.base.records import Block
 from frostline.race.cost import TRAINING, forward, step_operations
-from frostline.race.plan import Plan
+from frostline.race.plan import SHORTLIST, Plan, PlanRow
 from frostline.recipe.recipe import BASELINE_ROWS, Recipe, Trial
-from frostline.recipe.schedule import INNER_FRACTION, MIN_STEPS, MIXES, reading_interval
+from frostline.recipe.schedule import INNER_FRACTION, LENGTHS, MIN_STEPS, MIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Speeds:
 
 @dataclass(frozen=True, kw_only=True)
 class TimeEstimate:
-    """Seconds that parts of a plan take: found lengths are counted at `steps`, the most they may take.
+    """Seconds that parts of a plan take: lengths to be chosen are counted at `steps`, the most they may be.
 
     `stored`: numbers of frozen stages whose activations are kept; others are computed again in every step. `sealed`:
     images of the sealed test. `all_tested`: every strategy is refitted and tested.
@@ -46,8 +47,7 @@ class TimeEstimate:
         """`steps` that it really took, where that is known."""
         rows = len(trial.train)
         held = len(trial.validation)
-        looks = trial.purpose == "block" or trial.steps is None
-        return self._judged(trial.recipe, rows, held, self._training(trial.recipe, rows, steps or trial.steps, looks))
+        return self._judged(trial.recipe, rows, held, self._training(trial.recipe, rows, steps or trial.steps))
 
     def _judged(self, recipe: Recipe, rows: int, held: int, training: float) -> float:
         """A training and what it answers; the baseline reads its images by itself."""
@@ -79,24 +79,37 @@ class TimeEstimate:
             for block in raced:
                 rows = len(block.train)
                 seconds += self._judged(row.recipe, rows, len(block.validation), self._training(row.recipe, rows))
-            seconds += len(row.rates) * self._tuning(row.recipe) if blocks is None else 0.0
+            if blocks is None and row.rates:
+                seconds += self._tuning(row)
         return seconds
 
-    def _tuning(self, recipe: Recipe) -> float:
-        train, held = self.plan.inner
-        known = None
-        if not self.plan.alone and self.plan.scale.epochs is None:
-            known = MIN_STEPS
-        return self._judged(recipe, len(train), len(held), self._training(recipe, len(train), known, known is None))
+    def _tuning(self, row: PlanRow) -> float:
+        """All rates at the shortest length and one at each longer one on the first judge, SHORTLIST candidates on the
+        second, as far as that goes beyond one training a block."""
+        judges = self.plan.judges
+        each = [MIN_STEPS] * len(row.rates)
+        each += [length for length in LENGTHS if MIN_STEPS < length <= self.steps]
+        if self.plan.scale.epochs:
+            each = each[: len(row.rates)]
+        first = sum(self._on_judge(row.recipe, judges[0], steps) for steps in each)
+        longest = [self._on_judge(row.recipe, judge, self.steps) for judge in judges]
+        seconds = first + min(SHORTLIST, len(row.rates)) * longest[-1]
+        if not self.plan.inner:
+            seconds -= sum(longest)
+        return max(0.0, seconds)
+
+    def _on_judge(self, recipe: Recipe, judge: Block, steps: int) -> float:
+        rows = len(judge.train)
+        return self._judged(recipe, rows, len(judge.validation), self._training(recipe, rows, steps))
 
     def refit(self, recipe: Recipe) -> float:
         """The recipe on all development rows, and what it answers on the sealed ones."""
         if not recipe.needs_network:
-            twice = self._training(recipe, self.plan.development, looks=False)
+            twice = self._training(recipe, self.plan.development)
             if self.all_tested:
                 return twice
             return 0.0
-        return self._training(recipe, self.plan.development, looks=False) + self.speeds.setup + self.answers(recipe)
+        return self._training(recipe, self.plan.development) + self.speeds.setup + self.answers(recipe)
 
     def answers(self, recipe: Recipe) -> float:
         """What a fitted recipe answers on the sealed images; the baseline is fitted only then."""
@@ -123,8 +136,7 @@ class TimeEstimate:
         """From the start of the clock to the end of the run."""
         return self.speeds.spent + self.features() + self.race() + self.closing()
 
-    def _training(self, recipe: Recipe, rows: int, steps: int | None = None, looks: bool = True) -> float:
-        """`looks`: an inner part is looked at to find the length."""
+    def _training(self, recipe: Recipe, rows: int, steps: int | None = None) -> float:
         speeds = self.speeds
         scale = self.plan.scale
         if not recipe.needs_network:
@@ -133,16 +145,16 @@ class TimeEstimate:
         if not recipe.takes_steps:
             return seconds
         per_epoch = max(1, -(-rows // scale.batch_size))
-        count = steps or (scale.epochs * per_epoch if scale.epochs else self.steps)
+        count = steps or self.steps
+        if scale.epochs:
+            count = scale.epochs * per_epoch
         moving = step_operations(recipe, recipe.phases[-1], scale.stages) / TRAINING
         sample = speeds.train * moving + speeds.fed
         if recipe.frozen_stages and recipe.frozen_stages not in self.stored:
             sample += speeds.forward * forward(scale.stages, 0, recipe.frozen_stages)
         seconds += count * (speeds.step + scale.batch_size * sample)
-        inner = INNER_FRACTION * rows + scale.batch_size  # chunks are filled up
-        if looks and scale.epochs is None:
-            seconds += count / reading_interval(per_epoch, self.steps) * inner * self._looked_at(recipe)
         if recipe.interpolated:
+            inner = INNER_FRACTION * rows + scale.batch_size  # chunks are filled up
             seconds += len(MIXES) * (speeds.setup + inner * self._looked_at(recipe))
         return seconds
 

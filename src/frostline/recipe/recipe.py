@@ -206,9 +206,9 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One training run: a recipe at a rate on given rows.
+    """One training run: a recipe at a rate and a length on given rows.
 
-    `purpose` 'tune': inner rows of the first block only; 'curve': a part of a block's training rows.
+    `purpose` 'tune': to choose rate and length; 'curve': on a part of a block's training rows.
     """
 
     recipe: Recipe
@@ -217,7 +217,7 @@ class Trial:
     rate: float | None
     train: tuple[int, ...]
     validation: tuple[int, ...]
-    steps: int | None = None  # a fixed length; None leaves it to --epochs or to the plateau
+    steps: int | None = None  # None where --epochs says it
 
     @property
     def key(self) -> str:
@@ -225,7 +225,9 @@ class Trial:
             rate = "-"
         else:
             rate = f"{self.rate:.6g}"
-        size = ""
+        key = f"{self.purpose}/{self.recipe.name}/{self.block}/{rate}"
+        if self.steps is not None:
+            key += f"/{self.steps} steps"
         if self.purpose == "curve":
-            size = f"/{len(self.train)}"
-        return f"{self.purpose}/{self.recipe.name}/{self.block}/{rate}{size}"
+            key += f"/{len(self.train)}"
+        return key

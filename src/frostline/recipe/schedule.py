@@ -1,9 +1,9 @@
 """Lengths and learning-rate schedules.
 
-With `--epochs N` the rate warms up and falls along a cosine to zero over exactly N epochs. Where the length is found
-(100 to 500 steps) it is held after the warm-up until the loss on an inner validation part stops falling, and then
-falls along a cosine over the last third: the schedule is then a function of the final length alone, so the refit can
-repeat it. Source: warm-up and cosine, Loshchilov & Hutter 2017; hold then decay, Hägele et al. 2024.
+Every training in steps has a length that is known before it begins: `--epochs N`, or one of LENGTHS. The rate warms up
+and falls along a cosine to zero over exactly that length, so what is judged, what runs on the blocks and what is handed
+over follow one schedule. What is handed over is the mean of the weights over the last third of it. Sources: warm-up
+and cosine, Loshchilov & Hutter 2017; averaging, Izmailov et al. 2018.
 """
 
 from __future__ import annotations
@@ -12,89 +12,67 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MIN_STEPS, MAX_STEPS = 100, 500
-HOLD = 2 / 3  # share of a found length that is spent before the decay
-PATIENCE = 3  # readings without improvement that make a plateau
-IMPROVEMENT = 0.01  # relative fall of the loss that counts as improvement
+LENGTHS = (100, 200, 400)  # steps; a longer one is tried while the training loss still falls at the end
+MIN_STEPS, MAX_STEPS = LENGTHS[0], LENGTHS[-1]
+EARLY_SHARE = 2 / 3  # of a training that its phases before the last take together at most
+AVERAGED_FROM = 2 / 3  # of a training, from where on its weights are averaged
 UNDERTRAINED = 0.05  # relative fall over the last quarter that marks a trial as cut short
 UNDERTRAINED_NATS = 0.02  # ... if it is also at least this many nats
+FITTED = 0.1  # share of the loss of guessing, below which the training samples count as fitted
 
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """A known length: `hold` is the share of the steps before the decay begins (0: plain cosine)."""
+    """A known number of optimiser steps."""
 
     steps: int
-    hold: float = 0.0
 
     @property
     def warmup(self) -> int:
-        # a found length isn't known when the warm-up runs, so that one is fixed
-        if self.hold:
-            return MIN_STEPS // 10
         return max(1, min(50, self.steps // 10))
 
     def factor(self, step: int) -> float:
         """Factor on the rate at a step counted from 0."""
         if step < self.warmup:
             return (step + 1) / (self.warmup + 1)
-        start = max(self.warmup, math.floor(self.hold * self.steps))
-        if step < start:
-            return 1.0
-        return 0.5 * (1 + math.cos(math.pi * (step - start + 1) / (self.steps - start + 1)))
+        return 0.5 * (1 + math.cos(math.pi * (step - self.warmup + 1) / (self.steps - self.warmup + 1)))
+
+    def is_averaged(self, step: int) -> bool:
+        """True for the steps, from 0, whose weights count in the average that is handed over."""
+        return step >= math.floor(AVERAGED_FROM * self.steps)
 
 
-OPEN = Length(MAX_STEPS, HOLD)  # stands in until the length is found: warm-up, then hold
-MIN_HOLD = math.ceil(HOLD * MIN_STEPS)
-
-
-def max_hold(steps: int) -> int:
-    """The last step at which the rate is held, of at most `steps`."""
-    return math.floor(HOLD * steps)
+def next_length(steps: int, most: int) -> int | None:
+    """The next longer one of LENGTHS that is at most `most` steps; None where there is none."""
+    return next((length for length in LENGTHS if steps < length <= most), None)
 
 
 def early_steps(phases: int, per_epoch: int, total: int) -> int:
     """Steps of each of several stepped phases but the last: one epoch (Howard & Ruder 2018, gradual unfreezing), and
-    of `total` steps (the shortest length, where it is to be found) no more than the share before the decay in all."""
+    of `total` steps no more than EARLY_SHARE in all."""
     if phases < 2:
         return 0
-    return max(1, min(per_epoch, math.floor(HOLD * total) // (phases - 1)))
+    return max(1, min(per_epoch, math.floor(EARLY_SHARE * total) // (phases - 1)))
 
 
-@dataclass(slots=True)
-class Plateau:
-    """Tells when a falling loss has stopped falling."""
-
-    best: float = math.inf
-    bad: int = 0
-
-    def reached(self, loss: float) -> bool:
-        if loss < self.best * (1 - IMPROVEMENT):
-            self.best = loss
-            self.bad = 0
-        else:
-            self.bad += 1
-        return self.bad >= PATIENCE
-
-
-def still_improving(losses: Sequence[float]) -> bool:
-    """The mean of the last quarter of a curve lies well below that of the quarter before it."""
+def still_improving(losses: Sequence[float], guessing: float) -> bool:
+    """The mean of the last quarter of a curve lies well below that of the quarter before it, and isn't yet below FITTED
+    of the loss of `guessing`."""
     quarter = len(losses) // 4
     if quarter < 1:
         return False
     last = math.fsum(losses[-quarter:]) / quarter
     before = math.fsum(losses[-2 * quarter : -quarter]) / quarter
-    return before - last > max(UNDERTRAINED * before, UNDERTRAINED_NATS)
+    return last > FITTED * guessing and before - last > max(UNDERTRAINED * before, UNDERTRAINED_NATS)
 
 
 MIXES: tuple[float, ...] = tuple(i / 10 for i in range(11))
 
-INNER_FRACTION = 0.15  # of a block's training rows, looked at only to find the length
+INNER_FRACTION = 0.15  # of a block's training rows, on which an interpolated strategy chooses its mix
 
 READING_STEPS = 10  # a loss curve has a reading at least this many steps apart
 
 
-def reading_interval(per_epoch: int, most: int) -> int:
-    """Steps between two readings of a loss curve: an epoch, but short enough that ten fit before the longest hold of
-    `most` steps is over."""
-    return max(READING_STEPS, min(per_epoch, max_hold(most) // 10))
+def reading_interval(per_epoch: int) -> int:
+    """Steps between two readings of a loss curve: an epoch, but short enough for ten in the longest training."""
+    return max(READING_STEPS, min(per_epoch, MAX_STEPS // 10))

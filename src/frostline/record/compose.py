@@ -20,7 +20,7 @@ from frostline.data.texts import Texts
 from frostline.models.network import Network
 from frostline.planning.afford import BudgetedPlan
 from frostline.race.plan import Plan
-from frostline.race.race import RaceResult
+from frostline.race.result import RaceResult
 from frostline.recipe.terms import origin_summary
 from frostline.record.strategies import tested
 from frostline.stats.contributions import contributions

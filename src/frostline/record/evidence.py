@@ -14,7 +14,7 @@ from frostline.conclude.learning import LearningCurve
 from frostline.forecast.forecast import Forecast
 from frostline.race.compare import compare_all
 from frostline.race.plan import Plan
-from frostline.race.race import RaceResult, block_sizes
+from frostline.race.result import RaceResult, block_sizes
 from frostline.race.short import Foresight
 from frostline.race.standing import Standing
 from frostline.train.refit import RefitResult

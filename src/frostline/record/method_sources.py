@@ -27,8 +27,9 @@ def _training_sources(result: RunResult, recipe: Recipe) -> list[tuple[str, str]
         uses.append(("AdamW", "loshchilov-adamw"))
     if stepped:
         uses.append(("cosine decay of the learning rate", "loshchilov-sgdr"))
-        if not result.settings.get("epochs"):
-            uses.append(("rate held, then decayed", "hagele"))
+        uses.append(("weights averaged over the end of training", "izmailov"))
+        if any(s.name == result.verdict.strategy and len(s.rates_tried) > 1 for s in result.strategies):
+            uses.append(("rates and lengths dropped split by split (successive halving)", "jamieson"))
         if recipe.head_origin == "new" and not recipe.solves_head:
             uses.append(("new head that starts from zero", "kolesnikov"))
     if result.settings.get("layer_decay") and recipe.kind != "own":

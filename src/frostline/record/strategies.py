@@ -12,8 +12,8 @@ from frostline.base.seeds import numpy_generator
 from frostline.bundle import schema
 from frostline.race.compare import compare, score_interval, versus_best
 from frostline.race.plan import PlanRow
-from frostline.race.race import RaceResult, block_sizes
-from frostline.race.short import on_blocks
+from frostline.race.result import RaceResult, block_sizes
+from frostline.race.short import BELOW, on_blocks
 from frostline.race.standing import Standing, standing_from
 from frostline.recipe.terms import origin_summary, skipped_term, term
 from frostline.record.evidence import Evidence
@@ -99,11 +99,11 @@ def _status(race: RaceResult, name: str) -> str:
 def _training_fields(race: RaceResult, name: str, refitted: RefitResult | None) -> Fields:
     """Return how it was trained: by the refit where there is one, otherwise by the race."""
     finished = [o for o in race.of(name) if o.ok]
-    tuning = race.of(name, "tune")
+    tried = rates_tried(race, name)
     fields: Fields = {
-        "rate": race.rates.get(name),
-        "rates_tried": [{"rate": o.rate or 0.0, "log_loss": o.log_loss, "accuracy": o.accuracy} for o in tuning],
-        "undertrained": any(o.undertrained for o in finished),
+        "rate": race.rate(name),
+        "rates_tried": tried,
+        "undertrained": any(o.undertrained for o in finished) and not _tried_longer(tried, race, name),
     }
     if refitted is None:
         return {**fields, "mix": race.mix(name), "epochs": _median_epochs(finished), "steps": race.steps(name)}
@@ -113,8 +113,34 @@ def _training_fields(race: RaceResult, name: str, refitted: RefitResult | None) 
         "mix": refitted.mix,
         "epochs": refitted.epochs,
         "steps": refitted.steps,
-        "undertrained": fields["undertrained"] or refitted.undertrained,
+        "undertrained": fields["undertrained"] or (refitted.undertrained and not _tried_longer(tried, race, name)),
     }
+
+
+def rates_tried(race: RaceResult, name: str) -> list[dict[str, float]]:
+    """List every rate and length that was tried, with its mean scores over the splits that it ran on."""
+    groups: dict[tuple[float, int], list[Outcome]] = {}
+    for o in [*race.of(name, "tune"), *race.of(name)]:
+        if o.rate is not None:
+            groups.setdefault((o.rate, o.steps), []).append(o)
+    if len(groups) < 2:  # nothing was chosen
+        return []
+    return [
+        {
+            "rate": rate,
+            "steps": steps,
+            "log_loss": float(np.mean([o.log_loss for o in found])),
+            "accuracy": float(np.mean([o.accuracy for o in found])),
+            "splits": len(found),
+        }
+        for (rate, steps), found in sorted(groups.items())
+    ]
+
+
+def _tried_longer(tried: Sequence[Mapping[str, float]], race: RaceResult, name: str) -> bool:
+    """True where a longer training at the chosen rate was tried, and wasn't better."""
+    steps = race.steps(name)
+    return steps is not None and any(t["rate"] == race.rate(name) and t["steps"] > steps for t in tried)
 
 
 def _median_epochs(finished: list[Outcome]) -> float | None:
@@ -140,9 +166,6 @@ def _score_fields(evidence: Evidence, name: str) -> Fields:
         fields["score"] = _positive(by_metric, by_metric.score)
         fields["score_ci"] = _score_ci(by_metric, n_train=n_train, n_test=n_test)
     return fields
-
-
-BELOW = 0.03  # by so much a measured strategy may miss its forecast, on the blocks that it ran
 
 
 def _forecast_fields(evidence: Evidence, name: str) -> Fields:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from frostline.bundle import schema
 from frostline.bundle.schema import RunResult
+from frostline.race.plan import JUDGES
 from frostline.recipe.recipe import Phase, Recipe
 from frostline.record.facts import Facts, spoken
 from frostline.train.solve import L2_PATH
@@ -24,7 +25,7 @@ def training_words(result: RunResult, facts: Facts, chosen: schema.StrategyRecor
     sentences = []
     if recipe.solves_head:
         sentences.append("First the head was solved as L2-penalised logistic regression on frozen features.")
-    sentences.append(_steps_sentence(result, facts, chosen, weighted))
+    sentences.append(_steps_sentence(facts, chosen, weighted))
     sentences.append(_tuning_sentence(result, recipe, chosen))
     if recipe.interpolated:
         sentences.append(_mixing_sentence(result, chosen))
@@ -41,13 +42,12 @@ def _solved_sentence(chosen: schema.StrategyRecord, weighted: str) -> str:
     )
 
 
-def _steps_sentence(result: RunResult, facts: Facts, chosen: schema.StrategyRecord, weighted: str) -> str:
+def _steps_sentence(facts: Facts, chosen: schema.StrategyRecord, weighted: str) -> str:
     phases = [phase for phase in facts.recipe.phases if phase.takes_steps]
     last = phases[-1]
-    decay = "decay" if result.settings.get("epochs") else "decay at the end"
     text = (
         f"Training used {OPTIMISERS[last.optimiser]}{_decay(last)}{weighted}, batches of up to {facts.batch_size}, "
-        f"{_length(chosen)} with warm-up and cosine {decay}"
+        f"{_length(chosen)} with warm-up and cosine decay, the weights averaged over the last third"
     )
     if chosen.undertrained:
         text += " (the loss was still falling)"
@@ -105,20 +105,23 @@ def _span(values: Sequence[float], form: str) -> str:
 
 def _tuning_sentence(result: RunResult, recipe: Recipe, chosen: schema.StrategyRecord) -> str:
     """Say who chose the rate and the length, and on what."""
-    searched = "Log loss on inner samples chose"
-    tried = len(chosen.rates_tried)
-    where = ""
-    length = "the length"
-    if result.blocks:
-        where = ", on the first block"
-        length += " (median of all blocks)"
-    tuned = tried > 1 and not result.settings.get("lr")
-    rate = f"{searched} the rate (of {tried}{where})" if tuned else _untuned_rate(result, recipe)
-    if result.settings.get("epochs"):
-        return f"{rate}; the length was set by hand."
-    if tuned:
-        return f"{rate} and {length}."
-    return f"{rate}. {searched} {length}."
+    tried = len({t["rate"] for t in chosen.rates_tried})
+    longest = max((t["steps"] for t in chosen.rates_tried), default=0)
+    by_hand = result.settings.get("epochs")
+    if tried < 2:
+        rate = _untuned_rate(result, recipe)
+        if by_hand:
+            return f"{rate}; the length was set by hand."
+        if chosen.rates_tried:
+            return f"{rate}; log loss on held-out samples chose the length (up to {longest:.0f} steps were tried)."
+        return f"{rate}."
+    splits = "inner folds"
+    if len(result.blocks) >= JUDGES:
+        splits = "blocks"
+    judged = f"by log loss on the held-out samples of {JUDGES} {splits}"
+    if by_hand:
+        return f"The rate was chosen (of {tried}) {judged}; the length was set by hand."
+    return f"Rate (of {tried}) and length (up to {longest:.0f} steps) were chosen {judged}."
 
 
 def _untuned_rate(result: RunResult, recipe: Recipe) -> str:

@@ -20,33 +20,23 @@ from frostline.models.adapters import Adapters
 from frostline.models.depthwise import fast_gradients
 from frostline.models.trainable import set_training, trained_parameters
 from frostline.recipe.recipe import Phase
-from frostline.recipe.schedule import (
-    HOLD,
-    MIN_HOLD,
-    OPEN,
-    Length,
-    Plateau,
-    max_hold,
-    reading_interval,
-    still_improving,
-)
-from frostline.stats.metrics import log_loss
-from frostline.train.feed import Reader, predict_rows
+from frostline.recipe.schedule import MIN_STEPS, Length, reading_interval, still_improving
+from frostline.train.feed import Reader
 from frostline.train.study import Study
+
+HOPELESS = 2.0  # times the loss of guessing, above which a training has diverged
+LOOKED_AT = MIN_STEPS // 3  # steps before which that isn't judged
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One phase to run. The log loss on the `inner` samples finds the length where `length` is None.
-
-    `until`: the step of the whole training at which it ends, None for the last phase.
-    """
+    """One phase to run. `length` is that of the whole training; `until`: the step of it at which this phase ends, None
+    for the last one."""
 
     phase: Phase
     rate: float
     rows: IntArray
-    inner: IntArray
-    length: Length | None
+    length: Length
     block: int  # -1 for the refit
     until: int | None = None
     adapters: Adapters | None = None  # trained in the place of weights that train by 'lora'
@@ -66,7 +56,8 @@ class LoopState:
 
 
 def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, state: LoopState | None = None) -> LoopState:
-    """Train `model` in place, going on from earlier phases. Raises TrialError for a loss of NaN or infinity."""
+    """Train `model` in place, going on from earlier phases. Raises TrialError for a loss of NaN or infinity, and early
+    where training has diverged."""
     parts = job.phase.stages
     head = job.phase.head
     set_training(model, study.stages, parts, head)
@@ -77,39 +68,68 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, state: Loo
     anchors = anchors_of(model, names, job.phase, state.start)
     stepper = Stepper(study, read, job, optimiser, anchors, _class_weights(study, job))
     rates = [group["lr"] for group in optimiser.param_groups]
-    plateau = Plateau()
-    length = job.length
+    last = job.until or job.length.steps
     first = state.steps
     device = study.compute.device
-    reading = reading_interval(study.steps_per_epoch(len(job.rows)), study.max_steps)
+    reading = reading_interval(study.steps_per_epoch(len(job.rows)))
+    guessing = math.log(study.classes)
+    average = WeightAverage(optimiser, model)
     with torch.random.fork_rng(devices=random_devices(device)):
-        for epoch, batch in islice(batches(study, job), first, None):
-            if _is_over(job, length, state.steps):
-                break
-            _set_rates(optimiser, rates, (length or OPEN).factor(state.steps))
+        for epoch, batch in islice(batches(study, job), first, max(first, last)):
+            _set_rates(optimiser, rates, job.length.factor(state.steps))
             _seed_step(derive_seed(study.seed, "step", job.block, state.steps), device)
             loss = stepper.step(batch, epoch)
+            if job.until is None and job.length.is_averaged(state.steps):
+                average.add()
             if state.steps == first:
                 state.no_gradient = _without_gradient(model, names, job, state.no_gradient)
             state.steps += 1
             state.losses.append(loss)
             if not math.isfinite(loss):
                 raise TrialError(f"The loss is {loss} at step {state.steps} (rate {job.rate:g}).", "Give a lower --lr.")
-            at_end = length is not None and state.steps == length.steps
-            if at_end or state.steps % reading == 0:
-                is_flat = _read_curve(study, model, read, job, state, plateau)
-                set_training(model, study.stages, parts, head)
-                if length is None and job.until is None:
-                    length = _final_length(state, study.max_steps, is_flat=is_flat)
+            if state.steps % reading == 0 or state.steps == job.length.steps:
+                _read_curve(state)
+                _check_hopeful(state, job, HOPELESS * guessing)
+    average.put()
     if job.until is None:
-        state.undertrained = state.undertrained or (job.length is not None and still_improving(state.losses))
+        state.undertrained = still_improving(state.losses, guessing)
     return state
 
 
-def _is_over(job: Job, length: Length | None, steps: int) -> bool:
-    """True once the phase has come to its end, or the whole training has."""
-    phase_is_over = job.until is not None and steps >= job.until
-    return phase_is_over or (length is not None and steps >= length.steps)
+class WeightAverage:
+    """The running mean of what an optimiser trains, and of the running statistics beside it, over the steps added.
+
+    Values that don't change stay the same to the bit. Source: Izmailov et al. 2018, stochastic weight averaging.
+    """
+
+    def __init__(self, optimiser: torch.optim.Optimizer, model: nn.Module) -> None:
+        trained = [p for group in optimiser.param_groups for p in group["params"]]
+        self.tensors = [t.detach() for t in (*trained, *model.buffers()) if t.is_floating_point()]
+        self.mean: list[Tensor] = []
+        self.count = 0
+
+    def add(self) -> None:
+        """Count the present values in."""
+        self.count += 1
+        if self.mean:
+            torch._foreach_lerp_(self.mean, self.tensors, 1 / self.count)
+        else:
+            self.mean = [t.clone() for t in self.tensors]
+
+    def put(self) -> None:
+        """Put the mean in the place of the present values, where anything was added."""
+        if self.mean:
+            torch._foreach_copy_(self.tensors, self.mean)
+
+
+def _check_hopeful(state: LoopState, job: Job, limit: float) -> None:
+    """Raise TrialError where the last reading, after a third of the shortest length, lies above `limit` nats."""
+    loss = state.curve[-1].train_loss
+    if state.steps < LOOKED_AT or loss < limit:
+        return
+    if state.losses[0] > limit:  # a head that isn't new may begin worse than guessing
+        return
+    raise TrialError(f"The loss is {loss:.3g} after {state.steps} steps (rate {job.rate:g}).", "Give a lower --lr.")
 
 
 def _set_rates(optimiser: torch.optim.Optimizer, rates: Sequence[float], factor: float) -> None:
@@ -161,16 +181,6 @@ def _seed_step(seed: int, device: str) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def _final_length(state: LoopState, max_steps: int, *, is_flat: bool) -> Length | None:
-    """Return the length once the plateau (or the longest hold) is reached: only the decay remains to be run then."""
-    if state.steps < MIN_HOLD:
-        return None
-    if not is_flat and state.steps < max_hold(max_steps):
-        return None
-    state.undertrained = not is_flat
-    return Length(min(max_steps, math.ceil(state.steps / HOLD)), HOLD)
-
-
 @dataclass(frozen=True)
 class Stepper:
     """Takes one training step at a time."""
@@ -198,19 +208,13 @@ class Stepper:
         return float(loss.detach())
 
 
-def _read_curve(study: Study, model: nn.Module, read: Reader, job: Job, state: LoopState, plateau: Plateau) -> bool:
-    """Add a reading of the losses; returns True once the loss on the inner samples has stopped falling."""
+def _read_curve(state: LoopState) -> None:
+    """Add a reading of the training loss: its mean since the one before."""
     since = 0
     if state.curve:
         since = state.curve[-1].step
     train = math.fsum(state.losses[since:]) / (state.steps - since)
-    if len(job.inner) == 0:
-        state.curve.append(CurvePoint(step=state.steps, train_loss=train))
-        return plateau.reached(train)
-    model.eval()
-    inner = log_loss(predict_rows(study, read, study.positions(job.inner)), study.dataset.labels[job.inner])
-    state.curve.append(CurvePoint(step=state.steps, train_loss=train, validation_loss=inner))
-    return plateau.reached(inner)
+    state.curve.append(CurvePoint(step=state.steps, train_loss=train))
 
 
 def batches(study: Study, job: Job) -> Iterator[tuple[int, IntArray]]:

@@ -13,7 +13,7 @@ from frostline.base.errors import TrialError
 from frostline.base.records import AuditCount, CurvePoint
 from frostline.bundle.saved import SavedModel
 from frostline.recipe.recipe import Recipe
-from frostline.recipe.schedule import HOLD, MIN_STEPS, Length
+from frostline.recipe.schedule import MIN_STEPS
 from frostline.train.audit import ALL_FROZEN, audit, solved_audit, tensor_hashes
 from frostline.train.ledger import make_ledger
 from frostline.train.mix import DEFAULT_MIX, mixed
@@ -21,7 +21,7 @@ from frostline.train.solve import LinearHead
 from frostline.train.start import put_solution, start_network
 from frostline.train.study import Study
 from frostline.train.trained import TrainedNetwork
-from frostline.train.trial import SteppedTraining, solve_head, train_stepped
+from frostline.train.trial import SteppedTraining, solve_head, train_stepped, training_length
 
 REFIT = -1  # stands for a block in seeds
 
@@ -92,9 +92,7 @@ def _refit_untrained(study: Study, recipe: Recipe) -> RefitResult:
 def _refit_stepped(study: Study, recipe: Recipe, tuned: TunedValues) -> RefitResult:
     rate = tuned.rate
     assert rate is not None
-    length = None
-    if study.epochs is None:
-        length = Length(tuned.steps or MIN_STEPS, HOLD)
+    length = training_length(study, len(study.development), tuned.steps)
     training = SteppedTraining(rate=rate, rows=study.development, block=REFIT, length=length, keep_start=True)
     trained = train_stepped(study, recipe, training)
     check_converged(study, recipe, trained.done.losses)

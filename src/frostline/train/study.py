@@ -35,11 +35,10 @@ class Study:
     features: Features
     development: IntArray
     batch_size: int
-    epochs: int | None  # None: the length is found
+    epochs: int | None  # None: the length is chosen
     augmented: bool  # False: every view equals view 0
     seed: int
     weigh_classes: bool = False
-    max_steps: int = MAX_STEPS  # at most, where the length is found
     class_map: ClassMap | None = None  # of the network's own classes to those of the data, where there is one
 
     def head_form(self, recipe: Recipe) -> HeadForm:

@@ -150,15 +150,13 @@ def training_set(study: Study, stage: int, rows: IntArray) -> tuple[np.ndarray, 
 
 def _run_stepped(study: Study, trial: Trial) -> TrialResult:
     assert trial.rate is not None
-    rows, inner = _inner_rows(study, trial)
-    length = None
-    if trial.steps:
-        length = Length(trial.steps)
-    training = SteppedTraining(rate=trial.rate, rows=rows, inner=inner, block=trial.block, length=length)
+    rows, mixing = _mixing_rows(study, trial)
+    length = training_length(study, len(rows), trial.steps)
+    training = SteppedTraining(rate=trial.rate, rows=rows, block=trial.block, length=length)
     trained = train_stepped(study, trial.recipe, training)
     mix = None
-    if trained.solved is not None and trial.recipe.interpolated and trial.purpose != "tune":
-        mix = choose_mix(study, trained, inner)
+    if trained.solved is not None:
+        mix = choose_mix(study, trained, mixing)
     trained.model.eval()
     read = reader(study, trained.model, trial.recipe.frozen_stages)
     probabilities = predict_rows(study, read, study.positions(trial.validation))
@@ -174,31 +172,29 @@ def _run_stepped(study: Study, trial: Trial) -> TrialResult:
     )
 
 
-def _inner_rows(study: Study, trial: Trial) -> tuple[IntArray, IntArray]:
-    """Return the samples to train on, and the inner ones that choose a length or a mix."""
+def training_length(study: Study, rows: int, steps: int | None) -> Length:
+    """Return the length of a training on that many samples: `--epochs`, or else the `steps` of the trial."""
+    if study.epochs is not None:
+        return Length(study.epochs * study.steps_per_epoch(rows))
+    return Length(steps or MIN_STEPS)
+
+
+def _mixing_rows(study: Study, trial: Trial) -> tuple[IntArray, IntArray]:
+    """Return the samples to train on, and those that choose the mix of an interpolated strategy."""
     rows = np.asarray(trial.train, dtype=np.int64)
-    if trial.purpose == "tune":
-        if study.epochs is None and not trial.steps:
-            return rows, np.asarray(trial.validation, dtype=np.int64)
-        return rows, _no_rows()
-    if study.epochs is None or trial.recipe.interpolated:
-        return inner_split(study.dataset, rows, fraction=INNER_FRACTION, seed=study.seed, block=trial.block)
-    return rows, _no_rows()
-
-
-def _no_rows() -> IntArray:
-    return np.zeros(0, dtype=np.int64)
+    if not trial.recipe.interpolated:
+        return rows, np.zeros(0, dtype=np.int64)
+    return inner_split(study.dataset, rows, fraction=INNER_FRACTION, seed=study.seed, block=trial.block)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SteppedTraining:
-    """The inputs of one stepped training. `inner` samples find the length where neither `length` nor --epochs does."""
+    """The inputs of one stepped training."""
 
     rate: float
     rows: IntArray
     block: int
-    inner: IntArray = field(default_factory=_no_rows)
-    length: Length | None = None
+    length: Length
     keep_start: bool = False  # keep a copy of the untrained network, for the ledger
 
 
@@ -207,20 +203,15 @@ def train_stepped(study: Study, recipe: Recipe, training: SteppedTraining) -> Tr
     model = start_network(study, recipe, training.block)
     before = start_hashes(study.trunk, recipe, model)
     start = copy.deepcopy(model) if training.keep_start else None
-    length = training.length
-    if length is None and study.epochs is not None:
-        length = Length(study.epochs * study.steps_per_epoch(len(training.rows)))
     if recipe.solves_head:
         put_solution(model, study, solve_head(study, recipe, training.rows, block=training.block))
     solved = copy.deepcopy(model) if recipe.interpolated else None
-    done = _run_phases(study, recipe, model, training, length)
+    done = _run_phases(study, recipe, model, training)
     counted = audit(before, tensor_hashes(model), promise(model, study.stages, recipe), done.no_gradient)
     return TrainedNetwork(model=model, done=done, audit=counted, before=start, solved=solved)
 
 
-def _run_phases(
-    study: Study, recipe: Recipe, model: nn.Module, training: SteppedTraining, length: Length | None
-) -> LoopState:
+def _run_phases(study: Study, recipe: Recipe, model: nn.Module, training: SteppedTraining) -> LoopState:
     """Run the stepped phases, one after another; adapters are merged into the network at the end."""
     adapters = start_adapters(study, model, recipe, training.block)
     read = reader(study, model, recipe.frozen_stages)
@@ -231,14 +222,13 @@ def _run_phases(
     state = LoopState()
     if len(recipe.stepped) > 1 and any(phase.pull for phase in recipe.stepped):
         state.start = {n: p.detach().clone() for n, p in model.named_parameters()}
-    ends = phase_ends(study, recipe, len(training.rows))
+    ends = phase_ends(study, recipe, training)
     for phase, until in zip(recipe.stepped, ends, strict=True):
         job = Job(
             phase=phase,
             rate=training.rate,
             rows=training.rows,
-            inner=training.inner,
-            length=length,
+            length=training.length,
             block=training.block,
             until=until,
             adapters=adapters,
@@ -250,14 +240,10 @@ def _run_phases(
     return state
 
 
-def phase_ends(study: Study, recipe: Recipe, rows: int) -> list[int | None]:
+def phase_ends(study: Study, recipe: Recipe, training: SteppedTraining) -> list[int | None]:
     """Return the step at which each stepped phase ends; None for the last, which goes on to the end of training."""
     phases = len(recipe.stepped)
-    per_epoch = study.steps_per_epoch(rows)
-    total = MIN_STEPS
-    if study.epochs:
-        total = study.epochs * per_epoch
-    each = early_steps(phases, per_epoch, total)
+    each = early_steps(phases, study.steps_per_epoch(len(training.rows)), training.length.steps)
     return [each * i for i in range(1, phases)] + [None]
 
 

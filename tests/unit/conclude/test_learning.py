@@ -13,9 +13,10 @@ import pytest
 from frostline.base.records import Block, Dataset, Outcome, Sample, Verdict
 from frostline.bundle import schema
 from frostline.conclude.learning import STEPPED_COST, draw_parts, learning_curve, plan_trials
+from frostline.race.candidates import Candidate
 from frostline.race.compare import score_interval
 from frostline.race.plan import Plan, block_trial
-from frostline.race.race import RaceResult
+from frostline.race.result import RaceResult
 from frostline.race.standing import standing_from
 from frostline.recipe.recipe import Trial
 from frostline.record.curve import curve_record
@@ -66,8 +67,12 @@ def raced(made: Plan, answer: Answer) -> RaceResult:
     result = RaceResult(blocks=len(made.race_blocks()))
     for row in made.rows:
         rate = row.recipe.rates[0] if row.recipe.rates else None
-        result.rates |= {row.recipe.name: rate} if rate else {}
-        result.outcomes += [answer(block_trial(row.recipe, b, rate)) for b in made.race_blocks()]
+        steps = made.scale.epochs is None and rate is not None
+        if rate:
+            result.chosen[row.recipe.name] = Candidate(rate, 200 if steps else None)
+        result.outcomes += [
+            answer(block_trial(row.recipe, b, rate, 200 if steps else None)) for b in made.race_blocks()
+        ]
     return result
 
 
@@ -152,7 +157,7 @@ def test_a_stepped_verdict_runs_on_two_blocks_where_that_is_cheap_and_never_unde
         own = [t for t in trials if t.recipe.name == "freeze@2"]
         assert [len(t.train) for t in own] == parts
         assert [t.block for t in own] == [0, 1][: len(parts)]
-        assert all(t.rate == race.rates["freeze@2"] and t.steps is None for t in own)
+        assert all(t.rate == race.rate("freeze@2") and t.steps == 200 for t in own)
         assert sum(made.trial_operations(t) for t in own) <= STEPPED_COST * made.operations
         kept = plan_trials(made, race, verdict("freeze@2"), draws, stepped=False)
         assert {t.recipe.name for t in kept} == {"probe"}

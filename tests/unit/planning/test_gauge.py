@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from frostline.base.records import Block
 from frostline.planning import gauge
 from frostline.planning.gauge import Gauge
 from frostline.planning.plan_race import feature_widths
@@ -31,7 +32,10 @@ def plan(made: Study, *names: str) -> Plan:
         source_classes=5,
     )
     rows = made.development
-    empty = Plan(skipped={}, blocks=(), inner=(rows[:8], rows[8:]), development=len(rows), scale=scale, alone=True)
+    inner = tuple(
+        Block(index=k, repeat=0, fold=k, train=rows[rows % 2 != k], validation=rows[rows % 2 == k]) for k in range(2)
+    )
+    empty = Plan(skipped={}, blocks=(), inner=inner, development=len(rows), scale=scale, alone=True)
     return make_plan(empty, [recipe(made, name) for name in names], lr=None)
 
 

@@ -40,8 +40,8 @@ def test_a_length_to_be_found_counts_at_its_most_until_it_is_known() -> None:
     made = forecast("finetune", speeds=replace(ZERO, step=0.1))
     assert of(made, "finetune") == pytest.approx(20.0)
     assert of(made, "finetune", 120) == pytest.approx(12.0)
-    tuning = tune_trial(made.plan, made.plan.row("finetune").recipe, 1e-4)
-    assert made.trial(tuning) == pytest.approx(10.0)  # rates are judged at 100 steps
+    tuning = tune_trial(made.plan.row("finetune").recipe, made.plan.blocks[0], 1e-4, 100)
+    assert made.trial(tuning) == pytest.approx(10.0)
 
 
 def test_frozen_stages_that_are_not_stored_are_computed_in_every_step() -> None:
@@ -66,8 +66,12 @@ def test_the_shared_pass_reads_every_view_once_to_the_deepest_cut() -> None:
 def test_the_race_is_the_sum_of_its_trials() -> None:
     speeds = replace(ZERO, step=0.1, train=1e-4, forward=1e-4, setup=1.0, solve=0.01, baseline=1e-3)
     made = forecast("baseline", "probe", "freeze@2", "finetune", speeds=speeds)
-    trials = [tune_trial(made.plan, row.recipe, rate) for row in made.plan.rows for rate in row.rates]
-    trials += [block_trial(row.recipe, b, None) for row in made.plan.rows for b in made.plan.blocks]
+    blocks = made.plan.blocks
+    trials = [block_trial(row.recipe, b, None) for row in made.plan.rows for b in blocks]
+    for row in (r for r in made.plan.rows if r.rates):
+        # on the first block all rates run short before one runs long; a second candidate runs long on the second block
+        trials += [tune_trial(row.recipe, blocks[0], rate, 100) for rate in row.rates]
+        trials.append(tune_trial(row.recipe, blocks[1], row.rates[0], 200))
     assert made.race() == pytest.approx(sum(map(made.trial, trials)))
 
 

@@ -16,10 +16,9 @@ from frostline.race.cost import (
     step_operations,
     training_operations,
 )
-from frostline.race.plan import block_trial, tune_trial
+from frostline.race.plan import block_trial, make_plan, tune_trial
 from frostline.recipe.catalogue import Choices
 from frostline.recipe.recipe import Part
-from frostline.recipe.schedule import MIN_STEPS
 from frostline.recipe.selection import make_recipe
 from helpers.race_plans import ROWS, STAGES, plan
 
@@ -99,9 +98,10 @@ def test_trained_parameters_of_partial_strategies_are_counted_tensors() -> None:
     assert [row.trained_parameters for row in made.rows] == [7 + 2 * 17, 60 + 2 * 17]
 
 
-def test_a_race_tunes_three_rates_and_then_runs_every_block() -> None:
+def test_a_race_tunes_three_rates_on_its_first_two_blocks() -> None:
     made = plan("baseline", "probe", "freeze@2", "finetune")
-    assert [row.trials for row in made.rows] == [4, 4, 3 + 4, 3 + 4]
+    assert [row.trials for row in made.rows] == [4, 4, 3 + 2 + 2, 3 + 2 + 2]
+    assert [judge.index for judge in made.judges] == [0, 1]
     assert made.row("finetune").rates == (3e-5, 1e-4, 3e-4)
     assert made.row("probe").rates == made.row("baseline").rates == ()
     assert len(made.race_blocks()) == 4
@@ -112,11 +112,12 @@ def test_head_parameters_follow_from_the_width_at_the_cut() -> None:
     assert [row.trained_parameters for row in made.rows] == [2 * 17, 2 * 5, 0]
 
 
-def test_a_given_rate_is_not_tuned() -> None:
-    made = plan("probe", "freeze@2", "finetune", lr=0.5)
+@pytest.mark.parametrize(("epochs", "rates"), [(None, (0.5,)), (3, ())])
+def test_of_a_given_rate_only_the_length_is_chosen(epochs: int | None, rates: tuple[float, ...]) -> None:
+    made = plan("probe", "freeze@2", "finetune", lr=0.5, epochs=epochs)
     assert [row.trials for row in made.rows] == [4, 4, 4]
     assert made.row("finetune").recipe.rates == (0.5,)
-    assert made.row("finetune").rates == ()
+    assert made.row("finetune").rates == rates
     assert made.row("probe").recipe.rates == ()
 
 
@@ -125,8 +126,8 @@ def test_a_given_rate_is_not_tuned() -> None:
     [
         (None, None, (3e-5, 1e-4, 3e-4)),
         (None, 5, (3e-5, 1e-4, 3e-4)),
-        (0.5, None, (0.5,)),  # one inner run, to find the length
-        (0.5, 5, ()),  # nothing left to find
+        (0.5, None, (0.5,)),  # the length is to be chosen
+        (0.5, 5, ()),  # nothing left to choose
     ],
 )
 def test_a_single_strategy_is_tuned_and_not_raced(
@@ -135,15 +136,24 @@ def test_a_single_strategy_is_tuned_and_not_raced(
     made = plan("finetune", alone=True, lr=lr, epochs=epochs)
     assert made.race_blocks() == ()
     assert made.rows[0].rates == rates
-    assert made.rows[0].trials == len(rates)
+    assert made.rows[0].trials == {3: 3 + 2, 1: 2, 0: 0}[len(rates)]
+    assert made.judges == made.inner
 
 
-@pytest.mark.parametrize(("alone", "epochs", "steps"), [(False, None, MIN_STEPS), (False, 3, None), (True, None, None)])
-def test_rates_are_judged_at_one_length_for_all(alone: bool, epochs: int | None, steps: int | None) -> None:
-    made = plan("freeze@2", alone=alone, epochs=epochs)
-    trial = tune_trial(made, made.rows[0].recipe, 1e-3)
-    assert (trial.purpose, trial.block, trial.steps) == ("tune", 0, steps)
-    assert (trial.train, trial.validation) == (tuple(range(1, 21)), tuple(range(21, 26)))
+def test_a_trial_has_the_rows_of_its_split_and_a_length() -> None:
+    made = plan("freeze@2", alone=True)
+    trial = tune_trial(made.rows[0].recipe, made.judges[1], 1e-3, 200)
+    assert (trial.purpose, trial.block, trial.steps) == ("tune", 1, 200)
+    assert trial.train == tuple(made.inner[1].train.tolist())
+    assert trial.validation == tuple(made.inner[1].validation.tolist())
+
+
+def test_one_block_does_not_judge_its_own_rates() -> None:
+    made = plan("finetune", count=1)
+    assert made.judges == made.inner
+    assert made.rows[0].rates
+    bare = replace(made, inner=())
+    assert make_plan(bare, [made.rows[0].recipe], lr=None).rows[0].rates == ()
 
 
 def test_operations_of_a_trial_count_what_it_adds_to_shared_features() -> None:
@@ -172,8 +182,10 @@ def test_use_cost_is_one_training_on_its_own_and_one_pass() -> None:
 def test_the_whole_is_the_sum_of_its_parts() -> None:
     made = plan("probe", "freeze@2", "finetune", epochs=2)
     for row in made.rows:
-        trials = [tune_trial(made, row.recipe, rate) for rate in row.rates]
-        trials += [block_trial(row.recipe, block, None) for block in made.blocks]
+        blocks = made.blocks
+        if row.rates:  # three rates, then two, then one
+            blocks = (blocks[0], blocks[0], blocks[0], blocks[1], blocks[1], *blocks[2:])
+        trials = [block_trial(row.recipe, block, None) for block in blocks]
         expected = sum(map(made.trial_operations, trials))
         assert row.operations == pytest.approx(expected)
     assert made.operations == made.shared_operations + sum(row.operations for row in made.rows)
@@ -197,7 +209,10 @@ def test_the_plan_is_a_function_of_its_inputs() -> None:
 
 def test_trial_keys_tell_all_trials_of_a_plan_apart() -> None:
     made = plan("probe", "probe@1", "freeze@1", "freeze@2", "finetune", "scratch", "baseline")
-    keys = [tune_trial(made, row.recipe, rate).key for row in made.rows for rate in row.rates]
+    splits = made.judges
+    keys = [
+        tune_trial(r.recipe, j, rate, n).key for r in made.rows for rate in r.rates for j in splits for n in (100, 200)
+    ]
     keys += [
         block_trial(row.recipe, b, row.recipe.rates[0] if row.recipe.rates else None).key
         for row in made.rows

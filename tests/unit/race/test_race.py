@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from frostline.base.events import Event, silent
 from frostline.base.records import Outcome
-from frostline.race.race import RaceResult, block_sizes, run_race, standings
+from frostline.race.plan import make_plan
+from frostline.race.race import run_race
+from frostline.race.result import RaceResult, block_sizes, standings
 from frostline.recipe.recipe import Trial
+from frostline.recipe.selection import make_recipe
 from helpers.race_plans import LABELS, Engine, outcome, plan
 
 NAMES = ("baseline", "probe", "freeze@2", "finetune")
@@ -22,28 +25,91 @@ def raced(engine: Engine, *names: str, events: list[Event] | None = None, **opti
     return run_race(made, engine.run, labels=LABELS, margin=0.01, emit=emit)
 
 
-def by_loss(losses: dict[float, float]) -> Engine:
-    """Tuning trials get the loss of their rate."""
-    return Engine(lambda t: outcome(t, loss=losses[t.rate] if t.purpose == "tune" and t.rate else 0.3))
+def rates(result: RaceResult) -> dict[str, float]:
+    return {name: candidate.rate for name, candidate in result.chosen.items()}
+
+
+def asked(engine: Engine, name: str) -> list[str]:
+    """Block, rate and steps of every trial of a strategy that was asked for."""
+    return sorted(key.split("/", 2)[2] for key in engine.asked if f"/{name}/" in key)
+
+
+def by_loss(losses: dict[float, float], **options: Any) -> Engine:
+    """Each trial gets the loss of its rate."""
+    return Engine(lambda t: outcome(t, loss=losses.get(t.rate or 0.0, 0.6) if t.rate else 0.3), **options)
 
 
 def test_tuning_takes_the_lowest_log_loss_of_each_strategy() -> None:
     engine = by_loss({3e-5: 0.5, 1e-4: 0.4, 3e-4: 0.6, 1e-3: 0.2})
-    result = raced(engine)
-    assert result.rates == {"freeze@2": 1e-3, "finetune": 1e-4}
-    assert [k for k in engine.asked if k.startswith("block/finetune")] == [
-        f"block/finetune/{b}/0.0001" for b in range(4)
-    ]
+    result = raced(engine, "probe", "lora", "finetune")
+    assert rates(result) == {"lora": 1e-3, "finetune": 1e-4}
+    assert [o.rate for o in result.of("finetune")] == [1e-4] * 4
+
+
+def test_all_rates_meet_the_first_judge_and_those_in_question_the_second() -> None:
+    engine = by_loss({3e-5: 0.4, 1e-4: 0.4, 3e-4: 0.6})
+    raced(engine, "probe", "finetune")
+    first = ["0/0.0001/100 steps", "0/0.0003/100 steps", "0/3e-05/100 steps"]
+    second = ["1/0.0001/100 steps", "1/3e-05/100 steps"]
+    assert asked(engine, "finetune") == [*first, *second, "2/3e-05/100 steps", "3/3e-05/100 steps"]
+    clear = by_loss({3e-5: 0.5, 1e-4: 0.4, 3e-4: 0.6})
+    raced(clear, "probe", "finetune")
+    assert asked(clear, "finetune") == [*first, *(f"{block}/0.0001/100 steps" for block in (1, 2, 3))]
 
 
 def test_ties_go_to_the_lower_rate() -> None:
-    assert raced(by_loss(dict.fromkeys((3e-5, 1e-4, 3e-4, 1e-3), 0.4))).rates == {"freeze@2": 1e-4, "finetune": 3e-5}
+    assert rates(raced(by_loss(dict.fromkeys((3e-5, 1e-4, 3e-4), 0.4)), "probe", "finetune")) == {"finetune": 3e-5}
+
+
+def test_a_training_that_was_cut_short_is_tried_longer_and_its_neighbour_begins_there() -> None:
+    def answer(trial: Trial) -> Outcome:
+        steps = trial.steps or 0
+        return outcome(trial, loss=0.5 - steps / 1000 + (trial.rate or 0.0), undertrained=steps < 400)
+
+    engine = Engine(answer)
+    result = raced(engine, "probe", "freeze@2", "finetune")
+    assert {name: c.steps for name, c in result.chosen.items()} == {"freeze@2": 400, "finetune": 400}
+    assert result.steps("finetune") == 400
+    first = [key.removeprefix("0/") for key in asked(engine, "freeze@2") if key.startswith("0/")]
+    assert first == sorted(
+        [f"{rate:g}/100 steps" for rate in (1e-4, 3e-4, 1e-3)] + ["0.0001/200 steps", "0.0001/400 steps"]
+    )
+    first = [key.removeprefix("0/") for key in asked(engine, "finetune") if key.startswith("0/")]
+    assert first == sorted(f"{rate:g}/400 steps" for rate in (1e-4, 3e-5, 1e-5))  # lower while that helps, once
+
+
+def test_a_lower_rate_gets_the_longer_training_too() -> None:
+    losses = {(1e-4, 100): 0.5, (3e-4, 100): 0.4, (3e-4, 200): 0.45, (1e-4, 200): 0.3}
+    engine = Engine(
+        lambda t: outcome(t, loss=losses.get((t.rate or 0.0, t.steps or 0), 0.6), undertrained=t.steps == 100)
+    )
+    result = raced(engine, "probe", "finetune")
+    assert (result.rate("finetune"), result.steps("finetune")) == (1e-4, 200)
+
+
+def test_a_longer_training_that_is_no_better_is_not_taken() -> None:
+    engine = Engine(lambda t: outcome(t, loss=0.3 if t.steps == 100 else 0.4, undertrained=True))
+    assert {c.steps for c in raced(engine, "probe", "finetune").chosen.values()} == {100}
+
+
+def test_a_deeper_strategy_does_not_try_the_higher_rates_of_its_neighbour() -> None:
+    engine = by_loss({1e-4: 0.4, 3e-4: 0.3, 1e-3: 0.6, 3e-5: 0.5})
+    raced(engine, "probe", "freeze@2", "finetune")
+    assert {key.split("/")[1] for key in asked(engine, "finetune")} == {"0.0003", "0.0001"}
+
+
+def test_a_rate_that_the_user_gave_is_never_replaced() -> None:
+    engine = Engine(lambda t: outcome(t, undertrained=True, loss=0.5 - (t.steps or 0) / 1000))
+    result = raced(engine, "probe", "freeze@2", "finetune", lr=0.5)
+    assert rates(result) == {"freeze@2": 0.5, "finetune": 0.5}
+    assert result.steps("finetune") == 400
+    assert {o.rate for o in result.outcomes} == {None, 0.5}
 
 
 def test_a_rate_that_fails_is_not_chosen_and_stops_nothing() -> None:
     engine = Engine(lambda t: outcome(t, error="the loss is nan" if t.rate == 3e-5 else None, loss=t.rate or 0.1))
     result = raced(engine)
-    assert result.rates["finetune"] == 1e-4
+    assert rates(result)["finetune"] == 1e-4
     assert not result.failed
 
 
@@ -51,19 +117,19 @@ def test_a_strategy_whose_every_rate_fails_is_out_and_the_others_go_on() -> None
     engine = Engine(lambda t: outcome(t, error="the loss is nan" if t.recipe.name == "finetune" else None))
     result = raced(engine)
     assert result.failed == {"finetune": "the loss is nan"}
-    assert not [k for k in engine.asked if k.startswith("block/finetune")]
+    assert {key.split("/")[2] for key in engine.asked if "/finetune/" in key} == {"0"}
     assert len(result.of("probe")) == len(result.of("freeze@2")) == 4
 
 
 def test_a_strategy_that_fails_on_a_block_stops_there_and_takes_no_part() -> None:
     def answer(trial: Trial) -> Outcome:
-        broken = trial.recipe.name == "freeze@2" and trial.purpose == "block" and trial.block == 1
+        broken = trial.recipe.name == "freeze@2" and trial.block == 1
         return outcome(trial, error="diverged" if broken else None)
 
     engine = Engine(answer)
     result = raced(engine)
     assert result.failed == {"freeze@2": "diverged"}
-    assert [o.block for o in result.of("freeze@2")] == [0, 1]
+    assert sorted({o.block for o in result.of("freeze@2")}) == [0, 1]
     found = {s.name: s for s in standings(plan(*NAMES), result, LABELS)}
     assert found["freeze@2"].eliminated
     assert len(found["probe"].blocks) == 4
@@ -98,32 +164,38 @@ def test_after_the_last_block_nobody_is_dropped_any_more() -> None:
     assert not raced(engine, "probe", "scratch", count=1).eliminated
 
 
-def test_a_strategy_alone_is_tuned_and_runs_no_block() -> None:
-    engine = by_loss({3e-5: 0.5, 1e-4: 0.4, 3e-4: 0.6})
+def test_a_strategy_alone_is_tuned_by_two_folds_and_runs_no_block() -> None:
+    engine = by_loss({3e-5: 0.4, 1e-4: 0.4, 3e-4: 0.6})
     result = raced(engine, "finetune", alone=True)
-    assert result.rates == {"finetune": 1e-4}
+    assert rates(result) == {"finetune": 3e-5}
     assert {o.purpose for o in result.outcomes} == {"tune"}
-    assert result.steps("finetune") == 120
+    assert sorted(o.block for o in result.outcomes) == [0, 0, 0, 1, 1]
+    assert result.steps("finetune") == 100
+
+
+def test_a_single_block_does_not_judge_what_it_scores() -> None:
+    engine = Engine(lambda t: outcome(t, loss=0.2 if t.purpose == "tune" and t.rate == 1e-4 else 0.3))
+    result = raced(engine, "probe", "finetune", count=1)
+    assert sorted(o.block for o in result.of("finetune", "tune")) == [0, 0, 0, 1]
+    assert [o.rate for o in result.of("finetune")] == [1e-4]
 
 
 def test_a_given_rate_is_used_on_every_block() -> None:
-    engine = Engine(outcome)
-    result = raced(engine, lr=0.5)
-    assert result.rates == {"freeze@2": 0.5, "finetune": 0.5}
-    assert not [k for k in engine.asked if k.startswith("tune")]
+    result = raced(Engine(outcome), lr=0.5)
+    assert rates(result) == {"freeze@2": 0.5, "finetune": 0.5}
+    assert {o.rate for o in result.outcomes} == {None, 0.5}
 
 
-def test_steps_are_the_median_of_the_blocks() -> None:
+def test_with_given_epochs_steps_are_the_median_of_the_blocks() -> None:
     steps = {0: 100, 1: 500, 2: 130, 3: 170}
-    engine = Engine(lambda t: outcome(t, steps=steps[t.block] if t.purpose == "block" else 100))
-    result = raced(engine)
-    assert result.steps("finetune") == 150
+    engine = Engine(lambda t: replace(outcome(t), steps=steps[t.block]))
+    assert raced(engine, epochs=3).steps("finetune") == 150
     assert RaceResult().steps("finetune") is None
 
 
 def test_costs_of_standings_count_the_steps_really_taken() -> None:
-    engine = Engine(lambda t: outcome(t, steps=200))
-    made = plan(*NAMES)
+    engine = Engine(lambda t: replace(outcome(t), steps=200))
+    made = plan(*NAMES, epochs=3)
     result = run_race(made, engine.run, labels=LABELS, margin=0.01, emit=silent)
     found = {s.name: s for s in standings(made, result, LABELS)}
     assert found["finetune"].cost == made.use_cost(made.row("finetune").recipe, 200)
@@ -139,15 +211,7 @@ def test_standings_know_which_rows_were_right() -> None:
 
 
 def test_what_cannot_be_tuned_gets_the_middle_rate() -> None:
-    import numpy as np
-
-    from frostline.race.plan import make_plan
-    from frostline.recipe.selection import make_recipe
-
-    made = plan("probe")
-    bare = type(made)(
-        skipped={}, blocks=made.blocks, inner=(np.arange(4), np.arange(0)), development=4, scale=made.scale, alone=False
-    )
-    made = make_plan(bare, [make_recipe("finetune", made.scale.stages)], lr=None)
+    made = replace(plan("probe", count=1), inner=())
+    made = make_plan(made, [make_recipe("finetune", made.scale.stages)], lr=None)
     result = run_race(made, Engine(outcome).run, labels=LABELS, margin=0.01, emit=silent)
-    assert result.rates == {"finetune": 1e-4}
+    assert rates(result) == {"finetune": 1e-4}

@@ -11,7 +11,8 @@ from scipy.stats import norm
 from frostline.base.events import Event, silent
 from frostline.base.records import Outcome
 from frostline.race.plan import Plan, block_trial
-from frostline.race.race import RaceResult, run_race
+from frostline.race.race import run_race
+from frostline.race.result import RaceResult
 from frostline.race.short import FORECAST_ERROR, Foresight, Terms, chance_left, chance_to_matter, on_blocks
 from frostline.race.standing import Standing, standing_from
 from frostline.recipe.recipe import Trial
@@ -61,7 +62,7 @@ def test_what_takes_no_steps_is_run_first_and_a_provisional_verdict_is_told() ->
     made = plan(*NAMES)
     seen = foresight(made, probe=8, freeze_2=8, freeze_1=8, finetune=8)
     result, keys, events = race(made, seen, probe=9, finetune=5)
-    first_step = next(i for i, key in enumerate(keys) if key.startswith("tune/"))
+    first_step = next(i for i, key in enumerate(keys) if key.endswith("steps"))
     assert {key.split("/")[1] for key in keys[:first_step]} == {"baseline", "probe"}
     told = [e for e in events if e.kind == "provisional"]
     assert [e.data["strategy"] for e in told] == ["probe"] == [result.provisional]
@@ -72,12 +73,20 @@ def test_what_takes_no_steps_is_run_first_and_a_provisional_verdict_is_told() ->
 def test_a_depth_that_cannot_change_the_verdict_is_not_trained() -> None:
     made = plan(*NAMES)
     seen = foresight(made, probe=9, freeze_2=8, freeze_1=7, finetune=7)
-    result, keys, events = race(made, seen, probe=9, freeze_2=8, finetune=7, scratch=5)
-    assert set(result.spared) == {"freeze@1"}
+    result, keys, events = race(made, seen, probe=9, freeze_2=8, finetune=7, scratch=0)
+    assert set(result.spared) == {"freeze@1", "freeze@2"}
     assert "isn't trained" in result.spared["freeze@1"]
-    assert not any("/freeze@1/" in key for key in keys)
-    assert [e.data["strategy"] for e in events if e.kind == "spared"] == ["freeze@1"]
-    assert {o.strategy for o in result.outcomes if o.purpose == "block"} == set(NAMES) - {"freeze@1"}
+    assert not any("/freeze@" in key for key in keys)
+    assert {e.data["strategy"] for e in events if e.kind == "spared"} == {"freeze@1", "freeze@2"}
+    assert {o.strategy for o in result.outcomes if o.purpose == "block"} == {"baseline", "probe", "finetune"}
+
+
+def test_the_favourite_is_trained_before_others_are_judged_where_it_may_win() -> None:
+    made = plan(*NAMES)
+    seen = foresight(made, probe=6, freeze_2=9, freeze_1=2, finetune=6)
+    result, _, _ = race(made, seen, probe=6, freeze_2=9, finetune=6, scratch=0)
+    assert set(result.spared) == {"freeze@1"}
+    assert len(result.of("freeze@2")) == len(made.blocks)
 
 
 def test_a_depth_that_may_win_is_trained() -> None:
@@ -107,7 +116,7 @@ def test_without_a_forecast_the_outcomes_are_the_same() -> None:
     plain = run_race(made, run, labels=LABELS, margin=0.01, emit=silent)
     told = run_race(made, run, labels=LABELS, margin=0.01, emit=silent, foresight=seen)
     assert {o.key for o in plain.outcomes} == {o.key for o in told.outcomes}
-    assert plain.rates == told.rates
+    assert plain.chosen == told.chosen
 
 
 def test_a_losing_arm_stops_once_more_blocks_cannot_change_the_verdict() -> None:
@@ -115,7 +124,7 @@ def test_a_losing_arm_stops_once_more_blocks_cannot_change_the_verdict() -> None
     seen = foresight(made, probe=9, freeze_2=8, freeze_1=7, finetune=7)
     result, keys, _ = race(made, seen, probe=9, freeze_2=8, finetune=5, scratch=2)
     assert "stopped after 2 blocks" in result.eliminated["finetune"]
-    assert sum("block/finetune/" in key for key in keys) == 2
+    assert {key.split("/")[2] for key in keys if "/finetune/" in key} == {"0", "1"}
 
 
 def test_the_chance_is_that_of_a_normal_prediction() -> None:
@@ -161,28 +170,27 @@ def test_a_standing_on_some_blocks_keeps_their_rows() -> None:
 def test_scratch_is_dropped_on_an_early_reading_or_keeps_its_chance() -> None:
     made = plan(*NAMES)
     seen = foresight(made, probe=9, freeze_2=8, freeze_1=7, finetune=7)
-    inner = len(made.inner[1])
 
     def run_with(scratch: int) -> tuple[RaceResult, list[str]]:
-        keys: list[str] = []
-
-        def run(trials: Sequence[Trial]) -> Iterator[Outcome]:
-            for trial in trials:
-                keys.append(trial.key)
-                right = {"probe": 9, "scratch": 5}.get(trial.recipe.name, 7)
-                if trial.purpose == "tune":
-                    right = {"probe": inner, "scratch": scratch}.get(trial.recipe.name, inner)
-                yield outcome(trial, right=right)
-
-        return run_race(made, run, labels=LABELS, margin=0.01, emit=silent, foresight=seen), keys
+        result, keys, _ = race(made, seen, probe=9, freeze_2=7, freeze_1=7, finetune=7, scratch=scratch)
+        return result, [key for key in keys if "/scratch/" in key]
 
     dropped, keys = run_with(0)
     assert "early reading" in dropped.eliminated["scratch"]
-    assert [key for key in keys if "/scratch/" in key] == ["tune/scratch/0/0.001"]
-    _, keys = run_with(inner)
-    assert sum("tune/scratch/" in key for key in keys) == 3  # each rate once, the early one included
-    assert sum("block/scratch/" in key for key in keys) >= 2
+    assert keys == ["block/scratch/0/0.001/100 steps"]
+    assert not dropped.of("scratch")  # untuned, it has no score
+    _, keys = run_with(8)
+    assert sum("/scratch/0/" in key for key in keys) == 3  # each rate once, the early one included
+    assert sum("/scratch/1/" in key for key in keys) == 2
     assert len(keys) == len(set(keys))
+
+
+def test_a_strategy_far_below_its_forecast_is_looked_at_again() -> None:
+    made = plan(*NAMES)
+    seen = foresight(made, probe=9, freeze_2=9, freeze_1=9, finetune=9)
+    _, keys, _ = race(made, seen, probe=9, freeze_2=9, freeze_1=9, finetune=5, scratch=0)
+    tried = {key.split("/", 3)[3] for key in keys if "/finetune/0/" in key}
+    assert tried == {"3e-05/100 steps", "0.0001/100 steps", "0.0003/100 steps", "1e-05/100 steps"}
 
 
 def test_the_favourite_is_another_depth_than_the_anchors() -> None:

@@ -1,4 +1,4 @@
-"""Schedules by hand-worked numbers, plateaus by drawn curves."""
+"""Schedules by hand-worked numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from frostline.recipe.schedule import HOLD, MAX_STEPS, OPEN, Length, Plateau, still_improving
+from frostline.recipe.schedule import Length, next_length, reading_interval, still_improving
 
 
 def test_given_length_warms_up_for_a_tenth_and_ends_near_zero() -> None:
@@ -19,20 +19,20 @@ def test_given_length_warms_up_for_a_tenth_and_ends_near_zero() -> None:
     assert 0 < factors[-1] < 0.01
 
 
-def test_found_length_repeats_what_the_search_did() -> None:
-    found = Length(150, HOLD)
-    assert [found.factor(s) for s in range(100)] == [OPEN.factor(s) for s in range(100)]
-    assert found.factor(99) == 1.0
-    assert found.factor(100) < 1.0
-    assert found.factor(149) < 0.01
-    assert OPEN.steps == MAX_STEPS
+def test_the_weights_of_the_last_third_are_averaged() -> None:
+    assert [step for step in range(10) if Length(10).is_averaged(step)] == [6, 7, 8, 9]
+    assert Length(1).is_averaged(0)
 
 
-def test_plateau_is_three_readings_without_one_percent_of_improvement() -> None:
-    plateau = Plateau()
-    readings = [1.0, 0.9, 0.895, 0.896, 0.80, 0.80, 0.799, 0.795]
-    #           new  new  bad 1  bad 2  new  bad 1  bad 2  bad 3
-    assert [plateau.reached(x) for x in readings] == [False] * 7 + [True]
+@pytest.mark.parametrize(
+    ("steps", "most", "expected"), [(100, 400, 200), (200, 400, 400), (400, 400, None), (100, 150, None)]
+)
+def test_the_next_length_is_twice_as_long_up_to_the_most(steps: int, most: int, expected: int | None) -> None:
+    assert next_length(steps, most) == expected
+
+
+def test_a_reading_comes_once_an_epoch_and_ten_times_in_the_longest_training() -> None:
+    assert [reading_interval(per_epoch) for per_epoch in (3, 25, 500)] == [10, 25, 40]
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,15 @@ def test_plateau_is_three_readings_without_one_percent_of_improvement() -> None:
     [
         ([1.0] * 8, False),
         ([1.0, 1.0, 0.9, 0.9, 0.8, 0.8, 0.6, 0.6], True),
-        ([0.5, 0.5, 0.3, 0.3, 0.02, 0.02, 0.01, 0.01], False),  # half of it, but less than 0.02 nats
+        ([0.9, 0.9, 0.8, 0.8, 0.32, 0.32, 0.31, 0.31], False),  # less than 0.02 nats
         ([1.0, 0.5], False),  # too short to tell
     ],
 )
 def test_still_improving_compares_the_last_two_quarters(losses: list[float], expected: bool) -> None:
-    assert still_improving(losses) is expected
+    assert still_improving(losses, guessing=2.0) is expected
+
+
+def test_what_fits_the_training_samples_was_not_cut_short() -> None:
+    losses = [1.0, 1.0, 0.5, 0.5, 0.2, 0.2, 0.1, 0.1]
+    assert still_improving(losses, guessing=0.9)
+    assert not still_improving(losses, guessing=1.1)

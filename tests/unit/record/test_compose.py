@@ -10,7 +10,7 @@ import pytest
 from frostline.base.records import Block, Verdict
 from frostline.race.compare import versus_best
 from frostline.race.plan import Plan, Scale
-from frostline.race.race import RaceResult
+from frostline.race.result import RaceResult
 from frostline.race.standing import BlockScore, Standing
 from frostline.record.compose import block_records
 from frostline.record.evidence import Evidence
@@ -28,7 +28,7 @@ def plan(alone: bool = False) -> Plan:
     scale: Any = Scale(
         stages=(), widths=[], classes=2, source_classes=5, batch_size=10, epochs=None, solved_views=1, stepped_views=1
     )
-    return Plan(skipped={}, blocks=blocks, inner=(rows, rows), development=ROWS, scale=scale, alone=alone)
+    return Plan(skipped={}, blocks=blocks, inner=(), development=ROWS, scale=scale, alone=alone)
 
 
 def standing(name: str, right: np.ndarray) -> Standing:

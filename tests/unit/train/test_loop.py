@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from frostline.models.trainable import trained_parameters
 from frostline.recipe.recipe import Phase
-from frostline.recipe.schedule import MAX_STEPS, Length
+from frostline.recipe.schedule import Length
 from frostline.train import loop
-from frostline.train.loop import Job, batches, make_optimiser
+from frostline.train.loop import Job, WeightAverage, batches, make_optimiser
 from frostline.train.start import start_network
 from frostline.train.study import Study
-from frostline.train.trial import run_trial
+from frostline.train.trial import SteppedTraining, run_trial, train_stepped
 from helpers.train_studies import Net, recipe, study, trial
 
 NONE = np.zeros(0, dtype=np.int64)
@@ -37,7 +37,7 @@ def job(
 ) -> Job:
     chosen = made.development if rows is None else np.asarray(rows)
     phase = recipe(made, name).phases[0]
-    return Job(phase=phase, rate=rate, rows=chosen, inner=NONE, length=length, block=block)
+    return Job(phase=phase, rate=rate, rows=chosen, length=length or Length(20), block=block)
 
 
 def first(made: Study, of: Job, count: int) -> list[tuple[int, tuple[int, ...]]]:
@@ -75,7 +75,7 @@ def test_no_batch_is_a_single_row_unless_that_is_all_there_is() -> None:
 @settings(max_examples=60, deadline=None)
 def test_steps_per_epoch_is_the_number_of_batches(rows: int, size: int) -> None:
     made = study(14, batch_size=size)
-    of = Job(phase=recipe(made, "finetune").phases[0], rate=1.0, rows=np.arange(rows), inner=NONE, length=None, block=0)
+    of = Job(phase=recipe(made, "finetune").phases[0], rate=1.0, rows=np.arange(rows), length=Length(20), block=0)
     read = list(itertools.takewhile(lambda pair: pair[0] == 0, batches(made, of)))
     assert len(read) == made.steps_per_epoch(rows)
     sizes = [len(batch) for _, batch in read]
@@ -123,9 +123,7 @@ def groups(name: str, policy: Any = None) -> dict[str, tuple[float, float]]:
     model = start_network(made, recipe(made, name), 0)
     phase = recipe(made, name, policy).phases[0]
     names = trained_parameters(model, made.stages, phase.stages, phase.head)
-    optimiser = make_optimiser(
-        made, model, names, Job(phase=phase, rate=0.01, rows=NONE, inner=NONE, length=None, block=0)
-    )
+    optimiser = make_optimiser(made, model, names, Job(phase=phase, rate=0.01, rows=NONE, length=Length(20), block=0))
     known = {id(p): n for n, p in model.named_parameters()}
     return {known[id(p)]: (g["lr"], g["weight_decay"]) for g in optimiser.param_groups for p in g["params"]}
 
@@ -189,19 +187,48 @@ def test_trained_tensors_without_a_gradient_are_listed() -> None:
     assert set(listed) == {f"{stage}.0.weight" for stage in "abcd"}
 
 
-def test_a_found_length_never_passes_the_longest_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = study(14, epochs=None, batch_size=2)
-    monkeypatch.setattr(type(made), "steps_per_epoch", lambda _self, _rows: 300)  # as 9,600 rows in batches of 32
-    factors: list[float] = []
+def test_the_last_third_is_averaged_and_what_does_not_move_keeps_its_bits() -> None:
+    made = study()
+    model = start_network(made, recipe(made, "finetune"), 0)
+    weight = model.get_parameter("fc.bias")
+    still = model.get_parameter("a.0.weight").detach().clone()
+    average = WeightAverage(torch.optim.SGD(list(model.parameters()), lr=1.0), model)
+    for value in (1.0, 2.0, 6.0):
+        with torch.no_grad():
+            weight.fill_(value)
+        average.add()
+    average.put()
+    assert weight.tolist() == pytest.approx([3.0] * len(weight))
+    assert torch.equal(model.get_parameter("a.0.weight"), still)
 
-    def fake(self: loop.Stepper, *_: Any) -> float:
-        factors.append(self.optimiser.param_groups[0]["lr"])
-        return 1.0 / len(factors)  # always improving
 
-    monkeypatch.setattr(loop.Stepper, "step", fake)
-    outcome = run_trial(made, trial(made, "freeze@3", rate=1.0))
-    assert outcome.steps <= MAX_STEPS
-    assert factors[-1] == min(factors)  # the rate has fallen to its end
+def test_what_is_handed_over_is_the_mean_of_the_last_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = study(14, epochs=None)
+    seen: list[torch.Tensor] = []
+    honest = loop.Stepper.step
+
+    def noting(self: loop.Stepper, *arguments: Any) -> float:
+        loss = honest(self, *arguments)
+        seen.append(self.optimiser.param_groups[-1]["params"][-1].detach().clone())
+        return loss
+
+    monkeypatch.setattr(loop.Stepper, "step", noting)
+    rows = made.development
+    of = SteppedTraining(rate=1e-2, rows=rows, block=0, length=Length(9))
+    trained = train_stepped(made, recipe(made, "finetune"), of)
+    expected = torch.stack(seen[6:]).double().mean(0)
+    parameters = dict(trained.model.named_parameters()).values()
+    assert any(p.shape == expected.shape and torch.allclose(p.double(), expected, atol=1e-6) for p in parameters)
+    assert not torch.allclose(seen[-1].double(), expected, atol=1e-6)
+
+
+def test_a_training_that_diverges_stops_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = study(14, epochs=None)
+    losses = iter([0.7] * 30 + [5.0] * 70)
+    monkeypatch.setattr(loop.Stepper, "step", lambda *_: next(losses))
+    outcome = run_trial(made, trial(made, "freeze@3"))
+    assert outcome.error is not None
+    assert "5 after 40 steps" in outcome.error
 
 
 def test_sgd_is_used_where_a_phase_says_so() -> None:
@@ -210,6 +237,6 @@ def test_sgd_is_used_where_a_phase_says_so() -> None:
     finetune = recipe(made, "finetune").phases[0]
     phase = Phase(name="x", solver="stepped", stages=finetune.stages, head=finetune.head, optimiser="sgd")
     made_by = make_optimiser(
-        made, model, {"fc.bias": 5}, Job(phase=phase, rate=1.0, rows=NONE, inner=NONE, length=None, block=0)
+        made, model, {"fc.bias": 5}, Job(phase=phase, rate=1.0, rows=NONE, length=Length(20), block=0)
     )
     assert isinstance(made_by, torch.optim.SGD)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -162,7 +161,7 @@ def test_refit_without_a_length_takes_the_shortest() -> None:
 
 def test_refit_that_ends_worse_than_guessing_is_refused() -> None:
     made = study(14, epochs=30)
-    with pytest.raises(TrialError, match=rf"diverged .* guessing gives {math.log(2):.3f}"):
+    with pytest.raises(TrialError, match=r"The loss is .* after 40 steps"):
         refit(made, trial(made, "finetune").recipe, TunedValues(rate=100.0))
 
 
@@ -266,7 +265,7 @@ def test_options_that_would_change_nothing_are_refused(
 @pytest.mark.parametrize("name", ["probe", "baseline", "freeze@2", "wise-ft"])
 @pytest.mark.parametrize("epochs", [1, None])
 def test_a_trial_of_the_learning_curve_is_a_block_trial_on_its_rows(name: str, epochs: int | None) -> None:
-    made = replace(study(rows=16), epochs=epochs, max_steps=100)
+    made = replace(study(rows=16), epochs=epochs)
     block = trial(made, name)
     fewer = replace(block, train=block.train[:8])
     curve = replace(fewer, purpose="curve")

@@ -18,6 +18,7 @@ from frostline.models.trainable import trained_parameters
 from frostline.planning.plan_race import want_features
 from frostline.recipe.catalogue import Choices
 from frostline.recipe.recipe import Recipe, Trial
+from frostline.recipe.schedule import Length
 from frostline.recipe.selection import make_recipe
 from frostline.train.feed import predict_rows, reader
 from frostline.train.loop import Job, anchors_of, make_optimiser, pull_back
@@ -26,7 +27,7 @@ from frostline.train.refit import TunedValues, refit
 from frostline.train.solve import solve
 from frostline.train.start import start_network
 from frostline.train.study import Study
-from frostline.train.trial import SteppedTraining, run_trial, train_stepped
+from frostline.train.trial import SteppedTraining, run_trial, train_stepped, training_length
 from helpers.train_studies import study, trial
 
 MAP = ClassMap(source=("s0", "s1", "s2", "s3", "s4"), groups=((0, 3), (1,)))
@@ -93,21 +94,22 @@ def test_a_mapped_model_reloads_with_its_map(name: str, tmp_path: Any, monkeypat
 def test_lp_ft_starts_where_the_probe_ends_and_its_head_learns_like_the_rest() -> None:
     made = study()
     used = replace(chosen(made, "lp-ft"), interpolated=True)  # keeps the network after the solved phase
-    done = train_stepped(made, used, SteppedTraining(rate=1e-3, rows=made.development[:-4], block=0))
+    done = train_stepped(made, used, SteppedTraining(rate=1e-3, rows=made.development[:-4], block=0, length=Length(20)))
     assert done.solved is not None
     held = made.positions(made.development[-4:])
     probabilities = predict_rows(made, reader(made, done.solved.eval(), 0), held)
     want_features(made, [chosen(made, "probe"), used])
     assert probabilities == pytest.approx(np.array(run_trial(made, trial(made, "probe")).probabilities), abs=1e-5)
     names = trained_parameters(done.model, made.stages, used.phases[1].stages, used.phases[1].head)
-    job = Job(phase=used.phases[1], rate=0.5, rows=made.development, inner=made.development, length=None, block=0)
+    job = Job(phase=used.phases[1], rate=0.5, rows=made.development, length=Length(20), block=0)
     assert {g["lr"] for g in make_optimiser(made, done.model, names, job).param_groups} == {0.5}
 
 
 def test_wise_ft_lies_on_the_line_and_its_ends_are_exact() -> None:
     made = study()
     used = chosen(made, "wise-ft")
-    done = train_stepped(made, used, SteppedTraining(rate=1e-2, rows=made.development, block=-1))
+    length = training_length(made, len(made.development), None)
+    done = train_stepped(made, used, SteppedTraining(rate=1e-2, rows=made.development, block=-1, length=length))
     assert done.solved is not None
     for mix, end in ((0.0, done.solved), (1.0, done.model)):
         line = mixed(done.solved, done.model, mix).state_dict()
