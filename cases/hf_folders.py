@@ -87,10 +87,15 @@ def write_architecture(folder: Path, name: str, *, kind: str = "AutoModelForSequ
 
 
 def write_text_network(
-    folder: Path, *, labels: tuple[str, ...] = (), pooling: str | None = "mean_tokens", normalise: bool = True
+    folder: Path,
+    *,
+    labels: tuple[str, ...] = (),
+    pooling: str | None = "mean_tokens",
+    normalise: bool = True,
+    positions: int = POSITIONS,
 ) -> Path:
     """A BERT of two blocks: a classifier where `labels` are given, else an encoder with sentence-transformers'
-    description of its pooling."""
+    description of its pooling. It reads `positions` tokens."""
     import torch
     import transformers as t
     from transformers.utils import logging
@@ -103,7 +108,7 @@ def write_text_network(
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=32,
-        max_position_embeddings=POSITIONS,
+        max_position_embeddings=positions,
     )
     if labels:
         config.id2label = dict(enumerate(labels))
@@ -149,8 +154,9 @@ def write_image_network(folder: Path, kind: str = "ViTImageProcessor", **process
     return folder
 
 
-def write_sentences(file: Path, rows: int = 48) -> Path:
-    """A table of short sentences of two classes that words tell apart: what is asked, and what is said."""
+def write_sentences(file: Path, rows: int = 48, *, long: bool = False) -> Path:
+    """A table of short sentences of two classes that words tell apart: what is asked, and what is said. `long`: every
+    fifth has 20 words more, and the first 50."""
     with file.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(["text", "label"])
@@ -159,6 +165,8 @@ def write_sentences(file: Path, rows: int = 48) -> Path:
             start = ("who is", "where was", "what is", "how many")[i // 2 % 4] if asked else ("a", "the")[i // 2 % 2]
             middle, end = WORDS[2 + i % 6], WORDS[8 + i // 6 % 5]
             extra = " the tree" * (i % 3)
+            if long and i % 5 == 0:
+                extra += " in the red house of" * (10 if i == 0 else 4)
             writer.writerow(
                 [
                     f"{start} {middle} {end}{extra}{' ?' if asked else ''} {WORDS[i % len(WORDS)]}",

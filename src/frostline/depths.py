@@ -23,7 +23,7 @@ from frostline.models.kinds import kinds_of
 from frostline.pipeline import read_arguments, read_inputs
 from frostline.planning.choose import check_applicable, choose_recipes
 from frostline.planning.foresee import question_of
-from frostline.planning.prepare import make_study, make_trunk, map_network
+from frostline.planning.prepare import make_study, make_trunk, map_network, with_lengths
 from frostline.race.compare import compare, score_interval
 from frostline.race.standing import Standing, standing_from
 from frostline.recipe.recipe import Recipe
@@ -61,6 +61,7 @@ def run_forecast(settings: Settings, emit: Emit = silent, listing: Listing | Non
     dataset = read.dataset
     with journal.phase("map the network"):
         mapped, stages = map_network(network, settings.stages)
+        network = with_lengths(network, mapped, stages)
         if settings.strategies == ("auto",):
             settings = replace(settings, strategies=every_depth(mapped, stages))
         chosen = choose_recipes(settings, network, stages, dataset.classes)

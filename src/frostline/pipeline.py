@@ -45,7 +45,7 @@ from frostline.planning.afford import BudgetedPlan
 from frostline.planning.choose import ChosenRecipes, check_applicable, choose_recipes
 from frostline.planning.foresee import foresee, is_worth_forecasting
 from frostline.planning.plan_race import limit, plan_race
-from frostline.planning.prepare import make_study, make_trunk, map_network
+from frostline.planning.prepare import make_study, make_trunk, map_network, with_lengths
 from frostline.race.plan import Plan
 from frostline.race.race import run_race
 from frostline.race.result import RaceResult, raced, standings
@@ -174,6 +174,7 @@ def prepare(
     dataset = read.dataset
     with journal.phase("map the network"):
         model, stages = map_network(network, settings.stages)
+        network = with_lengths(network, model, stages)
         chosen = choose_recipes(settings, network, stages, dataset.classes)
         cheap = all(not recipe.takes_steps for recipe in chosen.recipes)
         blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)

@@ -17,14 +17,14 @@ from frostline.base.errors import BundleError, DataError
 from frostline.base.records import FloatArray
 from frostline.bundle.saved import LoadedModel, load_model
 from frostline.cutting.inputs import call_of
-from frostline.data.contract import Samples, evaluation_views, to_inputs
+from frostline.data.contract import Samples, evaluation_views, input_lengths, to_inputs
 from frostline.data.decode import decode_all
 from frostline.data.preprocess import Preprocess
 from frostline.data.raw import arrange, as_numpy, is_array, raw_images
 from frostline.data.scan import is_image
 from frostline.data.tables import read_lines
 from frostline.data.texts import TextPreprocess, Texts, check_texts, read_texts
-from frostline.features.inference import scores_in_chunks
+from frostline.features.inference import grouped, scores_in_chunks
 
 BadFile = Callable[[str, str], None]
 
@@ -152,12 +152,9 @@ def predict_samples(loaded: LoadedModel, samples: Samples) -> FloatArray:
         inputs = to_inputs(views, loaded.preprocess, device=compute.device, channels_last=compute.channels_last)
         return call_of(inputs).run(loaded.model)
 
-    chunks = scores_in_chunks(forward, torch.arange(len(samples)), compute)
-    return np.concatenate([_tempered_softmax(scores, loaded.temperature) for scores in chunks])
-
-
-def _tempered_softmax(scores: Tensor, temperature: float) -> FloatArray:
-    probabilities: FloatArray = (scores.cpu().double() / temperature).softmax(1).numpy()
+    groups = grouped(input_lengths(samples, loaded.preprocess), compute)
+    scores = scores_in_chunks(forward, torch.arange(len(samples)), groups, compute)
+    probabilities: FloatArray = (scores.cpu().double() / loaded.temperature).softmax(1).numpy()
     return probabilities
 
 

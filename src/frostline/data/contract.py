@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.base.errors import DataError, RecipeError
+from frostline.base.records import IntArray
 from frostline.data.images import Images
 from frostline.data.preprocess import Preprocess, to_input
-from frostline.data.texts import KIND, TOKENIZER, TextPreprocess, Texts, ids_and_mask
+from frostline.data.texts import KIND, TOKENIZER, TextPreprocess, Texts, bucket_lengths, ids_and_mask
 from frostline.data.views import Policy, augment_policy, make_views
 from frostline.recipe.settings import Augment
 
@@ -62,10 +63,22 @@ def evaluation_views(samples: Samples, contract: Contract, threads: int) -> Tens
 
 
 def to_inputs(views: Tensor, contract: Contract, *, device: Any, channels_last: bool) -> Tensor | dict[str, Tensor]:
-    """The network's inputs on `device`: floats (N, C, H, W), or `input_ids` and `attention_mask` (N, L)."""
+    """The network's inputs on `device`: floats (N, C, H, W), or `input_ids` and `attention_mask` (N, L) of texts.
+
+    Texts are cut to the length of the bucket of the longest one here: give those of one bucket (:func:`input_lengths`).
+    """
     if isinstance(contract, Preprocess):
         return to_input(views, contract, device=device, channels_last=channels_last)
+    if contract.lengths:
+        views = views[:, : int(bucket_lengths(views.numpy(), contract.lengths).max())]
     return ids_and_mask(views, contract.pad, device)
+
+
+def input_lengths(samples: Samples, contract: Contract) -> IntArray | None:
+    """Places of the network's input for each sample (N,); None where all have the same shape, as images do."""
+    if isinstance(samples, Texts) and isinstance(contract, TextPreprocess) and contract.lengths:
+        return bucket_lengths(samples.ids, contract.lengths)
+    return None
 
 
 def view_bytes(contract: Contract) -> float:

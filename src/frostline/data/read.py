@@ -85,7 +85,7 @@ def _read_texts(
     encoded = encode(kept, preprocess)
     if not chosen_length:
         counts = [len(encoded[i]) for i in dataset.development.tolist()]
-        preprocess = replace(preprocess, length=fitting_length(counts, preprocess.limit))
+        preprocess = replace(preprocess, length=fitting_length(counts, preprocess.limit), lengths=())
     texts, cut = fill(kept, encoded, preprocess)
     if cut:
         ids = tuple(dataset.samples[i].id for i in cut[:EXAMPLES])

@@ -1,7 +1,8 @@
 """Texts: the contract by which they become numbers, and a list of them with their numbers.
 
 Shapes: N texts, L places for tokens. A text's view is one row of token ids; PADDING marks the places that stay empty,
-so that ids and mask are told from one array.
+so that ids and mask are told from one array. The network reads a view cut to the length of the text's bucket, which
+depends on this text alone: a long text costs the short ones nothing, and no answer depends on the others.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ Side = Literal["right", "left"]
 
 PADDING = -1  # in a view; the network itself is given the tokenizer's own padding id and a mask
 MULTIPLE = 8  # lengths are rounded up to it
+# Lengths of buckets, each about 1.4 times the one before: a text of 20 tokens or more leaves a fifth empty on average.
+LADDER = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072)
 TOKENIZER = "tokenizer.json"  # the file beside preprocess.json
 KIND = "text"
 
@@ -38,8 +41,8 @@ class TextPreprocess:
 
     `length` is L. The last place always stays empty: code of some networks drops a mask of ones, and then a text's
     numbers would depend on which others are in its batch. `limit` is the largest L that the network can take, `pad`
-    the id in empty places, `cut` the end at which a text that is too long is cut. Raises DataError for values that
-    can't be used.
+    the id in empty places, `cut` the end at which a text that is too long is cut. `lengths` are those of the buckets,
+    rising to L; none: the network reads every text at L. Raises DataError for values that can't be used.
     """
 
     tokenizer: str = field(repr=False)  # contents of tokenizer.json, as the package `tokenizers` writes it
@@ -48,12 +51,18 @@ class TextPreprocess:
     pad: int
     vocabulary: int
     cut: Side = "right"
+    lengths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 2 <= self.length <= self.limit:
             raise DataError(
                 f"{self.length} tokens are no usable length: the network reads 2 to {self.limit}.",
                 f"Give --size from 2 to {self.limit}.",
+            )
+        rise_to_length = self.lengths == tuple(sorted({*self.lengths, self.length}))
+        if self.lengths and not (rise_to_length and self.lengths[0] > 1 and self.lengths[-1] == self.length):
+            raise DataError(
+                f"The lengths {list(self.lengths)} don't rise to {self.length}.", "Run frostline fit again."
             )
         if self.cut not in get_args(Side) or not 0 <= self.pad < self.vocabulary:
             raise DataError(
@@ -64,13 +73,17 @@ class TextPreprocess:
     def to_json(self) -> dict[str, Any]:
         """The record without the tokenizer, of which it holds the hash."""
         record = {k: v for k, v in asdict(self).items() if k != "tokenizer"}
+        record["lengths"] = list(self.lengths)
         return {"kind": KIND, **record, "tokenizer_sha256": hash_bytes(self.tokenizer.encode())}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any], tokenizer: str) -> TextPreprocess:
-        """The record that :meth:`to_json` wrote. Raises DataError for other keys, values or another tokenizer."""
+        """The record that :meth:`to_json` wrote. Raises DataError for other keys, values or another tokenizer.
+
+        One without `lengths` is from before there were buckets: its model goes on reading every text at L.
+        """
         names = ("length", "limit", "pad", "vocabulary", "cut")
-        if set(record) != {"kind", "tokenizer_sha256", *names}:
+        if set(record) | {"lengths"} != {"kind", "tokenizer_sha256", "lengths", *names}:
             raise DataError(
                 "The preprocessing record of texts has other keys than this version knows.",
                 "It was written by another version of frostline.",
@@ -78,9 +91,10 @@ class TextPreprocess:
         if record["tokenizer_sha256"] != hash_bytes(tokenizer.encode()):
             raise DataError(f"{TOKENIZER} isn't the one that was saved.", "Run frostline fit again.")
         numbers = {name: record[name] for name in names[:-1]}
-        if not all(type(v) is int for v in numbers.values()):
+        lengths = record.get("lengths", [])
+        if not isinstance(lengths, list) or not all(type(v) is int for v in (*numbers.values(), *lengths)):
             raise DataError("The preprocessing record holds a value of another type.", "Run frostline fit again.")
-        return cls(tokenizer=tokenizer, cut=record["cut"], **numbers)
+        return cls(tokenizer=tokenizer, cut=record["cut"], lengths=tuple(lengths), **numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +142,21 @@ def fitting_length(counts: Sequence[int], limit: int) -> int:
     `limit`."""
     wanted = max(counts, default=1) + 1
     return min(-(-wanted // MULTIPLE) * MULTIPLE, limit)
+
+
+def ladder(length: int) -> tuple[int, ...]:
+    """The lengths of the buckets where the longest text has L = `length` places: the ladder's below L, and L."""
+    return (*(step for step in LADDER if step < length), length)
+
+
+def bucket_lengths(ids: Ids, lengths: Sequence[int]) -> IntArray:
+    """Length of each text's bucket (N,): the smallest of `lengths` with room for its tokens and one empty place.
+
+    `ids` (N, L) are views. What is returned of a text depends on its own number of tokens alone.
+    """
+    places = np.count_nonzero(ids != PADDING, axis=1) + 1
+    found: IntArray = np.asarray(lengths, dtype=np.int64)[np.searchsorted(lengths, places)]
+    return found
 
 
 def fill(words: Sequence[str], encoded: Sequence[Sequence[int]], preprocess: TextPreprocess) -> tuple[Texts, list[int]]:

@@ -3,7 +3,8 @@
 One forward pass over (sample, view) fills the taps of all the cuts that a study wants. A rule on counted bytes decides
 which raw activations are stored; the others are recomputed in each step, with the same bits. Every pass runs in
 chunks of one fixed size (a partial chunk is padded by repeating its last sample), because some kernels are chosen by
-batch size: so a sample's activation is the same whoever came with it.
+batch size: so a sample's activation is the same whoever came with it. Texts run in groups of one length; their raw
+activations are stored by group, so that no padding is stored.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import PIL
 import torch
@@ -24,14 +25,26 @@ from frostline.base.hashing import hash_values
 from frostline.base.records import IntArray
 from frostline.cutting.cuts import read_features
 from frostline.cutting.stages import StageMap
-from frostline.data.contract import Contract, Samples, ViewOf, to_inputs, view_bytes, view_form, views_of
+from frostline.data.contract import (
+    Contract,
+    Samples,
+    ViewOf,
+    input_lengths,
+    to_inputs,
+    view_bytes,
+    view_form,
+    views_of,
+)
+from frostline.data.texts import TextPreprocess
 from frostline.data.views import Policy
-from frostline.features.inference import tapped_chunks
+from frostline.features.inference import Group, Tap, grouped, in_order, tapped_chunks
 from frostline.features.store import Array, Store
 
 VIEW_CHUNK = 1024  # images of a view that are held in memory at a time
 RAW_VIEWS = 4  # an activation larger than this many uint8 views of its image is recomputed rather than stored
 RAW_CAP = 4 << 30  # bytes of raw activations that one study may store
+
+Sink = Callable[[Tensor], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +74,18 @@ class ViewSource:
             samples = [self.samples[i] for i in rows]
         how = ViewOf(view=view, policy=self.policy, seed=self.seed, threads=self.threads)
         return views_of(images, samples, self.preprocess, how)
+
+    @cached_property
+    def lengths(self) -> IntArray | None:
+        """Places of the network's input for each sample (N,); None where all have the same shape."""
+        return input_lengths(self.images, self.preprocess)
+
+    @cached_property
+    def share(self) -> float:
+        """Mean length of the inputs, as a part of the longest that there can be; 1.0 where all have the same shape."""
+        if self.lengths is None or not isinstance(self.preprocess, TextPreprocess):
+            return 1.0
+        return float(self.lengths.mean()) / self.preprocess.length
 
     def key(self, view: int) -> str:
         # view 0 is the same for every seed
@@ -112,7 +137,7 @@ class Features:
     prefix_images: int = 0
     _memory: dict[str, Array] = field(default_factory=dict)
     _resident: dict[str, Array] = field(default_factory=dict)
-    _keys: dict[tuple[str, int, int], str] = field(default_factory=dict)
+    _keys: dict[tuple[str, int, int, int], str] = field(default_factory=dict)
 
     def want(self, *, raw: Sequence[int], pooled: Sequence[int], views: int, pooled_views: Sequence[int]) -> None:
         """Say what will be asked for: raw activations after these stages in `views` views, pooled ones in these views.
@@ -132,14 +157,21 @@ class Features:
         if self.trunk.compute.precision == "bf16":
             width = 2
         chosen = []
-        total = 0
+        total = 0.0
         for stage in sorted(set(stages), reverse=True):
             one = self.trunk.stages[stage].stored_bytes // 4 * width
-            size = one * len(self.source) * (views + 1)
+            size = self._mean_bytes(stage, one) * len(self.source) * (views + 1)
             if one <= most and total + size <= RAW_CAP:
                 chosen.append(stage)
                 total += size
         return chosen
+
+    def _mean_bytes(self, stage: int, longest: float) -> float:
+        """Bytes of a sample's activation on average, from those at the longest length."""
+        contract = self.source.preprocess
+        if isinstance(contract, TextPreprocess) and contract.length in self.trunk.stages[stage].output_shape:
+            return longest * self.source.share
+        return longest
 
     def prepare(self, view: int) -> None:
         """Compute all that is wanted of one view, so that trials find it."""
@@ -150,6 +182,13 @@ class Features:
     def stored(self, stage: int) -> bool:
         return stage in self.raw
 
+    def groups(self, rows: Tensor) -> list[Group]:
+        """The groups of these rows (N,) that may run in one batch: a single one of images, one per length of texts."""
+        lengths = self.source.lengths
+        if lengths is not None:
+            lengths = lengths[rows.numpy()]
+        return grouped(lengths, self.trunk.compute)
+
     def images(self, rows: Tensor, view: int) -> Tensor:
         """uint8 (N,C,H,W) of these rows in a view, or int32 (N,L)."""
         if self.store:
@@ -157,15 +196,28 @@ class Features:
         return self.source.make(view, rows.numpy())
 
     def inputs(self, rows: Tensor, view: int) -> Tensor | dict[str, Tensor]:
-        """The network's inputs for these rows, on the device."""
+        """The network's inputs for these rows of one group, on the device."""
         images = self.images(rows, view)
         compute = self.trunk.compute
         return to_inputs(images, self.source.preprocess, device=compute.device, channels_last=compute.channels_last)
 
     def activations(self, stage: int, rows: Tensor, view: int) -> Tensor:
-        """Stored activation after `stage` for these rows, on the device, in its original memory format."""
-        array = self._tapped("raw", stage, view)
+        """Stored activation after `stage` for these rows of one group, on the device, in its original memory format."""
+        length = 0
+        if self.source.lengths is not None:
+            length = int(self.source.lengths[rows[0]])
+            rows = self._places[rows]
+        array = self._tapped("raw", stage, view, length)
         return array.rows(rows.to(array.physical.device)).to(self.trunk.compute.device)
+
+    @cached_property
+    def _places(self) -> Tensor:
+        """Place of each sample (N,) among those of its group."""
+        places = torch.zeros(len(self.source), dtype=torch.int64)
+        for group in self.groups(torch.arange(len(self.source))):
+            members = places[group.places]
+            places[group.places] = torch.arange(len(members))
+        return places
 
     def pooled(self, stage: int, view: int) -> Tensor:
         """float32 (N, D): the pooled activation after `stage` of all samples."""
@@ -185,8 +237,8 @@ class Features:
         self.plain_stages |= {stage}
         return self._tapped("pooled", stage, 0).physical
 
-    def _tapped(self, kind: str, stage: int, view: int) -> Array:
-        key = self._key(kind, stage, view)
+    def _tapped(self, kind: str, stage: int, view: int, length: int = 0) -> Array:
+        key = self._key(kind, stage, view, length)
         found = self._resident.get(key) or self._find(key)
         if found is None:
             self._fill(view)
@@ -211,12 +263,14 @@ class Features:
         self._resident[key] = Array(array.physical.to(device), array.order)
         return self._resident[key]
 
-    def _key(self, kind: str, stage: int, view: int) -> str:
+    def _key(self, kind: str, stage: int, view: int, length: int = 0) -> str:
         """Stage 0 stands for the view itself. Kept, since every batch asks and the key hashes all samples."""
-        wanted = (kind, stage, view)
+        wanted = (kind, stage, view, length)
         if wanted not in self._keys:
             source = self.source.key(view)
-            if stage:
+            if length:
+                self._keys[wanted] = hash_values(kind, source, self.trunk.key(stage), length)
+            elif stage:
                 self._keys[wanted] = hash_values(kind, source, self.trunk.key(stage))
             else:
                 self._keys[wanted] = source
@@ -245,36 +299,59 @@ class Features:
 
     def _fill(self, view: int) -> None:
         """One pass over all samples in this view; every wanted tap that isn't there yet is written."""
-        wanted = [("raw", s) for s in sorted(self.raw)]
-        pooled = self.pooled_stages if view in self.pooled_views else frozenset()
-        if view == 0:
-            pooled |= self.plain_stages
-        wanted += [("pooled", s) for s in sorted(pooled)]
-        missing = [(kind, s) for kind, s in wanted if self._find(self._key(kind, s, view)) is None]
-        if not missing:
+        groups = self.groups(torch.arange(len(self.source)))
+        raw, pooled = self._missing(view, groups)
+        if not raw and not pooled:
             return
-        rows = torch.arange(len(self.source))
         if self.store is not None:
             self._view(view)
         started = time.perf_counter()
         with contextlib.ExitStack() as stack:
-            sinks = {item: self._sink(stack, *item, view) for item in missing}
-            stages = sorted({stage for _, stage in missing})
-            cuts = [self.trunk.stages.cut_after(stage) for stage in stages]
-            inputs = partial(self.inputs, view=view)
-            for tapped in tapped_chunks(self.trunk.model, cuts, inputs, rows, self.trunk.compute):
+            sinks = {("pooled", stage): self._pooled_sink(stack, stage, view, groups) for stage in pooled}
+            for group in groups:
+                self._pass(group, view, raw, sinks)
+        self.prefix_seconds += time.perf_counter() - started
+        self.prefix_images += len(self.source)
+
+    def _missing(self, view: int, groups: Sequence[Group]) -> tuple[list[int], list[int]]:
+        """Stages whose raw, and whose pooled, activations are wanted in this view but aren't there."""
+        pooled = self.pooled_stages if view in self.pooled_views else frozenset()
+        if view == 0:
+            pooled |= self.plain_stages
+        keys = {s: [self._key("raw", s, view, group.length) for group in groups] for s in sorted(self.raw)}
+        raw = [s for s, wanted in keys.items() if any(self._find(key) is None for key in wanted)]
+        return raw, [s for s in sorted(pooled) if self._find(self._key("pooled", s, view)) is None]
+
+    def _pass(self, group: Group, view: int, raw: Sequence[int], pooled: Mapping[tuple[str, int], Sink]) -> None:
+        """Run the samples of one group through the network; raw activations are kept by group."""
+        rows = torch.arange(len(self.source))[group.places]
+        stages = sorted({*raw, *(stage for _, stage in pooled)})
+        cuts = [self.trunk.stages.cut_after(stage) for stage in stages]
+        tap = Tap(self.trunk.model, cuts, partial(self.inputs, view=view), self.trunk.compute)
+        with contextlib.ExitStack() as stack:
+            sinks = dict(pooled)
+            for stage in raw:
+                assert self.store is not None
+                sinks["raw", stage] = stack.enter_context(
+                    self.store.writer(self._key("raw", stage, view, group.length))
+                )
+            for tapped in tapped_chunks(tap, rows, group.chunk):
                 outputs = dict(zip(stages, tapped.activations, strict=True))
                 for (kind, stage), sink in sinks.items():
                     sink(self._kept(kind, stage, outputs[stage], tapped.call.tensors)[: tapped.count])
-        self.prefix_seconds += time.perf_counter() - started
-        self.prefix_images += len(rows)
 
-    def _sink(self, stack: contextlib.ExitStack, kind: str, stage: int, view: int) -> Callable[[Tensor], None]:
-        key = self._key(kind, stage, view)
-        if self.store is not None:
+    def _pooled_sink(self, stack: contextlib.ExitStack, stage: int, view: int, groups: Sequence[Group]) -> Sink:
+        """Take pooled features chunk by chunk; they are kept as one array in the order of the samples."""
+        key = self._key("pooled", stage, view)
+        if self.store is not None and len(groups) == 1:
             return stack.enter_context(self.store.writer(key))
         parts: list[Tensor] = []
-        stack.callback(lambda: self._save(key, parts))
+
+        def keep(kind: object, *_: object) -> None:
+            if kind is None:  # no error
+                self._save(key, [in_order(parts, groups)])
+
+        stack.push(keep)
         return parts.append
 
     def _kept(self, kind: str, stage: int, activation: Tensor, raw: Sequence[Tensor]) -> Tensor:

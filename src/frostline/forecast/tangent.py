@@ -8,7 +8,7 @@ proof on three samples, and named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from frostline.cutting.guard import untouched
 from frostline.cutting.inputs import Call, call_of
 from frostline.cutting.split import run_to
 from frostline.features.extract import Features, Trunk
-from frostline.features.inference import padded_chunks
+from frostline.features.inference import in_order, padded_chunks
 from frostline.forecast.projection import WIDTH, Layout, Projection, lay_out
 from frostline.forecast.readers import READERS
 from frostline.forecast.watch import Watch
@@ -127,7 +127,9 @@ def read_tangent(
     with untouched(trunk.model):
         trunk.model.requires_grad_(False)
         exact = replace(trunk, compute=replace(trunk.compute, precision="fp32"))
-        missing = _prove(replace(reading, trunk=exact), partial(features.inputs, view=0), wanted)
+        group = max(features.groups(wanted), key=lambda group: len(wanted[group.places]))
+        alike = wanted[group.places]  # a text's gradients may depend on the padding that others bring
+        missing = _prove(replace(reading, trunk=exact), partial(features.inputs, view=0), alike)
         known = {
             group: [n for n in names if n in reading.projections and n not in missing]
             for group, names in groups.items()
@@ -152,11 +154,23 @@ def read_tangent(
 
 def _sketches(
     reading: _Reading, features: Features, layout: Layout, rows: Tensor, progress: Progress
+) -> Iterable[Tensor]:
+    """Return the sketches (n, W) of these samples in parts, in their order."""
+    groups = features.groups(rows)
+    parts = _sketched_groups(reading, features, layout, [rows[group.places] for group in groups], progress)
+    if len(groups) == 1:
+        return parts
+    return [in_order(list(parts), groups)]
+
+
+def _sketched_groups(
+    reading: _Reading, features: Features, layout: Layout, groups: Sequence[Tensor], progress: Progress
 ) -> Iterator[Tensor]:
-    """Yield the sketches (n, W) of these samples, chunk by chunk."""
+    """Yield the sketches (n, W) of the rows of each group, chunk by chunk."""
     compute = reading.trunk.compute
+    total = sum(len(rows) for rows in groups)
     done = 0
-    for count, chunk in padded_chunks(rows, CHUNK):
+    for count, chunk in (part for rows in groups for part in padded_chunks(rows, CHUNK)):
         sketches = torch.zeros((len(chunk), layout.width), device=compute.device)
 
         def add(direction: int, name: str, numbers: Tensor, sketches: Tensor = sketches) -> None:
@@ -167,7 +181,7 @@ def _sketches(
         reading.run(features.inputs(chunk, 0), add)
         yield sketches[:count].cpu()
         done += count
-        progress(done, len(rows))
+        progress(done, total)
 
 
 def _prove(reading: _Reading, inputs: Callable[[Tensor], Any], rows: Tensor) -> dict[str, str]:

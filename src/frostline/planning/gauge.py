@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from frostline.base.device import random_devices
+from frostline.base.records import IntArray
 from frostline.base.seeds import numpy_generator
 from frostline.cutting.inputs import call_of
 from frostline.data.contract import to_inputs
 from frostline.data.texts import Texts
-from frostline.features.inference import scores_in_chunks, tapped_chunks
+from frostline.features.inference import Group, Tap, scores_in_chunks, tapped_chunks
 from frostline.features.store import canonical
 from frostline.models.trainable import set_training, trained_parameters
 from frostline.race.cost import TRAINING, forward, step_operations
@@ -60,10 +61,10 @@ class Gauge:
         """Time each operation, and read the clock last."""
         study = self.study
         stages = self.plan.scale.stages
-        rows = np.resize(np.arange(len(study.development)), study.batch_size).astype(np.int64)
+        rows = self._typical_rows()
         image, images = _median_time(lambda: study.features.source.make(1, rows))
-        chunk_rows = torch.arange(min(len(images), study.compute.chunk))
-        passed, _ = _median_time(lambda: self._pass(images, chunk_rows))
+        groups = study.features.groups(torch.from_numpy(rows[: study.compute.chunk]))
+        passed, _ = _median_time(lambda: self._pass(images[: study.compute.chunk], groups))
         fixed, train, setup = self._steps(images)
         solve = self._solve()
         baseline_seconds = self._baseline()
@@ -74,7 +75,7 @@ class Gauge:
             fed = 0.0
         return Speeds(
             image=each,
-            forward=passed / study.compute.chunk / max(1.0, forward(stages, 0, len(stages))),
+            forward=passed / self._samples_passed(groups) / max(1.0, forward(stages, 0, len(stages))),
             step=fixed,
             train=train,
             setup=setup,
@@ -85,17 +86,38 @@ class Gauge:
             spent=clock(),
         )
 
+    def _typical_rows(self) -> IntArray:
+        """Return the positions of a batch of development samples; of texts, of all lengths as often as they occur."""
+        size = self.study.batch_size
+        count = len(self.study.development)
+        lengths = self.study.features.source.lengths
+        if lengths is None:
+            return np.resize(np.arange(count), size).astype(np.int64)
+        spread = (np.arange(size) + 0.5) / size * count
+        return np.argsort(lengths, kind="stable")[spread.astype(np.int64)]
+
+    def _samples_passed(self, groups: Sequence[Group]) -> float:
+        """Return how many samples of mean length a pass over these groups computes, those that fill it up included."""
+        source = self.study.features.source
+        total = 0.0
+        for group in groups:
+            if source.lengths is None or isinstance(group.places, slice):
+                return self.study.compute.chunk
+            chunks = -(-len(group.places) // group.chunk)
+            total += chunks * group.chunk * group.length / float(source.lengths.mean())
+        return total
+
     def _inputs(self, views: Tensor) -> Inputs:
         compute = self.study.compute
         return to_inputs(
             views, self.study.features.source.preprocess, device=compute.device, channels_last=compute.channels_last
         )
 
-    def _pass(self, views: Tensor, rows: Tensor) -> Tensor:
+    def _pass(self, views: Tensor, groups: Sequence[Group]) -> Tensor:
         def forward(chunk: Tensor) -> Any:
             return call_of(self._inputs(views[chunk])).run(self.study.trunk.model)
 
-        return torch.cat([scores.float().cpu() for scores in scores_in_chunks(forward, rows, self.study.compute)])
+        return scores_in_chunks(forward, torch.arange(len(views)), groups, self.study.compute).float().cpu()
 
     def _steps(self, views: Tensor) -> tuple[float, float, float]:
         """Return the fixed seconds of a step, the seconds per operation, and the seconds to set a trial up.
@@ -144,22 +166,23 @@ class Gauge:
         forward = reader(study, model, recipe.frozen_stages).forward
         if adapters:
             forward = adapters.around(forward)
-        inputs = self._activation(recipe, views)
-        read = Reader(lambda _rows, _view: inputs, forward)
+        rows = self._typical_rows()
+        groups = study.features.groups(torch.from_numpy(rows))
+        inputs = {group.length: self._activation(recipe, views[group.places], group) for group in groups}
+        read = Reader(lambda rows, _view: inputs[study.features.groups(rows)[0].length], forward)
         stepper = Stepper(study, read, job, optimiser, anchors=(), class_weights=None)
-        batch = np.resize(study.development, len(views))
+        batch = study.development[rows]
         with torch.random.fork_rng(devices=random_devices(study.compute.device)):
             return _median_time(lambda: stepper.step(batch, 0))[0]
 
-    def _activation(self, recipe: Recipe, views: Tensor) -> Inputs | SuffixInputs:
-        """Compute the inputs of the stages that a recipe trains."""
+    def _activation(self, recipe: Recipe, views: Tensor, group: Group) -> Inputs | SuffixInputs:
+        """Compute the inputs of the stages that a recipe trains, for the views of one group."""
         if recipe.frozen_stages == 0:
             return self._inputs(views)
         split = self.study.stages.split(self.study.trunk.model, recipe.frozen_stages)
         rows = torch.arange(len(views))
-        chunks = tapped_chunks(
-            split.model, [split.cut], lambda chunk: self._inputs(views[chunk]), rows, self.study.compute
-        )
+        tap = Tap(split.model, [split.cut], lambda chunk: self._inputs(views[chunk]), self.study.compute)
+        chunks = tapped_chunks(tap, rows, group.chunk)
         activation = canonical(torch.cat([tapped.activations[0][: tapped.count] for tapped in chunks]))
         if reads_inputs(split.cut, cut_short=recipe.cut_short):
             return SuffixInputs(activation, self._inputs(views))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import nn
 
 from frostline.base.clock import Clock
 from frostline.base.errors import DataError
-from frostline.base.records import Block
+from frostline.base.records import Block, StageInfo
 from frostline.cutting.stages import StageMap
 from frostline.data.split import inner_folds
 from frostline.models.adapters import adapter_size
@@ -27,7 +28,7 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chose
     """Plan the trials to run: a function of data and network alone."""
     alone = len(chosen.recipes) == 1 and settings.blocks is None
     scale = Scale(
-        stages=study.stages.stages,
+        stages=counted_stages(study),
         widths=feature_widths(study.stages),
         classes=study.classes,
         source_classes=study.stages.head.out_features,
@@ -76,6 +77,14 @@ def limit(settings: Settings, study: Study, plan: Plan, clock: Clock) -> tuple[P
     limits = afford(settings, study, plan, clock)
     want_features(study, [row.recipe for row in limits.plan.rows])
     return limits.plan, limits
+
+
+def counted_stages(study: Study) -> tuple[StageInfo, ...]:
+    """Return the stages with the operations of a sample of mean length; the map counts them at the longest."""
+    share = study.features.source.share
+    if share == 1.0:
+        return study.stages.stages
+    return tuple(replace(stage, operations=share * stage.operations) for stage in study.stages.stages)
 
 
 def feature_widths(stages: StageMap) -> list[int]:

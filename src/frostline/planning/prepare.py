@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -12,8 +13,10 @@ from frostline.base.records import Dataset
 from frostline.cutting.named import read_named
 from frostline.cutting.stages import StageMap, stage_map
 from frostline.data.contract import Samples, policy_for
+from frostline.data.texts import TextPreprocess
 from frostline.features.extract import Features, Trunk, ViewSource
 from frostline.features.store import Store
+from frostline.models.lengths import usable_lengths
 from frostline.models.network import Network, example_call, pretrained
 from frostline.recipe.settings import Settings
 from frostline.train.audit import tensor_hashes
@@ -42,6 +45,14 @@ def map_network(network: Network, named: Path | None = None, *, headless: bool =
     return model, stage_map(model, call=call, named=stages, verify="all", headless=headless)
 
 
+def with_lengths(network: Network, model: nn.Module, stages: StageMap) -> Network:
+    """Return the network with the lengths at which it reads texts, tried on `model`; one of images as it is."""
+    contract = network.preprocess
+    if not isinstance(contract, TextPreprocess):
+        return network
+    return replace(network, preprocess=replace(contract, lengths=usable_lengths(model, stages, contract)))
+
+
 def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: StageMap, rows: int) -> Trunk:
     """Place the network on its device, in the layout and precision of the written rule."""
     compute = choose_compute(
@@ -56,6 +67,8 @@ def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: S
     model = place(model, compute).eval()
     hashes = tensor_hashes(model)
     fingerprint = hash_values(network.fingerprint, hashes)
+    if isinstance(network.preprocess, TextPreprocess):
+        fingerprint = hash_values(fingerprint, network.preprocess.length, network.preprocess.lengths)
     return Trunk(model=model, stages=stages, fingerprint=fingerprint, compute=compute, hashes=hashes)
 
 

@@ -53,7 +53,9 @@ def facts_of(study: Study, refitted: RefitResult) -> Facts:
 
 
 def reads(contract: Contract) -> str:
-    """Return the size of a network's input: `224 x 224 pixels` (width first), or `32 tokens`."""
+    """Return the size of a network's input: `224 x 224 pixels` (width first), `32 tokens` or `up to 32 tokens`."""
+    if isinstance(contract, TextPreprocess) and contract.lengths:
+        return f"up to {contract.length} tokens"
     if isinstance(contract, TextPreprocess):
         return f"{contract.length} tokens"
     return f"{contract.size[1]} x {contract.size[0]} pixels"

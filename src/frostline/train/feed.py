@@ -17,7 +17,7 @@ from frostline.cutting.cuts import Cut
 from frostline.cutting.inputs import call_of
 from frostline.cutting.outputs import flat_logits
 from frostline.cutting.split import Split
-from frostline.features.inference import scores_in_chunks, tapped_chunks
+from frostline.features.inference import Tap, scores_in_chunks, tapped_chunks
 from frostline.features.store import canonical
 from frostline.models.new_heads import CutNetwork
 from frostline.train.study import Study
@@ -35,7 +35,8 @@ class SuffixInputs:
 
 @dataclass(frozen=True)
 class Reader:
-    """`feed(positions, view)` gives the inputs of the trained part; `forward` maps them to logits."""
+    """`feed(positions, view)` gives the inputs of the trained part, for samples of one group (`Features.groups`);
+    `forward` maps them to logits."""
 
     feed: Callable[[Tensor, int], Any]
     forward: Callable[[Any], Tensor]
@@ -88,8 +89,9 @@ def _with_inputs(study: Study, feed: Callable[[Tensor, int], Tensor]) -> Callabl
 
 def _recomputed(study: Study, split: Split) -> Callable[[Tensor, int], Tensor]:
     def feed(rows: Tensor, view: int) -> Tensor:
-        inputs = partial(study.features.inputs, view=view)
-        chunks = tapped_chunks(split.model, [split.cut], inputs, rows, study.compute)
+        tap = Tap(split.model, [split.cut], partial(study.features.inputs, view=view), study.compute)
+        (group,) = study.features.groups(rows)
+        chunks = tapped_chunks(tap, rows, group.chunk)
         parts = [tapped.activations[0][: tapped.count] for tapped in chunks]
         if len(parts) == 1:
             return parts[0]
@@ -106,9 +108,8 @@ def predict_rows(study: Study, read: Reader, rows: Tensor) -> FloatArray:
     def forward(chunk: Tensor) -> Tensor:
         return read.forward(read.feed(chunk, EVALUATION_VIEW))
 
-    chunks = scores_in_chunks(forward, rows, study.compute)
-    parts = [scores.float().softmax(1).cpu().numpy() for scores in chunks]
-    probabilities = np.concatenate(parts).astype(np.float64)
+    scores = scores_in_chunks(forward, rows, study.features.groups(rows), study.compute)
+    probabilities: FloatArray = scores.float().softmax(1).cpu().numpy().astype(np.float64)
     if not np.isfinite(probabilities).all():
         raise TrialError("The outputs contain NaN or infinity: training diverged.", "Give a lower --lr.")
     return probabilities

@@ -16,6 +16,7 @@ from frostline.base.device import autocast, random_devices
 from frostline.base.errors import TrialError
 from frostline.base.records import CurvePoint, IntArray
 from frostline.base.seeds import derive_seed, numpy_generator
+from frostline.features.inference import in_order
 from frostline.models.adapters import Adapters
 from frostline.models.depthwise import fast_gradients
 from frostline.models.trainable import set_training, trained_parameters
@@ -194,10 +195,16 @@ class Stepper:
 
     def step(self, batch: IntArray, epoch: int) -> float:
         study = self.study
-        inputs = self.read.feed(study.positions(batch), study.training_view(epoch, len(self.job.rows)))
+        rows = study.positions(batch)
+        view = study.training_view(epoch, len(self.job.rows))
+        groups = study.features.groups(rows)
+        inputs = [self.read.feed(rows[group.places], view) for group in groups]
         targets = study.targets(batch).to(study.compute.device)
         with autocast(study.compute), fast_gradients(study.compute):
-            logits = self.read.forward(inputs)
+            parts = [self.read.forward(x) for x in inputs]
+        logits = parts[0]
+        if len(parts) > 1:  # texts of several lengths: one loss over all, so that their gradients add up
+            logits = in_order(parts, groups)
         loss = F.cross_entropy(
             logits.float(), targets, weight=self.class_weights, label_smoothing=self.job.phase.label_smoothing
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ import torch
 
 from frostline.base.errors import DataError, RecipeError
 from frostline.base.events import silent
-from frostline.data.contract import policy_for
+from frostline.cutting.inputs import call_of
+from frostline.data.contract import input_lengths, policy_for, to_inputs
 from frostline.data.given import list_given
 from frostline.data.preprocess import Preprocess
 from frostline.data.read import read_data
@@ -21,11 +23,13 @@ from frostline.data.tables import find, read_lines
 from frostline.data.texts import (
     PADDING,
     TextPreprocess,
+    bucket_lengths,
     encode,
     find_equal_texts,
     fitting_length,
     folded,
     ids_and_mask,
+    ladder,
     read_texts,
 )
 from frostline.recipe.settings import Settings
@@ -83,6 +87,45 @@ def test_length_has_room_for_the_longest_and_one_more(counts: list[int], length:
     assert fitting_length(counts, 24) == length
 
 
+@pytest.mark.parametrize(
+    ("length", "steps"),
+    [(8, (8,)), (16, (16,)), (24, (16, 24)), (40, (16, 24, 32, 40)), (128, (16, 24, 32, 48, 64, 96, 128))],
+)
+def test_ladder_rises_to_the_longest_length(length: int, steps: tuple[int, ...]) -> None:
+    assert ladder(length) == steps
+
+
+def test_buckets_of_long_texts_leave_less_than_half_empty() -> None:
+    steps = ladder(4096)
+    assert all(step % 8 == 0 for step in steps)
+    assert all(after <= 1.5 * before for before, after in itertools.pairwise(steps))
+
+
+def test_bucket_holds_a_texts_tokens_and_one_empty_place() -> None:
+    ids = np.full((5, 40), PADDING, dtype=np.int32)
+    for row, tokens in enumerate((1, 15, 16, 31, 39)):
+        ids[row, :tokens] = 7
+    assert bucket_lengths(ids, ladder(40)).tolist() == [16, 16, 24, 32, 40]
+    assert bucket_lengths(ids[::-1], ladder(40)).tolist() == [40, 32, 24, 16, 16]  # whoever comes with it
+
+
+def test_inputs_are_cut_to_the_bucket_and_keep_an_empty_place(contract: TextPreprocess) -> None:
+    wide = replace(contract, length=24, lengths=(8, 16, 24))
+    texts, _ = read_texts(["the cat", "a dog sings in the tree of the house"], wide)
+    lengths = input_lengths(texts, wide)
+    assert lengths is not None
+    assert lengths.tolist() == [8, 16]
+    assert input_lengths(texts, replace(wide, lengths=())) is None
+    view = torch.from_numpy(texts.ids[:1])
+    mask, short = call_of(to_inputs(view, wide, device="cpu", channels_last=False)).tensors
+    assert short.shape == (1, 8)
+    assert mask.tolist() == [[1] * 4 + [0] * 4]
+    one_length = replace(wide, lengths=())
+    _, whole = call_of(to_inputs(view, one_length, device="cpu", channels_last=False)).tensors
+    assert whole.shape == (1, 24)
+    assert torch.equal(whole[:, :8], short)
+
+
 def test_case_white_space_and_unicode_form_make_no_other_text() -> None:
     words = ["Caf\u00e9 open", "cafe\u0301  OPEN ", "cafe open", "\uff23af\u00e9\topen"]
     assert folded(words[0]) == folded(words[3])
@@ -96,6 +139,25 @@ def test_record_reads_back_and_refuses_another_tokenizer(contract: TextPreproces
         TextPreprocess.from_json(record, contract.tokenizer + " ")
     with pytest.raises(DataError, match="other keys"):
         TextPreprocess.from_json({**record, "new": 1}, contract.tokenizer)
+    lacking = {name: value for name, value in record.items() if name != "pad"}
+    with pytest.raises(DataError, match="other keys"):
+        TextPreprocess.from_json(lacking, contract.tokenizer)
+
+
+def test_record_keeps_the_buckets_and_one_from_before_them_reads_every_text_at_the_longest_length(
+    contract: TextPreprocess,
+) -> None:
+    with_buckets = replace(contract, length=24, lengths=(8, 16, 24))
+    record = json.loads(json.dumps(with_buckets.to_json()))
+    assert TextPreprocess.from_json(record, contract.tokenizer) == with_buckets
+    older = {name: value for name, value in record.items() if name != "lengths"}
+    assert TextPreprocess.from_json(older, contract.tokenizer) == replace(with_buckets, lengths=())
+    for lengths in ([8, 16], [16, 8, 24], [8, 8, 24], [8, 40, 24]):
+        with pytest.raises(DataError, match="don't rise to 24"):
+            TextPreprocess.from_json({**record, "lengths": lengths}, contract.tokenizer)
+    for wrong in (16, ["16", 24], None):
+        with pytest.raises(DataError, match="another type"):
+            TextPreprocess.from_json({**record, "lengths": wrong}, contract.tokenizer)
 
 
 def test_copies_of_sealed_texts_are_left_out_and_blank_ones_named(contract: TextPreprocess, tmp_path: Path) -> None:
