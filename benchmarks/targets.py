@@ -14,7 +14,7 @@ TORCH = ("plain", "HF Trainer", "Lightning", "fastai")
 FASTEST, FASTEST_BY_HAND = "fastest PyTorch tool", "fastest, bf16 and channels_last by hand"
 GROUPS = {FASTEST: TORCH, FASTEST_BY_HAND: tuple(f"{name} fast" for name in TORCH)}
 TRIALS = 3 + 5  # rates and blocks of every strategy in the whole comparison
-EPOCHS = {"head": 10, "full": 5, "sweep": 3}
+EPOCHS = {"head": 10, "full": 5, "sweep": 3, "text": 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,8 @@ def _against_tools() -> list[Target]:
 
 TARGETS = (
     *_against_tools(),
+    Target(row=9, what="texts, full fine-tuning", task="text", against="HF Trainer", limit=0.7),
+    Target(row=9, what="texts, full fine-tuning", task="text", against="HF Trainer fast", limit=1.0),
     Target(row=5, what="whole runs, stored and not", task="twin", against="store off", limit=None),
     *(
         Target(row=7, what=f"anonymous memory, {task}", task=task, against="plain", limit=1.5, field="anonymous_mb")

@@ -17,7 +17,7 @@ from typing import Any
 BATCH = 32
 WORKERS = 2
 HEAD = -1  # freeze everything but the classifier
-EPOCHS = {"head": 10, "full": 5, "sweep": 3, "whole": 2}
+EPOCHS = {"head": 10, "full": 5, "sweep": 3, "whole": 2, "text": 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,7 @@ def trainings(task: str, epochs: int | None = None) -> list[Training]:
     names = {
         "head": ("probe",),
         "full": ("finetune",),
+        "text": ("finetune",),
         "sweep": ("probe", "freeze@2", "freeze@4", "freeze@5", "finetune"),
         "whole": ("freeze@1", "freeze@2", "freeze@3", "freeze@4", "freeze@5", "lp-ft", "finetune", "scratch"),
     }[task]
@@ -78,9 +79,9 @@ Train = Callable[[Training, Clock], float]  # returns the accuracy on val/
 def options(about: str | None) -> argparse.ArgumentParser:
     """The options that every peer takes."""
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--data", type=Path, required=True, help="folder with train/ and val/")
-    made.add_argument("--model", required=True, help="FILE.py:factory")
-    made.add_argument("--weights", type=Path, required=True, help="safetensors file")
+    made.add_argument("--data", type=Path, required=True, help="folder with train/ and val/, or a table of texts")
+    made.add_argument("--model", required=True, help="FILE.py:factory, or a text encoder's folder")
+    made.add_argument("--weights", type=Path, help="safetensors file; a text encoder's is in its folder")
     made.add_argument("--task", choices=sorted(EPOCHS), default="head")
     made.add_argument("--epochs", type=int, help="of each training; by default the task's own number")
     made.add_argument("--fast", action="store_true", help="what a knowing user switches on by hand")
