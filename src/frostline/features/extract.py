@@ -169,7 +169,8 @@ class Features:
     def _mean_bytes(self, stage: int, longest: float) -> float:
         """Bytes of a sample's activation on average, from those at the longest length."""
         contract = self.source.preprocess
-        if isinstance(contract, TextPreprocess) and contract.length in self.trunk.stages[stage].output_shape:
+        shape = self.trunk.stages[stage].output_shape
+        if isinstance(contract, TextPreprocess) and len(shape) > 1 and contract.length in shape:  # it has tokens
             return longest * self.source.share
         return longest
 

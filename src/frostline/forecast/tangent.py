@@ -25,7 +25,7 @@ from frostline.cutting.guard import untouched
 from frostline.cutting.inputs import Call, call_of
 from frostline.cutting.split import run_to
 from frostline.features.extract import Features, Trunk
-from frostline.features.inference import in_order, padded_chunks
+from frostline.features.inference import Group, in_order, padded_chunks
 from frostline.forecast.projection import WIDTH, Layout, Projection, lay_out
 from frostline.forecast.readers import READERS
 from frostline.forecast.watch import Watch
@@ -157,20 +157,32 @@ def _sketches(
 ) -> Iterable[Tensor]:
     """Return the sketches (n, W) of these samples in parts, in their order."""
     groups = features.groups(rows)
-    parts = _sketched_groups(reading, features, layout, [rows[group.places] for group in groups], progress)
+    parts = _sketched_chunks(reading, features, layout, _chunks(rows, groups), lambda done: progress(done, len(rows)))
     if len(groups) == 1:
         return parts
     return [in_order(list(parts), groups)]
 
 
-def _sketched_groups(
-    reading: _Reading, features: Features, layout: Layout, groups: Sequence[Tensor], progress: Progress
+def _chunks(rows: Tensor, groups: Sequence[Group]) -> Iterator[tuple[int, Tensor]]:
+    """Yield the chunks of each group, which are smaller where a chunk of inference is: of long texts."""
+    for group in groups:
+        size = CHUNK
+        if group.length:
+            size = min(CHUNK, group.chunk)
+        yield from padded_chunks(rows[group.places], size)
+
+
+def _sketched_chunks(
+    reading: _Reading,
+    features: Features,
+    layout: Layout,
+    chunks: Iterable[tuple[int, Tensor]],
+    progress: Callable[[int], None],
 ) -> Iterator[Tensor]:
-    """Yield the sketches (n, W) of the rows of each group, chunk by chunk."""
+    """Yield the sketches (n, W) of the rows that count in each chunk."""
     compute = reading.trunk.compute
-    total = sum(len(rows) for rows in groups)
     done = 0
-    for count, chunk in (part for rows in groups for part in padded_chunks(rows, CHUNK)):
+    for count, chunk in chunks:
         sketches = torch.zeros((len(chunk), layout.width), device=compute.device)
 
         def add(direction: int, name: str, numbers: Tensor, sketches: Tensor = sketches) -> None:
@@ -181,7 +193,7 @@ def _sketched_groups(
         reading.run(features.inputs(chunk, 0), add)
         yield sketches[:count].cpu()
         done += count
-        progress(done, total)
+        progress(done)
 
 
 def _prove(reading: _Reading, inputs: Callable[[Tensor], Any], rows: Tensor) -> dict[str, str]:

@@ -98,13 +98,14 @@ class Gauge:
 
     def _samples_passed(self, groups: Sequence[Group]) -> float:
         """Return how many samples of mean length a pass over these groups computes, those that fill it up included."""
-        source = self.study.features.source
+        lengths = self.study.features.source.lengths
+        if lengths is None:
+            return self.study.compute.chunk
         total = 0.0
         for group in groups:
-            if source.lengths is None or isinstance(group.places, slice):
-                return self.study.compute.chunk
-            chunks = -(-len(group.places) // group.chunk)
-            total += chunks * group.chunk * group.length / float(source.lengths.mean())
+            members = torch.arange(self.study.compute.chunk)[group.places]
+            chunks = -(-len(members) // group.chunk)
+            total += chunks * group.chunk * group.length / float(lengths.mean())
         return total
 
     def _inputs(self, views: Tensor) -> Inputs:

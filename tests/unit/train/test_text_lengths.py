@@ -18,9 +18,12 @@ from frostline.base.events import silent
 from frostline.data.texts import TextPreprocess
 from frostline.features import extract
 from frostline.features.extract import Features
+from frostline.forecast.groups import group_parameters
+from frostline.forecast.tangent import read_tangent
 from frostline.pipeline import prepare
 from frostline.planning.plan_race import counted_stages
 from frostline.recipe.recipe import Phase
+from frostline.recipe.selection import make_recipe
 from frostline.recipe.settings import Settings
 from frostline.record.journal import Journal
 from frostline.train.feed import Reader, reader
@@ -150,6 +153,19 @@ def test_every_row_of_a_step_meets_its_own_target(unstored: Study) -> None:
     stepper = Stepper(unstored, read, job, optimiser, anchors=(), class_weights=None)
     order = np.random.default_rng(1).permutation(unstored.development)
     assert stepper.step(order, 0) < 1e-12
+
+
+def test_gradients_of_single_texts_come_in_their_order_and_are_those_of_padded_ones(unstored: Study) -> None:
+    recipe = make_recipe("finetune", unstored.stages.stages)
+    found = []
+    for study in (unstored, padded(unstored)):
+        groups = group_parameters(study.trunk.model, study.stages, [recipe])
+        tangent = read_tangent(study.features, groups.members, np.arange(len(study.development)))
+        assert all(name.endswith("key.bias") for name in tangent.missing)  # its gradient is nothing but rounding
+        found.append(tangent.sketches)
+    apart = (found[0] - found[1]).norm(dim=1) / found[1].norm(dim=1)
+    assert float(apart.max()) < 1e-2
+    assert float((found[1][0] - found[1][1]).norm()) > 0.1 * float(found[1][0].norm())  # or it would say nothing
 
 
 def test_operations_are_counted_at_the_mean_length(unstored: Study) -> None:
