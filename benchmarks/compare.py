@@ -11,8 +11,8 @@ starts with an empty store. Tools whose environment isn't there are left out (`m
 head   ours: six augmented views, penalty tuned, solved; the others: 10 epochs of the head
 full   5 epochs, one rate
 sweep  5 depths x 3 epochs; ours also refits the verdict and tests it, which the others don't: that counts against us
-whole  9 strategies, 3 rates each, 5 blocks; the others run each stepped strategy once on one block, and their seconds
-       are scaled to the steps of all our trials of it (their probe counts nothing)
+whole  9 strategies, two or three rates each, 5 blocks; the others run each stepped strategy once on one block, and
+       their seconds are scaled to the steps of the fewest trials that we run of it (their probe counts nothing)
 text   3 epochs of a text encoder on 600 short messages, one in 100 of them long; batches padded to their longest
 twin   our own freeze@4,freeze@5 with the store and without; training on the store against the bare suffix
 lone   stage map of a large network; growth with samples and strategies

@@ -13,7 +13,9 @@ Runs = dict[tuple[str, str], list[Measured]]
 TORCH = ("plain", "HF Trainer", "Lightning", "fastai")
 FASTEST, FASTEST_BY_HAND = "fastest PyTorch tool", "fastest, bf16 and channels_last by hand"
 GROUPS = {FASTEST: TORCH, FASTEST_BY_HAND: tuple(f"{name} fast" for name in TORCH)}
-TRIALS = 3 + 5  # rates and blocks of every strategy in the whole comparison
+TRIALS = (
+    2 + 4
+)  # the least that a strategy of the whole comparison runs: two rates on the first block, one on each other
 EPOCHS = {"head": 10, "full": 5, "sweep": 3, "text": 3}
 
 

@@ -63,7 +63,7 @@ def test_a_run_of_each_kind_tells_its_own_figures(fit: Fit, squares: Path, tmp_p
     if chosen.rate:
         assert f"{chosen.steps} steps (1.0 epochs)" in text
         assert f"at a rate of {chosen.rate:g}" in text
-        assert f"the rate (of {len(chosen.rates_tried)}, on the first block)" in text
+        assert f"The rate was chosen (of {len(chosen.rates_tried)}) by log loss" in text
     else:
         assert f"its penalty ({chosen.l2:g})" in text
     assert "2 paired blocks" in text

@@ -47,9 +47,12 @@ class Meter:
         self.total += operations
 
     def watch(self, event: Event) -> None:
-        """Pass an event on; the work of an eliminated or spared strategy is taken off the total."""
-        if event.kind in ("eliminated", "spared"):
+        """Pass an event on; the work of a strategy that was dropped or waits is taken off the total, and put back if it
+        runs after all."""
+        if event.kind in ("eliminated", "waiting"):
             self.total = max(self.done, self.total - float(event.data["operations"]))
+        elif event.kind == "resumed":
+            self.expect(float(event.data["operations"]))
         self.emit(event)
 
 

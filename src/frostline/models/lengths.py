@@ -1,7 +1,7 @@
 """Finds out whether a text network can read each text at the length of its bucket, by trying it once.
 
 The answer is saved with the model, so that no run and no `predict` ever has to try again
-(docs/decisions/0018-length-buckets.md).
+(docs/decisions/0019-length-buckets.md).
 """
 
 from __future__ import annotations

@@ -69,6 +69,13 @@ def chosen_on(readings: Readings, block: int, judges: Collection[int], labels: I
     return None
 
 
+def improves(candidate: Candidate, on: Candidate, readings: Readings, judge: int) -> bool:
+    """Return True where a candidate's log loss on a judge is below that of another one that finished, too."""
+    both = [readings.get(c, {}).get(judge) for c in (candidate, on)]
+    finished = [o.log_loss for o in both if o is not None and o.ok]
+    return len(finished) == 2 and finished[0] < finished[1]
+
+
 def longer(candidate: Candidate, found: Outcome, tried: Collection[Candidate], most: int) -> list[Candidate]:
     """Return what to try where the training loss still fell at the end: the next length, with this rate and with the
     next lower one that was tried, which needs more steps."""

@@ -72,8 +72,9 @@ def run_race(
     ]
     if foresight.choose:
         first = [row for row in first if _is_promising(course, row, foresight)]
-    _run_rows(course, [*cheap, *first])
     waiting = [r for r in stepped if r not in first and r.recipe.name not in course.result.eliminated]
+    _tell_waiting(course, waiting)
+    _run_rows(course, [*cheap, *first])
     _run_rows(course, _still_worth(course, waiting, foresight))
     return course.result
 
@@ -93,6 +94,15 @@ def _tell_provisional(course: Course, foresight: Foresight) -> None:
     course.result.provisional = verdict.strategy
     text = provisional_text(verdict.strategy, measured, foresight)
     course.emit(Event(kind="provisional", text=text, data=data))
+
+
+def _tell_waiting(course: Course, waiting: Sequence[PlanRow]) -> None:
+    """Emit which strategies wait until others have shown whether they can still matter."""
+    if not waiting:
+        return
+    names = ", ".join(row.recipe.name for row in waiting)
+    data = {"strategies": [row.recipe.name for row in waiting], "operations": sum(row.operations for row in waiting)}
+    course.emit(Event(kind="waiting", text=f"{names}: trained only if they can still change the verdict.", data=data))
 
 
 def _is_promising(course: Course, row: PlanRow, foresight: Foresight) -> bool:
@@ -128,12 +138,14 @@ def _still_worth(course: Course, waiting: Sequence[PlanRow], foresight: Foresigh
     for row in waiting:
         name = row.recipe.name
         chance = chance_to_matter(name, foresight, measured, course.terms)
+        data = {"strategy": name, "operations": row.operations, "probability": chance}
         if chance >= CHANCE:
             worth.append(row)
+            text = f"{name} is trained: it may change the verdict with a probability of {chance:.0%}."
+            course.emit(Event(kind="resumed", text=text, data=data))
             continue
         reason = spared_reason(name, foresight, chance)
         course.result.spared[name] = reason
-        data = {"strategy": name, "operations": row.operations, "probability": chance}
         course.emit(Event(kind="spared", text=reason, data=data))
     return worth
 

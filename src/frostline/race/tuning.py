@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from frostline.base.records import Block
-from frostline.race.candidates import Candidate, in_question, longer, next_rate, ranked, second_look
+from frostline.race.candidates import Candidate, improves, in_question, longer, next_rate, ranked, second_look
 from frostline.race.course import Course
 from frostline.race.plan import PlanRow
 from frostline.race.short import BELOW
@@ -73,6 +73,9 @@ def _look(course: Course, row: PlanRow) -> None:
     name = row.recipe.name
     judge = course.plan.judges[0]
     wanted = first_candidates(course, row)
+    _try(course, row, wanted[:2])
+    if len(wanted) == 3 and improves(wanted[1], wanted[0], course.judged.get(name, {}), judge.index):
+        wanted = wanted[:2]  # the other side of the middle rate is further off still
     _try(course, row, wanted)
     readings = course.judged.get(name, {})
     if len(readings) < len(wanted):
@@ -115,7 +118,7 @@ def _look_further(course: Course, row: PlanRow, first: Sequence[Candidate]) -> N
             break
     if len(row.rates) < 2:  # the user's rate stands
         return
-    moved_on = len(first) == 2 and chosen.rate == first[1].rate
+    moved_on = _neighbour(course, row) is not None and chosen.rate == first[-1].rate
     if moved_on or _is_below_forecast(course, row, chosen, judge):
         more = second_look(chosen, readings, most)
         if more is not None:
@@ -144,8 +147,9 @@ def _neighbour(course: Course, row: PlanRow) -> PlanRow | None:
     """Return the strategy already tuned that is nearest in depth, of those that train in the same way."""
     if not trains_plainly(row.recipe):
         return None
-    rows = [r for r in course.plan.rows if r.rates and r.recipe.name in course.shortlist and trains_plainly(r.recipe)]
     depth = row.recipe.frozen_stages
+    rows = [r for r in course.plan.rows if r.rates and r.recipe.name in course.shortlist and trains_plainly(r.recipe)]
+    rows = [r for r in rows if r.recipe.frozen_stages != depth]
     return min(rows, key=lambda r: abs(r.recipe.frozen_stages - depth), default=None)
 
 

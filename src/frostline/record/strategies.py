@@ -120,10 +120,15 @@ def _training_fields(race: RaceResult, name: str, refitted: RefitResult | None) 
 def rates_tried(race: RaceResult, name: str) -> list[dict[str, float]]:
     """List every rate and length that was tried, with its mean scores over the splits that it ran on."""
     groups: dict[tuple[float, int], list[Outcome]] = {}
+    chosen = race.chosen.get(name)
     for o in [*race.of(name, "tune"), *race.of(name)]:
-        if o.rate is not None:
-            groups.setdefault((o.rate, o.steps), []).append(o)
-    if len(groups) < 2:  # nothing was chosen
+        if o.rate is None or chosen is None:
+            continue
+        steps = o.steps
+        if chosen.steps is None:  # --epochs: their number differs from split to split
+            steps = race.steps(name) or 0
+        groups.setdefault((o.rate, steps), []).append(o)
+    if len(groups) < 2:  # there was nothing to choose
         return []
     return [
         {

@@ -82,7 +82,7 @@ def _strategy_row(s: Mapping[str, Any], verdict: Mapping[str, Any], unit: float,
         if s["test"]:
             accuracy = f"{s['test']['accuracy']:.3f} (test)"
         reason = s["reason"] or _note(s)
-        if s["status"] == "eliminated" and s["rates_tried"]:
+        if s["status"] == "eliminated" and "early reading" in (s["reason"] or ""):
             reason = "dropped on an early reading"
         return (name, accuracy, "", "", parameters, cost, reason)
     low, high = s["score_ci"]

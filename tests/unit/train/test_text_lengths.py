@@ -23,6 +23,7 @@ from frostline.forecast.tangent import read_tangent
 from frostline.pipeline import prepare
 from frostline.planning.plan_race import counted_stages
 from frostline.recipe.recipe import Phase
+from frostline.recipe.schedule import Length
 from frostline.recipe.selection import make_recipe
 from frostline.recipe.settings import Settings
 from frostline.record.journal import Journal
@@ -126,7 +127,7 @@ def test_a_step_over_several_lengths_has_the_loss_and_gradients_of_a_padded_one(
         model.requires_grad_(True)
         nothing = np.zeros(0, dtype=np.int64)
         phase = Phase(name="train", solver="stepped", stages=(), head=None)  # type: ignore[arg-type]
-        job = Job(phase=phase, rate=0.0, rows=nothing, inner=nothing, length=None, block=0)
+        job = Job(phase=phase, rate=0.0, rows=nothing, length=Length(20), block=0)
         optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
         stepper = Stepper(study, reader(study, model, 0), job, optimiser, anchors=(), class_weights=None)
         losses.append(stepper.step(batch, 0))
@@ -148,7 +149,7 @@ def test_every_row_of_a_step_meets_its_own_target(unstored: Study) -> None:
     read = Reader(lambda rows, _view: rows, scores)
     nothing = np.zeros(0, dtype=np.int64)
     phase = Phase(name="train", solver="stepped", stages=(), head=None)  # type: ignore[arg-type]
-    job = Job(phase=phase, rate=0.0, rows=nothing, inner=nothing, length=None, block=0)
+    job = Job(phase=phase, rate=0.0, rows=nothing, length=Length(20), block=0)
     optimiser = torch.optim.SGD([weight], lr=0.0)
     stepper = Stepper(unstored, read, job, optimiser, anchors=(), class_weights=None)
     order = np.random.default_rng(1).permutation(unstored.development)
