@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import platform
 import sys
 from pathlib import Path
 
@@ -28,3 +30,13 @@ def anonymous_mb() -> float:
             if line.startswith("RssAnon:"):
                 return int(line.split()[1]) / 1024
     return 0.0
+
+
+def give_back_memory() -> None:
+    """Give freed memory that the allocator keeps back to the system, where it is glibc's.
+
+    Keeping it makes the passes within one part of a job fast (docs/decisions/0003), but the next part needs memory of
+    other sizes, so what is kept adds up from part to part.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

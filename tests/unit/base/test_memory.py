@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,27 @@ with open(sys.argv[1], "rb") as file:
     found.append(anonymous_mb())
 print(json.dumps([*found, peak_rss_mb(), pages]))
 """
+
+KEEPING = """
+import json
+from frostline.base.device import prepare_process
+prepare_process()
+from frostline.base.memory import anonymous_mb, give_back_memory
+held = [bytearray(b"x" * (1 << 20)) for _ in range(64)]
+full = anonymous_mb()
+held.clear()
+kept = anonymous_mb()
+give_back_memory()
+print(json.dumps([full, kept, anonymous_mb()]))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc" or not memory.STATUS.exists(), reason="the allocator is another")
+def test_freed_memory_is_kept_until_it_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", KEEPING], capture_output=True, text=True, check=True)
+    full, kept, left = json.loads(done.stdout)
+    assert kept == pytest.approx(full, abs=4)
+    assert full - left > 56
 
 
 @pytest.mark.skipif(not memory.STATUS.exists(), reason="only Linux tells")
