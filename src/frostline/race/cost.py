@@ -10,7 +10,7 @@ from frostline.base.records import StageInfo
 from frostline.recipe.recipe import BASELINE_ROWS, Phase, Recipe, hidden_width
 
 TRAINING = 3.0  # operations of a step that trains all, in forward passes: one, and gradients of inputs and of weights
-EXPECTED_STEPS = 150  # what a found length is counted as before it is known
+EXPECTED_STEPS = 150  # what a length is counted as before it is chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,9 @@ def _look(course: Course, row: PlanRow) -> None:
     order = ranked(readings, [judge.index], course.labels)
     if order:
         _shortlist(course, row, in_question(order, readings, judge.index, course.labels))
-    elif readings:
+    elif not readings:  # time ran short: untuned, should there be time for that at least
+        _shortlist(course, row, wanted[:1])
+    else:
         errors = [o.error for by_split in readings.values() for o in by_split.values()]
         course.result.failed[name] = errors[0] or "no rate worked"
 

@@ -223,6 +223,14 @@ def test_a_strategy_that_misses_the_first_block_leaves_the_race() -> None:
     assert raced(made, result) == made
 
 
+def test_a_strategy_alone_that_no_time_is_left_to_tune_gets_its_middle_rate() -> None:
+    made = plan("finetune", alone=True)
+    result = run_race(made, Until("tune/finetune/0/0.0001/100 steps"), labels=LABELS, margin=0.01, emit=silent)
+    assert result.rate("finetune") == 1e-4
+    assert [o.block for o in result.outcomes] == [1]  # this engine stopped in the first fold only
+    assert "time ran short" in result.left_out[0]
+
+
 def test_rates_that_were_not_tried_are_not_chosen() -> None:
     made = plan("probe", "finetune")
     result = run_race(made, Until("tune/finetune/0/3e-05/100 steps"), labels=LABELS, margin=0.01, emit=silent)
