@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from frostline.base.events import Emit, Event, ProgressEvent
+from frostline.base.memory import give_back_memory
 from frostline.base.records import Outcome
 from frostline.bundle.runfolder import RunFolder
 from frostline.planning.plan_race import all_views
@@ -68,6 +69,7 @@ class LocalEngine:
     guard: Guard | None = None
 
     def run(self, trials: Sequence[Trial]) -> Iterator[Outcome]:
+        give_back_memory()  # strategies of one kind need memory of one size, the next kind of another
         for trial in trials:
             cost = self.operations(trial)
             outcome = self.folder.load_outcome(trial.key)

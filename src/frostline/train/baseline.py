@@ -20,6 +20,7 @@ from frostline.recipe.recipe import BASELINE_ROWS
 from frostline.train.solve import softmax
 
 GREY_SIDE = 32
+CHUNK = 32  # images made grey at a time: as floats they take a lot of memory, which the allocator would keep
 PENALTY = 10.0  # SVC's C; gamma is scikit-learn's 'scale'
 _LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R 601, as Pillow's mode L
 
@@ -52,7 +53,7 @@ def thinned(labels: IntArray) -> IntArray:
 def grey_pixels(images: Tensor) -> FloatArray:
     """Return (N, 1024) in 0..1 from uint8 (N,C,H,W): grey, averaged down to 32 x 32."""
     parts = []
-    for chunk in torch.split(images, 256):
+    for chunk in torch.split(images, CHUNK):
         values = chunk.float() / 255
         channels = values.shape[1]
         weights = _LUMA
