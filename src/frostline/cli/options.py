@@ -154,7 +154,7 @@ SeedOption = Annotated[
 
 EpochsOption = Annotated[
     int | None,
-    value_option(TRAINING_PANEL, "--epochs", "Train for exactly N epochs. Default: 100 to 400 steps, chosen.", "N"),
+    value_option(TRAINING_PANEL, "--epochs", "Train for exactly N epochs. Default: 150 to 600 steps, chosen.", "N"),
 ]
 LrOption = Annotated[
     float | None,

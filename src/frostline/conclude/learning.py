@@ -30,7 +30,7 @@ LEAST_PER_CLASS = 2  # rows of each class in every part
 SIZE_TOLERANCE = 0.25  # a part that misses its size by more (large groups) is left out, and with it all smaller ones
 STEPPED_BLOCKS = 2
 STEPPED_SHARES = (2, 4)
-STEPPED_COST = 0.05  # of the plan's counted operations
+STEPPED_COST = 0.05  # of the counted operations that the race took
 
 Draws = Mapping[int, Mapping[int, IntArray]]  # share -> block -> dataset rows
 
@@ -139,7 +139,7 @@ def _stepped_trials(plan: Plan, recipe: Recipe, race: RaceResult, draws: Draws) 
     if plan.scale.epochs is None:
         steps = race.steps(recipe.name)
     blocks = first_repeat(plan)[:STEPPED_BLOCKS]
-    remaining = STEPPED_COST * plan.operations
+    remaining = STEPPED_COST * sum(outcome.operations for outcome in race.outcomes)
     trials: list[Trial] = []
     for share in STEPPED_SHARES:
         if share not in draws:

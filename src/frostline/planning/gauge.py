@@ -33,7 +33,7 @@ from frostline.train import baseline
 from frostline.train.audit import tensor_hashes
 from frostline.train.feed import Reader, SuffixInputs, reader, reads_inputs
 from frostline.train.loop import Job, Stepper, make_optimiser
-from frostline.train.solve import solve_path
+from frostline.train.solve import heads_along
 from frostline.train.start import start_adapters, start_network
 from frostline.train.study import Study
 from frostline.train.trial import INNER_FOLDS
@@ -200,7 +200,7 @@ class Gauge:
         labels = np.arange(rows, dtype=np.int64) % scale.classes
         width = max(scale.widths[k - 1] for k in solved)
         noise = numpy_generator(0, "gauge").normal(size=(rows, width))
-        seconds, _ = _timed(lambda: solve_path(noise.astype(np.float32), labels, scale.classes))
+        seconds, _ = _timed(lambda: list(heads_along(noise.astype(np.float32), labels, scale.classes)))
         each_fold = (INNER_FOLDS - 1) / INNER_FOLDS  # of the rows; then the chosen penalty on all
         return seconds / rows * views * (INNER_FOLDS * each_fold + 1)
 

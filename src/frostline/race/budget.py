@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from frostline.race.plan import Plan, PlanRow, make_plan, tuned_rates
@@ -16,7 +17,6 @@ from frostline.recipe.recipe import Recipe, Trial
 from frostline.recipe.schedule import LENGTHS, MAX_STEPS
 
 MEANT_BLOCKS, LEAST_BLOCKS = 3, 2
-SHORTEST, SHORT, _ = LENGTHS  # caps on the length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +94,14 @@ def moves(plan: Plan) -> list[Move]:
     else:
         count = len(plan.blocks)
     names = order(plan)
-    steps = [MAX_STEPS, SHORT, SHORTEST]
-    listed: list[Move] = []
+    shorter: list[Move] = []
     if found:
-        listed = [("steps", MAX_STEPS, SHORT)]
+        shorter = [("steps", before, after) for after, before in pairwise(LENGTHS)][::-1]
+    listed = shorter[:1]
     listed += [("blocks", n, n - 1) for n in range(count, MEANT_BLOCKS, -1)]
     ends = [name for name in names if _is_end(plan.row(name).recipe)]
     listed += [("dropped", None, name) for name in names if name not in ends]
-    listed += [("steps", steps[1], steps[2])] if found else []
+    listed += shorter[1:]
     listed += [("tuned", True, False)] if any(row.rates and len(row.recipe.rates) > 1 for row in plan.rows) else []
     listed += [("blocks", n, n - 1) for n in range(min(count, MEANT_BLOCKS), LEAST_BLOCKS, -1)]
     return listed + [("dropped", None, name) for name in ends]

@@ -69,11 +69,15 @@ def chosen_on(readings: Readings, block: int, judges: Collection[int], labels: I
     return None
 
 
-def improves(candidate: Candidate, on: Candidate, readings: Readings, judge: int) -> bool:
-    """Return True where a candidate's log loss on a judge is below that of another one that finished, too."""
-    both = [readings.get(c, {}).get(judge) for c in (candidate, on)]
-    finished = [o.log_loss for o in both if o is not None and o.ok]
-    return len(finished) == 2 and finished[0] < finished[1]
+def wants_higher(readings: Readings, tried: Sequence[Candidate], judge: int) -> bool:
+    """True where a higher rate than the middle one is worth trying: the lower one was no better, and the middle one
+    hadn't fitted its training samples yet. `tried`: the middle candidate and the lower one."""
+    middle, lower = (readings.get(c, {}).get(judge) for c in tried[:2])
+    if middle is None or not middle.ok:
+        return False
+    if lower is not None and lower.ok and lower.log_loss < middle.log_loss:
+        return False
+    return middle.undertrained
 
 
 def longer(candidate: Candidate, found: Outcome, tried: Collection[Candidate], most: int) -> list[Candidate]:

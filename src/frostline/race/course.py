@@ -100,8 +100,7 @@ class Course:
         """Return the outcomes of one strategy, those for tuning first; all of them are where it was dropped untuned."""
         counted: dict[int, Candidate | None] = {}
         if not row.recipe.takes_steps or row.recipe.name in self.result.chosen:
-            judges = [judge.index for judge in self.plan.judges if not self.plan.inner]
-            counted = {b.index: chosen_on(readings, b.index, judges, self.labels) for b in self.plan.race_blocks()}
+            counted = {block.index: self._counted(row, readings, block) for block in self.plan.race_blocks()}
         tuning: list[Outcome] = []
         blocks: list[Outcome] = []
         for candidate in sorted(readings):
@@ -111,3 +110,13 @@ class Course:
                 else:
                     tuning.append(replace(outcome, purpose="tune"))
         return tuning + sorted(blocks, key=lambda o: o.block)
+
+    def _counted(
+        self, row: PlanRow, readings: Mapping[Candidate, Mapping[int, Outcome]], block: Block
+    ) -> Candidate | None:
+        """Return the candidate that counts on a block."""
+        chosen = self.result.chosen.get(row.recipe.name, NO_STEPS)
+        if self.plan.inner and chosen in readings:  # the block itself must not choose
+            return chosen
+        judges = [judge.index for judge in self.plan.judges if not self.plan.inner]
+        return chosen_on(readings, block.index, judges, self.labels)

@@ -19,7 +19,7 @@ from frostline.race.cost import (
     training_operations,
 )
 from frostline.recipe.recipe import Recipe, Trial
-from frostline.recipe.schedule import MAX_STEPS, MIN_STEPS, early_steps
+from frostline.recipe.schedule import FIRST_STEPS, MAX_STEPS, early_steps
 from frostline.stats.contributions import Metric
 
 JUDGES = 2  # splits that judge rates and lengths: one alone decides by luck (docs/decisions/0018)
@@ -147,7 +147,7 @@ def _plan_row(plan: Plan, recipe: Recipe) -> PlanRow:
 def tuned_rates(plan: Plan, recipe: Recipe) -> tuple[float, ...]:
     """Return the rates to be tried; none where nothing is to be chosen, or nothing judges. A single rate is tried where
     its length is to be chosen."""
-    chooses_length = plan.scale.epochs is None and plan.scale.max_steps > MIN_STEPS
+    chooses_length = plan.scale.epochs is None and plan.scale.max_steps > FIRST_STEPS
     if len(recipe.rates) < 2 and not chooses_length:
         return ()
     if plan.inner or len(plan.judges) == JUDGES:

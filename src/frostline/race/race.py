@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from frostline.base.events import Emit, Event
-from frostline.base.records import IntArray
+from frostline.base.records import IntArray, Outcome
 from frostline.race.course import NO_STEPS, Course, RunTrials
 from frostline.race.eliminate import FEWEST_BLOCKS, beyond_doubt
 from frostline.race.plan import Plan, PlanRow, block_trial
@@ -17,20 +17,24 @@ from frostline.race.short import (
     CHANCE,
     EARLY_CHANCE,
     PROBE,
+    STOP_CHANCE,
     Foresight,
     chance_early,
     chance_left,
     chance_to_matter,
     early_reason,
     provisional_text,
+    refutes,
     runs_first,
     settled_reason,
     spared_reason,
+    tested_text,
 )
-from frostline.race.standing import complete
+from frostline.race.standing import complete, standing_from
 from frostline.race.tuning import first_candidates, read_shortlist, settle_candidates, tune
 from frostline.race.verdict import decide
 from frostline.recipe.catalogue import is_anchor
+from frostline.recipe.schedule import MIN_STEPS
 from frostline.stats.paired import sample_variance
 
 
@@ -48,8 +52,9 @@ def run_race(
     It may also yield fewer than asked for, where time runs out. Rates that weren't tried are not chosen. A strategy
     that misses the first block leaves the race; any later block that isn't complete is dropped, and the race ends.
 
-    With `foresight` all that takes no steps is run first, and a provisional verdict is emitted. Of the rest those run
-    on that are measured in any case; the others follow only where they can still change the verdict.
+    With `foresight` all that takes no steps is run first, and a provisional verdict is emitted. Of the rest the
+    favourite of the forecast and those without a forecast run on; the others follow only where they can still change
+    the verdict.
     """
     course = Course(
         plan=plan, run=run, labels=labels, margin=margin, emit=emit, result=RaceResult(), foresight=foresight
@@ -65,13 +70,11 @@ def run_race(
     stepped = [row for row in plan.rows if row.recipe.takes_steps]
     measured = course.standings()
     terms = course.terms
-    first = [
-        row
-        for row in stepped
-        if runs_first(row.recipe.name, foresight, measured, terms, is_anchor=is_anchor(row.recipe))
-    ]
+    first = [row for row in stepped if runs_first(row.recipe.name, foresight, measured, terms)]
     if foresight.choose:
         first = [row for row in first if _is_promising(course, row, foresight)]
+        if not any(row.recipe.name in foresight.standings for row in first):
+            first += [row for row in stepped if _refutes_forecast(course, row, foresight)]
     waiting = [r for r in stepped if r not in first and r.recipe.name not in course.result.eliminated]
     _tell_waiting(course, waiting)
     _run_rows(course, [*cheap, *first])
@@ -106,19 +109,15 @@ def _tell_waiting(course: Course, waiting: Sequence[PlanRow]) -> None:
 
 
 def _is_promising(course: Course, row: PlanRow, foresight: Foresight) -> bool:
-    """Judge a strategy that can't be forecast by an early reading: its middle rate at the shortest length, against
-    `probe` on the first block. False, and it is dropped, where it is beyond hope."""
+    """Judge a strategy that can't be forecast by an early reading against `probe`. False, and it is dropped, where it
+    is beyond hope."""
     name = row.recipe.name
     if name in foresight.standings or not row.rates or is_anchor(row.recipe):
         return True
-    block = course.plan.race_blocks()[0]
-    probes = course.on_blocks.get(PROBE, {}).get(NO_STEPS, {})
-    if block.index not in probes:
+    probe = course.on_blocks.get(PROBE, {}).get(NO_STEPS, {}).get(course.plan.race_blocks()[0].index)
+    if probe is None:
         return True
-    candidate = first_candidates(course, row)[0]
-    course.read(course.on_blocks, block, [(row, candidate)], "block")
-    early = course.on_blocks[name][candidate][block.index]
-    probe = probes[block.index]
+    early = _early_reading(course, row)
     if not (early.ok and probe.ok):
         return True
     labels = course.labels[np.asarray(early.rows, dtype=np.int64)]
@@ -129,6 +128,32 @@ def _is_promising(course: Course, row: PlanRow, foresight: Foresight) -> bool:
         return True
     _drop(course, row, (), early_reason(name, early.accuracy, probe.accuracy))
     return False
+
+
+def _refutes_forecast(course: Course, row: PlanRow, foresight: Foresight) -> bool:
+    """Where the forecast would have nothing trained at all, test it by an early reading of the strategy that trains
+    most. True, and it is trained in full, where the reading is far better than its forecast."""
+    name = row.recipe.name
+    if name not in foresight.standings or not is_anchor(row.recipe):
+        return False
+    early = _early_reading(course, row)
+    if not early.ok:
+        return False
+    found = standing_from([early], course.labels, trained_parameters=row.trained_parameters, metric=course.plan.metric)
+    refuted = refutes(found, foresight)
+    text = tested_text(found, foresight, refuted=refuted)
+    course.emit(Event(kind="note", text=text, data={"strategy": name, "refuted": refuted}))
+    return refuted
+
+
+def _early_reading(course: Course, row: PlanRow) -> Outcome:
+    """Train a strategy at its middle rate and the shortest length, and read it on the first block."""
+    block = course.plan.race_blocks()[0]
+    candidate = first_candidates(course, row)[0]
+    if candidate.steps is not None:
+        candidate = replace(candidate, steps=MIN_STEPS)
+    course.read(course.on_blocks, block, [(row, candidate)], "block")
+    return course.on_blocks[row.recipe.name][candidate][block.index]
 
 
 def _still_worth(course: Course, waiting: Sequence[PlanRow], foresight: Foresight) -> list[PlanRow]:
@@ -225,7 +250,7 @@ def _settle(course: Course, rows: Sequence[PlanRow], blocks: Collection[int]) ->
     for row in running:
         name = row.recipe.name
         chance = chance_left(by_name[name], foresight, list(by_name.values()), course.terms)
-        if chance < CHANCE:
+        if chance < STOP_CHANCE:
             _drop(course, row, blocks, settled_reason(name, len(blocks), chance))
 
 

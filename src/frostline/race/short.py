@@ -25,7 +25,10 @@ FORECAST_ERROR = 0.01  # standard deviation of a forecast difference of two dept
 EARLY = 0.08  # standard deviation of what other rates and lengths add to an early reading
 EARLY_CHANCE = 0.02  # of beating `probe`, below which an early reading is enough
 RUN_LUCK = 0.015  # standard deviation of one training's score by the luck of its batches
-CHANCE = 0.2  # of changing the verdict, below which a strategy isn't trained
+SURPRISE = 2.0  # standard errors by which an early reading refutes a forecast that is too low
+CHANCE = 0.3  # of changing the verdict, below which a strategy isn't trained
+AS_LIKELY_AS_NOT = 0.5  # chance of being as good, below which a cheaper strategy isn't trained
+STOP_CHANCE = 0.2  # of changing the verdict, below which one that is trained runs no further blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +41,19 @@ class Foresight:
     standings: Mapping[str, Standing]
     choose: bool
 
+    @property
+    def stepped(self) -> list[Standing]:
+        """The forecast strategies that take steps."""
+        return [s for s in self.standings.values() if s.cost]
+
     @cached_property
     def favourite(self) -> str | None:
-        """The strategy that takes steps with the best forecast, beside the anchors: these are trained anyway, and one
-        badly trained strategy must not speak for all depths. One that trains what an anchor trains (its forecast is the
-        same number for number) doesn't count either."""
-        anchors = {s.log_loss for s in self.standings.values() if s.is_anchor}
-        stepped = [s for s in self.standings.values() if s.cost and s.log_loss not in anchors and not s.is_anchor]
-        if not stepped:
+        """The cheapest strategy that takes steps among those whose forecasts can't be told from the best one."""
+        if not self.stepped:
             return None
-        return best_of(stepped).name
+        top = best_of(self.stepped).score
+        near = [s for s in self.stepped if s.score >= top - FORECAST_ERROR]
+        return min(near, key=lambda s: (s.cost, s.log_loss, s.name)).name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,21 +66,30 @@ class Terms:
     blocks: int  # that are planned
 
 
-def runs_first(name: str, foresight: Foresight, measured: Sequence[Standing], terms: Terms, *, is_anchor: bool) -> bool:
-    """True for a strategy that is trained before others are judged: an anchor, one without a forecast, or the favourite
-    where it may change the verdict."""
-    if not foresight.choose or is_anchor or name not in foresight.standings:
+def runs_first(name: str, foresight: Foresight, measured: Sequence[Standing], terms: Terms) -> bool:
+    """True for a strategy that is trained before others are judged: one without a forecast, or the favourite where it
+    may change the verdict."""
+    if not foresight.choose or name not in foresight.standings:
         return True
     return name == foresight.favourite and chance_to_matter(name, foresight, measured, terms) >= CHANCE
+
+
+def refutes(early: Standing, foresight: Foresight) -> bool:
+    """True where an early reading lies so far above the forecast of the same samples that forecasts can't be trusted
+    here: by more than SURPRISE standard errors of the paired difference."""
+    foreseen = on_blocks(foresight.standings[early.name], early.block_indices)
+    variance = difference_variance(early, foreseen)
+    return early.score - foreseen.score > SURPRISE * math.sqrt(variance / len(early.keys))
 
 
 def chance_to_matter(name: str, foresight: Foresight, measured: Sequence[Standing], terms: Terms) -> float:
     """Probability, in [0, 1], that measuring a forecast strategy would change the verdict.
 
     Its score is predicted from `probe` and those strategies that were both forecast and trained: their measured scores
-    plus the forecast difference to each, on average; how far these disagree counts as uncertainty. One that fell
-    BELOW its forecast doesn't count. It changes the verdict if it beats the present one by more than `margin`; or,
-    where it is cheaper, if it comes within `margin` of the best. Only blocks that all of these finished count.
+    plus the forecast difference to each, weighted by precision, so that a near depth says most; how far these disagree
+    counts as uncertainty. One that fell BELOW its forecast doesn't count. It changes the verdict if it beats the
+    present one by more than `margin`; or, where it is cheaper, if it comes within `margin` of the best, and is as
+    likely as not to. Only blocks that all of these finished count.
     """
     known = [s for s in measured if s.name in foresight.standings and s.blocks and not _is_below(s, foresight)]
     if not known:
@@ -82,13 +97,35 @@ def chance_to_matter(name: str, foresight: Foresight, measured: Sequence[Standin
     shared = set.intersection(*(set(s.block_indices) for s in known))
     running = [s for s in measured if not s.is_baseline and not s.eliminated]
     finished = [on_blocks(s, shared) for s in running if shared <= set(s.block_indices)]
-    known = [on_blocks(s, shared) for s in known]
     own = foresight.standings[name]
+    predicted, spread = _predicted(own, [on_blocks(s, shared) for s in known], foresight)
+    chosen = _verdict_among(finished, terms)
+    allowed = max(terms.margin, one_sample(finished))
+    chance = float(ndtr((predicted - chosen.score - allowed) / spread))
+    if own.cost < _cost_beforehand(chosen, foresight):
+        as_good = float(ndtr((predicted - best_of(finished).score + allowed) / spread))
+        if as_good >= AS_LIKELY_AS_NOT:
+            chance = max(chance, as_good)
+    return chance
+
+
+def _predicted(own: Standing, known: Sequence[Standing], foresight: Foresight) -> tuple[float, float]:
+    """Mean and standard deviation of the score that a strategy would measure, by those that were measured."""
     differences = [_difference(own, foresight.standings[s.name]) for s in known]
     predictions = np.array([s.score + mean for s, (mean, _) in zip(known, differences, strict=True)])
+    weights = np.array([1 / (FORECAST_ERROR**2 + deviation**2) for _, deviation in differences])
+    weights /= weights.sum()
+    predicted = float(weights @ predictions)
+    disagreement = math.sqrt(float(weights @ (predictions - predicted) ** 2))
     of_samples = min(deviation for _, deviation in differences)
-    spread = math.hypot(FORECAST_ERROR, of_samples, float(predictions.std()))
-    return _chance(own.cost, float(predictions.mean()), spread, finished, terms)
+    return predicted, math.hypot(FORECAST_ERROR, of_samples, disagreement)
+
+
+def _cost_beforehand(standing: Standing, foresight: Foresight) -> float:
+    """What a strategy costs at the length assumed before any is chosen, at which those that wait are counted."""
+    if standing.name in foresight.standings:
+        return foresight.standings[standing.name].cost
+    return standing.cost
 
 
 def _is_below(standing: Standing, foresight: Foresight) -> bool:
@@ -111,10 +148,9 @@ def chance_left(standing: Standing, foresight: Foresight, measured: Sequence[Sta
     ]
     if not others or len(blocks) >= terms.blocks:
         return 1.0
-    verdict = decide([*others, standing], n_train=terms.n_train, n_test=terms.n_test, margin=terms.margin)
-    if verdict.strategy == standing.name:
+    chosen = _verdict_among([*others, standing], terms)
+    if chosen.name == standing.name:
         return 1.0
-    chosen = next(s for s in others if s.name == verdict.strategy)
     done = len(blocks)
     left = terms.blocks - done
     per_block = difference_variance(standing, chosen) / terms.n_test + RUN_LUCK**2
@@ -127,7 +163,11 @@ def chance_left(standing: Standing, foresight: Foresight, measured: Sequence[Sta
         precision += trust
     final = (done * (standing.score - chosen.score) + left * expected) / terms.blocks
     spread = left / terms.blocks * math.sqrt(per_block / left + 1 / precision)
-    return _chance(standing.cost, chosen.score + final, spread, others, terms)
+    allowed = max(terms.margin, one_sample(others))
+    chance = ndtr((final - allowed) / spread)
+    if standing.cost < chosen.cost:
+        chance = max(chance, ndtr((chosen.score + final - best_of(others).score + allowed) / spread))
+    return float(chance)
 
 
 def chance_early(accuracy: float, probe: float, variance: float, samples: int, margin: float) -> float:
@@ -140,14 +180,9 @@ def chance_early(accuracy: float, probe: float, variance: float, samples: int, m
     return float(ndtr((accuracy - probe - margin) / spread))
 
 
-def _chance(cost: float, predicted: float, spread: float, finished: Sequence[Standing], terms: Terms) -> float:
+def _verdict_among(finished: Sequence[Standing], terms: Terms) -> Standing:
     verdict = decide(finished, n_train=terms.n_train, n_test=terms.n_test, margin=terms.margin)
-    chosen = next(s for s in finished if s.name == verdict.strategy)
-    allowed = max(terms.margin, one_sample(finished))
-    chance = ndtr((predicted - chosen.score - allowed) / spread)
-    if cost < chosen.cost:
-        chance = max(chance, ndtr((predicted - best_of(finished).score + allowed) / spread))
-    return float(chance)
+    return next(s for s in finished if s.name == verdict.strategy)
 
 
 def on_blocks(standing: Standing, blocks: Collection[int]) -> Standing:
@@ -196,6 +231,18 @@ def early_reason(name: str, accuracy: float, probe: float) -> str:
     )
 
 
+def tested_text(early: Standing, foresight: Foresight, *, refuted: bool) -> str:
+    """Say how an early reading compares with its forecast."""
+    foreseen = on_blocks(foresight.standings[early.name], early.block_indices)
+    scores = [metric_text(s.metric, s.score) for s in (early, foreseen)]
+    text = (
+        f"A test of the forecast: {early.name}, untuned, reaches {scores[0]} on the first block, forecast {scores[1]}"
+    )
+    if refuted:
+        return text + ". So much better that it is trained in full."
+    return text + "; nothing speaks against the forecast."
+
+
 def provisional_text(verdict: str, measured: Sequence[Standing], foresight: Foresight) -> str:
     """Say what solved heads and forecasts suggest, before anything is trained in steps."""
     chosen = next(s for s in measured if s.name == verdict)
@@ -203,9 +250,9 @@ def provisional_text(verdict: str, measured: Sequence[Standing], foresight: Fore
         f"Provisional verdict, before any stage is trained: {verdict}, measured "
         f"{metric_text(chosen.metric, chosen.score)}."
     )
-    if foresight.favourite is None:
+    if not foresight.stepped:
         return text
-    top = foresight.standings[foresight.favourite]
+    top = best_of(foresight.stepped)
     text += f" Forecast of training stages too: at best {metric_text(top.metric, top.score)} ({top.name})"
     probe = foresight.standings.get(PROBE)
     if probe is not None:

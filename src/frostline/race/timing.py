@@ -9,7 +9,7 @@ from frostline.base.records import Block
 from frostline.race.cost import TRAINING, forward, step_operations
 from frostline.race.plan import SHORTLIST, Plan, PlanRow
 from frostline.recipe.recipe import BASELINE_ROWS, Recipe, Trial
-from frostline.recipe.schedule import INNER_FRACTION, LENGTHS, MIN_STEPS, MIXES
+from frostline.recipe.schedule import FIRST_STEPS, INNER_FRACTION, LENGTHS, MIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +84,12 @@ class TimeEstimate:
         return seconds
 
     def _tuning(self, row: PlanRow) -> float:
-        """All rates at the shortest length and one at each longer one on the first judge, SHORTLIST candidates on the
+        """All rates at the first length and one at each longer one on the first judge, SHORTLIST candidates on the
         second, as far as that goes beyond one training a block."""
         judges = self.plan.judges
-        each = [MIN_STEPS] * len(row.rates)
-        each += [length for length in LENGTHS if MIN_STEPS < length <= self.steps]
+        first_length = min(FIRST_STEPS, self.steps)
+        each = [first_length] * len(row.rates)
+        each += [length for length in LENGTHS if first_length < length <= self.steps]
         if self.plan.scale.epochs:
             each = each[: len(row.rates)]
         first = sum(self._on_judge(row.recipe, judges[0], steps) for steps in each)

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from frostline.base.records import Block
-from frostline.race.candidates import Candidate, improves, in_question, longer, next_rate, ranked, second_look
+from frostline.race.candidates import Candidate, in_question, longer, next_rate, ranked, second_look, wants_higher
 from frostline.race.course import Course
 from frostline.race.plan import PlanRow
 from frostline.race.short import BELOW
 from frostline.recipe.recipe import Recipe
-from frostline.recipe.schedule import MIN_STEPS
+from frostline.recipe.schedule import FIRST_STEPS
 
 
 def tune(course: Course, rows: Sequence[PlanRow]) -> None:
@@ -62,7 +62,9 @@ def first_candidates(course: Course, row: PlanRow) -> list[Candidate]:
         start = course.shortlist[neighbour.recipe.name][0]
         deeper = neighbour.recipe.frozen_stages > row.recipe.frozen_stages
         return [start, replace(start, rate=next_rate(start.rate, -1 if deeper else 1))]
-    steps = None if course.plan.scale.epochs else MIN_STEPS
+    steps = None
+    if not course.plan.scale.epochs:
+        steps = min(FIRST_STEPS, course.plan.scale.max_steps)
     rates = row.rates or row.recipe.rates
     middle = rates[len(rates) // 2]
     return [Candidate(middle, steps), *(Candidate(rate, steps) for rate in rates if rate != middle)]
@@ -74,13 +76,13 @@ def _look(course: Course, row: PlanRow) -> None:
     judge = course.plan.judges[0]
     wanted = first_candidates(course, row)
     _try(course, row, wanted[:2])
-    if len(wanted) == 3 and improves(wanted[1], wanted[0], course.judged.get(name, {}), judge.index):
-        wanted = wanted[:2]  # the other side of the middle rate is further off still
+    if len(wanted) == 3 and not wants_higher(course.judged.get(name, {}), wanted, judge.index):
+        wanted = wanted[:2]
     _try(course, row, wanted)
     readings = course.judged.get(name, {})
-    if len(readings) < len(wanted):
-        missing = len(wanted) - len(readings)
-        course.result.left_out.append(f"{missing} of {len(wanted)} tuning runs of {name} (time ran short)")
+    missing = [c for c in wanted if c not in readings]
+    if missing:
+        course.result.left_out.append(f"{len(missing)} of {len(wanted)} tuning runs of {name} (time ran short)")
     elif ranked(readings, [judge.index], course.labels):
         _look_further(course, row, wanted)
     order = ranked(readings, [judge.index], course.labels)
@@ -114,30 +116,47 @@ def _look_further(course: Course, row: PlanRow, first: Sequence[Candidate]) -> N
     readings = course.judged[row.recipe.name]
     judge = course.plan.judges[0]
     most = course.plan.scale.max_steps
-    while True:
-        chosen = ranked(readings, [judge.index], course.labels)[0]
-        if not _try(course, row, longer(chosen, readings[chosen][judge.index], readings, most)):
+    chosen = ranked(readings, [judge.index], course.labels)[0]
+    while not _is_good_enough(course, row, chosen, judge):
+        more = longer(chosen, readings[chosen][judge.index], readings, most)
+        if not _try(course, row, more):
             break
+        chosen = ranked(readings, [judge.index], course.labels)[0]
     if len(row.rates) < 2:  # the user's rate stands
         return
     moved_on = _neighbour(course, row) is not None and chosen.rate == first[-1].rate
     if moved_on or _is_below_forecast(course, row, chosen, judge):
-        more = second_look(chosen, readings, most)
-        if more is not None:
-            _try(course, row, [more])
+        other = second_look(chosen, readings, most)
+        if other is not None:
+            _try(course, row, [other])
+
+
+def _is_good_enough(course: Course, row: PlanRow, chosen: Candidate, judge: Block) -> bool:
+    """True where only the short race needs an answer, and the strategy has reached its forecast on this block."""
+    missing = _missing_to_forecast(course, row, chosen, judge)
+    if course.foresight is None or not course.foresight.choose or missing is None:
+        return False
+    return missing <= 0
 
 
 def _is_below_forecast(course: Course, row: PlanRow, chosen: Candidate, judge: Block) -> bool:
     """True where the accuracy on this block falls short of its forecast by BELOW, and by more than a sample or two."""
+    missing = _missing_to_forecast(course, row, chosen, judge)
+    if missing is None:
+        return False
+    return missing > max(BELOW, 2 / len(judge.validation))
+
+
+def _missing_to_forecast(course: Course, row: PlanRow, chosen: Candidate, judge: Block) -> float | None:
+    """Accuracy on this block that a candidate lacks to the forecast; None where there is none for this split."""
     foresight = course.foresight
     if foresight is None or course.plan.inner or course.plan.metric != "accuracy":
-        return False
+        return None
     foreseen = foresight.standings.get(row.recipe.name)
     if foreseen is None:
-        return False
+        return None
     expected = next(b.score for b in foreseen.blocks if b.index == judge.index)
-    found = course.judged[row.recipe.name][chosen][judge.index]
-    return expected - found.accuracy > max(BELOW, 2 / len(found.rows))
+    return expected - course.judged[row.recipe.name][chosen][judge.index].accuracy
 
 
 def _shortlist(course: Course, row: PlanRow, candidates: Sequence[Candidate]) -> None:

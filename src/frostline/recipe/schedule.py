@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LENGTHS = (100, 200, 400)  # steps; a longer one is tried while the training loss still falls at the end
-MIN_STEPS, MAX_STEPS = LENGTHS[0], LENGTHS[-1]
+LENGTHS = (75, 150, 300, 600)  # steps; a longer one is tried while the training loss still falls at the end
+MIN_STEPS, FIRST_STEPS, _, MAX_STEPS = LENGTHS  # of early readings, and of the first candidates
 EARLY_SHARE = 2 / 3  # of a training that its phases before the last take together at most
 AVERAGED_FROM = 2 / 3  # of a training, from where on its weights are averaged
 UNDERTRAINED = 0.05  # relative fall over the last quarter that marks a trial as cut short

@@ -21,12 +21,12 @@ from frostline.models.adapters import Adapters
 from frostline.models.depthwise import fast_gradients
 from frostline.models.trainable import set_training, trained_parameters
 from frostline.recipe.recipe import Phase
-from frostline.recipe.schedule import MIN_STEPS, Length, reading_interval, still_improving
+from frostline.recipe.schedule import FIRST_STEPS, Length, reading_interval, still_improving
 from frostline.train.feed import Reader
 from frostline.train.study import Study
 
 HOPELESS = 2.0  # times the loss of guessing, above which a training has diverged
-LOOKED_AT = MIN_STEPS // 3  # steps before which that isn't judged
+LOOKED_AT = FIRST_STEPS // 4  # steps before which that isn't judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ class WeightAverage:
 
 
 def _check_hopeful(state: LoopState, job: Job, limit: float) -> None:
-    """Raise TrialError where the last reading, after a third of the shortest length, lies above `limit` nats."""
+    """Raise TrialError where the last reading, after LOOKED_AT steps, lies above `limit` nats."""
     loss = state.curve[-1].train_loss
     if state.steps < LOOKED_AT or loss < limit:
         return

@@ -7,7 +7,8 @@ scikit-learn's LogisticRegression with C = 1 / (l2 * n). Standardisation is fold
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 L2_PATH: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4)  # strong to weak
+PRECISE, ROUGH = 1e-5, 1e-4  # tolerances of a head that is used, and of heads that only choose a penalty
+PATIENCE = 2  # penalties after the best one so far that are still tried
 FloatMatrix = NDArray[np.float32]
 
 
@@ -67,21 +70,23 @@ def softmax(logits: FloatArray) -> FloatArray:
     return np.asarray(exp / exp.sum(axis=1, keepdims=True))
 
 
-def solve_path(
+def heads_along(
     features: FloatMatrix,
     labels: IntArray,
     classes: int,
     path: Sequence[float] = L2_PATH,
     *,
     class_weights: FloatArray | None = None,
-) -> list[LinearHead]:
-    """Solve one head per penalty, each started from the one before.
+    tolerance: float = PRECISE,
+) -> Iterator[LinearHead]:
+    """Solve one head per penalty, each started from the one before; a head is solved when it is asked for.
 
     Args:
         features: (N, D) float32.
         labels: (N,) in 0..classes-1.
         path: penalties, best from strong to weak.
         class_weights: (C,), by which the loss of each class's samples is multiplied; their mean over samples is 1.
+        tolerance: largest component of the gradient at which a head counts as solved.
     """
     scale = _Scale.of(features)
     x = scale.apply(features)
@@ -89,25 +94,41 @@ def solve_path(
     weights = None
     if class_weights is not None:
         weights = class_weights[labels]
-    heads = []
-    # one BLAS thread: on these small products more threads cost up to ninety times the time where cores are shared
-    with _blas_libraries().limit(limits=1, user_api="blas"):
-        for l2 in path:
-            theta = _minimise(x, labels, theta, l2, weights)
-            weight = theta[:, :-1] / scale.deviation
-            heads.append(LinearHead(weight, theta[:, -1] - weight @ scale.mean.astype(np.float64), l2))
-    return heads
+    for l2 in path:
+        # one BLAS thread: on these small products more cost up to ninety times the time where cores are shared
+        with _blas_libraries().limit(limits=1, user_api="blas"):
+            theta = _minimise(x, labels, theta, l2, weights, tolerance)
+        weight = theta[:, :-1] / scale.deviation
+        yield LinearHead(weight, theta[:, -1] - weight @ scale.mean.astype(np.float64), l2)
+
+
+def best_penalty(losses: Iterable[float]) -> int:
+    """Return the place of the lowest of these losses, which are those along a path, from strong to weak.
+
+    The path is followed until PATIENCE further penalties have brought nothing: heads with weak ones take longest.
+    """
+    best = 0
+    lowest = math.inf
+    for place, loss in enumerate(losses):
+        if loss < lowest:
+            best, lowest = place, loss
+        elif place - best >= PATIENCE:
+            break
+    return best
 
 
 def solve(
     features: FloatMatrix, labels: IntArray, classes: int, l2: float, *, class_weights: FloatArray | None = None
 ) -> LinearHead:
-    """Solve the head for one penalty, along the path: the result is that of `solve_path` at the same penalty."""
+    """Solve the head for one penalty, along the path: the result is that of `heads_along` at the same penalty."""
     path = [*(p for p in L2_PATH if p > l2), l2]
-    return solve_path(features, labels, classes, path, class_weights=class_weights)[-1]
+    *_, head = heads_along(features, labels, classes, path, class_weights=class_weights)
+    return head
 
 
-def _minimise(x: FloatMatrix, labels: IntArray, start: FloatArray, l2: float, weights: FloatArray | None) -> FloatArray:
+def _minimise(
+    x: FloatMatrix, labels: IntArray, start: FloatArray, l2: float, weights: FloatArray | None, tolerance: float
+) -> FloatArray:
     from scipy.optimize import minimize
 
     n, _ = x.shape
@@ -137,6 +158,6 @@ def _minimise(x: FloatMatrix, labels: IntArray, start: FloatArray, l2: float, we
         start.ravel(),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": 300, "gtol": 1e-5, "ftol": 1e-9, "maxcor": 10},
+        options={"maxiter": 300, "gtol": tolerance, "ftol": tolerance / 10_000, "maxcor": 10},
     )
     return np.asarray(solution.x, dtype=np.float64).reshape(shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,7 @@ from frostline.base.errors import DataError, TrialError
 from frostline.base.records import AuditCount, CurvePoint, FloatArray, IntArray, Outcome
 from frostline.data.split import inner_folds, inner_split
 from frostline.recipe.recipe import Recipe, Trial
-from frostline.recipe.schedule import INNER_FRACTION, MIN_STEPS, Length, early_steps
+from frostline.recipe.schedule import FIRST_STEPS, INNER_FRACTION, Length, early_steps
 from frostline.stats.metrics import accuracy, log_loss
 from frostline.train import baseline
 from frostline.train.audit import (
@@ -29,7 +30,7 @@ from frostline.train.audit import (
 from frostline.train.feed import EVALUATION_VIEW, Reader, predict_rows, reader
 from frostline.train.loop import Job, LoopState, run_phase
 from frostline.train.mix import choose_mix
-from frostline.train.solve import L2_PATH, LinearHead, softmax, solve, solve_path
+from frostline.train.solve import L2_PATH, ROUGH, LinearHead, best_penalty, heads_along, softmax, solve
 from frostline.train.start import put_solution, start_adapters, start_network
 from frostline.train.study import Study
 from frostline.train.trained import TrainedNetwork
@@ -124,20 +125,21 @@ def solve_head(study: Study, recipe: Recipe, rows: IntArray, *, block: int) -> L
         folds = inner_folds(study.dataset, rows, folds=INNER_FOLDS, seed=study.seed, block=block)
     except DataError:
         folds = []
-    losses = [_path_losses(study, recipe.keep, train, held) for train, held in folds if len(held)]
+    paths = [_losses_along(study, recipe.keep, train, held) for train, held in folds if len(held)]
     chosen = len(L2_PATH) // 2
-    if losses:
-        chosen = int(np.argmin(np.mean(losses, axis=0)))
+    if paths:
+        chosen = best_penalty(float(np.mean(losses)) for losses in zip(*paths, strict=False))
     x, y = training_set(study, recipe.keep, rows)
     return solve(x, y, study.classes, L2_PATH[chosen], class_weights=study.class_weights(rows))
 
 
-def _path_losses(study: Study, stage: int, train: IntArray, held: IntArray) -> list[float]:
+def _losses_along(study: Study, stage: int, train: IntArray, held: IntArray) -> Iterator[float]:
+    """Yield the log loss of held-out samples for each penalty of the path."""
     x, y = training_set(study, stage, train)
     pooled = study.features.pooled(stage, EVALUATION_VIEW).numpy()[study.positions(held).numpy()]
     labels = study.dataset.labels[held]
-    heads = solve_path(x, y, study.classes, class_weights=study.class_weights(train))
-    return [log_loss(softmax(head.logits(pooled)), labels) for head in heads]
+    for head in heads_along(x, y, study.classes, class_weights=study.class_weights(train), tolerance=ROUGH):
+        yield log_loss(softmax(head.logits(pooled)), labels)
 
 
 def training_set(study: Study, stage: int, rows: IntArray) -> tuple[np.ndarray, IntArray]:
@@ -176,7 +178,7 @@ def training_length(study: Study, rows: int, steps: int | None) -> Length:
     """Return the length of a training on that many samples: `--epochs`, or else the `steps` of the trial."""
     if study.epochs is not None:
         return Length(study.epochs * study.steps_per_epoch(rows))
-    return Length(steps or MIN_STEPS)
+    return Length(steps or FIRST_STEPS)
 
 
 def _mixing_rows(study: Study, trial: Trial) -> tuple[IntArray, IntArray]:

@@ -61,9 +61,25 @@ def test_all_moves_lead_to_the_least_plan() -> None:
     made = plan(*NAMES, count=5)
     least = least_reduction(made)
     assert names(trimmed(made, least)) == ["baseline", "probe"]
-    assert (least.blocks, least.tuned, least.steps) == (2, False, 100)
+    assert (least.blocks, least.tuned, least.steps) == (2, False, 75)
     assert [m[2] for m in moves(made) if m[0] == "blocks"] == [4, 3, 2]
-    assert least_reduction(plan("finetune", alone=True)) == Reduction(blocks=4, tuned=False, steps=100)
+    assert least_reduction(plan("finetune", alone=True)) == Reduction(blocks=4, tuned=False, steps=75)
+
+
+def test_the_longest_training_goes_before_blocks_and_the_shorter_ones_after_strategies() -> None:
+    assert moves(plan("probe", "finetune", "scratch", count=5)) == [
+        ("steps", 600, 300),
+        ("blocks", 5, 4),
+        ("blocks", 4, 3),
+        ("dropped", None, "scratch"),
+        ("steps", 300, 150),
+        ("steps", 150, 75),
+        ("tuned", True, False),
+        ("blocks", 3, 2),
+        ("dropped", None, "finetune"),
+    ]
+    assert not any(m[0] == "steps" for m in moves(plan("probe", "finetune", epochs=3)))
+    assert not any(m[0] == "steps" for m in moves(plan("baseline", "probe")))
 
 
 def test_enough_time_leaves_nothing_out() -> None:
@@ -76,21 +92,30 @@ def test_enough_time_leaves_nothing_out() -> None:
 
 def test_a_little_too_little_time_caps_the_steps_only() -> None:
     made = plan("probe", "finetune")
-    # start and close 6; 3 rates at 100 steps, then one at 200; 4 blocks and a refit of at most 40, a second candidate
-    # on the second block: 3 x 10 + 20 + 4 x 40 + 40 + 40
-    assert forecast(made, Reduction(blocks=4)).total() == pytest.approx(296.0)
-    cut = cut_to(made, 295.0)
-    assert cut == Reduction(blocks=4, steps=200)
-    assert left_out(made, cut) == ("steps beyond 200",)
+    # start and close 6; 3 rates at 150 steps, then one at 300; 4 blocks and a refit of at most 60, a second candidate
+    # on the second block: 3 x 15 + 30 + 4 x 60 + 60 + 60
+    assert forecast(made, Reduction(blocks=4)).total() == pytest.approx(441.0)
+    cut = cut_to(made, 440.0)
+    assert cut == Reduction(blocks=4, steps=300)
+    assert left_out(made, cut) == ("steps beyond 300",)
+
+
+def test_much_too_little_time_caps_the_steps_further_before_tuning_and_the_third_block_go() -> None:
+    made = plan("probe", "finetune", count=3)
+    # with 300 steps: 6 + 3 x 15 + 3 x 30 + 30 + 30; with 150 or 75, where the first block has one of the three rates:
+    # 6 + 2 x 15 + 3 x 15 + 15 + 15 and 6 + 2 x 7.5 + 3 x 7.5 + 7.5 + 7.5
+    for steps, seconds in ((300, 201.0), (150, 111.0), (75, 58.5)):
+        assert forecast(made, Reduction(blocks=3, steps=steps)).total() == pytest.approx(seconds)
+        assert cut_to(made, seconds + 1) == Reduction(blocks=3, steps=steps)
 
 
 def test_blocks_beyond_three_go_before_any_strategy() -> None:
     made = plan("probe", "finetune", "scratch", count=5)
-    # with 200 steps: 6 + 2 x (30 + 5 x 20 + 20) + 20
-    assert forecast(made, Reduction(blocks=5, steps=200)).total() == pytest.approx(326.0)
-    cut = cut_to(made, 290.0)
-    assert cut == Reduction(blocks=4, steps=200)
-    assert left_out(made, cut) == ("1 of 5 blocks", "steps beyond 200")
+    # with 300 steps: 6 + 2 x (45 + 5 x 30 + 30) + 30, and with a block less 6 + 2 x (45 + 4 x 30 + 30) + 30 = 426
+    assert forecast(made, Reduction(blocks=5, steps=300)).total() == pytest.approx(486.0)
+    cut = cut_to(made, 430.0)
+    assert cut == Reduction(blocks=4, steps=300)
+    assert left_out(made, cut) == ("1 of 5 blocks", "steps beyond 300")
 
 
 def test_what_had_to_go_for_nothing_is_taken_back() -> None:
@@ -105,9 +130,11 @@ def test_what_had_to_go_for_nothing_is_taken_back() -> None:
 
 def test_the_middle_rate_stands_for_tuning() -> None:
     made = plan("probe", "finetune")
-    kept = reduced(made, Reduction(blocks=2, tuned=False, steps=100))
-    row = kept.row("finetune")
-    assert (row.recipe.rates, row.rates, row.trials) == ((1e-4,), (), 2)
+    for steps in (75, 150):
+        row = reduced(made, Reduction(blocks=2, tuned=False, steps=steps)).row("finetune")
+        assert (row.recipe.rates, row.rates, row.trials) == ((1e-4,), (), 2)
+    longer = reduced(made, Reduction(blocks=2, tuned=False, steps=300)).row("finetune")
+    assert (longer.rates, longer.trials) == ((1e-4,), 2)  # a single rate, of which the length is still chosen
     assert "tuning" in left_out(made, Reduction(blocks=4, tuned=False))[0]
     alone = reduced(plan("finetune", alone=True), Reduction(blocks=4, tuned=False)).rows[0]
     assert (alone.rates, alone.trials) == ((1e-4,), 2)  # its length is still chosen, by two judges
@@ -142,28 +169,28 @@ def block(made: Plan, name: str, index: int) -> Trial:
 
 
 def guard(made: Plan, budget: float, now: float) -> Guard:
-    found = forecast(made, Reduction(blocks=len(made.blocks), steps=200))
+    found = forecast(made, Reduction(blocks=len(made.blocks), steps=300))
     return Guard(forecast=found, budget=budget, clock=lambda: now, vital=vital_names(made))
 
 
 def test_a_trial_needs_time_for_itself_and_for_the_close() -> None:
     made = plan("probe", "finetune")
-    # a trial of 20 seconds, then a refit of 20 and a second to write
-    assert guard(made, 100.0, 59.0).allows(block(made, "finetune", 1))
-    late = guard(made, 100.0, 59.1)
+    # a trial of 30 seconds, then a refit of 30 and a second to write
+    assert guard(made, 100.0, 39.0).allows(block(made, "finetune", 1))
+    late = guard(made, 100.0, 39.1)
     assert not late.allows(block(made, "finetune", 1))
     assert [t.key for t in late.denied] == ["block/finetune/1/0.0001"]
 
 
 def test_a_slow_pace_asks_for_more_and_a_fast_one_keeps_the_reserve() -> None:
     made = plan("probe", "finetune")
-    slow = guard(made, 100.0, 59.0)
+    slow = guard(made, 100.0, 39.0)
     slow.learn(10.0, 15.0)
     assert not slow.allows(block(made, "finetune", 1))
-    fast = guard(made, 100.0, 68.0)
+    fast = guard(made, 100.0, 53.0)
     fast.learn(10.0, 5.0)
-    assert fast.allows(block(made, "finetune", 1))  # 10 and 21
-    assert not replace(fast, clock=lambda: 70.0).allows(block(made, "finetune", 1))
+    assert fast.allows(block(made, "finetune", 1))  # 15 and 31
+    assert not replace(fast, clock=lambda: 55.0).allows(block(made, "finetune", 1))
 
 
 def test_the_least_answer_is_given_whatever_the_time() -> None:
@@ -177,25 +204,25 @@ def test_the_least_answer_is_given_whatever_the_time() -> None:
 
 def test_tuning_leaves_time_for_two_blocks() -> None:
     made = plan("probe", "finetune")
-    tuning = tune_trial(made.row("finetune").recipe, made.blocks[0], 1e-4, 100)
-    assert guard(made, 100.0, 29.0).allows(tuning)  # 10, 2 x 20, 21
-    assert not guard(made, 100.0, 29.1).allows(tuning)
+    tuning = tune_trial(made.row("finetune").recipe, made.blocks[0], 1e-4, 150)
+    assert guard(made, 120.0, 14.0).allows(tuning)  # 15, 2 x 30, 31
+    assert not guard(made, 120.0, 14.1).allows(tuning)
 
 
 def test_a_learning_curve_leaves_time_for_the_sealed_test_but_not_for_the_refit_that_is_done() -> None:
     made = plan("probe", "finetune")
     curve = replace(block(made, "finetune", 1), purpose="curve")
-    assert guard(made, 100.0, 79.0).allows(curve)  # 20 and a second to write
-    assert not guard(made, 100.0, 79.1).allows(curve)
-    assert not guard(made, 100.0, 79.0).allows(block(made, "finetune", 1))
+    assert guard(made, 100.0, 69.0).allows(curve)  # 30 and a second to write
+    assert not guard(made, 100.0, 69.1).allows(curve)
+    assert not guard(made, 100.0, 69.0).allows(block(made, "finetune", 1))
 
 
 class Until:
     """A run() that stops before the trial of this key."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, *, undertrained: bool = False) -> None:
         self.key = key
-        self.engine = Engine(lambda t: outcome(t, right=5))
+        self.engine = Engine(lambda t: outcome(t, right=5, undertrained=undertrained))
 
     def __call__(self, trials: Sequence[Trial]) -> Iterator[Outcome]:
         keys = [t.key for t in trials]
@@ -204,7 +231,7 @@ class Until:
 
 def test_a_block_that_is_not_complete_is_dropped_so_that_strategies_stay_paired() -> None:
     made = plan("probe", "freeze@2", "finetune", lr=1e-4)
-    result = run_race(made, Until("block/finetune/2/0.0001/100 steps"), labels=LABELS, margin=0.01, emit=silent)
+    result = run_race(made, Until("block/finetune/2/0.0001/150 steps"), labels=LABELS, margin=0.01, emit=silent)
     assert result.blocks == 2
     assert {name: [o.block for o in result.of(name)] for name in names(made)} == {name: [0, 1] for name in names(made)}
     assert result.left_out == ["2 of 4 planned blocks (time ran short)"]
@@ -216,7 +243,7 @@ def test_a_block_that_is_not_complete_is_dropped_so_that_strategies_stay_paired(
 
 def test_a_strategy_that_misses_the_first_block_leaves_the_race() -> None:
     made = plan("probe", "freeze@2", "finetune", lr=1e-4)
-    result = run_race(made, Until("block/finetune/0/0.0001/100 steps"), labels=LABELS, margin=0.01, emit=silent)
+    result = run_race(made, Until("block/finetune/0/0.0001/150 steps"), labels=LABELS, margin=0.01, emit=silent)
     assert "no time" in result.eliminated["finetune"]
     assert [o.block for o in result.of("freeze@2")] == [0, 1, 2, 3]
     assert result.of("finetune") == []
@@ -225,7 +252,7 @@ def test_a_strategy_that_misses_the_first_block_leaves_the_race() -> None:
 
 def test_a_strategy_alone_that_no_time_is_left_to_tune_gets_its_middle_rate() -> None:
     made = plan("finetune", alone=True)
-    result = run_race(made, Until("tune/finetune/0/0.0001/100 steps"), labels=LABELS, margin=0.01, emit=silent)
+    result = run_race(made, Until("tune/finetune/0/0.0001/150 steps"), labels=LABELS, margin=0.01, emit=silent)
     assert result.rate("finetune") == 1e-4
     assert [o.block for o in result.outcomes] == [1]  # this engine stopped in the first fold only
     assert "time ran short" in result.left_out[0]
@@ -233,6 +260,9 @@ def test_a_strategy_alone_that_no_time_is_left_to_tune_gets_its_middle_rate() ->
 
 def test_rates_that_were_not_tried_are_not_chosen() -> None:
     made = plan("probe", "finetune")
-    result = run_race(made, Until("tune/finetune/0/3e-05/100 steps"), labels=LABELS, margin=0.01, emit=silent)
-    assert result.rate("finetune") == 1e-4  # the middle one
-    assert result.left_out == ["2 of 3 tuning runs of finetune (time ran short)"]
+    # the higher rate is wanted, and left out too, only where the middle one was cut short
+    for undertrained, missing in ((False, "1 of 2"), (True, "2 of 3")):
+        run = Until("tune/finetune/0/3e-05/150 steps", undertrained=undertrained)
+        result = run_race(made, run, labels=LABELS, margin=0.01, emit=silent)
+        assert result.rate("finetune") == 1e-4  # the middle one
+        assert result.left_out == [f"{missing} tuning runs of finetune (time ran short)"]

@@ -7,12 +7,21 @@ import math
 import pytest
 
 from frostline.base.records import Outcome
-from frostline.race.candidates import Candidate, chosen_on, in_question, longer, next_rate, ranked, second_look
+from frostline.race.candidates import (
+    Candidate,
+    chosen_on,
+    in_question,
+    longer,
+    next_rate,
+    ranked,
+    second_look,
+    wants_higher,
+)
 from frostline.race.plan import block_trial
 from helpers.race_plans import LABELS, outcome, plan
 
 MADE = plan("finetune")
-LOW, MIDDLE, HIGH = Candidate(3e-5, 100), Candidate(1e-4, 100), Candidate(3e-4, 100)
+LOW, MIDDLE, HIGH = Candidate(3e-5, 150), Candidate(1e-4, 150), Candidate(3e-4, 150)
 
 
 def reading(candidate: Candidate, block: int, losses: list[float], *, undertrained: bool = False) -> Outcome:
@@ -37,13 +46,13 @@ def test_a_lower_rate_within_half_a_standard_error_is_taken(by: float, expected:
 
 
 def test_of_one_rate_the_better_length_stands() -> None:
-    long = Candidate(1e-4, 200)
+    long = Candidate(1e-4, 300)
     found = {MIDDLE: {0: reading(MIDDLE, 0, [0.9, 0.1])}, long: {0: reading(long, 0, [0.49])}}
     assert ranked(found, [0], LABELS) == [long, MIDDLE]
 
 
 def test_what_failed_or_misses_a_judge_is_not_ranked() -> None:
-    failed = outcome(block_trial(MADE.rows[0].recipe, MADE.blocks[0], 3e-4, 100), error="nan")
+    failed = outcome(block_trial(MADE.rows[0].recipe, MADE.blocks[0], 3e-4, 150), error="nan")
     found = {LOW: {0: reading(LOW, 0, [0.5])}, MIDDLE: {0: reading(MIDDLE, 0, [0.4]), 1: reading(MIDDLE, 1, [0.4])}}
     assert ranked({**found, HIGH: {0: failed}}, [0], LABELS) == [MIDDLE, LOW]
     assert ranked({**found, HIGH: {0: failed}}, [0, 1], LABELS) == [MIDDLE]
@@ -66,21 +75,52 @@ def test_a_second_candidate_stays_in_question_within_a_standard_error() -> None:
     assert in_question(ranked(far, [0], LABELS), far, 0, LABELS) == [MIDDLE]
 
 
+@pytest.mark.parametrize(
+    ("lower", "middle", "undertrained", "expected"),
+    [
+        (0.3, 0.4, True, False),  # lower is better: the other side is further off still
+        (0.5, 0.4, False, False),  # the middle one has fitted: higher isn't needed
+        (0.5, 0.4, True, True),
+        (0.4, 0.4, True, True),  # as good isn't better
+        (None, 0.4, True, True),  # the lower one failed, which shows no way down
+        (0.5, None, True, False),  # the middle one failed, a higher one would all the more
+    ],
+)
+def test_a_higher_rate_is_wanted_where_lower_is_no_better_and_the_middle_was_cut_short(
+    lower: float | None, middle: float | None, undertrained: bool, expected: bool
+) -> None:
+    def found(candidate: Candidate, loss: float | None) -> Outcome:
+        trial = block_trial(MADE.rows[0].recipe, MADE.blocks[0], candidate.rate, candidate.steps)
+        if loss is None:
+            return outcome(trial, error="nan", undertrained=undertrained)
+        return outcome(trial, loss=loss, undertrained=undertrained)
+
+    readings = {MIDDLE: {0: found(MIDDLE, middle)}, LOW: {0: found(LOW, lower)}}
+    assert wants_higher(readings, [MIDDLE, LOW, HIGH], 0) is expected
+
+
+def test_a_higher_rate_waits_for_a_reading_of_the_middle_one_on_the_judge() -> None:
+    readings = {MIDDLE: {1: reading(MIDDLE, 1, [0.4], undertrained=True)}}
+    assert not wants_higher(readings, [MIDDLE, LOW, HIGH], 0)
+    assert wants_higher(readings, [MIDDLE, LOW, HIGH], 1)  # where the lower one is missing, it wasn't better
+
+
 def test_what_was_cut_short_is_tried_longer_with_the_next_lower_rate_too() -> None:
     short = reading(HIGH, 0, [0.5], undertrained=True)
-    assert longer(HIGH, short, [LOW, MIDDLE, HIGH], 400) == [Candidate(3e-4, 200), Candidate(1e-4, 200)]
-    assert longer(LOW, short, [LOW, MIDDLE, HIGH], 400) == [Candidate(3e-5, 200)]
-    assert longer(HIGH, short, [HIGH], 100) == []
-    assert longer(HIGH, reading(HIGH, 0, [0.5]), [HIGH], 400) == []
-    assert longer(Candidate(1e-4), short, [Candidate(1e-4)], 400) == []  # --epochs gives the length
+    assert longer(HIGH, short, [LOW, MIDDLE, HIGH], 600) == [Candidate(3e-4, 300), Candidate(1e-4, 300)]
+    assert longer(LOW, short, [LOW, MIDDLE, HIGH], 600) == [Candidate(3e-5, 300)]
+    assert longer(Candidate(3e-4, 300), short, [HIGH], 600) == [Candidate(3e-4, 600)]
+    assert longer(HIGH, short, [HIGH], 150) == []
+    assert longer(HIGH, reading(HIGH, 0, [0.5]), [HIGH], 600) == []
+    assert longer(Candidate(1e-4), short, [Candidate(1e-4)], 600) == []  # --epochs gives the length
 
 
 def test_a_second_look_goes_beyond_the_edge_or_longer() -> None:
     tried = [LOW, MIDDLE, HIGH]
-    assert second_look(LOW, tried, 400) == Candidate(1e-5, 100)
-    assert second_look(HIGH, tried, 400) == Candidate(1e-3, 100)
-    assert second_look(MIDDLE, tried, 400) == Candidate(1e-4, 200)
-    assert second_look(Candidate(1e-4, 400), [*tried, Candidate(1e-4, 400)], 400) is None
+    assert second_look(LOW, tried, 600) == Candidate(1e-5, 150)
+    assert second_look(HIGH, tried, 600) == Candidate(1e-3, 150)
+    assert second_look(MIDDLE, tried, 600) == Candidate(1e-4, 300)
+    assert second_look(Candidate(1e-4, 600), [*tried, Candidate(1e-4, 600)], 600) is None
 
 
 def test_rates_go_in_half_decades() -> None:

@@ -22,7 +22,7 @@ def forecast(
     **changed: Any,
 ) -> TimeEstimate:
     made = plan(*names, epochs=epochs)
-    found = TimeEstimate(plan=made, speeds=speeds, steps=200, sealed=5, stored=frozenset(stored))
+    found = TimeEstimate(plan=made, speeds=speeds, steps=300, sealed=5, stored=frozenset(stored))
     return replace(found, **changed)
 
 
@@ -38,10 +38,10 @@ def test_a_step_takes_a_fixed_time_and_its_operations() -> None:
 
 def test_a_length_to_be_found_counts_at_its_most_until_it_is_known() -> None:
     made = forecast("finetune", speeds=replace(ZERO, step=0.1))
-    assert of(made, "finetune") == pytest.approx(20.0)
+    assert of(made, "finetune") == pytest.approx(30.0)
     assert of(made, "finetune", 120) == pytest.approx(12.0)
-    tuning = tune_trial(made.plan.row("finetune").recipe, made.plan.blocks[0], 1e-4, 100)
-    assert made.trial(tuning) == pytest.approx(10.0)
+    tuning = tune_trial(made.plan.row("finetune").recipe, made.plan.blocks[0], 1e-4, 150)
+    assert made.trial(tuning) == pytest.approx(15.0)
 
 
 def test_frozen_stages_that_are_not_stored_are_computed_in_every_step() -> None:
@@ -63,23 +63,33 @@ def test_the_shared_pass_reads_every_view_once_to_the_deepest_cut() -> None:
     assert made.features() == pytest.approx(40 * (11 * 0.1 + 7 * 600e-3))
 
 
-def test_the_race_is_the_sum_of_its_trials() -> None:
+@pytest.mark.parametrize(
+    ("steps", "before"),
+    [
+        # two further rates at the length of the block trial, then three rates before it, then one longer one as well
+        (75, [75, 75]),
+        (150, [150, 150]),
+        (300, [150, 150, 150]),
+        (600, [150, 150, 150, 300]),
+    ],
+)
+def test_the_race_is_the_sum_of_its_trials(steps: int, before: list[int]) -> None:
     speeds = replace(ZERO, step=0.1, train=1e-4, forward=1e-4, setup=1.0, solve=0.01, baseline=1e-3)
-    made = forecast("baseline", "probe", "freeze@2", "finetune", speeds=speeds)
+    made = forecast("baseline", "probe", "freeze@2", "finetune", speeds=speeds, steps=steps)
     blocks = made.plan.blocks
     trials = [block_trial(row.recipe, b, None) for row in made.plan.rows for b in blocks]
     for row in (r for r in made.plan.rows if r.rates):
         # on the first block all rates run short before one runs long; a second candidate runs long on the second block
-        trials += [tune_trial(row.recipe, blocks[0], rate, 100) for rate in row.rates]
-        trials.append(tune_trial(row.recipe, blocks[1], row.rates[0], 200))
+        trials += [tune_trial(row.recipe, blocks[0], row.rates[0], length) for length in before]
+        trials.append(tune_trial(row.recipe, blocks[1], row.rates[0], steps))
     assert made.race() == pytest.approx(sum(map(made.trial, trials)))
 
 
 def test_the_close_counts_the_costliest_refit_or_all_of_them() -> None:
     speeds = replace(ZERO, setup=1.0, step=0.1, close=4.0)
     made = forecast("probe", "finetune", speeds=speeds)
-    assert made.closing() == pytest.approx(4.0 + 2.0 + 20.0)
-    assert replace(made, all_tested=True).closing() == pytest.approx(4.0 + 2.0 + 22.0)
+    assert made.closing() == pytest.approx(4.0 + 2.0 + 30.0)
+    assert replace(made, all_tested=True).closing() == pytest.approx(4.0 + 2.0 + 32.0)
     assert made.total() == pytest.approx(made.features() + made.race() + made.closing())
 
 

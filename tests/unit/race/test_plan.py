@@ -142,8 +142,8 @@ def test_a_single_strategy_is_tuned_and_not_raced(
 
 def test_a_trial_has_the_rows_of_its_split_and_a_length() -> None:
     made = plan("freeze@2", alone=True)
-    trial = tune_trial(made.rows[0].recipe, made.judges[1], 1e-3, 200)
-    assert (trial.purpose, trial.block, trial.steps) == ("tune", 1, 200)
+    trial = tune_trial(made.rows[0].recipe, made.judges[1], 1e-3, 300)
+    assert (trial.purpose, trial.block, trial.steps) == ("tune", 1, 300)
     assert trial.train == tuple(made.inner[1].train.tolist())
     assert trial.validation == tuple(made.inner[1].validation.tolist())
 
@@ -173,9 +173,9 @@ def test_use_cost_is_one_training_on_its_own_and_one_pass() -> None:
     assert made.use_cost(made.row("probe@1").recipe) == 100 * 40 * 6 + 40 * 100
     assert made.use_cost(made.row("freeze@2").recipe) == 300 * 40 * 2 + 3 * 300 * 80 + 40 * 600
     assert made.use_cost(made.row("finetune").recipe) == 3 * 600 * 80 + 40 * 600
-    assert made.use_cost(made.row("finetune").recipe, 100) == 3 * 600 * 80 + 40 * 600  # --epochs says how many
+    assert made.use_cost(made.row("finetune").recipe, 300) == 3 * 600 * 80 + 40 * 600  # --epochs says how many
     found = plan("finetune")
-    assert found.use_cost(found.row("finetune").recipe, 100) == 3 * 600 * 1000 + 40 * 600
+    assert found.use_cost(found.row("finetune").recipe, 300) == 3 * 600 * 3000 + 40 * 600
     assert made.row("finetune").cost == made.use_cost(made.row("finetune").recipe)
 
 
@@ -211,7 +211,7 @@ def test_trial_keys_tell_all_trials_of_a_plan_apart() -> None:
     made = plan("probe", "probe@1", "freeze@1", "freeze@2", "finetune", "scratch", "baseline")
     splits = made.judges
     keys = [
-        tune_trial(r.recipe, j, rate, n).key for r in made.rows for rate in r.rates for j in splits for n in (100, 200)
+        tune_trial(r.recipe, j, rate, n).key for r in made.rows for rate in r.rates for j in splits for n in (150, 300)
     ]
     keys += [
         block_trial(row.recipe, b, row.recipe.rates[0] if row.recipe.rates else None).key

@@ -34,80 +34,110 @@ def asked(engine: Engine, name: str) -> list[str]:
     return sorted(key.split("/", 2)[2] for key in engine.asked if f"/{name}/" in key)
 
 
-def by_loss(losses: dict[float, float], **options: Any) -> Engine:
+def by_loss(losses: dict[float, float], *, undertrained: bool = False) -> Engine:
     """Each trial gets the loss of its rate."""
-    return Engine(lambda t: outcome(t, loss=losses.get(t.rate or 0.0, 0.6) if t.rate else 0.3), **options)
+
+    def answer(trial: Trial) -> Outcome:
+        loss = losses.get(trial.rate, 0.6) if trial.rate else 0.3
+        return outcome(trial, loss=loss, undertrained=undertrained)
+
+    return Engine(answer)
+
+
+def cut_short(losses: dict[float, float]) -> Engine:
+    """As `by_loss`, but all trainings were cut short, so that higher rates are tried, too. Goes with max_steps=150, so
+    that no longer ones follow."""
+    return by_loss(losses, undertrained=True)
 
 
 def test_tuning_takes_the_lowest_log_loss_of_each_strategy() -> None:
-    engine = by_loss({3e-5: 0.5, 1e-4: 0.4, 3e-4: 0.6, 1e-3: 0.2})
-    result = raced(engine, "probe", "lora", "finetune")
+    engine = cut_short({3e-5: 0.5, 1e-4: 0.4, 3e-4: 0.6, 1e-3: 0.2})
+    result = raced(engine, "probe", "lora", "finetune", max_steps=150)
     assert rates(result) == {"lora": 1e-3, "finetune": 1e-4}
     assert [o.rate for o in result.of("finetune")] == [1e-4] * 4
 
 
 def test_all_rates_meet_the_first_judge_and_those_in_question_the_second() -> None:
-    engine = by_loss({3e-5: 0.4, 1e-4: 0.4, 3e-4: 0.6})
-    raced(engine, "probe", "finetune")
-    first = ["0/0.0001/100 steps", "0/0.0003/100 steps", "0/3e-05/100 steps"]
-    second = ["1/0.0001/100 steps", "1/3e-05/100 steps"]
-    assert asked(engine, "finetune") == [*first, *second, "2/3e-05/100 steps", "3/3e-05/100 steps"]
-    clear = by_loss({3e-5: 0.5, 1e-4: 0.4, 3e-4: 0.6})
-    raced(clear, "probe", "finetune")
-    assert asked(clear, "finetune") == [*first, *(f"{block}/0.0001/100 steps" for block in (1, 2, 3))]
+    engine = cut_short({3e-5: 0.4, 1e-4: 0.4, 3e-4: 0.6})
+    raced(engine, "probe", "finetune", max_steps=150)
+    first = ["0/0.0001/150 steps", "0/0.0003/150 steps", "0/3e-05/150 steps"]
+    second = ["1/0.0001/150 steps", "1/3e-05/150 steps"]
+    assert asked(engine, "finetune") == [*first, *second, "2/3e-05/150 steps", "3/3e-05/150 steps"]
+    clear = cut_short({3e-5: 0.5, 1e-4: 0.4, 3e-4: 0.6})
+    raced(clear, "probe", "finetune", max_steps=150)
+    assert asked(clear, "finetune") == [*first, *(f"{block}/0.0001/150 steps" for block in (1, 2, 3))]
 
 
 def test_a_higher_rate_is_not_tried_where_the_lower_one_was_better() -> None:
-    engine = by_loss({3e-5: 0.3, 1e-4: 0.4})
-    raced(engine, "probe", "finetune")
-    assert asked(engine, "finetune")[:2] == ["0/0.0001/100 steps", "0/3e-05/100 steps"]
+    engine = cut_short({3e-5: 0.3, 1e-4: 0.4, 3e-4: 0.2})
+    assert rates(raced(engine, "probe", "finetune", max_steps=150)) == {"finetune": 3e-5}
+    assert asked(engine, "finetune")[:2] == ["0/0.0001/150 steps", "0/3e-05/150 steps"]
     assert not any("0.0003" in key for key in asked(engine, "finetune"))
 
 
+def test_a_higher_rate_is_tried_only_where_the_middle_one_was_cut_short() -> None:
+    losses = {3e-5: 0.5, 1e-4: 0.4, 3e-4: 0.2}
+    fitted = by_loss(losses)
+    assert rates(raced(fitted, "probe", "finetune")) == {"finetune": 1e-4}
+    assert not any("0.0003" in key for key in asked(fitted, "finetune"))
+    assert rates(raced(cut_short(losses), "probe", "finetune", max_steps=150)) == {"finetune": 3e-4}
+
+
+def test_the_first_candidates_have_150_steps_or_the_most_there_may_be() -> None:
+    for most, first in ((600, 150), (150, 150), (75, 75)):
+        engine = by_loss({})
+        raced(engine, "probe", "finetune", max_steps=most)
+        assert {key.split("/")[2] for key in asked(engine, "finetune")} == {f"{first} steps"}
+
+
 def test_ties_go_to_the_lower_rate() -> None:
-    assert rates(raced(by_loss(dict.fromkeys((3e-5, 1e-4, 3e-4), 0.4)), "probe", "finetune")) == {"finetune": 3e-5}
+    engine = cut_short(dict.fromkeys((3e-5, 1e-4, 3e-4), 0.4))
+    assert rates(raced(engine, "probe", "finetune", max_steps=150)) == {"finetune": 3e-5}
+    assert any("0.0003" in key for key in asked(engine, "finetune"))
 
 
 def test_a_training_that_was_cut_short_is_tried_longer_and_its_neighbour_begins_there() -> None:
     def answer(trial: Trial) -> Outcome:
         steps = trial.steps or 0
-        return outcome(trial, loss=0.5 - steps / 1000 + (trial.rate or 0.0), undertrained=steps < 400)
+        return outcome(trial, loss=0.5 - steps / 2000 + (trial.rate or 0.0), undertrained=steps < 600)
 
     engine = Engine(answer)
     result = raced(engine, "probe", "freeze@2", "finetune")
-    assert {name: c.steps for name, c in result.chosen.items()} == {"freeze@2": 400, "finetune": 400}
-    assert result.steps("finetune") == 400
+    assert {name: c.steps for name, c in result.chosen.items()} == {"freeze@2": 600, "finetune": 600}
+    assert result.steps("finetune") == 600
     first = [key.removeprefix("0/") for key in asked(engine, "freeze@2") if key.startswith("0/")]
-    assert first == sorted([f"{rate:g}/100 steps" for rate in (1e-4, 3e-4)] + ["0.0001/200 steps", "0.0001/400 steps"])
+    assert first == sorted([f"{rate:g}/150 steps" for rate in (1e-4, 3e-4)] + ["0.0001/300 steps", "0.0001/600 steps"])
     first = [key.removeprefix("0/") for key in asked(engine, "finetune") if key.startswith("0/")]
-    assert first == sorted(f"{rate:g}/400 steps" for rate in (1e-4, 3e-5, 1e-5))  # lower while that helps, once
+    assert first == sorted(f"{rate:g}/600 steps" for rate in (1e-4, 3e-5, 1e-5))  # lower while that helps, once
 
 
 def test_a_lower_rate_gets_the_longer_training_too() -> None:
-    losses = {(1e-4, 100): 0.5, (3e-4, 100): 0.4, (3e-4, 200): 0.45, (1e-4, 200): 0.3}
+    losses = {(1e-4, 150): 0.5, (3e-4, 150): 0.4, (3e-4, 300): 0.45, (1e-4, 300): 0.3}
     engine = Engine(
-        lambda t: outcome(t, loss=losses.get((t.rate or 0.0, t.steps or 0), 0.6), undertrained=t.steps == 100)
+        lambda t: outcome(t, loss=losses.get((t.rate or 0.0, t.steps or 0), 0.6), undertrained=t.steps == 150)
     )
     result = raced(engine, "probe", "finetune")
-    assert (result.rate("finetune"), result.steps("finetune")) == (1e-4, 200)
+    assert (result.rate("finetune"), result.steps("finetune")) == (1e-4, 300)
 
 
 def test_a_longer_training_that_is_no_better_is_not_taken() -> None:
-    engine = Engine(lambda t: outcome(t, loss=0.3 if t.steps == 100 else 0.4, undertrained=True))
-    assert {c.steps for c in raced(engine, "probe", "finetune").chosen.values()} == {100}
+    engine = Engine(lambda t: outcome(t, loss=0.3 if t.steps == 150 else 0.4, undertrained=True))
+    assert {c.steps for c in raced(engine, "probe", "finetune").chosen.values()} == {150}
+    assert {key.split("/")[2] for key in asked(engine, "finetune")} == {"150 steps", "300 steps"}  # tried once
 
 
 def test_a_deeper_strategy_does_not_try_the_higher_rates_of_its_neighbour() -> None:
-    engine = by_loss({1e-4: 0.4, 3e-4: 0.3, 1e-3: 0.6, 3e-5: 0.5})
-    raced(engine, "probe", "freeze@2", "finetune")
+    engine = cut_short({1e-4: 0.4, 3e-4: 0.3, 1e-3: 0.6, 3e-5: 0.5})
+    raced(engine, "probe", "freeze@2", "finetune", max_steps=150)
+    assert any("0.001/" in key for key in asked(engine, "freeze@2"))
     assert {key.split("/")[1] for key in asked(engine, "finetune")} == {"0.0003", "0.0001"}
 
 
 def test_a_rate_that_the_user_gave_is_never_replaced() -> None:
-    engine = Engine(lambda t: outcome(t, undertrained=True, loss=0.5 - (t.steps or 0) / 1000))
+    engine = Engine(lambda t: outcome(t, undertrained=True, loss=0.5 - (t.steps or 0) / 2000))
     result = raced(engine, "probe", "freeze@2", "finetune", lr=0.5)
     assert rates(result) == {"freeze@2": 0.5, "finetune": 0.5}
-    assert result.steps("finetune") == 400
+    assert result.steps("finetune") == 600
     assert {o.rate for o in result.outcomes} == {None, 0.5}
 
 
@@ -170,17 +200,19 @@ def test_after_the_last_block_nobody_is_dropped_any_more() -> None:
 
 
 def test_a_strategy_alone_is_tuned_by_two_folds_and_runs_no_block() -> None:
-    engine = by_loss({3e-5: 0.4, 1e-4: 0.4, 3e-4: 0.6})
-    result = raced(engine, "finetune", alone=True)
+    engine = cut_short({3e-5: 0.4, 1e-4: 0.4, 3e-4: 0.6})
+    result = raced(engine, "finetune", alone=True, max_steps=150)
     assert rates(result) == {"finetune": 3e-5}
     assert {o.purpose for o in result.outcomes} == {"tune"}
     assert sorted(o.block for o in result.outcomes) == [0, 0, 0, 1, 1]
-    assert result.steps("finetune") == 100
+    assert result.steps("finetune") == 150
 
 
 def test_a_single_block_does_not_judge_what_it_scores() -> None:
-    engine = Engine(lambda t: outcome(t, loss=0.2 if t.purpose == "tune" and t.rate == 1e-4 else 0.3))
-    result = raced(engine, "probe", "finetune", count=1)
+    engine = Engine(
+        lambda t: outcome(t, loss=0.2 if t.purpose == "tune" and t.rate == 1e-4 else 0.3, undertrained=True)
+    )
+    result = raced(engine, "probe", "finetune", count=1, max_steps=150)
     assert sorted(o.block for o in result.of("finetune", "tune")) == [0, 0, 0, 1]
     assert [o.rate for o in result.of("finetune")] == [1e-4]
 

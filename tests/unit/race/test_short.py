@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,16 @@ from frostline.base.records import Outcome
 from frostline.race.plan import Plan, block_trial
 from frostline.race.race import run_race
 from frostline.race.result import RaceResult
-from frostline.race.short import FORECAST_ERROR, Foresight, Terms, chance_left, chance_to_matter, on_blocks
+from frostline.race.short import (
+    AS_LIKELY_AS_NOT,
+    CHANCE,
+    FORECAST_ERROR,
+    Foresight,
+    Terms,
+    chance_left,
+    chance_to_matter,
+    on_blocks,
+)
 from frostline.race.standing import Standing, standing_from
 from frostline.recipe.recipe import Trial
 from helpers.race_plans import LABELS, outcome, plan
@@ -43,7 +53,9 @@ def foresight(made: Plan, *, choose: bool = True, **right: int) -> Foresight:
     return Foresight(standings=found, choose=choose)
 
 
-def race(made: Plan, seen: Foresight, **right: int) -> tuple[RaceResult, list[str], list[Event]]:
+def race(
+    made: Plan, seen: Foresight, *, undertrained: bool = False, **right: int
+) -> tuple[RaceResult, list[str], list[Event]]:
     """Run with a fixed number of right answers for each strategy; also the keys of what was run, and the events."""
     named = {name.replace("_", "@"): count for name, count in right.items()}
     keys: list[str] = []
@@ -52,7 +64,8 @@ def race(made: Plan, seen: Foresight, **right: int) -> tuple[RaceResult, list[st
     def run(trials: Sequence[Trial]) -> Iterator[Outcome]:
         for trial in trials:
             keys.append(trial.key)
-            yield outcome(trial, right=min(named.get(trial.recipe.name, 5), len(trial.validation)))
+            count = min(named.get(trial.recipe.name, 5), len(trial.validation))
+            yield outcome(trial, right=count, undertrained=undertrained)
 
     result = run_race(made, run, labels=LABELS, margin=0.01, emit=events.append, foresight=seen)
     return result, keys, events
@@ -70,30 +83,58 @@ def test_what_takes_no_steps_is_run_first_and_a_provisional_verdict_is_told() ->
     assert len(keys) == len(set(keys))  # nothing is run twice
 
 
-def test_a_depth_that_cannot_change_the_verdict_is_not_trained() -> None:
+def test_depths_that_cannot_change_the_verdict_are_not_trained() -> None:
     made = plan(*NAMES)
     seen = foresight(made, probe=9, freeze_2=8, freeze_1=7, finetune=7)
     result, keys, events = race(made, seen, probe=9, freeze_2=8, finetune=7, scratch=0)
-    assert set(result.spared) == {"freeze@1", "freeze@2"}
+    assert set(result.spared) == {"freeze@1", "freeze@2", "finetune"}
     assert "isn't trained" in result.spared["freeze@1"]
     assert not any("/freeze@" in key for key in keys)
-    assert {e.data["strategy"] for e in events if e.kind == "spared"} == {"freeze@1", "freeze@2"}
-    assert {o.strategy for o in result.outcomes if o.purpose == "block"} == {"baseline", "probe", "finetune"}
+    assert {e.data["strategy"] for e in events if e.kind == "spared"} == {"freeze@1", "freeze@2", "finetune"}
+    assert {o.strategy for o in result.outcomes if o.purpose == "block"} == {"baseline", "probe"}
+
+
+def test_where_nothing_would_be_trained_an_early_reading_tests_the_forecast() -> None:
+    made = plan(*NAMES)
+    seen = foresight(made, probe=9, freeze_2=8, freeze_1=7, finetune=2)
+
+    def run_with(finetune: int) -> tuple[RaceResult, list[str], list[str]]:
+        result, keys, events = race(made, seen, probe=9, freeze_2=8, finetune=finetune, scratch=0)
+        notes = [e.text for e in events if e.kind == "note" and "test of the forecast" in e.text]
+        return result, [key for key in keys if "/finetune/" in key], notes
+
+    result, keys, notes = run_with(3)
+    assert keys == ["block/finetune/0/0.0001/75 steps"]
+    assert notes == [
+        "A test of the forecast: finetune, untuned, reaches 0.300 on the first block, forecast 0.200; "
+        "nothing speaks against the forecast."
+    ]
+    assert "finetune" in result.spared
+    assert not result.of("finetune")  # the reading is kept as tuning, and gives no score
+    assert len(result.of("finetune", "tune")) == 1
+    result, keys, notes = run_with(10)
+    assert "finetune" not in result.spared
+    assert len(result.of("finetune")) == len(made.blocks)
+    assert "trained in full" in notes[0]
+    assert len(keys) == len(set(keys))
+    tried = {key.split("/", 3)[3] for key in keys if "/finetune/0/" in key}
+    assert tried == {"0.0001/75 steps", "0.0001/150 steps", "3e-05/150 steps"}  # the reading is a candidate, too
 
 
 def test_the_favourite_is_trained_before_others_are_judged_where_it_may_win() -> None:
     made = plan(*NAMES)
     seen = foresight(made, probe=6, freeze_2=9, freeze_1=2, finetune=6)
-    result, _, _ = race(made, seen, probe=6, freeze_2=9, finetune=6, scratch=0)
-    assert set(result.spared) == {"freeze@1"}
+    result, keys, _ = race(made, seen, probe=6, freeze_2=9, finetune=6, scratch=0)
+    assert set(result.spared) == {"freeze@1", "finetune"}
     assert len(result.of("freeze@2")) == len(made.blocks)
+    assert not any("/finetune/" in key for key in keys)  # what is trained in full tests the forecast
 
 
 def test_a_depth_that_may_win_is_trained() -> None:
     made = plan(*NAMES)
     seen = foresight(made, probe=2, freeze_2=8, freeze_1=8, finetune=6)
     result, keys, _ = race(made, seen, probe=2, freeze_2=5, freeze_1=9, finetune=8)
-    assert not result.spared  # finetune did better than its forecast, freeze@2 worse: freeze@1 may win
+    assert not result.spared  # freeze@2 did worse than its forecast and speaks for no other depth
     assert sum("block/freeze@1/" in key for key in keys) == len(made.blocks)
 
 
@@ -121,8 +162,8 @@ def test_without_a_forecast_the_outcomes_are_the_same() -> None:
 
 def test_a_losing_arm_stops_once_more_blocks_cannot_change_the_verdict() -> None:
     made = plan(*NAMES)
-    seen = foresight(made, probe=9, freeze_2=8, freeze_1=7, finetune=7)
-    result, keys, _ = race(made, seen, probe=9, freeze_2=8, finetune=5, scratch=2)
+    seen = foresight(made, probe=8, freeze_2=7, freeze_1=7, finetune=9)
+    result, keys, _ = race(made, seen, probe=9, freeze_2=8, finetune=2, scratch=0)
     assert "stopped after 2 blocks" in result.eliminated["finetune"]
     assert {key.split("/")[2] for key in keys if "/finetune/" in key} == {"0", "1"}
 
@@ -137,13 +178,41 @@ def test_the_chance_is_that_of_a_normal_prediction() -> None:
     assert chance_to_matter("freeze@1", seen, measured, terms) == pytest.approx(expected)
 
 
+def test_predictions_count_by_their_precision() -> None:
+    made = plan(*NAMES)
+    seen = foresight(made, probe=8, freeze_1=8, finetune=7)
+    terms = Terms(n_train=30, n_test=10, margin=0.05, blocks=4)
+    measured = [standing(made, "probe", 9), standing(made, "finetune", 7)]
+    # by probe, whose forecast is the same sample by sample, 0.9 with a variance of 0.01^2 = 0.0001; by finetune, which
+    # differs in 4 of 40 samples, 0.7 + 0.1 with one of 0.0001 + 0.1 x 0.9 / 40 = 0.00235: weights of 23.5 to 1
+    predicted = (23.5 * 0.9 + 0.8) / 24.5
+    disagreement = 0.1 * np.sqrt(23.5) / 24.5
+    expected = norm.cdf((predicted - 0.9 - 0.05) / np.hypot(FORECAST_ERROR, disagreement))
+    assert chance_to_matter("freeze@1", seen, measured, terms) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.15])
+def test_a_cheaper_strategy_counts_by_being_as_good_where_that_is_as_likely_as_not(margin: float) -> None:
+    made = plan(*NAMES)
+    seen = foresight(made, freeze_2=8, finetune=9)
+    terms = Terms(n_train=30, n_test=10, margin=margin, blocks=4)
+    measured = [standing(made, "probe", 2), standing(made, "finetune", 9)]
+    # freeze@2 is predicted at 0.8; its forecast differs from that of finetune in 4 of 40 samples
+    spread = np.hypot(FORECAST_ERROR, 0.3 / np.sqrt(40))
+    as_good = norm.cdf((0.8 - 0.9 + margin) / spread)
+    better = norm.cdf((0.8 - 0.9 - margin) / spread)
+    assert (as_good >= AS_LIKELY_AS_NOT) == (margin == 0.15)
+    expected = as_good if margin == 0.15 else better
+    assert chance_to_matter("freeze@2", seen, measured, terms) == pytest.approx(expected)
+
+
 def test_one_badly_trained_strategy_does_not_speak_for_all_depths() -> None:
     made = plan(*NAMES)
     seen = foresight(made, probe=7, freeze_2=8, freeze_1=8, finetune=8)
     terms = Terms(n_train=30, n_test=10, margin=0.01, blocks=4)
     measured = [standing(made, "probe", 7), standing(made, "finetune", 5)]
-    assert chance_to_matter("freeze@2", seen, measured, terms) > 0.2
-    assert seen.favourite == "freeze@2"  # not finetune, which is trained anyway
+    assert chance_to_matter("freeze@2", seen, measured, terms) >= CHANCE
+    assert seen.favourite == "freeze@2"  # the cheapest of three equal ones
 
 
 def test_a_finished_arm_and_one_that_leads_run_on() -> None:
@@ -168,36 +237,83 @@ def test_a_standing_on_some_blocks_keeps_their_rows() -> None:
 
 
 def test_scratch_is_dropped_on_an_early_reading_or_keeps_its_chance() -> None:
-    made = plan(*NAMES)
+    made = plan(*NAMES, max_steps=150)
     seen = foresight(made, probe=9, freeze_2=8, freeze_1=7, finetune=7)
 
     def run_with(scratch: int) -> tuple[RaceResult, list[str]]:
-        result, keys, _ = race(made, seen, probe=9, freeze_2=7, freeze_1=7, finetune=7, scratch=scratch)
+        result, keys, _ = race(
+            made, seen, probe=9, freeze_2=7, freeze_1=7, finetune=7, scratch=scratch, undertrained=True
+        )
         return result, [key for key in keys if "/scratch/" in key]
 
     dropped, keys = run_with(0)
     assert "early reading" in dropped.eliminated["scratch"]
-    assert keys == ["block/scratch/0/0.001/100 steps"]
+    assert keys == ["block/scratch/0/0.001/75 steps"]
     assert not dropped.of("scratch")  # untuned, it has no score
     _, keys = run_with(8)
-    assert sum("/scratch/0/" in key for key in keys) == 3  # each rate once, the early one included
+    tried = sorted(key.split("/", 3)[3] for key in keys if "/scratch/0/" in key)  # each rate once, beside the early one
+    assert tried == ["0.0003/150 steps", "0.001/150 steps", "0.001/75 steps", "0.003/150 steps"]
     assert sum("/scratch/1/" in key for key in keys) == 2
     assert len(keys) == len(set(keys))
 
 
 def test_a_strategy_far_below_its_forecast_is_looked_at_again() -> None:
+    made = plan(*NAMES, max_steps=150)
+    seen = foresight(made, probe=8, freeze_2=8, freeze_1=8, finetune=9)
+
+    def tried(*, undertrained: bool) -> set[str]:
+        _, keys, _ = race(made, seen, probe=8, freeze_2=8, freeze_1=8, finetune=5, scratch=0, undertrained=undertrained)
+        return {key.split("/", 3)[3] for key in keys if "/finetune/0/" in key}
+
+    again = {"3e-05/150 steps", "0.0001/150 steps", "1e-05/150 steps"}  # the last one beyond the edge
+    assert tried(undertrained=False) == again
+    assert tried(undertrained=True) == {*again, "0.0003/150 steps"}
+
+
+@pytest.mark.parametrize(
+    ("choose", "right", "further"),
+    [
+        (True, 9, False),  # it has reached its forecast, and the short race needs no more
+        (True, 10, False),
+        (True, 8, True),  # one sample of the ten is missing
+        (False, 9, True),  # the user asked for it
+    ],
+)
+def test_in_the_short_race_nothing_longer_is_tried_once_the_forecast_is_reached(
+    choose: bool, right: int, further: bool
+) -> None:
     made = plan(*NAMES)
-    seen = foresight(made, probe=9, freeze_2=9, freeze_1=9, finetune=9)
-    _, keys, _ = race(made, seen, probe=9, freeze_2=9, freeze_1=9, finetune=5, scratch=0)
+    seen = foresight(made, choose=choose, probe=8, freeze_2=8, freeze_1=8, finetune=9)
+    result, keys, _ = race(made, seen, undertrained=True, probe=8, freeze_2=8, freeze_1=8, finetune=right, scratch=0)
     tried = {key.split("/", 3)[3] for key in keys if "/finetune/0/" in key}
-    assert tried == {"3e-05/100 steps", "0.0001/100 steps", "0.0003/100 steps", "1e-05/100 steps"}
+    assert len(result.of("finetune")) > 0
+    assert any(key.endswith("/150 steps") for key in tried)
+    assert any(key.endswith("/300 steps") for key in tried) is further
+    assert not any(key.endswith("/75 steps") for key in tried)  # no early reading of what is trained anyway
 
 
-def test_the_favourite_is_another_depth_than_the_anchors() -> None:
+def test_the_favourite_is_the_cheapest_of_the_best_forecasts() -> None:
     made = plan(*NAMES)
     found = {
-        "finetune": standing(made, "finetune", 9, loss=0.3),
-        "freeze@1": standing(made, "freeze@1", 9, loss=0.3),  # trains what finetune trains
-        "freeze@2": standing(made, "freeze@2", 8, loss=0.4),
+        "probe": standing(made, "probe", 9, cost=0.0),  # takes no steps
+        "finetune": standing(made, "finetune", 9),
+        "freeze@1": standing(made, "freeze@1", 9),
+        "freeze@2": standing(made, "freeze@2", 8),
     }
-    assert Foresight(standings=found, choose=True).favourite == "freeze@2"
+    assert Foresight(standings=found, choose=True).favourite == "freeze@1"
+    assert Foresight(standings={"probe": found["probe"]}, choose=True).favourite is None
+
+
+def test_a_single_block_never_chooses_the_candidate_it_is_scored_by() -> None:
+    made = replace(plan(*NAMES, count=1), blocks=plan(*NAMES).blocks[:1])
+    seen = foresight(made, probe=5, freeze_2=2, freeze_1=2, finetune=2)
+
+    def run(trials: Sequence[Trial]) -> Iterator[Outcome]:
+        for trial in trials:
+            on_block = len(trial.validation) == len(made.blocks[0].validation) and trial.key.startswith("block")
+            middle = trial.rate == 1e-3
+            yield outcome(trial, loss=0.1 if middle == on_block else 0.6)  # folds and block disagree on the best rate
+
+    result = run_race(made, run, labels=LABELS, margin=0.01, emit=silent, foresight=seen)
+    (scored,) = result.of("scratch")
+    assert scored.rate == result.rate("scratch") != 1e-3

@@ -6,7 +6,16 @@ import math
 
 import pytest
 
-from frostline.recipe.schedule import Length, next_length, reading_interval, still_improving
+from frostline.recipe.schedule import (
+    FIRST_STEPS,
+    LENGTHS,
+    MAX_STEPS,
+    MIN_STEPS,
+    Length,
+    next_length,
+    reading_interval,
+    still_improving,
+)
 
 
 def test_given_length_warms_up_for_a_tenth_and_ends_near_zero() -> None:
@@ -25,14 +34,20 @@ def test_the_weights_of_the_last_third_are_averaged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "most", "expected"), [(100, 400, 200), (200, 400, 400), (400, 400, None), (100, 150, None)]
+    ("steps", "most", "expected"),
+    [(75, 600, 150), (150, 600, 300), (300, 600, 600), (600, 600, None), (150, 299, None), (150, 300, 300)],
 )
 def test_the_next_length_is_twice_as_long_up_to_the_most(steps: int, most: int, expected: int | None) -> None:
     assert next_length(steps, most) == expected
 
 
+def test_candidates_begin_at_the_second_length_and_early_readings_take_the_first() -> None:
+    assert LENGTHS == (75, 150, 300, 600)
+    assert (MIN_STEPS, FIRST_STEPS, MAX_STEPS) == (75, 150, 600)
+
+
 def test_a_reading_comes_once_an_epoch_and_ten_times_in_the_longest_training() -> None:
-    assert [reading_interval(per_epoch) for per_epoch in (3, 25, 500)] == [10, 25, 40]
+    assert [reading_interval(per_epoch) for per_epoch in (3, 25, 500)] == [10, 25, 60]
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def finished(
 
 
 def tried(rate: float) -> dict[str, float]:
-    return {"rate": rate, "steps": 200, "log_loss": 0.3, "accuracy": 0.9, "splits": 2}
+    return {"rate": rate, "steps": 300, "log_loss": 0.3, "accuracy": 0.9, "splits": 2}
 
 
 def told(result: RunResult, known: Facts) -> str:
@@ -184,7 +184,7 @@ def test_as_is_is_neither_trained_nor_refitted() -> None:
         (
             {},
             {},
-            "Rate (of 3) and length (up to 200 steps) were chosen by log loss on the held-out samples of 2 blocks.",
+            "Rate (of 3) and length (up to 300 steps) were chosen by log loss on the held-out samples of 2 blocks.",
         ),
         ({"lr": 1e-4}, {"rates_tried": []}, "The rate was set by hand"),
         (
@@ -196,7 +196,7 @@ def test_as_is_is_neither_trained_nor_refitted() -> None:
         (
             {"lr": 1e-4},
             {"rates_tried": [tried(1e-4)]},
-            "; log loss on held-out samples chose the length (up to 200 steps",
+            "; log loss on held-out samples chose the length (up to 300 steps",
         ),
         ({}, {"rates_tried": []}, "The rate is the middle one of 3 and was not tuned"),
         ({}, {"undertrained": True}, "(the loss was still falling)"),

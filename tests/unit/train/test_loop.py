@@ -224,7 +224,7 @@ def test_what_is_handed_over_is_the_mean_of_the_last_weights(monkeypatch: pytest
 
 def test_a_training_that_diverges_stops_early(monkeypatch: pytest.MonkeyPatch) -> None:
     made = study(14, epochs=None)
-    losses = iter([0.7] * 30 + [5.0] * 70)
+    losses = iter([0.7] * 30 + [5.0] * 120)
     monkeypatch.setattr(loop.Stepper, "step", lambda *_: next(losses))
     outcome = run_trial(made, trial(made, "freeze@3"))
     assert outcome.error is not None

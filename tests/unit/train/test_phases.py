@@ -146,7 +146,8 @@ def test_phases_before_the_last_take_an_epoch_each_or_two_thirds_in_all() -> Non
     of = training(made, 1e-3, 0)
     assert phase_ends(made, used, of) == [4, 8, 12, 16, None]  # an epoch each
     assert phase_ends(made, used, replace(of, length=Length(12))) == [2, 4, 6, 8, None]
-    assert phase_ends(made, used, replace(of, rows=np.arange(4000))) == [16, 32, 48, 64, None]
+    # an epoch is longer than a quarter of two thirds of 150 steps
+    assert phase_ends(made, used, replace(of, rows=np.arange(4000))) == [25, 50, 75, 100, None]
     assert phase_ends(made, recipe(made, "finetune"), of) == [None]
     fitted = refit(made, used, TunedValues(rate=1e-4, steps=30))
     assert (fitted.steps, fitted.curve[-1].step) == (30, 30)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from frostline.train.solve import L2_PATH, solve, solve_path
+from frostline.train.solve import L2_PATH, best_penalty, heads_along, solve
 
 
 def problem(classes: int, n: int = 240, d: int = 30) -> tuple[np.ndarray, np.ndarray]:
@@ -43,14 +45,27 @@ def test_a_constant_feature_has_no_weight_and_an_absent_class_no_nan() -> None:
     x, y = problem(3)
     x[:, 5] = 7.0
     y[y == 2] = 1
-    for head in solve_path(x, y, 3):
+    for head in heads_along(x, y, 3):
         assert np.abs(head.weight[:, 5]).max() < 1e-6
         assert np.isfinite(head.logits(x)).all()
 
 
 def test_asking_for_one_penalty_gives_the_head_of_the_path() -> None:
     x, y = problem(3)
-    on_path = solve_path(x, y, 3)[4]
+    on_path = list(heads_along(x, y, 3))[4]
     alone = solve(x, y, 3, L2_PATH[4])
     assert np.array_equal(on_path.weight, alone.weight)
     assert np.array_equal(on_path.bias, alone.bias)
+
+
+def test_the_path_is_followed_until_two_penalties_bring_nothing() -> None:
+    asked = []
+
+    def losses() -> Iterator[float]:
+        for loss in (0.9, 0.5, 0.6, 0.4, 0.4, 0.7, 0.1):
+            asked.append(loss)
+            yield loss
+
+    assert best_penalty(losses()) == 3  # a single rise isn't the end
+    assert asked == [0.9, 0.5, 0.6, 0.4, 0.4, 0.7]
+    assert best_penalty([0.3, 0.2, 0.1]) == 2

@@ -17,7 +17,7 @@ from frostline.cutting.outputs import flat_logits
 from frostline.features import extract
 from frostline.planning.choose import check_applicable
 from frostline.recipe.recipe import BatchNorm
-from frostline.recipe.schedule import MIN_STEPS
+from frostline.recipe.schedule import FIRST_STEPS
 from frostline.recipe.settings import Settings
 from frostline.train.refit import TunedValues, network_with_head, refit
 from frostline.train.solve import L2_PATH
@@ -154,9 +154,9 @@ def test_refit_reads_every_development_row_for_the_given_length() -> None:
     assert fitted.audit.frozen_unchanged == fitted.audit.frozen_tensors > 0
 
 
-def test_refit_without_a_length_takes_the_shortest() -> None:
+def test_refit_without_a_length_takes_the_first_that_candidates_have() -> None:
     made = study(14, epochs=None)
-    assert refit(made, trial(made, "freeze@3").recipe, TunedValues(rate=1e-3)).steps == MIN_STEPS
+    assert refit(made, trial(made, "freeze@3").recipe, TunedValues(rate=1e-3)).steps == FIRST_STEPS
 
 
 def test_refit_that_ends_worse_than_guessing_is_refused() -> None:
