@@ -24,9 +24,10 @@ NO_STEPS = Candidate(0.0)  # stands for the one way to fit a strategy that takes
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """One race while it is run: `result`, `on_blocks`, `on_inner` and `shortlist` grow.
+    """One race while it is run: `result`, `on_blocks`, `on_inner`, `early` and `shortlist` grow.
 
     `on_blocks` and `on_inner`: readings on the blocks, and on the inner folds that judge where the blocks can't.
+    `early`: readings at the shortest length, which are no candidates.
     `shortlist`: the candidates of a strategy that are still in question, the first choice first.
     """
 
@@ -39,6 +40,7 @@ class Course:
     foresight: Foresight | None = None
     on_blocks: Found = field(default_factory=dict)
     on_inner: Found = field(default_factory=dict)
+    early: Found = field(default_factory=dict)
     shortlist: dict[str, list[Candidate]] = field(default_factory=dict)
 
     @property
@@ -91,8 +93,10 @@ class Course:
         """Bring the outcomes of the result up to date: on every block one counts, the others were for tuning."""
         outcomes: list[Outcome] = []
         for row in self.plan.rows:
-            inner = self.on_inner.get(row.recipe.name, {})
-            outcomes += [by_fold[fold] for _, by_fold in sorted(inner.items()) for fold in sorted(by_fold)]
+            for found in (self.early, self.on_inner):
+                readings = found.get(row.recipe.name, {})
+                for _, by_split in sorted(readings.items()):
+                    outcomes += [replace(by_split[split], purpose="tune") for split in sorted(by_split)]
             outcomes += self._reported(row, self.on_blocks.get(row.recipe.name, {}))
         self.result.outcomes = outcomes
 

@@ -147,13 +147,18 @@ def _refutes_forecast(course: Course, row: PlanRow, foresight: Foresight) -> boo
 
 
 def _early_reading(course: Course, row: PlanRow) -> Outcome:
-    """Train a strategy at its middle rate and the shortest length, and read it on the first block."""
+    """Train a strategy at its middle rate and the shortest length, and read it on the first block.
+
+    Where --epochs gives the length that is the first candidate itself; else it is none.
+    """
     block = course.plan.race_blocks()[0]
     candidate = first_candidates(course, row)[0]
+    found = course.on_blocks
     if candidate.steps is not None:
         candidate = replace(candidate, steps=MIN_STEPS)
-    course.read(course.on_blocks, block, [(row, candidate)], "block")
-    return course.on_blocks[row.recipe.name][candidate][block.index]
+        found = course.early
+    course.read(found, block, [(row, candidate)], "block")
+    return found[row.recipe.name][candidate][block.index]
 
 
 def _still_worth(course: Course, waiting: Sequence[PlanRow], foresight: Foresight) -> list[PlanRow]:

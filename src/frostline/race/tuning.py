@@ -55,8 +55,8 @@ def settle_candidates(course: Course, rows: Sequence[PlanRow], judges: Sequence[
 
 
 def first_candidates(course: Course, row: PlanRow) -> list[Candidate]:
-    """Return what is tried first: the middle rate before the others, at the shortest length; or the rate and length of
-    the nearest neighbour, and the next rate in the direction in which it differs: deeper training wants lower rates."""
+    """Return what is tried first: the middle rate before the others, at the first length; or the rate and length of the
+    nearest neighbour, and the next rate in the direction in which it differs: deeper training wants lower rates."""
     neighbour = _neighbour(course, row)
     if neighbour is not None and len(row.rates) > 1:
         start = course.shortlist[neighbour.recipe.name][0]

@@ -153,12 +153,18 @@ def test_a_stepped_verdict_runs_on_two_blocks_where_that_is_cheap_and_never_unde
     for names, parts in ((rivals, [15, 15]), (rivals[:2], [])):
         made = plan(*names)
         race = raced(made, outcome)
+        # the tuning counts too: two trainings a block
+        counted = [
+            2 * made.trial_operations(block_trial(made.row(o.strategy).recipe, made.blocks[o.block], o.rate, 200))
+            for o in race.outcomes
+        ]
+        race.outcomes = [replace(o, operations=n) for o, n in zip(race.outcomes, counted, strict=True)]
         trials = plan_trials(made, race, verdict("freeze@2"), draws, stepped=True)
         own = [t for t in trials if t.recipe.name == "freeze@2"]
         assert [len(t.train) for t in own] == parts
         assert [t.block for t in own] == [0, 1][: len(parts)]
         assert all(t.rate == race.rate("freeze@2") and t.steps == 200 for t in own)
-        assert sum(made.trial_operations(t) for t in own) <= STEPPED_COST * made.operations
+        assert sum(made.trial_operations(t) for t in own) <= STEPPED_COST * sum(counted)
         kept = plan_trials(made, race, verdict("freeze@2"), draws, stepped=False)
         assert {t.recipe.name for t in kept} == {"probe"}
 
