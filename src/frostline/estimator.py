@@ -23,7 +23,7 @@ from frostline.data.raw import as_numpy, is_array
 from frostline.pipeline import fit
 from frostline.recipe.settings import keyword_parameters
 
-NOT_HERE = ("data", "model", "resume", "pool_validation")  # settings that have no meaning for arrays
+NOT_HERE = ("data", "model", "resume", "conclude", "pool_validation")  # settings that have no meaning for arrays
 PARAMETERS = keyword_parameters(without=NOT_HERE)
 OPTIONS: dict[str, Any] = {parameter.name: parameter.default for parameter in PARAMETERS}
 

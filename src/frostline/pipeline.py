@@ -24,7 +24,7 @@ from frostline.base.packages import package_versions
 from frostline.base.version import VERSION
 from frostline.bundle import trust
 from frostline.bundle.origin import KEPT
-from frostline.bundle.runfolder import RunFolder, check_out, finished_run, next_out, open_run
+from frostline.bundle.runfolder import RunFolder, check_out, finished_run, is_begun, next_out, open_run
 from frostline.bundle.schema import RunResult
 from frostline.bundle.spec import PREFIX, resolve_network
 from frostline.conclude.calibrate import calibrate
@@ -49,7 +49,7 @@ from frostline.planning.prepare import make_study, make_trunk, map_network, with
 from frostline.race.plan import Plan
 from frostline.race.race import run_race
 from frostline.race.result import RaceResult, raced, standings
-from frostline.recipe.settings import Settings, keyword_parameters, settings_from
+from frostline.recipe.settings import Settings, keyword_parameters, option, settings_from
 from frostline.record.compose import budget_record, plan_event
 from frostline.record.evidence import Evidence
 from frostline.record.journal import Journal
@@ -104,7 +104,10 @@ def run(
             forecast, foresight = foresee(settings, study, plan, journal.emit)
     with journal.phase("race"):
         labels = study.dataset.labels
-        race = run_race(plan, engine.run, labels=labels, margin=settings.margin, emit=meter.watch, foresight=foresight)
+        run_trials = engine.known if settings.conclude else engine.run
+        race = run_race(plan, run_trials, labels=labels, margin=settings.margin, emit=meter.watch, foresight=foresight)
+    if settings.conclude:
+        check_measured(race, folder)
 
     evidence = draw_conclusions(settings, ready, race, engine, journal)
     evidence = replace(evidence, forecast=forecast, foresight=foresight)
@@ -126,7 +129,7 @@ def draw_conclusions(
         calibration = calibrate(race.outcomes, verdict.strategy, labels, settings.abstain)
         loaded = save_checked(engine.folder, study, refits[verdict.strategy], calibration)
     with journal.phase("learning curve"):
-        limited = ready.limits is not None
+        limited = ready.limits is not None or settings.conclude
         learning = learning_curve(study, plan, race, verdict, engine.run_more, limited=limited)
     with journal.phase("look for doubts"):
         doubts = find_doubts(study, race.outcomes, verdict.strategy)
@@ -142,6 +145,7 @@ def draw_conclusions(
         margin=settings.margin,
         packages=ready.packages,
         budget=budget_record(ready.limits, race),
+        concluded=tuple(race.left_out) if settings.conclude else None,
         refits=refits,
         tests=tests,
         calibration=calibration,
@@ -202,19 +206,32 @@ def read_inputs(settings: Settings, listing: Listing | None, journal: Journal) -
 
 def check_resumed(settings: Settings, out: Path) -> RunResult | None:
     """Refuse a folder that can't be written or resumed; return the record of a run that is complete already."""
-    check_out(out, resume=settings.resume)
-    if settings.resume and settings.out is None:
-        raise RecipeError("--resume without --out doesn't say which run to continue.", "Give --out RUN as well.")
-    if not settings.resume:
+    check_out(out, resume=settings.continues)
+    if not settings.continues:
         return None
+    if settings.out is None:
+        word = option("conclude") if settings.conclude else option("resume")
+        raise RecipeError(f"{word} without --out doesn't say which run is meant.", "Give --out RUN as well.")
+    if settings.conclude and not is_begun(out):
+        raise RecipeError(f"--conclude: {out} holds no interrupted run.", "Leave --conclude out to begin one.")
     return finished_run(out, settings.identity())
+
+
+def check_measured(race: RaceResult, folder: RunFolder) -> None:
+    """Refuse to conclude a run in which no strategy has come to an end."""
+    done = {o.strategy for o in race.outcomes if o.purpose == "block" and o.ok} - {"baseline", *race.eliminated}
+    if not done:
+        raise RecipeError(
+            f"--conclude: the run in {folder.path} was stopped before any strategy had finished a block.",
+            "Go on with --resume instead.",
+        )
 
 
 def begin(settings: Settings, out: Path, study: Study, chosen: ChosenRecipes) -> RunFolder:
     """Make the folder, or continue an interrupted one; the user's own files are kept in it as they were read."""
     by_hand = {"stages": settings.stages.read_bytes()} if settings.stages else {}
     inputs = input_hash(study, {**chosen.files, **by_hand})
-    folder = open_run(out, settings.identity(), inputs=inputs, resume=settings.resume)
+    folder = open_run(out, settings.identity(), inputs=inputs, resume=settings.continues)
     for name, content in chosen.files.items():
         write_atomic(folder.path / "recipes" / f"{name}.json", content)
     for setting, name in KEPT.items():

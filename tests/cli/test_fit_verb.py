@@ -62,6 +62,7 @@ TYPED: dict[str, tuple[str | None, Any]] = {
     "store": ("off", "off"),
     "trust_code": (None, True),
     "resume": (None, True),
+    "conclude": (None, True),
 }
 ALWAYS: dict[str, Any] = {"data": Path("images"), "model": "torchvision:resnet18"}
 DEFAULTS = Settings(**ALWAYS)

@@ -74,3 +74,7 @@ def test_the_traceback_of_a_bug_is_printed_on_request(command, stand_in, monkeyp
 def test_only_fit_can_be_resumed() -> None:
     assert Session(argv=["predict", "r", "f"]).resume_command() is None
     assert Session(argv=["fit", "d", "--out=o"], run="o").resume_command() == "frostline fit d --out=o --resume"
+    stopped = Session(argv=["fit", "d", "--resume"], run="runs/d-1")
+    assert stopped.conclude_command() == "frostline fit d --out runs/d-1 --conclude"
+    assert Session(argv=["fit", "d"]).conclude_command() is None  # nothing was begun
+    assert Session(argv=["pretrain", "d"], run="o").conclude_command() is None

@@ -55,14 +55,14 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
     assert bits(tmp_path / "other")["model/model.safetensors"] != bits(whole)["model/model.safetensors"]
 
 
-def killed_run(command: list[str], out: Path) -> dict[str, float]:
+def killed_run(command: list[str], out: Path, after: int = KILL_AFTER) -> dict[str, float]:
     """Start a run, kill it once a few trials are on disk; gives the seconds that each of those took."""
     process = subprocess.Popen(
         command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         deadline = time.monotonic() + 60
-        while len(list(out.glob(".work/outcomes/*.json"))) < KILL_AFTER:
+        while len(list(out.glob(".work/outcomes/*.json"))) < after:
             assert process.poll() is None, "the run ended before it could be killed"
             assert time.monotonic() < deadline
             time.sleep(0.002)
@@ -98,6 +98,35 @@ def test_a_killed_run_goes_on_to_the_same_result(
     assert len(trials) > len(finished) >= KILL_AFTER
     assert {key: trials[key]["seconds"] for key in finished} == finished  # taken from disk, not run again
     assert {f.name for f in out.iterdir()} == {f.name for f in whole.iterdir()}
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_concluded_with_what_it_has_measured(
+    fit: Fit, squares: Path, network: tuple[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    words = ("--strategies", "baseline,probe,probe@1,finetune", "--blocks", "3", "--threads", "1", "--out", out)
+    refused = fit(squares, *words, "--conclude")
+    assert refused.code == 2
+    assert "holds no interrupted run" in refused.err
+    command = [FROSTLINE, "fit", str(squares), "--model", network[0], "--weights", network[1], *map(str, words)]
+    killed_run(command, out, after=10)  # nine trials take no steps
+    done = fit(squares, *words, "--conclude")
+    assert done.code == 0, done.err
+    result = read_result(out)
+    assert result.concluded
+    assert "Concluded before its end" in done.out
+    measured = {s.name for s in result.strategies if s.status == "raced"}
+    assert {"baseline", "probe", "probe@1"} <= measured
+    assert result.verdict.strategy in measured
+    assert (out / "model" / "model.safetensors").exists()
+    assert "ended before all of it was run" in (result.methods.paragraph if result.methods else "")
+
+
+def test_conclude_names_what_is_missing(fit: Fit, squares: Path, tmp_path: Path) -> None:
+    refused = fit(squares, "--conclude")
+    assert refused.code == 2
+    assert "--conclude without --out" in refused.err
 
 
 def test_resuming_a_finished_run_changes_nothing(fit: Fit, squares: Path, whole: Path) -> None:

@@ -19,6 +19,7 @@ from frostline.base.hashing import hash_bytes, hash_file
 from frostline.base.records import AuditCount, Block, CurvePoint, Dataset, FloatArray, Outcome
 from frostline.bundle.schema import RunResult
 
+STUDY = "study.json"  # in WORK: what the run was begun with
 WORK = ".work"  # what is needed to resume; gone once the run is complete
 VARYING = ("result.json", "log.jsonl", "trials.jsonl", "model/README.md")  # hold times, or are made from those that do
 
@@ -66,6 +67,11 @@ class RunFolder:
         shutil.rmtree(self.work, ignore_errors=True)
 
 
+def is_begun(path: Path) -> bool:
+    """True where a run was begun in this folder, interrupted or complete."""
+    return (path / WORK / STUDY).exists() or RunFolder(path).complete
+
+
 def check_out(path: Path, *, resume: bool) -> None:
     """Refuse a folder that holds another run or other files (before anything is computed)."""
     if path.exists() and not path.is_dir():
@@ -87,7 +93,7 @@ def open_run(path: Path, identity: Mapping[str, Any], *, inputs: str, resume: bo
     """
     check_out(path, resume=resume)
     folder = RunFolder(path)
-    study = folder.work / "study.json"
+    study = folder.work / STUDY
     if study.exists():
         stored = json.loads(study.read_text(encoding="utf-8"))
         _same_settings(path, stored["settings"], identity)

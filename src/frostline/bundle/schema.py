@@ -333,6 +333,7 @@ class RunResult(Record):
     audit: AuditRecord
     cost: CostRecord
     budget: BudgetRecord | None = None
+    concluded: Annotated[list[str] | None, VOLATILE] = None  # what was left to run when the user ended it
     forecast: ForecastRecord | None = None
     calibration: CalibrationRecord | None = None
     abstain: AbstainRecord | None = None

@@ -50,6 +50,7 @@ def fit_verb(
     store: o.StoreOption = None,
     trust_code: o.TrustCodeOption = False,
     resume: o.ResumeOption = False,
+    conclude: o.ConcludeOption = False,
     plain: o.PlainOption = False,
     json: o.JsonOption = False,
 ) -> None:

@@ -197,5 +197,9 @@ TrustCodeOption = Annotated[
 ResumeOption = Annotated[
     bool, flag_option(OUTPUT_PANEL, "--resume", "Continue an interrupted run of the same settings; needs --out.")
 ]
+ConcludeOption = Annotated[
+    bool,
+    flag_option(OUTPUT_PANEL, "--conclude", "End an interrupted run with what it has measured so far; needs --out."),
+]
 PlainOption = Annotated[bool, flag_option(OUTPUT_PANEL, "--plain", "Plain lines, without progress bar and colours.")]
 JsonOption = Annotated[bool, flag_option(OUTPUT_PANEL, "--json", "Machine-readable output on stdout.")]

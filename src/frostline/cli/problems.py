@@ -118,6 +118,9 @@ def _interrupted(session: Session) -> int:
     text = "\ninterrupted"
     if command:
         text += f"; to continue:\n  {command}"
+    command = session.conclude_command()
+    if command:
+        text += f"\nto end it with what it has measured so far:\n  {command}"
     sys.stderr.write(text + "\n")
     return INTERRUPTED
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from frostline.base.clock import Clock
 
 RESUMABLE = ("fit", "pretrain")
+CONCLUDABLE = ("fit",)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,9 +26,18 @@ class Session:
         """Return the same command with --resume (and --out, where that was the default); None for other verbs."""
         if not self.argv or self.argv[0] not in RESUMABLE:
             return None
+        return self._again("--resume")
+
+    def conclude_command(self) -> str | None:
+        """Return the same command with --conclude; None for verbs without it, and where no run was begun."""
+        if self.run is None or not self.argv or self.argv[0] not in CONCLUDABLE:
+            return None
+        return self._again("--conclude")
+
+    def _again(self, flag: str) -> str:
         words = ["frostline", *self.argv]
         if self.run and not any(w == "--out" or w.startswith("--out=") for w in words):
             words += ["--out", self.run]
-        if "--resume" not in words:
-            words.append("--resume")
+        words = [word for word in words if word not in ("--resume", "--conclude")]
+        words.append(flag)
         return shlex.join(words)

@@ -77,8 +77,10 @@ def run_race(
             first += [row for row in stepped if _refutes_forecast(course, row, foresight)]
     waiting = [r for r in stepped if r not in first and r.recipe.name not in course.result.eliminated]
     _tell_waiting(course, waiting)
-    _run_rows(course, [*cheap, *first])
-    _run_rows(course, _still_worth(course, waiting, foresight))
+    if _run_rows(course, [*cheap, *first]):
+        _run_rows(course, _still_worth(course, waiting, foresight), keep_blocks=True)
+    else:
+        _leave_out(course.result, [row.recipe.name for row in waiting])
     return course.result
 
 
@@ -118,7 +120,7 @@ def _is_promising(course: Course, row: PlanRow, foresight: Foresight) -> bool:
     if probe is None:
         return True
     early = _early_reading(course, row)
-    if not (early.ok and probe.ok):
+    if early is None or not (early.ok and probe.ok):
         return True
     labels = course.labels[np.asarray(early.rows, dtype=np.int64)]
     right = [np.asarray(o.probabilities).argmax(1) == labels for o in (early, probe)]
@@ -137,7 +139,7 @@ def _refutes_forecast(course: Course, row: PlanRow, foresight: Foresight) -> boo
     if name not in foresight.standings or not is_anchor(row.recipe):
         return False
     early = _early_reading(course, row)
-    if not early.ok:
+    if early is None or not early.ok:
         return False
     found = standing_from([early], course.labels, trained_parameters=row.trained_parameters, metric=course.plan.metric)
     refuted = refutes(found, foresight)
@@ -146,10 +148,10 @@ def _refutes_forecast(course: Course, row: PlanRow, foresight: Foresight) -> boo
     return refuted
 
 
-def _early_reading(course: Course, row: PlanRow) -> Outcome:
+def _early_reading(course: Course, row: PlanRow) -> Outcome | None:
     """Train a strategy at its middle rate and the shortest length, and read it on the first block.
 
-    Where --epochs gives the length that is the first candidate itself; else it is none.
+    Where --epochs gives the length that is the first candidate itself; else it is none. None where it wasn't run.
     """
     block = course.plan.race_blocks()[0]
     candidate = first_candidates(course, row)[0]
@@ -158,7 +160,7 @@ def _early_reading(course: Course, row: PlanRow) -> Outcome:
         candidate = replace(candidate, steps=MIN_STEPS)
         found = course.early
     course.read(found, block, [(row, candidate)], "block")
-    return found[row.recipe.name][candidate][block.index]
+    return found.get(row.recipe.name, {}).get(candidate, {}).get(block.index)
 
 
 def _still_worth(course: Course, waiting: Sequence[PlanRow], foresight: Foresight) -> list[PlanRow]:
@@ -180,10 +182,14 @@ def _still_worth(course: Course, waiting: Sequence[PlanRow], foresight: Foresigh
     return worth
 
 
-def _run_rows(course: Course, rows: Sequence[PlanRow]) -> None:
-    """Tune these rows and run them block by block, dropping those beyond doubt."""
+def _run_rows(course: Course, rows: Sequence[PlanRow], *, keep_blocks: bool = False) -> bool:
+    """Tune these rows and run them block by block, dropping those beyond doubt.
+
+    Where a block isn't complete, it ends the race for all (False then); or, with `keep_blocks`, and where fewer than
+    FEWEST_BLOCKS would be left to strategies that finished more, those that miss it are left out.
+    """
     if not rows:
-        return
+        return True
     plan = course.plan
     result = course.result
     tune(course, rows)
@@ -194,10 +200,12 @@ def _run_rows(course: Course, rows: Sequence[PlanRow]) -> None:
         course.read(course.on_blocks, block, cheap, "block")
         read_shortlist(course, block, running)
         missing = [row.recipe.name for row in running if not course.has(row, block)]
-        if position and missing:
+        if position and missing and not keep_blocks and not (position < FEWEST_BLOCKS and _anything_finished(course)):
             result.left_out.append(_blocks_missing(len(blocks) - position, len(blocks)))
-            course.forget(block)
-            break
+            for later in blocks[position:]:
+                course.forget(later)
+            course.report()
+            return False
         if position + 1 == len(plan.judges) and not plan.inner:
             settle_candidates(course, [row for row in running if row.rates], plan.judges)
         result.blocks = position + 1
@@ -209,16 +217,23 @@ def _run_rows(course: Course, rows: Sequence[PlanRow]) -> None:
             _eliminate(course, rows, so_far)
             _settle(course, rows, so_far)
     course.report()
+    return True
+
+
+def _anything_finished(course: Course) -> bool:
+    """True where some strategy has run on all blocks, as what takes no steps does before anything is trained."""
+    rows = [row for row in course.plan.rows if row.recipe.needs_network]
+    return any(all(course.has(row, block) for block in course.plan.race_blocks()) for row in rows)
 
 
 def _blocks_missing(missing: int, of: int) -> str:
-    return f"{missing} of {of} planned blocks (time ran short)"
+    return f"{missing} of {of} planned blocks (not run)"
 
 
 def _leave_out(result: RaceResult, names: Sequence[str]) -> None:
     for name in names:
-        result.left_out.append(f"{name} (time ran short)")
-        result.eliminated[name] = f"{name} is left out: the budget left no time for it."
+        result.left_out.append(f"{name} (not run)")
+        result.eliminated[name] = f"{name} is left out: the race ended before it had run."
 
 
 def _note_failures(result: RaceResult) -> None:

@@ -82,7 +82,7 @@ def _look(course: Course, row: PlanRow) -> None:
     readings = course.judged.get(name, {})
     missing = [c for c in wanted if c not in readings]
     if missing:
-        course.result.left_out.append(f"{len(missing)} of {len(wanted)} tuning runs of {name} (time ran short)")
+        course.result.left_out.append(f"{len(missing)} of {len(wanted)} tuning runs of {name} (not run)")
     elif ranked(readings, [judge.index], course.labels):
         _look_further(course, row, wanted)
     order = ranked(readings, [judge.index], course.labels)

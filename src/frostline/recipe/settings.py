@@ -63,6 +63,7 @@ class Settings:
     store: str | None = None  # a folder, or 'off'
     trust_code: bool = False
     resume: bool = False
+    conclude: bool = False  # an interrupted run, with what it has measured
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS:
@@ -71,12 +72,17 @@ class Settings:
                 check(option(name), value)
 
     @property
+    def continues(self) -> bool:
+        """True where an interrupted run is taken up."""
+        return self.resume or self.conclude
+
+    @property
     def store_off(self) -> bool:
         return self.store == "off"
 
     def identity(self) -> dict[str, Any]:
         """Return what has to be equal for a run to be resumed: all that can change a result, so not its places."""
-        places = {"out", "resume", "trust_code", "store"}
+        places = {"out", "resume", "conclude", "trust_code", "store"}
         values: dict[str, Any] = {}
         for name, value in asdict(self).items():
             if name in places:

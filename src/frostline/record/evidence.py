@@ -35,6 +35,7 @@ class Evidence:
     tests: Mapping[str, FloatArray]  # sealed probabilities of strategies that were tested
     packages: Mapping[str, str]  # versions of what the run computed with
     budget: schema.BudgetRecord | None = None
+    concluded: tuple[str, ...] | None = None  # what was left to run when an interrupted run was concluded
     calibration: Calibration | None = None
     doubts: Doubts | None = None
     learning: LearningCurve | None = None

@@ -217,6 +217,8 @@ def _comparison_sentence(result: RunResult, facts: Facts) -> str:
     how = f"by {metric} on {_block_words(result.blocks, given=facts.given_validation)}"
     if result.budget:
         how += " within a time budget"
+    if result.concluded:
+        how += ", ended before all of it was run"
     ran = [s.name for s in result.strategies if s.status in ("raced", "eliminated")]
     networks = [name for name in ran if name != "baseline"]
     svm = "an SVM on raw pixels" if "baseline" in ran else ""

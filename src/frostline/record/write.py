@@ -102,6 +102,7 @@ class RunWriter:
             audit=compose.audit_record(self._audit()),
             cost=self._cost(),
             budget=evidence.budget,
+            concluded=list(evidence.concluded) if evidence.concluded is not None else None,
             forecast=forecast_record(evidence),
             calibration=calibration_record(evidence.calibration, evidence.tests[chosen], labels),
             abstain=abstain_record(evidence.calibration, evidence.tests[chosen], labels),

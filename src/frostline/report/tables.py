@@ -27,6 +27,7 @@ def result_text(result: Mapping[str, Any], width: int = 100) -> str:
         *probability_lines(result),
         _time_line(result["cost"]),
         *_budget_lines(result.get("budget")),
+        *_concluded_lines(result.get("concluded")),
         *_warning_lines(result["data"]["warnings"]),
         *doubt_lines(result.get("doubts")),
     ]
@@ -167,6 +168,13 @@ def _curve_parts(record: Mapping[str, Any] | None, width: int) -> list[str]:
 def _time_line(cost: Mapping[str, Any]) -> str:
     phases = ", ".join(f"{p['name']} {p['seconds']:.1f}" for p in cost["phases"] if p["seconds"] >= 0.05)
     return f"Time: {cost['seconds']:.1f} s ({phases})."
+
+
+def _concluded_lines(concluded: Sequence[str] | None) -> list[str]:
+    if concluded is None:
+        return []
+    left_out = "; ".join(concluded) or "nothing"
+    return [f"Concluded before its end; not run: {left_out}."]
 
 
 def _budget_lines(budget: Mapping[str, Any] | None) -> list[str]:

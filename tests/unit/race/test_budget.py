@@ -234,7 +234,7 @@ def test_a_block_that_is_not_complete_is_dropped_so_that_strategies_stay_paired(
     result = run_race(made, Until("block/finetune/2/0.0001/150 steps"), labels=LABELS, margin=0.01, emit=silent)
     assert result.blocks == 2
     assert {name: [o.block for o in result.of(name)] for name in names(made)} == {name: [0, 1] for name in names(made)}
-    assert result.left_out == ["2 of 4 planned blocks (time ran short)"]
+    assert result.left_out == ["2 of 4 planned blocks (not run)"]
     done = raced(made, result)
     assert [b.index for b in done.race_blocks()] == [0, 1]
     keys = [standing_from(result.of(n), LABELS, trained_parameters=0).keys for n in names(made)]
@@ -244,7 +244,7 @@ def test_a_block_that_is_not_complete_is_dropped_so_that_strategies_stay_paired(
 def test_a_strategy_that_misses_the_first_block_leaves_the_race() -> None:
     made = plan("probe", "freeze@2", "finetune", lr=1e-4)
     result = run_race(made, Until("block/finetune/0/0.0001/150 steps"), labels=LABELS, margin=0.01, emit=silent)
-    assert "no time" in result.eliminated["finetune"]
+    assert "left out" in result.eliminated["finetune"]
     assert [o.block for o in result.of("freeze@2")] == [0, 1, 2, 3]
     assert result.of("finetune") == []
     assert raced(made, result) == made
@@ -255,7 +255,7 @@ def test_a_strategy_alone_that_no_time_is_left_to_tune_gets_its_middle_rate() ->
     result = run_race(made, Until("tune/finetune/0/0.0001/150 steps"), labels=LABELS, margin=0.01, emit=silent)
     assert result.rate("finetune") == 1e-4
     assert [o.block for o in result.outcomes] == [1]  # this engine stopped in the first fold only
-    assert "time ran short" in result.left_out[0]
+    assert "not run" in result.left_out[0]
 
 
 def test_rates_that_were_not_tried_are_not_chosen() -> None:
@@ -265,4 +265,4 @@ def test_rates_that_were_not_tried_are_not_chosen() -> None:
         run = Until("tune/finetune/0/3e-05/150 steps", undertrained=undertrained)
         result = run_race(made, run, labels=LABELS, margin=0.01, emit=silent)
         assert result.rate("finetune") == 1e-4  # the middle one
-        assert result.left_out == [f"{missing} tuning runs of finetune (time ran short)"]
+        assert result.left_out == [f"{missing} tuning runs of finetune (not run)"]

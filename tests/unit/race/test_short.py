@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -317,3 +317,50 @@ def test_a_single_block_never_chooses_the_candidate_it_is_scored_by() -> None:
     result = run_race(made, run, labels=LABELS, margin=0.01, emit=silent, foresight=seen)
     (scored,) = result.of("scratch")
     assert scored.rate == result.rate("scratch") != 1e-3
+
+
+def concluded(made: Plan, seen: Foresight, known: Callable[[str], bool], **right: int) -> RaceResult:
+    """Race over the outcomes that an interrupted run left on disk."""
+    named = {name.replace("_", "@"): count for name, count in right.items()}
+
+    def run(trials: Sequence[Trial]) -> Iterator[Outcome]:
+        for trial in trials:
+            if known(trial.key):
+                yield outcome(trial, right=min(named.get(trial.recipe.name, 5), len(trial.validation)))
+
+    return run_race(made, run, labels=LABELS, margin=0.01, emit=silent, foresight=seen)
+
+
+def test_a_strategy_stopped_in_its_first_blocks_does_not_cost_the_others_theirs() -> None:
+    made = plan(*NAMES)
+    seen = foresight(made, probe=6, freeze_2=9, freeze_1=2, finetune=6)
+    scores = {"probe": 6, "freeze_2": 9, "scratch": 0}
+    one = concluded(made, seen, lambda key: "freeze@2" not in key or "/0/" in key, **scores)
+    assert one.blocks == len(made.blocks)
+    assert len(one.of("probe")) == len(made.blocks)
+    assert "the race ended" in one.eliminated["freeze@2"]
+    assert set(one.spared) | set(one.eliminated) >= {"freeze@1", "finetune", "freeze@2"}
+    two = concluded(made, seen, lambda key: "freeze@2" not in key or "/0/" in key or "/1/" in key, **scores)
+    assert two.blocks == 2  # two blocks of all say more than five of those that took no steps
+    assert len(two.of("probe")) == len(two.of("freeze@2")) == 2
+    assert two.left_out[0] == "2 of 4 planned blocks (not run)"
+    assert {"freeze@1", "finetune"} <= set(two.eliminated)
+
+
+def test_what_waited_is_left_out_where_the_run_was_stopped_before_it_finished() -> None:
+    made = plan(*NAMES)
+    seen = foresight(made, probe=2, freeze_2=8, freeze_1=8, finetune=6)
+    done = concluded(
+        made, seen, lambda key: "freeze@1" not in key and "finetune" not in key, probe=2, freeze_2=5, scratch=0
+    )
+    assert done.blocks == len(made.blocks)
+    assert {"freeze@1", "finetune"} <= set(done.eliminated)
+    assert len(done.of("freeze@2")) == len(made.blocks)
+
+
+def test_a_run_stopped_before_any_stage_was_trained_leaves_what_takes_no_steps() -> None:
+    made = plan(*NAMES)
+    seen = foresight(made, probe=2, freeze_2=8, freeze_1=8, finetune=6)
+    done = concluded(made, seen, lambda key: key.endswith("/-"), probe=2)
+    assert {o.strategy for o in done.outcomes} == {"baseline", "probe"}
+    assert {"freeze@1", "freeze@2", "finetune", "scratch"} <= set(done.eliminated)
