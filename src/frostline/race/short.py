@@ -194,6 +194,8 @@ def on_blocks(standing: Standing, blocks: Collection[int]) -> Standing:
         keys=standing.keys[kept],
         correct=standing.correct[kept],
         values=standing.values[kept],
+        probabilities=None if standing.probabilities is None else standing.probabilities[kept],
+        labels=None if standing.labels is None else standing.labels[kept],
     )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from frostline.base.records import FloatArray, IntArray, Outcome
+from frostline.stats.calibration import fit_temperature, tempered
 from frostline.stats.contributions import Metric, contributions
+from frostline.stats.metrics import log_loss
 
 ROUNDING = 1e-9  # scores are ratios of small counts: differences below this are equal scores
 
@@ -25,13 +28,14 @@ class BlockScore:
     n: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)  # no slots: `calibrated_loss` is worked out once
 class Standing:
     """Where one strategy stands after the blocks so far.
 
     `cost`: counted operations of inference and training. `keys` (M, 2): block and dataset row of every prediction out
     of fold, in ascending order; `correct` (M,): 1 where it was right, else 0; `values` (M,): what each adds to the
-    score of its block, whose mean over the block is that score.
+    score of its block, whose mean over the block is that score. `probabilities` (M, C) and `labels` (M,) are those of
+    the predictions, as far as they were kept.
     """
 
     name: str
@@ -45,6 +49,19 @@ class Standing:
     eliminated: bool = False
     is_baseline: bool = False
     is_anchor: bool = False  # never dropped
+    probabilities: FloatArray | None = None
+    labels: IntArray | None = None
+
+    @cached_property
+    def calibrated_loss(self) -> float | None:
+        """Mean log loss at the temperature that fits these predictions best; None where no probabilities were kept.
+
+        A model is handed over with such a temperature, so overconfidence alone doesn't count against a strategy.
+        """
+        if self.probabilities is None or self.labels is None:
+            return None
+        temperature = fit_temperature(self.probabilities, self.labels, spread=None)
+        return log_loss(tempered(self.probabilities, temperature), self.labels)
 
     @property
     def score(self) -> float:
@@ -85,6 +102,8 @@ def standing_from(
     keys = [np.empty((0, 2), dtype=np.int64)]
     correct = [np.empty(0)]
     values = [np.empty(0)]
+    predicted: list[FloatArray] = []
+    truths: list[IntArray] = []
     for o in done:
         rows, order = np.array(o.rows), np.argsort(o.rows)
         probabilities = np.array(o.probabilities)
@@ -93,6 +112,8 @@ def standing_from(
         keys.append(np.column_stack([np.full(len(rows), o.block), rows[order]]))
         correct.append(right[order].astype(np.float64))
         values.append(contributions(metric, probabilities, truth)[order])
+        predicted.append(probabilities[order])
+        truths.append(truth[order])
     return Standing(
         name=names.pop(),
         cost=float(np.mean([o.operations for o in done])) if cost is None and done else cost or 0.0,
@@ -105,6 +126,8 @@ def standing_from(
         eliminated=eliminated,
         is_baseline=is_baseline,
         is_anchor=is_anchor,
+        probabilities=np.concatenate(predicted) if predicted else None,
+        labels=np.concatenate(truths) if truths else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from frostline.base.records import Comparison, Verdict
 from frostline.race.compare import compare, compare_all, one_sample, versus_best
 from frostline.race.standing import ROUNDING, Standing, best_of, complete
 from frostline.stats.contributions import METRIC_WORDS, metric_text
-from frostline.stats.paired import equivalent_samples_needed, paired_samples_needed
+from frostline.stats.paired import PairedResult, equivalent_samples_needed, paired_samples_needed
 
 
 def decide(
@@ -23,8 +23,13 @@ def decide(
     margin: float,
     prefer: Literal["cheapest", "accuracy"] = "cheapest",
 ) -> Verdict:
-    """The cheapest strategy whose mean deficit to the best is within one standard error of that paired difference and
-    within `margin` (or one sample, where that is more); `prefer` 'accuracy' takes the best.
+    """The cheapest of the strategies that are as good as the best by all that the samples tell; `prefer` 'accuracy'
+    takes the best.
+
+    As good: the mean deficit is within one standard error of that paired difference and within `margin` (or one sample,
+    where that is more). Where the samples don't show it to be within that, and the metric is accuracy, the calibrated
+    log loss also has to be at most `margin` nats above the lowest of these: it tells strategies apart by far fewer
+    samples (docs/decisions/0020).
 
     Only strategies that completed every block take part, `baseline` never. `n_train`, `n_test`: samples per block.
     Raises TrialError when no strategy completed all blocks. Source: own, after Breiman et al. 1984 (one-SE rule).
@@ -38,13 +43,13 @@ def decide(
     best = best_of(candidates)
     allowed = max(margin, one_sample(candidates))
     chosen = best
+    by_loss = False
     if prefer == "cheapest":
-        near = [
-            s
-            for s in candidates
-            if s is best or _is_near_best(s, best, n_train=n_train, n_test=n_test, allowed=allowed)
-        ]
-        chosen = min(near, key=lambda s: (s.cost, s.trained_parameters, -s.score, s.name))
+        deficits = {s.name: compare(best, s, n_train=n_train, n_test=n_test) for s in candidates if s is not best}
+        near = [s for s in candidates if s is best or _is_near(deficits[s.name], allowed)]
+        good = _with_low_loss(near, deficits, allowed=allowed, margin=margin)
+        chosen = min(good, key=lambda s: (s.cost, s.trained_parameters, -s.score, s.name))
+        by_loss = any(s.cost < chosen.cost for s in near)
     others = [s for s in candidates if s is not chosen]
     runner_up = None
     if others:
@@ -53,7 +58,7 @@ def decide(
     return Verdict(
         strategy=chosen.name,
         best=best.name,
-        reason=_reason_for(chosen, best, standings=standings, margin=margin, prefer=prefer),
+        reason=_reason_for(chosen, best, standings=standings, margin=margin, prefer=prefer, by_loss=by_loss),
         runner_up=runner_up.name if runner_up else None,
         samples_needed=_samples_needed(chosen, runner_up, pairs=pairs, allowed=allowed, ratio=n_test / n_train)
         if runner_up
@@ -61,8 +66,20 @@ def decide(
     )
 
 
-def _is_near_best(s: Standing, best: Standing, *, n_train: float, n_test: float, allowed: float) -> bool:
-    deficit = compare(best, s, n_train=n_train, n_test=n_test)
+def _with_low_loss(
+    near: Sequence[Standing], deficits: Mapping[str, PairedResult], *, allowed: float, margin: float
+) -> list[Standing]:
+    """Return those of the strategies near the best that are shown to be as good, or whose log loss says so too."""
+    losses = {s.name: s.calibrated_loss for s in near if s.metric == "accuracy"}
+    known = {name: loss for name, loss in losses.items() if loss is not None}
+    if len(known) < len(near):
+        return list(near)
+    highest = min(known.values()) + margin + ROUNDING
+    shown = {name for name, deficit in deficits.items() if deficit.within(allowed)}
+    return [s for s in near if s.name in shown or known[s.name] <= highest]
+
+
+def _is_near(deficit: PairedResult, allowed: float) -> bool:
     return deficit.mean <= min(deficit.se, allowed) + ROUNDING
 
 
@@ -97,7 +114,9 @@ def _margin_words(chosen: Standing, margin: float) -> str:
     return f"{100 * margin:g} point{'s' * (margin != 0.01)}"
 
 
-def _reason_for(chosen: Standing, best: Standing, *, standings: Sequence[Standing], margin: float, prefer: str) -> str:
+def _reason_for(
+    chosen: Standing, best: Standing, *, standings: Sequence[Standing], margin: float, prefer: str, by_loss: bool
+) -> str:
     finished = [s for s in complete(standings) if not s.is_baseline]
     blocks = len(chosen.blocks)
     if blocks > 1:
@@ -114,14 +133,20 @@ def _reason_for(chosen: Standing, best: Standing, *, standings: Sequence[Standin
     if len(finished) == 1:
         text = f"{chosen.name} is the only strategy that finished every block: {word} {mean}"
     elif chosen is not best:
+        loss = f", and within {margin:g} nats of the lowest log loss of these" if by_loss else ""
         text = (
             f"{chosen.name} is the cheapest strategy within one standard error and {room} of the best "
-            f"({best.name}, {metric_text(best.metric, best.score)}): {mean}"
+            f"({best.name}, {metric_text(best.metric, best.score)}){loss}: {mean}"
         )
     elif prefer == "accuracy":
         text = f"{chosen.name} has the best mean {word} of {len(finished)} strategies, as you preferred: {mean}"
     elif chosen.cost <= min(s.cost for s in finished):
         text = f"{chosen.name} has the best mean {word} of {len(finished)} strategies and costs least: {mean}"
+    elif by_loss:
+        text = (
+            f"{chosen.name} has the best mean {word}, and what is cheaper and comes within one standard error "
+            f"and {room} of it has a higher log loss, by more than {margin:g} nats: {mean}"
+        )
     else:
         text = (
             f"{chosen.name} has the best mean {word}, and nothing cheaper comes within one standard error "

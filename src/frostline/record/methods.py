@@ -262,6 +262,8 @@ def _rule(result: RunResult) -> str:
     text = f"{verdict.strategy} was the cheapest within one standard error and {tolerance} of the best"
     if verdict.best != verdict.strategy:
         text += f", {verdict.best}"
+    if result.settings.get("metric", "accuracy") == "accuracy":
+        text += ", log loss included"
     return text
 
 

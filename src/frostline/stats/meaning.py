@@ -61,7 +61,7 @@ MEANINGS: Mapping[str, str] = {
     ),
     "one-standard-error": (
         "The verdict is the cheapest strategy that lies behind the best by at most one standard error of their "
-        "difference, and by at most the margin."
+        "difference, and by at most the margin, also in calibrated log loss where accuracy can't show that."
     ),
 }
 

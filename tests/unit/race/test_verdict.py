@@ -14,6 +14,8 @@ from frostline.base.records import Outcome
 from frostline.race import verdict as rule
 from frostline.race.compare import compare, compare_all, score_interval, versus_best
 from frostline.race.standing import best_of, complete, standing_from
+from frostline.stats.calibration import tempered
+from frostline.stats.metrics import log_loss
 from helpers.race_studies import draw, rights, standings
 
 FOLDS: dict[str, Any] = {"n_train": 80, "n_test": 20}
@@ -153,6 +155,72 @@ def test_one_sample_less_on_a_small_set_is_within_the_margin():
     found = rule.decide(standings(np.stack([a, b]), per_block=8), n_train=32, n_test=8, margin=0.01)
     assert (found.best, found.strategy) == ("s1", "s0")
     assert "one standard error and one sample of the best" in found.reason
+
+
+def told(standing, right, wrong, temperature=1.0):
+    """With probabilities of two classes: `right` and `wrong` go to the true class of samples that were right and wrong;
+    an array for right ones goes over them in turn."""
+    correct = standing.correct.astype(bool)
+    truth = np.arange(len(correct)) % 2
+    true = np.empty(len(correct))
+    true[correct] = np.resize(right, int(correct.sum()))
+    true[~correct] = wrong
+    probabilities = np.where(truth[:, None] == np.arange(2), true[:, None], 1 - true[:, None])
+    return replace(standing, probabilities=tempered(probabilities, temperature), labels=truth)
+
+
+def small_rivals():
+    """A cheap strategy that missed two of 40 samples, and a dear one that missed one."""
+    correct = np.ones((2, 40))
+    correct[0, [3, 17]] = 0
+    correct[1, 3] = 0
+    return standings(correct, per_block=8)
+
+
+def test_the_calibrated_loss_is_that_at_the_temperature_with_the_least_log_loss():
+    cheap, _ = small_rivals()
+    assert cheap.calibrated_loss is None
+    s = told(cheap, [0.6, 0.95], 0.2)
+    grid = [log_loss(tempered(s.probabilities, t), s.labels) for t in np.geomspace(0.05, 20, 400)]
+    assert s.calibrated_loss >= min(grid) - 1e-4
+    assert s.calibrated_loss <= log_loss(s.probabilities, s.labels)
+    sharpened = told(cheap, [0.6, 0.95], 0.2, temperature=0.2)
+    assert sharpened.calibrated_loss == pytest.approx(s.calibrated_loss, abs=1e-3)
+    assert log_loss(sharpened.probabilities, s.labels) > sharpened.calibrated_loss + 0.01
+
+
+def test_log_loss_speaks_where_so_few_samples_say_nothing_of_accuracy():
+    cheap, best = small_rivals()
+    sizes = {"n_train": 32, "n_test": 8, "margin": 0.01}
+    unsure = told(cheap, [0.6, 0.7], 0.05)
+    sure = told(best, [0.9, 0.98], 0.4)
+    assert unsure.calibrated_loss > sure.calibrated_loss + 0.01
+    found = rule.decide([unsure, sure], **sizes)
+    assert found.strategy == "s1"
+    assert found.reason == (
+        "s1 has the best mean accuracy, and what is cheaper and comes within one standard error and one sample of it "
+        "has a higher log loss, by more than 0.01 nats: 0.975 on 5 blocks."
+    )
+    alike = told(cheap, [0.97, 0.99], 0.49)
+    assert rule.decide([alike, sure], **sizes).strategy == "s0"
+    overconfident = told(cheap, [0.97, 0.99], 0.49, temperature=0.2)  # which its temperature takes back
+    assert rule.decide([overconfident, sure], **sizes).strategy == "s0"
+    assert rule.decide([unsure, best], **sizes).strategy == "s0"  # nothing to compare without probabilities
+    third = replace(told(best, [0.9, 0.98], 0.4), name="s2", cost=9.0)
+    found = rule.decide([unsure, replace(sure, cost=1.5), third], **sizes)
+    assert found.strategy == "s1"
+
+
+def test_what_accuracy_shows_to_be_as_good_needs_no_log_loss():
+    correct = np.ones((2, 4000))
+    correct[:, ::20] = 0
+    correct[0, 1] = 0
+    cheap, best = standings(correct, per_block=800)
+    sizes = {"n_train": 3200, "n_test": 800, "margin": 0.01}
+    assert compare(best, cheap, n_train=3200, n_test=800).within(0.01)
+    unsure = told(cheap, [0.6, 0.7], 0.05)
+    assert unsure.calibrated_loss > told(best, [0.9, 0.98], 0.4).calibrated_loss + 0.01
+    assert rule.decide([unsure, told(best, [0.9, 0.98], 0.4)], **sizes).strategy == "s0"
 
 
 def test_equal_costs_are_parted_by_trained_parameters():

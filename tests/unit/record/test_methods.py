@@ -240,7 +240,10 @@ def test_what_the_comparison_ran_on_is_told(blocks: int, given: bool, said: str)
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "probe was the cheapest within one standard error and 1 point (or one sample) of the best."),
+        (
+            {},
+            "within one standard error and 1 point (or one sample) of the best, log loss included.",
+        ),
         ({"margin": 0.02}, "2 points (or one sample) of the best"),
         ({"metric": "log-loss", "margin": 0.02}, "by log loss on 5 paired"),
         ({"metric": "log-loss", "margin": 0.02}, "and 0.02 nats of the best."),
