@@ -13,6 +13,7 @@ full   5 epochs, one rate
 sweep  5 depths x 3 epochs; ours also refits the verdict and tests it, which the others don't: that counts against us
 whole  9 strategies, two or three rates each, 5 blocks; the others run each stepped strategy once on one block, and
        their seconds are scaled to the steps of the fewest trials that we run of it (their probe counts nothing)
+verdict  ours: the default comparison, with its forecast; against the 5 epochs of `full`
 text   3 epochs of a text encoder on 600 short messages, one in 100 of them long; batches padded to their longest
 twin   our own freeze@4,freeze@5 with the store and without; training on the store against the bare suffix
 lone   stage map of a large network; growth with samples and strategies
@@ -181,6 +182,7 @@ def _our_result(run: Path) -> dict[str, Any]:
     return {
         "accuracy": record["test"]["accuracy"],
         "verdict": verdict,
+        "forecast_seconds": record["forecast"]["seconds"] if record["forecast"] else 0.0,
         "steps": sum(steps.values()) + refit,
         "steps_by_strategy": dict(steps),
         "trials_by_strategy": dict(trials),

@@ -76,7 +76,7 @@ TOOLS = {
     "keras": Tool(name="Keras", script="keras_tf.py", environment="keras", shortened=False),
     "hf-text": Tool(name="HF Trainer", script="hf_text.py", tasks=("text",), shortened=False),
 }
-TASKS = ("head", "full", "sweep", "whole", "twin", "text")
+TASKS = ("head", "full", "sweep", "whole", "twin", "text", "verdict")
 MESSAGES = {"train": 600, "test": 200}
 LONG_EVERY = 100  # one message in so many is LONG of them in one
 LONG = 16
@@ -132,6 +132,7 @@ def _ours(case: Case, task: str) -> tuple[Path, tuple[str, ...]]:
             ("--strategies", "probe,freeze@2,freeze@4,freeze@5,finetune", "--epochs", "3", *STEPPED),
         ),
         "whole": (case.data, (*whole, "--batch-size", "32")),
+        "verdict": (case.data, ()),
         "twin": (case.halved, ("--strategies", "freeze@4,freeze@5", "--epochs", "10", *STEPPED)),
         "text": (case.messages, ("--strategies", "finetune", "--epochs", "3", "--lr", "5e-5", "--batch-size", "32")),
     }[task]

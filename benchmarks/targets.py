@@ -30,6 +30,8 @@ class Target:
     limit: float | None
     of: str = "frostline"
     field: str = "wall"  # or 'anonymous_mb'
+    against_task: str = ""  # where the other one ran, if not in `task`
+    part: str = ""  # of our result, in seconds, in the place of the whole wall
 
 
 def _against_tools() -> list[Target]:
@@ -57,6 +59,16 @@ TARGETS = (
     *_against_tools(),
     Target(row=9, what="texts, full fine-tuning", task="text", against="HF Trainer", limit=0.7),
     Target(row=9, what="texts, full fine-tuning", task="text", against="HF Trainer fast", limit=1.0),
+    Target(row=10, what="verdict by default", task="verdict", against="Keras", against_task="full", limit=5.0),
+    Target(
+        row=10,
+        what="forecast",
+        task="verdict",
+        against="Keras",
+        against_task="full",
+        limit=1.0,
+        part="forecast_seconds",
+    ),
     Target(row=5, what="whole runs, stored and not", task="twin", against="store off", limit=None),
     *(
         Target(row=7, what=f"anonymous memory, {task}", task=task, against="plain", limit=1.5, field="anonymous_mb")
@@ -114,8 +126,9 @@ def ratios(runs: Runs, lone: dict[str, Any]) -> list[dict[str, Any]]:
     """One entry a target whose two sides were measured, then the scripts that measure on their own (`lone`)."""
     found: list[dict[str, Any]] = []
     for t in TARGETS:
-        against = fastest(runs, t.task, GROUPS[t.against]) if t.against in GROUPS else t.against
-        ours, theirs = value(runs, t.task, t.of, t.field), value(runs, t.task, against or "", t.field)
+        task = t.against_task or t.task
+        against = fastest(runs, task, GROUPS[t.against]) if t.against in GROUPS else t.against
+        ours, theirs = _our_value(runs, t), value(runs, task, against or "", t.field)
         if ours is not None and theirs is not None:
             told = f"{t.against}: {against}" if t.against in GROUPS else t.against
             found.append(_row(t.row, t.what, told, ours / theirs, t.limit))
@@ -126,6 +139,13 @@ def ratios(runs: Runs, lone: dict[str, Any]) -> list[dict[str, Any]]:
     if "growth" in lone:
         found += [_row(8, g["what"], g["against"], g["ratio"], g["limit"]) for g in lone["growth"]["ratios"]]
     return found
+
+
+def _our_value(runs: Runs, target: Target) -> float | None:
+    done = runs.get((target.task, target.of))
+    if not target.part or not done:
+        return value(runs, target.task, target.of, target.field)
+    return statistics.median(float(m.result[target.part]) for m in done)
 
 
 def _row(row: int, what: str, against: str, ratio: float, limit: float | None) -> dict[str, Any]:

@@ -43,7 +43,7 @@ from frostline.features.store import open_store
 from frostline.models.network import Network, NetworkOptions
 from frostline.planning.afford import BudgetedPlan
 from frostline.planning.choose import ChosenRecipes, check_applicable, choose_recipes
-from frostline.planning.foresee import foresee, is_worth_forecasting
+from frostline.planning.foresee import foresee, is_worth_forecasting, may_spare
 from frostline.planning.plan_race import limit, plan_race
 from frostline.planning.prepare import make_study, make_trunk, map_network, with_lengths
 from frostline.race.plan import Plan
@@ -91,10 +91,11 @@ def run(
     folder = begin(settings, out, study, ready.chosen)
     journal.attach(folder)
     announce(plan, ready.limits, folder, journal)
-    meter = Meter(journal.emit, plan.operations)
     guard = ready.limits.guard if ready.limits else None
-    engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations, guard)
     forecast_first = is_worth_forecasting(settings, study, plan)
+    withheld = plan.doubtful_operations if forecast_first and may_spare(settings) else 0.0
+    meter = Meter(journal.emit, plan.operations - withheld, withheld=withheld)
+    engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations, guard)
     with journal.phase("compute features"):
         compute_features(study, plan, meter, stepped=not forecast_first)
     forecast = None

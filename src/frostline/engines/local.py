@@ -20,12 +20,16 @@ from frostline.train.trial import run_trial
 
 @dataclass
 class Meter:
-    """Progress in counted operations, with the time left at the speed so far (trials taken from disk don't count)."""
+    """Progress in counted operations, with the time left at the speed so far (trials taken from disk don't count).
+
+    `withheld`: work that isn't counted yet, until it is known which strategies wait.
+    """
 
     emit: Emit
     total: float
     done: float = 0.0
     measured: float = 0.0
+    withheld: float = 0.0
     started: float = field(default_factory=time.perf_counter)
 
     def add(self, operations: float, *, text: str, measured: bool = True) -> None:
@@ -50,6 +54,9 @@ class Meter:
     def watch(self, event: Event) -> None:
         """Pass an event on; the work of a strategy that was dropped or waits is taken off the total, and put back if it
         runs after all."""
+        if event.kind == "waiting":
+            self.expect(self.withheld)
+            self.withheld = 0.0
         if event.kind in ("eliminated", "waiting"):
             self.total = max(self.done, self.total - float(event.data["operations"]))
         elif event.kind == "resumed":

@@ -49,12 +49,16 @@ def is_worth_forecasting(settings: Settings, study: Study, plan: Plan) -> bool:
     return any(can_forecast(row.recipe) for row in plan.rows)
 
 
-def foresee(settings: Settings, study: Study, plan: Plan, emit: Emit) -> tuple[Forecast, Foresight]:
-    """Forecast the plan's strategies on its blocks, with `probe` and the like beside them.
+def may_spare(settings: Settings) -> bool:
+    """True where strategies may be spared training: the user left the choice to us and doesn't want all tested.
 
-    Strategies may be spared training where the user left the choice to us (`--strategies auto`), doesn't want all of
-    them tested, and compares by a metric that has points.
+    Log loss has no points, in which the rules of the short race are given.
     """
+    return settings.strategies == ("auto",) and not settings.evaluate_all and settings.metric != "log-loss"
+
+
+def foresee(settings: Settings, study: Study, plan: Plan, emit: Emit) -> tuple[Forecast, Foresight]:
+    """Forecast the plan's strategies on its blocks, with `probe` and the like beside them."""
     recipes = [row.recipe for row in plan.rows]
     found = forecast(question_of(study, plan.race_blocks(), recipes, emit))
     for name, reason in found.left_out.items():
@@ -77,6 +81,4 @@ def foresee(settings: Settings, study: Study, plan: Plan, emit: Emit) -> tuple[F
             is_anchor=is_anchor(row.recipe),
             purpose="forecast",
         )
-    # log loss has no points, in which the rules of the short race are given
-    choose = settings.strategies == ("auto",) and not settings.evaluate_all and plan.metric != "log-loss"
-    return found, Foresight(standings=standings, choose=choose)
+    return found, Foresight(standings=standings, choose=may_spare(settings))

@@ -90,6 +90,12 @@ class Plan:
     def operations(self) -> float:
         return self.shared_operations + sum(row.operations for row in self.rows)
 
+    @property
+    def doubtful_operations(self) -> float:
+        """What a short race will hardly run: all strategies that take steps, but the dearest of them."""
+        stepped = [row.operations for row in self.rows if row.recipe.takes_steps]
+        return sum(stepped) - max(stepped, default=0.0)
+
     def row(self, name: str) -> PlanRow:
         return next(row for row in self.rows if row.recipe.name == name)
 

@@ -76,7 +76,8 @@ def run_race(
         if not any(row.recipe.name in foresight.standings for row in first):
             first += [row for row in stepped if _refutes_forecast(course, row, foresight)]
     waiting = [r for r in stepped if r not in first and r.recipe.name not in course.result.eliminated]
-    _tell_waiting(course, waiting)
+    if foresight.choose:
+        _tell_waiting(course, waiting)
     if _run_rows(course, [*cheap, *first]):
         _run_rows(course, _still_worth(course, waiting, foresight), keep_blocks=True)
     else:
@@ -103,11 +104,12 @@ def _tell_provisional(course: Course, foresight: Foresight) -> None:
 
 def _tell_waiting(course: Course, waiting: Sequence[PlanRow]) -> None:
     """Emit which strategies wait until others have shown whether they can still matter."""
-    if not waiting:
-        return
     names = ", ".join(row.recipe.name for row in waiting)
+    text = "No strategy has to wait."
+    if waiting:
+        text = f"{names}: trained only if they can still change the verdict."
     data = {"strategies": [row.recipe.name for row in waiting], "operations": sum(row.operations for row in waiting)}
-    course.emit(Event(kind="waiting", text=f"{names}: trained only if they can still change the verdict.", data=data))
+    course.emit(Event(kind="waiting", text=text, data=data))
 
 
 def _is_promising(course: Course, row: PlanRow, foresight: Foresight) -> bool:

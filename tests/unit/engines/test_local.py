@@ -118,6 +118,27 @@ def test_forecast_is_the_time_so_far_scaled_to_what_is_left(monkeypatch: pytest.
     assert events[0].seconds_left == pytest.approx(8.0 / 20 * 30)
 
 
+def test_doubtful_work_is_counted_once_it_is_known_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "perf_counter", lambda: 110.0)
+    events: list[Any] = []
+    meter = Meter(events.append, 30.0, withheld=70.0, started=100.0)
+    meter.add(10.0, text="probe")
+    assert events[-1].seconds_left == pytest.approx(20.0)
+    meter.watch(Event(kind="waiting", text="", data={"operations": 50.0}))
+    meter.add(0.0, text="finetune")
+    assert events[-1].seconds_left == pytest.approx(40.0)  # 100 in all, 50 wait, 10 are done
+    meter.watch(Event(kind="waiting", text="", data={"operations": 0.0}))
+    assert meter.total == 50.0  # put back once only
+
+
+def test_what_is_known_is_read_and_nothing_is_run(case: Case) -> None:
+    trials = [trial("probe", block) for block in range(3)]
+    list(case.engine().run(trials[1:2]))
+    case.ran.clear()
+    assert [o.key for o in case.engine().known(trials)] == keys(trials[1:2])
+    assert not case.ran
+
+
 class Stopping:
     """A guard that allows a number of trials and notes what it learns."""
 
