@@ -38,7 +38,7 @@ from frostline.data.read import ReadData, read_data
 from frostline.data.scan import Listing
 from frostline.data.split import make_blocks
 from frostline.data.tables import find
-from frostline.engines.local import LocalEngine, Meter, compute_features
+from frostline.engines.local import LocalEngine, compute_features, start_meter
 from frostline.features.store import open_store
 from frostline.models.network import Network, NetworkOptions
 from frostline.planning.afford import BudgetedPlan
@@ -93,8 +93,7 @@ def run(
     announce(plan, ready.limits, folder, journal)
     guard = ready.limits.guard if ready.limits else None
     forecast_first = is_worth_forecasting(settings, study, plan)
-    withheld = plan.doubtful_operations if forecast_first and may_spare(settings) else 0.0
-    meter = Meter(journal.emit, plan.operations - withheld, withheld=withheld)
+    meter = start_meter(plan, journal.emit, short=forecast_first and may_spare(settings))
     engine = LocalEngine(study, folder, journal.emit, meter, plan.trial_operations, guard)
     with journal.phase("compute features"):
         compute_features(study, plan, meter, stepped=not forecast_first)

@@ -64,6 +64,14 @@ class Meter:
         self.emit(event)
 
 
+def start_meter(plan: Plan, emit: Emit, *, short: bool) -> Meter:
+    """Return the meter of a plan; `short` withholds what a short race will hardly run."""
+    withheld = 0.0
+    if short:
+        withheld = plan.doubtful_operations
+    return Meter(emit, plan.operations - withheld, withheld=withheld)
+
+
 @dataclass(frozen=True)
 class LocalEngine:
     """Runs trials; `operations` counts what one costs. A `guard` may stop a round of trials early."""

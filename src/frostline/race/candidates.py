@@ -69,15 +69,18 @@ def chosen_on(readings: Readings, block: int, judges: Collection[int], labels: I
     return None
 
 
-def wants_higher(readings: Readings, tried: Sequence[Candidate], judge: int) -> bool:
-    """True where a higher rate than the middle one is worth trying: the lower one was no better, and the middle one
-    hadn't fitted its training samples yet. `tried`: the middle candidate and the lower one."""
+def wants_higher(readings: Readings, tried: Sequence[Candidate], judge: int, *, hurried: bool) -> bool:
+    """True where a higher rate than the middle one is worth trying: the lower one was no better; and, where one is
+    `hurried`, the middle one hadn't fitted its training samples yet.
+
+    `tried`: the middle candidate and the lower one.
+    """
     middle, lower = (readings.get(c, {}).get(judge) for c in tried[:2])
-    if middle is None or not middle.ok:
+    if middle is not None and middle.ok and lower is not None and lower.ok and lower.log_loss < middle.log_loss:
         return False
-    if lower is not None and lower.ok and lower.log_loss < middle.log_loss:
-        return False
-    return middle.undertrained
+    if not hurried:
+        return True
+    return middle is not None and middle.ok and middle.undertrained
 
 
 def longer(candidate: Candidate, found: Outcome, tried: Collection[Candidate], most: int) -> list[Candidate]:

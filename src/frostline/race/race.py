@@ -31,7 +31,7 @@ from frostline.race.short import (
     tested_text,
 )
 from frostline.race.standing import complete, standing_from
-from frostline.race.tuning import first_candidates, read_shortlist, settle_candidates, tune
+from frostline.race.tuning import first_candidates, lengthen, read_shortlist, settle_candidates, tune
 from frostline.race.verdict import decide
 from frostline.recipe.catalogue import is_anchor
 from frostline.recipe.schedule import MIN_STEPS
@@ -209,7 +209,9 @@ def _run_rows(course: Course, rows: Sequence[PlanRow], *, keep_blocks: bool = Fa
             course.report()
             return False
         if position + 1 == len(plan.judges) and not plan.inner:
-            settle_candidates(course, [row for row in running if row.rates], plan.judges)
+            tuned = [row for row in running if row.rates]
+            settle_candidates(course, tuned, plan.judges)
+            lengthen(course, [row for row in tuned if row.recipe.name in course.shortlist])
         result.blocks = position + 1
         _leave_out(result, missing)
         course.report()

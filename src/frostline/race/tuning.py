@@ -54,6 +54,28 @@ def settle_candidates(course: Course, rows: Sequence[PlanRow], judges: Sequence[
         _shortlist(course, row, order[:1])
 
 
+def lengthen(course: Course, rows: Sequence[PlanRow]) -> None:
+    """Try the next length on both judges, for strategies that the second one cut short; settle again after each.
+
+    What is fitted after a few steps on the samples of one judge may need more on those of the other.
+    """
+    judges = course.plan.judges
+    most = course.plan.scale.max_steps
+    for row in rows:
+        name = row.recipe.name
+        while True:
+            chosen = course.shortlist[name][0]
+            found = course.judged.get(name, {}).get(chosen, {}).get(judges[-1].index)
+            if found is None or not found.ok or _is_good_enough(course, row, chosen, judges[-1]):
+                break
+            more = longer(chosen, found, course.judged[name], most)[:1]
+            if not more or judges[0].index in course.judged[name].get(more[0], {}):
+                break
+            for judge in judges:
+                course.read(course.judged, judge, [(row, more[0])], "tune")
+            settle_candidates(course, [row], judges)
+
+
 def first_candidates(course: Course, row: PlanRow) -> list[Candidate]:
     """Return what is tried first: the middle rate before the others, at the first length; or the rate and length of the
     nearest neighbour, and the next rate in the direction in which it differs: deeper training wants lower rates."""
@@ -76,7 +98,8 @@ def _look(course: Course, row: PlanRow) -> None:
     judge = course.plan.judges[0]
     wanted = first_candidates(course, row)
     _try(course, row, wanted[:2])
-    if len(wanted) == 3 and not wants_higher(course.judged.get(name, {}), wanted, judge.index):
+    hurried = _is_hurried(course, row)
+    if len(wanted) == 3 and not wants_higher(course.judged.get(name, {}), wanted, judge.index, hurried=hurried):
         wanted = wanted[:2]
     _try(course, row, wanted)
     readings = course.judged.get(name, {})
@@ -131,12 +154,18 @@ def _look_further(course: Course, row: PlanRow, first: Sequence[Candidate]) -> N
             _try(course, row, [other])
 
 
+def _is_hurried(course: Course, row: PlanRow) -> bool:
+    """True for a forecast strategy in the short race: the forecast tells whether it was trained well enough."""
+    foresight = course.foresight
+    return foresight is not None and foresight.choose and row.recipe.name in foresight.standings
+
+
 def _is_good_enough(course: Course, row: PlanRow, chosen: Candidate, judge: Block) -> bool:
-    """True where only the short race needs an answer, and the strategy has reached its forecast on this block."""
+    """True for a hurried strategy that has reached its forecast on this block, or misses it by one sample."""
     missing = _missing_to_forecast(course, row, chosen, judge)
-    if course.foresight is None or not course.foresight.choose or missing is None:
+    if missing is None or not _is_hurried(course, row):
         return False
-    return missing <= 0
+    return missing <= 1.001 / len(judge.validation)
 
 
 def _is_below_forecast(course: Course, row: PlanRow, chosen: Candidate, judge: Block) -> bool:

@@ -110,7 +110,7 @@ def test_what_may_differ_is_stripped_at_every_depth_and_nothing_else() -> None:
 def test_volatile_fields_are_marked_in_the_schema() -> None:
     schema = RunResult.model_json_schema(by_alias=True)
     marked = {name for name, field in schema["properties"].items() if field.get("volatile")}
-    assert marked == {"created", "command"}
+    assert marked == {"created", "command", "concluded"}
     assert all(f.get("volatile") for n, f in schema["$defs"]["CostRecord"]["properties"].items() if n != "phases")
 
 

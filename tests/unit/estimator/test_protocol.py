@@ -80,7 +80,7 @@ def test_classes_keep_their_type_and_the_columns_their_order(options: dict[str, 
 
 def test_the_parameters_are_the_fields_of_settings(options: dict[str, Any]) -> None:
     parameters = TransferClassifier("timm:x").get_params()
-    left_out = {"data", "resume", "pool_validation"}
+    left_out = {"data", "resume", "conclude", "pool_validation"}
     assert set(parameters) == set(Settings.__dataclass_fields__) - left_out
     assert parameters["strategies"] == "auto"
     assert parameters["margin"] == Settings(data=Path("x"), model="y").margin

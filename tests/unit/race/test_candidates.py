@@ -96,13 +96,17 @@ def test_a_higher_rate_is_wanted_where_lower_is_no_better_and_the_middle_was_cut
         return outcome(trial, loss=loss, undertrained=undertrained)
 
     readings = {MIDDLE: {0: found(MIDDLE, middle)}, LOW: {0: found(LOW, lower)}}
-    assert wants_higher(readings, [MIDDLE, LOW, HIGH], 0) is expected
+    assert wants_higher(readings, [MIDDLE, LOW, HIGH], 0, hurried=True) is expected
+    lower_is_better = lower is not None and middle is not None and lower < middle
+    assert wants_higher(readings, [MIDDLE, LOW, HIGH], 0, hurried=False) is not lower_is_better
 
 
 def test_a_higher_rate_waits_for_a_reading_of_the_middle_one_on_the_judge() -> None:
     readings = {MIDDLE: {1: reading(MIDDLE, 1, [0.4], undertrained=True)}}
-    assert not wants_higher(readings, [MIDDLE, LOW, HIGH], 0)
-    assert wants_higher(readings, [MIDDLE, LOW, HIGH], 1)  # where the lower one is missing, it wasn't better
+    assert not wants_higher(readings, [MIDDLE, LOW, HIGH], 0, hurried=True)
+    assert wants_higher(
+        readings, [MIDDLE, LOW, HIGH], 1, hurried=True
+    )  # where the lower one is missing, it wasn't better
 
 
 def test_what_was_cut_short_is_tried_longer_with_the_next_lower_rate_too() -> None:

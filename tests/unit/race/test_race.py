@@ -75,12 +75,25 @@ def test_a_higher_rate_is_not_tried_where_the_lower_one_was_better() -> None:
     assert not any("0.0003" in key for key in asked(engine, "finetune"))
 
 
-def test_a_higher_rate_is_tried_only_where_the_middle_one_was_cut_short() -> None:
-    losses = {3e-5: 0.5, 1e-4: 0.4, 3e-4: 0.2}
-    fitted = by_loss(losses)
-    assert rates(raced(fitted, "probe", "finetune")) == {"finetune": 1e-4}
-    assert not any("0.0003" in key for key in asked(fitted, "finetune"))
-    assert rates(raced(cut_short(losses), "probe", "finetune", max_steps=150)) == {"finetune": 3e-4}
+def test_a_higher_rate_is_tried_unless_the_lower_one_was_better() -> None:
+    assert rates(raced(by_loss({3e-5: 0.5, 1e-4: 0.4, 3e-4: 0.2}), "probe", "finetune")) == {"finetune": 3e-4}
+    engine = by_loss({3e-5: 0.3, 1e-4: 0.4, 3e-4: 0.2})
+    assert rates(raced(engine, "probe", "finetune")) == {"finetune": 3e-5}
+    assert not any("0.0003" in key for key in asked(engine, "finetune"))
+
+
+def test_what_the_second_judge_cut_short_is_tried_longer_on_both() -> None:
+    def answer(trial: Trial) -> Outcome:
+        steps = trial.steps or 0
+        return outcome(trial, loss=0.5 - steps / 2000, undertrained=trial.block == 1 and steps < 300)
+
+    engine = Engine(answer)
+    result = raced(engine, "probe", "finetune")
+    assert result.steps("finetune") == 300
+    keys = asked(engine, "finetune")
+    assert {key for key in keys if "300 steps" in key} == {f"{block}/3e-05/300 steps" for block in range(4)}
+    assert not any("600 steps" in key for key in keys)
+    assert [o.steps for o in result.of("finetune")] == [300] * 4
 
 
 def test_the_first_candidates_have_150_steps_or_the_most_there_may_be() -> None:

@@ -275,7 +275,8 @@ def test_a_strategy_far_below_its_forecast_is_looked_at_again() -> None:
     [
         (True, 9, False),  # it has reached its forecast, and the short race needs no more
         (True, 10, False),
-        (True, 8, True),  # one sample of the ten is missing
+        (True, 8, False),  # one sample of the ten is missing
+        (True, 7, True),
         (False, 9, True),  # the user asked for it
     ],
 )
