@@ -191,7 +191,7 @@ def test_the_calibrated_loss_is_that_at_the_temperature_with_the_least_log_loss(
 
 def test_log_loss_speaks_where_so_few_samples_say_nothing_of_accuracy():
     cheap, best = small_rivals()
-    sizes = {"n_train": 32, "n_test": 8, "margin": 0.01}
+    sizes: dict[str, Any] = {"n_train": 32, "n_test": 8, "margin": 0.01}
     unsure = told(cheap, [0.6, 0.7], 0.05)
     sure = told(best, [0.9, 0.98], 0.4)
     assert unsure.calibrated_loss > sure.calibrated_loss + 0.01
@@ -216,7 +216,7 @@ def test_what_accuracy_shows_to_be_as_good_needs_no_log_loss():
     correct[:, ::20] = 0
     correct[0, 1] = 0
     cheap, best = standings(correct, per_block=800)
-    sizes = {"n_train": 3200, "n_test": 800, "margin": 0.01}
+    sizes: dict[str, Any] = {"n_train": 3200, "n_test": 800, "margin": 0.01}
     assert compare(best, cheap, n_train=3200, n_test=800).within(0.01)
     unsure = told(cheap, [0.6, 0.7], 0.05)
     assert unsure.calibrated_loss > told(best, [0.9, 0.98], 0.4).calibrated_loss + 0.01
