@@ -73,8 +73,8 @@ def run_race(
     first = [row for row in stepped if runs_first(row.recipe.name, foresight, measured, terms)]
     if foresight.choose:
         first = [row for row in first if _is_promising(course, row, foresight)]
-        if not any(row.recipe.name in foresight.standings for row in first):
-            first += [row for row in stepped if _refutes_forecast(course, row, foresight)]
+        if not any(_tests_forecast(course, row, foresight) for row in first):
+            first += [row for row in stepped if row not in first and _refutes_forecast(course, row, foresight)]
     waiting = [r for r in stepped if r not in first and r.recipe.name not in course.result.eliminated]
     if foresight.choose:
         _tell_waiting(course, waiting)
@@ -134,9 +134,15 @@ def _is_promising(course: Course, row: PlanRow, foresight: Foresight) -> bool:
     return False
 
 
+def _tests_forecast(course: Course, row: PlanRow, foresight: Foresight) -> bool:
+    """True for a forecast strategy that trains most of the stages: a forecast that is too low shows in its score."""
+    stages = len(course.plan.scale.stages)
+    return row.recipe.name in foresight.standings and 2 * row.recipe.frozen_stages < stages
+
+
 def _refutes_forecast(course: Course, row: PlanRow, foresight: Foresight) -> bool:
-    """Where the forecast would have nothing trained at all, test it by an early reading of the strategy that trains
-    most. True, and it is trained in full, where the reading is far better than its forecast."""
+    """Where nothing else does, test the forecast by an early reading of the strategy that trains most. True, and it is
+    trained in full, where the reading is far better than its forecast."""
     name = row.recipe.name
     if name not in foresight.standings or not is_anchor(row.recipe):
         return False
