@@ -194,6 +194,7 @@ class ForecastRecord(Record):
     left_out: dict[str, str]
     missing: dict[str, str]
     provisional: str | None  # the verdict that was told before any stage was trained
+    ended: int | None = None  # blocks after which the race ended, as more would hardly have changed the verdict
 
 
 class BudgetRecord(Record):

@@ -57,7 +57,7 @@ class Meter:
         if event.kind == "waiting":
             self.expect(self.withheld)
             self.withheld = 0.0
-        if event.kind in ("eliminated", "waiting"):
+        if event.kind in ("eliminated", "waiting", "ended"):
             self.total = max(self.done, self.total - float(event.data["operations"]))
         elif event.kind == "resumed":
             self.expect(float(event.data["operations"]))

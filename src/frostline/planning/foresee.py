@@ -81,4 +81,5 @@ def foresee(settings: Settings, study: Study, plan: Plan, emit: Emit) -> tuple[F
             is_anchor=is_anchor(row.recipe),
             purpose="forecast",
         )
-    return found, Foresight(standings=standings, choose=may_spare(settings))
+    choose = may_spare(settings)
+    return found, Foresight(standings=standings, choose=choose, may_end=choose and settings.blocks is None)

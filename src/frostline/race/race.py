@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from frostline.base.events import Emit, Event
-from frostline.base.records import IntArray, Outcome
+from frostline.base.records import Block, IntArray, Outcome
 from frostline.race.course import NO_STEPS, Course, RunTrials
 from frostline.race.eliminate import FEWEST_BLOCKS, beyond_doubt
 from frostline.race.plan import Plan, PlanRow, block_trial
@@ -16,13 +16,16 @@ from frostline.race.result import RaceResult, standings
 from frostline.race.short import (
     CHANCE,
     EARLY_CHANCE,
+    END_CHANCE,
     PROBE,
     STOP_CHANCE,
     Foresight,
     chance_early,
     chance_left,
+    chance_to_lose,
     chance_to_matter,
     early_reason,
+    ended_text,
     provisional_text,
     refutes,
     runs_first,
@@ -201,7 +204,7 @@ def _run_rows(course: Course, rows: Sequence[PlanRow], *, keep_blocks: bool = Fa
     plan = course.plan
     result = course.result
     tune(course, rows)
-    blocks = plan.race_blocks()
+    blocks = plan.race_blocks()[: result.ended]
     for position, block in enumerate(blocks):
         running = course.running(rows)
         cheap = [(row, NO_STEPS) for row in running if not row.recipe.takes_steps]
@@ -226,6 +229,8 @@ def _run_rows(course: Course, rows: Sequence[PlanRow], *, keep_blocks: bool = Fa
             so_far = {b.index for b in blocks[: position + 1]}
             _eliminate(course, rows, so_far)
             _settle(course, rows, so_far)
+            if not keep_blocks and _ends(course, blocks[position + 1 :]):
+                break
     course.report()
     return True
 
@@ -282,6 +287,27 @@ def _settle(course: Course, rows: Sequence[PlanRow], blocks: Collection[int]) ->
         chance = chance_left(by_name[name], foresight, list(by_name.values()), course.terms)
         if chance < STOP_CHANCE:
             _drop(course, row, blocks, settled_reason(name, len(blocks), chance))
+
+
+def _ends(course: Course, left: Sequence[Block]) -> bool:
+    """End the race, for all strategies, where the blocks that are left would hardly change the verdict."""
+    foresight = course.foresight
+    result = course.result
+    if foresight is None or not foresight.may_end or result.blocks < FEWEST_BLOCKS:
+        return False
+    stepped = [row for row in course.plan.rows if row.recipe.takes_steps]
+    leader, chance = chance_to_lose(course.standings(), [row.recipe.name for row in stepped], course.terms)
+    if leader is None or chance >= END_CHANCE:
+        return False
+    for block in left:
+        course.forget(block)
+    course.report()
+    result.ended = result.blocks
+    running = course.running([row for row in stepped if result.of(row.recipe.name)])
+    saved = sum(course.plan.trial_operations(block_trial(row.recipe, b, None)) for row in running for b in left)
+    text = ended_text(leader, result.blocks, chance)
+    course.emit(Event(kind="ended", text=text, data={"strategy": leader, "operations": saved, "probability": chance}))
+    return True
 
 
 def _drop(course: Course, row: PlanRow, blocks: Collection[int], reason: str) -> None:

@@ -25,6 +25,7 @@ class RaceResult:
     left_out: list[str] = field(default_factory=list)  # for want of time, in words
     blocks: int = 0  # that all running strategies finished
     spared: dict[str, str] = field(default_factory=dict)  # forecast and not trained, with the reason
+    ended: int | None = None  # blocks after which the race ended, since the verdict was beyond doubt
     provisional: str | None = None  # the verdict that was told before any stage was trained
 
     def of(self, name: str, purpose: str = "block") -> list[Outcome]:

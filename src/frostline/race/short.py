@@ -28,6 +28,8 @@ RUN_LUCK = 0.015  # standard deviation of one training's score by the luck of it
 SURPRISE = 2.0  # standard errors by which an early reading refutes a forecast that is too low
 CHANCE = 0.3  # of changing the verdict, below which a strategy isn't trained
 AS_LIKELY_AS_NOT = 0.5  # chance of being as good, below which a cheaper strategy isn't trained
+END_CHANCE = 0.01  # of losing the verdict, below which the race ends
+ENOUGH = 200  # held-out samples that a verdict rests on at least, where the race ends early
 STOP_CHANCE = 0.2  # of changing the verdict, below which one that is trained runs no further blocks
 
 
@@ -35,11 +37,13 @@ STOP_CHANCE = 0.2  # of changing the verdict, below which one that is trained ru
 class Foresight:
     """Forecast standings by strategy, on the blocks of the race, `probe` among them.
 
-    `choose` says that strategies may be spared at all: the user didn't ask for each by name.
+    `choose` says that strategies may be spared at all: the user didn't ask for each by name. `may_end`: nor for a
+    number of blocks, so the race may end before the last one.
     """
 
     standings: Mapping[str, Standing]
     choose: bool
+    may_end: bool = False
 
     @property
     def stepped(self) -> list[Standing]:
@@ -170,6 +174,34 @@ def chance_left(standing: Standing, foresight: Foresight, measured: Sequence[Sta
     return float(chance)
 
 
+def chance_to_lose(measured: Sequence[Standing], stepped: Collection[str], terms: Terms) -> tuple[str | None, float]:
+    """Which of the `stepped` strategies has the verdict, and the probability, in [0, 1], that the blocks to come would
+    take it away: the chances of all others, added up.
+
+    None and 1 where the verdict takes no steps (its blocks cost next to nothing) or rests on fewer than ENOUGH samples.
+    """
+    running = [s for s in measured if not s.is_baseline and not s.eliminated]
+    shared = set.intersection(*(set(s.block_indices) for s in running)) if running else set()
+    done = len(shared)
+    if not 0 < done < terms.blocks:
+        return None, 1.0
+    finished = [on_blocks(s, shared) for s in running]
+    leader = _verdict_among(finished, terms)
+    if leader.name not in stepped or len(leader.keys) < ENOUGH:
+        return None, 1.0
+    left = terms.blocks - done
+    allowed = max(terms.margin, one_sample(finished))
+    chance = 0.0
+    for other in (s for s in finished if s is not leader):
+        per_block = difference_variance(leader, other) / terms.n_test + RUN_LUCK**2
+        spread = left / terms.blocks * math.sqrt(per_block / left + per_block / done)
+        needed = -allowed
+        if other.cost < leader.cost:
+            needed = allowed
+        chance += float(ndtr((needed - leader.score + other.score) / spread))
+    return leader.name, min(1.0, chance)
+
+
 def chance_early(accuracy: float, probe: float, variance: float, samples: int, margin: float) -> float:
     """Probability, in [0, 1], that a strategy without a forecast could still beat `probe` by more than `margin`.
 
@@ -223,6 +255,14 @@ def spared_reason(name: str, foresight: Foresight, chance: float) -> str:
 def settled_reason(name: str, blocks: int, chance: float) -> str:
     """Say why a trained strategy runs no further blocks."""
     return f"{name} stopped after {blocks} blocks: more would change the verdict with a probability of {chance:.0%}."
+
+
+def ended_text(name: str, blocks: int, chance: float) -> str:
+    """Say why the race ends before its last block."""
+    return (
+        f"The race ends after {blocks} blocks: the probability that more would take the verdict from {name} is "
+        f"{max(chance, 0.0001):.2%}."
+    )
 
 
 def early_reason(name: str, accuracy: float, probe: float) -> str:

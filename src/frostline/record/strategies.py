@@ -208,6 +208,7 @@ def forecast_record(evidence: Evidence) -> schema.ForecastRecord | None:
         left_out=dict(found.left_out),
         missing=dict(found.missing),
         provisional=evidence.race.provisional,
+        ended=evidence.race.ended,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -374,3 +375,25 @@ def test_a_run_stopped_before_any_stage_was_trained_leaves_what_takes_no_steps()
     done = concluded(made, seen, lambda key: key.endswith("/-"), probe=2)
     assert {o.strategy for o in done.outcomes} == {"baseline", "probe"}
     assert {"freeze@1", "freeze@2", "finetune", "scratch"} <= set(done.eliminated)
+
+
+def test_the_race_ends_once_more_blocks_cannot_take_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = plan(*NAMES)
+    seen = replace(foresight(made, probe=2, freeze_2=2, freeze_1=9, finetune=2), may_end=True)
+    scores: dict[str, Any] = {"probe": 2, "freeze_2": 2, "freeze_1": 10, "finetune": 2, "scratch": 0}
+    result, keys, events = race(made, seen, **scores)
+    assert result.ended is None  # twenty samples are too few to rest a verdict on
+    monkeypatch.setattr("frostline.race.short.ENOUGH", 20)
+    result, keys, events = race(made, seen, **scores)
+    assert result.ended == result.blocks == 2
+    assert {key.split("/")[2] for key in keys if "/freeze@1/" in key} == {"0", "1"}
+    assert len(result.of("probe")) == 2  # all are compared on the same blocks
+    (told,) = [e for e in events if e.kind == "ended"]
+    assert told.text.startswith(
+        "The race ends after 2 blocks: the probability that more would take the verdict from fr"
+    )
+    assert told.data["probability"] < 0.01
+    close, _, _ = race(made, seen, **{**scores, "probe": 9})
+    assert close.ended is None
+    by_user, _, _ = race(made, replace(seen, may_end=False), **scores)
+    assert by_user.ended is None
