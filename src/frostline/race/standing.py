@@ -99,35 +99,47 @@ def standing_from(
     done = sorted((o for o in outcomes if o.purpose == purpose and o.ok), key=lambda o: o.block)
     if len({o.block for o in done}) < len(done):
         raise ValueError(f"{names} has several outcomes of one block")
-    keys = [np.empty((0, 2), dtype=np.int64)]
-    correct = [np.empty(0)]
-    values = [np.empty(0)]
-    predicted: list[FloatArray] = []
-    truths: list[IntArray] = []
-    for o in done:
-        rows, order = np.array(o.rows), np.argsort(o.rows)
-        probabilities = np.array(o.probabilities)
-        truth = np.asarray(labels)[rows]
-        right = probabilities.argmax(axis=1) == truth
-        keys.append(np.column_stack([np.full(len(rows), o.block), rows[order]]))
-        correct.append(right[order].astype(np.float64))
-        values.append(contributions(metric, probabilities, truth)[order])
-        predicted.append(probabilities[order])
-        truths.append(truth[order])
+    judged = [_judged(o, labels, metric) for o in done]
     return Standing(
         name=names.pop(),
         cost=float(np.mean([o.operations for o in done])) if cost is None and done else cost or 0.0,
         trained_parameters=trained_parameters,
-        blocks=tuple(_block_score(o, v, metric) for o, v in zip(done, values[1:], strict=True)),
-        keys=np.concatenate(keys),
-        correct=np.concatenate(correct),
-        values=np.concatenate(values),
+        blocks=tuple(_block_score(o, j.values, metric) for o, j in zip(done, judged, strict=True)),
+        keys=np.concatenate([np.empty((0, 2), dtype=np.int64), *(j.keys for j in judged)]),
+        correct=np.concatenate([np.empty(0), *(j.correct for j in judged)]),
+        values=np.concatenate([np.empty(0), *(j.values for j in judged)]),
         metric=metric,
         eliminated=eliminated,
         is_baseline=is_baseline,
         is_anchor=is_anchor,
-        probabilities=np.concatenate(predicted) if predicted else None,
-        labels=np.concatenate(truths) if truths else None,
+        probabilities=np.concatenate([j.probabilities for j in judged]) if judged else None,
+        labels=np.concatenate([j.labels for j in judged]) if judged else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """The predictions of one block, in ascending order of their rows; the arrays are those of a Standing."""
+
+    keys: IntArray
+    correct: FloatArray
+    values: FloatArray
+    probabilities: FloatArray
+    labels: IntArray
+
+
+def _judged(outcome: Outcome, labels: IntArray, metric: Metric) -> _Judged:
+    rows = np.array(outcome.rows)
+    order = np.argsort(rows)
+    probabilities = np.array(outcome.probabilities)[order]
+    truth = np.asarray(labels)[rows[order]]
+    right = probabilities.argmax(axis=1) == truth
+    return _Judged(
+        keys=np.column_stack([np.full(len(rows), outcome.block), rows[order]]),
+        correct=right.astype(np.float64),
+        values=contributions(metric, probabilities, truth),
+        probabilities=probabilities,
+        labels=truth,
     )
 
 
