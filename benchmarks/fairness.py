@@ -1,6 +1,6 @@
 """Is any strategy tuned unfairly? What the race's rule reaches, against the best of a fine grid in hindsight.
 
-    python benchmarks/fairness.py DATA --model SPEC [--weights FILE] [--strategies a,b] [--seeds 5] [--out FILE.json]
+    python benchmarks/fairness.py DATA --model SPEC [--weights FILE] [--strategies a,b] [--seeds 5] [--threads N]
     python benchmarks/fairness.py digits:20 --model glyphs      (the demo's scans, 20 labels a class)
 
 For every seed one comparison tunes and measures the strategies on all blocks (`rule`). Then every rate and length of a
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--rates", type=lambda text: tuple(map(float, text.split(","))), default=RATES)
     parser.add_argument("--lengths", type=lambda text: tuple(map(int, text.split(","))), default=LENGTHS)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     found = [one_seed(options, seed) for seed in range(options.seeds)]
@@ -67,6 +68,7 @@ def main() -> None:
 def one_seed(options: argparse.Namespace, seed: int) -> dict[str, dict[str, Any]]:
     """Return of each strategy what the rule reached, and the whole grid."""
     settings: dict[str, Any] = {"strategies": f"probe,{options.strategies}", "seed": seed, "weights": options.weights}
+    settings |= {"threads": options.threads}
     data: Any = options.data
     if options.data.startswith("digits:"):
         settings |= {"labels_per_class": int(options.data.partition(":")[2]), "batch_size": BATCH_SIZE, "threads": 1}

@@ -1,6 +1,7 @@
 """Forecast against training: what each depth was forecast to reach, and what tuned training measured.
 
-    python benchmarks/forecast.py DATA --model SPEC [--weights FILE] [--seeds 3] [--out FILE.json]
+    python benchmarks/forecast.py DATA --model SPEC [--weights FILE] [--seeds 3] [--threads N] [--out FILE.json]
+    python benchmarks/forecast.py digits:20 --model glyphs      (the demo's scans, 20 labels a class)
 
 For every seed one comparison trains `probe`, several depths and `finetune` in full; the record holds
 forecast and measured accuracy on the same blocks side by side. Prints a row for each strategy (means over seeds), the
@@ -24,6 +25,7 @@ prepare_process()
 
 import numpy as np  # noqa: E402  (the allocator has to be set before torch is imported)
 
+from frostline.demo import BATCH_SIZE, digits  # noqa: E402
 from frostline.pipeline import fit  # noqa: E402
 
 SHOWN = 0.02  # a measured difference of two depths whose sign the forecast should have
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--weights")
     parser.add_argument("--strategies", default=STRATEGIES)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     found = [one_seed(options, seed) for seed in range(options.seeds)]
@@ -49,21 +52,22 @@ def main() -> None:
 
 def one_seed(options: argparse.Namespace, seed: int) -> dict[str, tuple[float, float]]:
     """Return forecast and measured accuracy of each strategy that has both."""
+    settings: dict[str, Any] = {"strategies": options.strategies, "seed": seed, "weights": options.weights}
+    settings |= {"threads": options.threads}
+    data: Any = options.data
+    if options.data.startswith("digits:"):
+        settings |= {"labels_per_class": int(options.data.partition(":")[2]), "batch_size": BATCH_SIZE}
+        data = digits()
     with tempfile.TemporaryDirectory() as folder:
-        run = fit(
-            options.data,
-            options.model,
-            weights=options.weights,
-            strategies=options.strategies,
-            seed=seed,
-            out=Path(folder) / "run",
-        )
+        run = fit(data, options.model, out=Path(folder) / "run", **settings)
     found = {}
     for s in run.result.strategies:
         if s.forecast is not None and s.accuracy is not None and s.status == "raced":
             found[s.name] = (s.forecast.accuracy, s.accuracy)
     assert run.result.forecast is not None
-    print(f"seed {seed}: forecast in {run.result.forecast.seconds:.1f} s", file=sys.stderr)
+    print(f"seed {seed}: forecast in {run.result.forecast.seconds:.1f} s", file=sys.stderr, flush=True)
+    for name, (forecast, accuracy) in found.items():
+        print(f"  {name:12} forecast {forecast:.3f}  measured {accuracy:.3f}", file=sys.stderr, flush=True)
     return found
 
 
