@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from frostline.base.errors import DataError
 from frostline.base.records import DataPart, DataWarning
+from frostline.data.class_names import classes_that_differ_in_case
+from frostline.data.formats import READ
+from frostline.data.paths import path_hint
 from frostline.data.scan import Listing, Row
 
 TINY = 5  # images; below, a class can't fill five folds
@@ -72,15 +75,51 @@ class Work:
 
 
 def leave_out_unreadable(work: Work, bad: Mapping[int, str]) -> None:
-    """Drop the files that can't be decoded, each named in a warning; DataError where none is left."""
-    examples = [f"{work.row(i).id}: {bad[i]}" for i in sorted(bad)]
+    """Drop the files that can't be decoded, each named in a warning.
+
+    Raises DataError where none is left, and where none of a class is left, unless --min-per-class leaves it out.
+    """
+    examples = [_named(work.row(i), bad[i]) for i in sorted(bad)]
     if len(bad) == len(work.listing.rows):
+        hint = FILL
+        if work.noun == "images":
+            hint = path_hint(work.listing, min(bad)) or f"Give whole images: {READ}."
         raise DataError(
-            f"None of the {len(bad)} {work.noun} in {work.listing.root} can be read; the first is {examples[0]}.",
-            "Give whole images (JPEG, PNG, BMP, GIF, WebP, TIFF, PPM)." if work.noun == "images" else FILL,
+            f"None of the {len(bad)} {work.noun} in {work.listing.root} can be read; the first is {examples[0]}.", hint
         )
     work.warn("unreadable", examples, "left out")
     work.leave_out(bad)
+    _leave_out_unread_classes(work, bad)
+
+
+def _leave_out_unread_classes(work: Work, bad: Mapping[int, str]) -> None:
+    """A class that vanishes changes the question, so that it takes the user's word."""
+    left = {work.row(i).class_name for i in work.rows}
+    lost: dict[str, str] = {}
+    for i in sorted(bad):
+        row = work.row(i)
+        if row.class_name not in left:
+            lost.setdefault(row.class_name, f"the first is {_named(row, bad[i])}")
+    for name, holds in work.listing.unread_classes.items():
+        if name not in left:
+            lost.setdefault(name, f"it holds {holds}; {READ}")
+    if not lost:
+        return
+    if work.options.min_per_class is None:
+        name, why = next(iter(lost.items()))
+        raise DataError(
+            f"None of the {work.noun} of class {name!r} in {work.listing.root} can be read: {why}.",
+            "Mend or convert them, move the class away, or leave such classes out with --min-per-class 1.",
+        )
+    examples = [f"class {name!r}: {why}" for name, why in lost.items()]
+    work.warn("unread-classes", examples, f"left out (--min-per-class {work.options.min_per_class})")
+
+
+def _named(row: Row, reason: str) -> str:
+    """A row with the path that was looked for, where its id doesn't say it."""
+    if row.path is None or row.id == reason or str(row.path).endswith(row.id):
+        return f"{row.id}: {reason}"
+    return f"row {row.id}, {row.path}: {reason}"
 
 
 def leave_out_small_classes(work: Work) -> None:
@@ -118,8 +157,16 @@ def compare_classes(work: Work) -> None:
         parts = ", ".join(map(work.part_name, found))
         raise DataError(
             f"The classes of {parts} in {work.listing.root} differ: {'; '.join(lacking)}.",
-            "Give every part the same classes, or leave small classes out with --min-per-class N.",
+            _how_to_agree(every, found),
         )
+
+
+def _how_to_agree(every: set[str], found: Mapping[str, set[str]]) -> str:
+    for classes in found.values():
+        twins = classes_that_differ_in_case(classes, every - classes)
+        if twins:
+            return f"{twins[0]!r} and {twins[1]!r} look like one class: give it one name everywhere."
+    return "Give every part the same classes, or leave small classes out with --min-per-class N."
 
 
 def check_classes(work: Work) -> None:

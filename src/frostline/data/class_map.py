@@ -10,6 +10,7 @@ from typing import Any
 
 from frostline.base.errors import DataError, nearest
 from frostline.base.records import ClassMap
+from frostline.data.class_names import plain_name
 
 MAP_FORM = """Write JSON, your class to the network's: {"ants": ["ant"], "bees": ["bee", "bee eater"]}."""
 SHOWN = 4
@@ -18,7 +19,7 @@ SHOWN = 4
 def read_source_classes(path: Path) -> tuple[str, ...]:
     """Names of the network's outputs, one a line, in their order. Raises DataError for no file, or empty lines."""
     text = _read_mapping(path, "--source-classes")
-    names = tuple(line.strip() for line in text.splitlines())
+    names = tuple(plain_name(line) if line.strip() else "" for line in text.splitlines())
     while names and not names[-1]:
         names = names[:-1]
     blank = next((i for i, name in enumerate(names, 1) if not name), None)
@@ -48,7 +49,7 @@ def read_label_map(path: Path) -> dict[str, tuple[str, ...]]:
             listed = [sources]
         if not isinstance(listed, list) or not listed or not all(isinstance(s, str) for s in listed):
             raise DataError(f"--label-map {path}: {target!r} has no list of names.", MAP_FORM)
-        found[target] = tuple(dict.fromkeys(listed))
+        found[plain_name(target)] = tuple(dict.fromkeys(map(plain_name, listed)))
     return found
 
 

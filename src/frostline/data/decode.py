@@ -15,6 +15,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from frostline.base.errors import DataError
 from frostline.base.hashing import hash_bytes, hash_file
+from frostline.data.formats import HEAD, what_it_is
 from frostline.data.images import Images, Pixels, Writer
 from frostline.data.preprocess import Preprocess
 from frostline.data.raw import RawImage
@@ -175,8 +176,8 @@ def _pillow_rules() -> Iterator[None]:
 def _load(source: Path | bytes, preprocess: Preprocess) -> tuple[Image.Image, int]:
     """Decoded pixels and the EXIF orientation that is still to be applied (1 to 8)."""
     short = preprocess.resize
-    if isinstance(source, Path) and source.exists() and not source.is_file():
-        raise ImageError("not a file")
+    if isinstance(source, Path):
+        _check_file(source)
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             image.draft(preprocess.mode, (short, short))  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below `short`
@@ -193,17 +194,30 @@ def _load(source: Path | bytes, preprocess: Preprocess) -> tuple[Image.Image, in
         raise ImageError(_why_unreadable(error, source)) from error
 
 
+def _check_file(path: Path) -> None:
+    """Raise ImageError for a folder or a device, and for a link to nothing."""
+    there = path.exists()
+    if there and not path.is_file():
+        raise ImageError("not a file")
+    if not there and path.is_symlink():
+        raise ImageError("a link to a file that isn't there (dvc pull or git annex get fetches such files)")
+
+
+def _head_of(source: Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source[:HEAD]
+    with source.open("rb") as file:
+        return file.read(HEAD)
+
+
 def _why_unreadable(error: Exception, source: Path | bytes) -> str:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return "too large (more pixels than an image should have)"
     if isinstance(error, UnidentifiedImageError):
-        if isinstance(source, bytes):
-            empty = not source
-        else:
-            empty = source.stat().st_size == 0
-        if empty:
+        head = _head_of(source)
+        if not head:
             return "an empty file"
-        return "not an image, or damaged at its start"
+        return what_it_is(head) or "not an image, or damaged at its start"
     if isinstance(error, OSError) and error.errno is not None:
         return f"can't be opened ({error.strerror})"
     if str(error):

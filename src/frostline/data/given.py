@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from frostline.base.errors import DataError, nearest
 from frostline.base.records import DataWarning
+from frostline.data.columns import LOOKED_AT, check_names
 from frostline.data.hub import is_dataset, list_dataset
 from frostline.data.labels import as_column, read_rows
 from frostline.data.raw import RawImages, as_numpy, hash_array, is_array, raw_images
@@ -38,32 +40,35 @@ def list_given(data: Any) -> Listing:
     """
     if is_dataset(data):
         return list_dataset(data)
-    columns = _as_columns(data)
+    columns, noticed = _as_columns(data)
     name = _content_column(columns)
     texts = _as_strings(columns[name], name)
     if name == "text":
-        return _listed_texts(columns, texts or ())
+        return replace(_listed_texts(columns, texts or ()), warnings=noticed)
     images = raw_images(columns[name] if texts is None else list(texts), "image")
     rows = _labelled_rows(columns, len(images.items) if texts is None else len(texts))
     if texts is not None:  # texts, or paths of images: the network tells
         root = Path(f"arrays-{content(texts, rows)[:8]}")
-        return Listing(root=root, kind="arrays", rows=rows, arrays=images, texts=texts)
+        return Listing(root=root, kind="arrays", rows=rows, warnings=noticed, arrays=images, texts=texts)
     root = Path(f"arrays-{content(images.items, rows)[:8]}")
-    return Listing(root=root, kind="arrays", rows=rows, warnings=_rounding(images), arrays=images)
+    return Listing(root=root, kind="arrays", rows=rows, warnings=(*noticed, *_rounding(images)), arrays=images)
 
 
-def _as_columns(data: Any) -> Mapping[str, Any]:
-    """The columns of a pair (X, y), a mapping or a frame; DataError for any other form or name."""
+def _as_columns(data: Any) -> tuple[Mapping[str, Any], tuple[DataWarning, ...]]:
+    """The columns of a pair (X, y), a mapping or a frame, and what was noticed; DataError for another form or name."""
     if isinstance(data, tuple | list) and len(data) == 2:
         data = {"X": data[0], "label": data[1]}
     if hasattr(data, "columns") and hasattr(data, "to_dict"):  # a frame of pandas
+        others = {str(name): list(data[name][:LOOKED_AT]) for name in data.columns if name not in COLUMNS}
         data = {name: list(data[name]) for name in COLUMNS if name in data.columns}
+        return data, check_names(data | others, COLUMNS, "The frame")
     if not isinstance(data, Mapping):
         raise DataError(f"data is a {type(data).__name__}, which isn't a known form.", FORMS)
+    check_names({str(name): () for name in data}, COLUMNS, "The data")
     for name in data:
         if name not in COLUMNS:
             raise DataError(f"The data has a column {name!r}.", nearest(str(name), COLUMNS))
-    return data
+    return data, ()
 
 
 def _content_column(columns: Mapping[str, Any]) -> str:

@@ -10,11 +10,11 @@ import numpy as np
 
 from frostline.base.errors import DataError
 from frostline.data.decode import Source
+from frostline.data.part_names import WORDS, GivenPart, part_of
 from frostline.data.raw import as_numpy, is_array
-from frostline.data.scan import PARTS, GivenPart, Row
+from frostline.data.scan import Row
 
 Where = Callable[[int], str]  # a row's place in words, such as "row 3 of labels.csv"
-WORDS = ", ".join(PARTS)
 
 
 def as_column(values: Any, name: str, count: int) -> list[Any]:
@@ -46,14 +46,17 @@ def as_column(values: Any, name: str, count: int) -> list[Any]:
 
 def class_names(values: Sequence[Any], name: str, where: Where) -> list[str]:
     """Names of classes as text. Raises DataError for empty ones, for floats, and for text mixed with numbers."""
-    kinds = {isinstance(v, str) for v in values if v is not None}
+    missing = next((i for i, v in enumerate(values) if is_missing(v)), None)
+    if missing is not None:
+        raise DataError(f"{name} is empty in {where(missing)}.", "Give every sample a label, or leave it out.")
+    kinds = {isinstance(v, str) for v in values}
     if len(kinds) > 1:
         raise DataError(f"{name} mixes text with numbers.", "Give one or the other.")
     return [_class_name(v, name, where(i)) for i, v in enumerate(values)]
 
 
 def _class_name(value: Any, name: str, where: str) -> str:
-    if is_missing(value) or (isinstance(value, str) and not value.strip()):
+    if isinstance(value, str) and not value.strip():
         raise DataError(f"{name} is empty in {where}.", "Give every sample a label, or leave it out.")
     if not isinstance(value, (str, int)):
         raise DataError(
@@ -72,7 +75,7 @@ def parts(values: Sequence[Any], name: str, where: Where) -> list[GivenPart]:
     for i, value in enumerate(values):
         part = None
         if isinstance(value, str):
-            part = PARTS.get(value.strip().lower())
+            part = part_of(value)
         if part is None:
             if is_missing(value) or value == "":
                 shown = "empty"
@@ -94,8 +97,10 @@ def groups(values: Sequence[Any], name: str, where: Where) -> list[str | None]:
 
 
 def is_missing(value: Any) -> bool:
-    """None and NaN, which is how a table of numbers says that a cell is empty."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    """None, NaN and the empty values of pandas: how a table says that a cell is empty."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float) and math.isnan(value)
 
 
 def read_rows(

@@ -81,7 +81,7 @@ def raw_images(given: Any, name: str = "X") -> RawImages:
         raise DataError(f"{name} is text, but images were expected.", SHAPES)
     if is_array(given):
         values = as_numpy(given)
-        if values.dtype != object:
+        if values.dtype.kind not in "OU":
             return _stacked(values, name)
         given = list(values)
     items = [_item(item, f"{name}[{i}]") for i, item in enumerate(given)]

@@ -13,8 +13,11 @@ from frostline.base.hashing import hash_bytes
 from frostline.base.records import Dataset, DataWarning
 from frostline.data.assemble import assemble
 from frostline.data.checks import EXAMPLES, AssembleOptions
+from frostline.data.class_counts import class_counts, classes_in_words
+from frostline.data.class_names import with_plain_classes
 from frostline.data.contract import Contract, Samples
 from frostline.data.decode import Images, decode_all, hash_files
+from frostline.data.pixel_ranges import range_warnings
 from frostline.data.preprocess import Preprocess
 from frostline.data.scan import Listing
 from frostline.data.texts import TextPreprocess, Texts, check_texts, encode, fill, fitting_length
@@ -42,6 +45,7 @@ def read_data(settings: Settings, listing: Listing, contract: Contract, emit: Em
         seed=settings.seed,
         threads=settings.threads or default_threads(),
     )
+    listing = with_plain_classes(listing)
     if isinstance(contract, TextPreprocess):
         found = _read_texts(listing, contract, options, chosen_length=settings.size is not None)
     else:
@@ -49,6 +53,7 @@ def read_data(settings: Settings, listing: Listing, contract: Contract, emit: Em
     for warning in found.dataset.warnings:
         examples = ", ".join(warning.examples[:EXAMPLES])
         emit(Event(kind="warning", text=f"{warning.count} {warning.kind} ({examples}): {warning.handled}"))
+    emit(Event(kind="classes", text=classes_in_words(found.dataset, listing.noun), data=class_counts(found.dataset)))
     return found
 
 
@@ -61,7 +66,10 @@ def _read_images(listing: Listing, preprocess: Preprocess, options: AssembleOpti
     sources = listing.sources(preprocess)
     images, bad = decode_all(sources, preprocess, threads=options.threads, spill_dir=None, progress=None)
     hashes = hash_files(sources, options.threads)
-    dataset, rows = assemble(replace(listing, texts=None), images, bad, hashes, options=options)
+    readable = (i for i in range(len(images)) if i not in bad)
+    noticed = range_warnings(images, [row.id for row in listing.rows], readable)
+    listing = replace(listing, texts=None, warnings=(*listing.warnings, *noticed))
+    dataset, rows = assemble(listing, images, bad, hashes, options=options)
     chosen: Images = images.select(rows)
     return ReadData(dataset, chosen, preprocess)
 

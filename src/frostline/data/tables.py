@@ -3,16 +3,19 @@ split and group."""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from frostline.base.errors import DataError
+from frostline.base.records import DataWarning
+from frostline.data.columns import LOOKED_AT, check_names
 from frostline.data.decode import Lazy, Source
+from frostline.data.delimited import read_delimited
 from frostline.data.labels import is_missing, read_rows
+from frostline.data.paths import BACKSLASH, with_slashes
 from frostline.data.scan import Listing, scan
 
 COLUMNS = ("image", "text", "label", "split", "group")
@@ -21,6 +24,14 @@ FORM = "A table has the columns image (a path) or text, and label, and optionall
 TEXT_FILES = "Give a table (.csv, .tsv, .jsonl, .parquet) with a column text, or a .txt file with one text a line."
 
 Columns = dict[str, Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table's columns by name (of those that aren't read, the first rows do), and what was noticed on the way."""
+
+    columns: Columns
+    warnings: tuple[DataWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +61,24 @@ def read_table(path: Path) -> Listing:
     unknown part, a relative path that leads out of the table's folder, or a file that isn't such a table; each names
     row and column.
     """
-    columns = read_columns(path)
+    table = READERS[path.suffix.lower()](path)
+    columns = table.columns
+    warnings = (*table.warnings, *check_names(columns, COLUMNS, str(path)))
     _check_columns(path, columns)
     folder = path.parent.resolve()
     where = _Place(path.name)
     if "text" in columns:
         rows = read_rows(columns, [None] * len(columns["label"]), where, first=1)
-        return Listing(root=path, kind="table", rows=rows, texts=as_texts(columns["text"], where))
+        return Listing(root=path, kind="table", rows=rows, warnings=warnings, texts=as_texts(columns["text"], where))
     images = columns["image"]
     sources = [_source(images, i, folder, where) for i in range(len(images))]
-    return Listing(root=path, kind="table", rows=read_rows(columns, sources, where, first=1))
+    rows = read_rows(columns, sources, where, first=1)
+    return Listing(root=path, kind="table", rows=rows, warnings=(*warnings, *_slashed(images, sources)))
 
 
 def read_columns(path: Path) -> Columns:
     """A table's columns by name; raises DataError for a file that isn't such a table."""
-    return READERS[path.suffix.lower()](path)
+    return READERS[path.suffix.lower()](path).columns
 
 
 def read_lines(path: Path) -> tuple[str, ...]:
@@ -105,6 +119,17 @@ def as_texts(values: Sequence[Any], where: Callable[[int], str]) -> tuple[str, .
     return tuple("" if is_missing(v) else v for v in values)
 
 
+def _slashed(images: Sequence[Any], sources: Sequence[Source]) -> tuple[DataWarning, ...]:
+    """A warning of paths that were found with `/` in the place of each backslash."""
+    if isinstance(images, ArrowImages):
+        return ()
+    found = [held for held, s in zip(images, sources, strict=True) if BACKSLASH in held and BACKSLASH not in str(s)]
+    if not found:
+        return ()
+    handled = "read with / in their place"
+    return (DataWarning(kind="backslashes", count=len(found), examples=tuple(found[:3]), handled=handled),)
+
+
 def _source(images: Sequence[Any], row: int, folder: Path, where: _Place) -> Source:
     if isinstance(images, ArrowImages):
         held = images.path(row)
@@ -119,7 +144,7 @@ def _source(images: Sequence[Any], row: int, folder: Path, where: _Place) -> Sou
     path = Path(held)
     if path.is_absolute():
         return path
-    path = folder / path
+    path = folder / with_slashes(held, folder)
     if not path.resolve().is_relative_to(folder):
         raise DataError(
             f"image is {held!r} in {where(row)}, which leads out of the table's folder.",
@@ -128,34 +153,32 @@ def _source(images: Sequence[Any], row: int, folder: Path, where: _Place) -> Sou
     return path
 
 
-def _read_csv(path: Path, delimiter: str) -> Columns:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _columns_of(path, csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text.", "Save it as UTF-8.") from error
-    except csv.Error as error:
-        raise DataError(f"{path} can't be read as a table: {error}.", "Fix its quotation marks.") from error
-    except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror}.", FORM) from error
-
-
-def _columns_of(path: Path, lines: Iterator[list[str]]) -> Columns:
-    header = [name.strip() for name in next(lines, [])]
-    twice = next((name for name in COLUMNS if header.count(name) > 1), None)
+def _read_csv(path: Path, delimiter: str) -> _Table:
+    found = read_delimited(path, delimiter)
+    twice = next((name for name in COLUMNS if found.header.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{path} has two columns {twice!r}.", "Rename one of them.")
-    rows = [row for row in lines if row]
-    wrong = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
+    width = len(found.header)
+    wrong = next((i for i, row in enumerate(found.cells) if len(row) != width), None)
     if wrong is not None:
         raise DataError(
-            f"{_Place(path.name)(wrong)} has {len(rows[wrong])} cells, but the header has {len(header)}.",
+            f"{_Place(path.name)(wrong)} has {len(found.cells[wrong])} cells, but the header has {width}.",
             "Quote cells that hold a separator.",
         )
-    return {name: [row[k].strip() for row in rows] for k, name in enumerate(header)}
+    columns: Columns = {name: [row[k] for row in found.cells] for k, name in enumerate(found.header)}
+    return _Table(columns, _marks(found.plain))
 
 
-def _read_json_lines(path: Path) -> Columns:
+def _marks(lines: Sequence[int]) -> tuple[DataWarning, ...]:
+    """A warning of quotation marks that were read as text."""
+    if not lines:
+        return ()
+    handled = "read as text, one row a line: as marks around cells they would swallow rows"
+    examples = tuple(f"line {line}" for line in lines[:3])
+    return (DataWarning(kind="quotation-marks", count=len(lines), examples=examples, handled=handled),)
+
+
+def _read_json_lines(path: Path) -> _Table:
     rows: list[dict[str, Any]] = []
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -173,10 +196,10 @@ def _read_json_lines(path: Path) -> Columns:
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror}.", FORM) from error
     names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
+    return _Table({name: [row.get(name) for row in rows] for name in names})
 
 
-def _read_parquet(path: Path) -> Columns:
+def _read_parquet(path: Path) -> _Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -185,7 +208,7 @@ def _read_parquet(path: Path) -> Columns:
         table = pq.read_table(path, columns=[name for name in COLUMNS if name in schema.names], memory_map=True)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} can't be read as Parquet: {str(error).splitlines()[0]}.", FORM) from error
-    columns: Columns = dict.fromkeys(schema.names, ())
+    columns: Columns = {name: _first_rows(path, schema, name) for name in schema.names if name not in COLUMNS}
     for name in table.column_names:
         if name != "image":
             columns[name] = table.column(name).to_pylist()
@@ -194,7 +217,22 @@ def _read_parquet(path: Path) -> Columns:
     names = _class_names(schema.metadata or {})
     if names:
         columns["label"] = [names[v] if isinstance(v, int) and 0 <= v < len(names) else v for v in columns["label"]]
-    return columns
+    return _Table(columns)
+
+
+def _first_rows(path: Path, schema: Any, name: str) -> list[Any]:
+    """The first rows of a column of text or numbers that isn't read otherwise; nothing of other columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kind = schema.field(name).type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
+        return []
+    batches = pq.ParquetFile(path).iter_batches(batch_size=LOOKED_AT, columns=[name])
+    first = next(iter(batches), None)
+    if first is None:
+        return []
+    return list(first.column(0).to_pylist())
 
 
 def _pictures_of(column: Any, path: Path) -> Sequence[Any]:
@@ -250,7 +288,7 @@ class ArrowImages(Sequence[Any]):
         return bytes((scalar["bytes"] if hasattr(scalar, "keys") else scalar).as_py())
 
 
-READERS: dict[str, Callable[[Path], Columns]] = {
+READERS: dict[str, Callable[[Path], _Table]] = {
     ".csv": lambda path: _read_csv(path, ","),
     ".tsv": lambda path: _read_csv(path, "\t"),
     ".jsonl": _read_json_lines,

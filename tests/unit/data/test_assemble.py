@@ -118,10 +118,25 @@ def test_nothing_readable_is_refused(tmp_path: Path) -> None:
         build(tmp_path)
 
 
-def test_a_class_without_readable_pictures_is_no_class(tmp_path: Path) -> None:
+def test_a_class_without_readable_pictures_takes_the_users_word(tmp_path: Path) -> None:
     folder(tmp_path, a=5, b=5, c=1)
     (tmp_path / "c" / "000.png").write_bytes(b"x")
-    assert build(tmp_path).classes == ("a", "b")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "x.avif").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"class 'c' .* can be read: the first is c/000\.png: not an image"):
+        build(tmp_path)
+    dataset = build(tmp_path, min_per_class=1)
+    assert dataset.classes == ("a", "b")
+    count, examples, handled = warned(dataset, "unread-classes")
+    assert (count, handled) == (2, "left out (--min-per-class 1)")
+    assert examples[1].startswith("class 'd': it holds 1 AVIF file")
+
+
+def test_classes_of_parts_that_differ_in_case_are_named(tmp_path: Path) -> None:
+    folder(tmp_path, train__Cat=3, train__dog=3, test__cat=3, test__dog=3)
+    with pytest.raises(DataError, match="'cat' missing in train/") as error:
+        build(tmp_path)
+    assert "'cat' and 'Cat' look like one class" in error.value.hint
 
 
 def test_an_unreadable_test_part_is_not_silently_replaced(tmp_path: Path) -> None:

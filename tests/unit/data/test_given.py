@@ -233,7 +233,7 @@ def test_a_frame_of_pandas_is_a_mapping(tmp_path: Path) -> None:
         ({"label": "abab"}, "label is a str"),
         ({"label": 3}, "label is a int"),
         ({"label": ["a\nb", "b", "a", "b"]}, "can't be written"),
-        ({"split": ["train", "dev", "test", "train"]}, "split is 'dev' in row 1"),
+        ({"split": ["train", "fold1", "test", "train"]}, "split is 'fold1' in row 1"),
         ({"split": ["train", None, "test", "train"]}, "split is empty in row 1"),
         ({"group": [1, 2, 3, (4,)]}, r"group is \(4,\) in row 3"),
         ({"lable": 1}, "column 'lable'"),

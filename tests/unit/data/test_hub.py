@@ -83,8 +83,12 @@ def test_a_row_without_a_picture_is_unreadable_and_one_without_a_label_is_refuse
 
 
 def test_other_data_sets_are_refused(paths: list[str]) -> None:
-    with pytest.raises(DataError, match="no column 'image' and 0 of Image; it has 'text', 'label'"):
-        list_given(datasets.Dataset.from_dict({"text": ["x"], "label": [1]}))
+    with pytest.raises(DataError, match="no column 'image' and no column 'text'; it has 'size', 'label'"):
+        list_given(datasets.Dataset.from_dict({"size": [2], "label": [1]}))
+    with pytest.raises(DataError, match=r"a column 'Split', but .* 'split'"):
+        list_given(made(paths, Split=["train"] * 6))
+    with pytest.raises(DataError, match="a column 'phase' with the values 'test', 'train'"):
+        list_given(made(paths, phase=["train"] * 5 + ["test"]))
     with pytest.raises(DataError, match="images were expected") as error:
         list_given(datasets.Dataset.from_dict({"image": [[1, 2]], "label": [1]}))
     assert "datasets.Image()" in error.value.hint
@@ -94,3 +98,18 @@ def test_other_data_sets_are_refused(paths: list[str]) -> None:
 
 def test_the_name_follows_the_content(paths: list[str]) -> None:
     assert list_given(made(paths)).root != list_given(made(paths[::-1])).root
+
+
+def test_a_dataset_of_texts_gives_its_texts(paths: list[str]) -> None:
+    del paths
+    label = datasets.ClassLabel(names=["no", "yes"])
+    for name in ("text", "sentence"):
+        features = datasets.Features({name: datasets.Value("string"), "labels": label})
+        columns = {name: ["a", "b c", ""], "labels": [1, 0, 1]}
+        data = datasets.Dataset.from_dict(columns, features=features)
+        listing = list_given(datasets.DatasetDict({"train": data, "test": data}))
+        assert listing.noun == "texts"
+        assert listing.texts == ("a", "b c", "", "a", "b c", "")
+        assert [r.class_name for r in listing.rows[:3]] == ["yes", "no", "yes"]
+        assert [r.part for r in listing.rows[2:4]] == ["train", "test"]
+        assert [r.id for r in listing.rows[2:4]] == ["train/2", "test/0"]

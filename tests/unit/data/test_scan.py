@@ -43,17 +43,39 @@ def test_what_is_no_image_is_ignored_and_listed(tmp_path: Path) -> None:
     assert listing.ignored == (".cache/", "README.md", "a/.hidden.png", "a/notes.txt", "empty/", "loose.png")
 
 
-def test_links_that_leave_the_folder_and_linked_folders_are_ignored(tmp_path: Path) -> None:
+def test_links_inside_the_data_and_its_project_are_followed(tmp_path: Path) -> None:
+    pool = folder(tmp_path / "pool", a=1, c=2)
+    root = folder(tmp_path / "data", a=2, b=1)
+    (root / "a" / "inside.png").symlink_to(root / "b" / "000.png")
+    (root / "a" / "stored.png").symlink_to(pool / "a" / "000.png")
+    (root / "a" / "fetch_me.png").symlink_to(tmp_path / "pool" / "nowhere.png")
+    (root / "c").symlink_to(pool / "c")
+    with pytest.raises(DataError, match="outside"):
+        scan(root)
+    (tmp_path / ".dvc").mkdir()
+    listing = scan(root)
+    names = [row.id for row in listing.rows if row.class_name == "a"]
+    assert names == ["a/000.png", "a/001.png", "a/fetch_me.png", "a/inside.png", "a/stored.png"]
+    assert [row.id for row in listing.rows if row.class_name == "c"] == ["c/000.png", "c/001.png"]
+
+
+def test_links_that_leave_the_data_or_go_in_circles_are_refused_by_name(tmp_path: Path) -> None:
     outside = save(tmp_path / "outside" / "secret.png", 1)
     root = folder(tmp_path / "data", a=2, b=1)
-    (root / "a" / "out.png").symlink_to(outside)
-    (root / "a" / "broken.png").symlink_to(tmp_path / "nowhere.png")
-    (root / "a" / "inside.png").symlink_to(root / "b" / "000.png")
-    (root / "c").symlink_to(outside.parent)
-    (root / "a" / "loop").symlink_to(root)
-    listing = scan(root)
-    assert [row.id for row in listing.rows] == ["a/000.png", "a/001.png", "a/inside.png", "b/000.png"]
-    assert listing.ignored == ("a/broken.png", "a/loop/", "a/out.png", "c/")
+    for name, target, message in (
+        ("a/out.png", outside, "out.png is a link to .*secret.png, which lies outside"),
+        ("c", outside.parent, "c is a link to .*outside, which lies outside"),
+        ("a/loop", root, "a folder that holds it"),
+        ("a/self.png", root / "a" / "self.png", "leads to itself"),
+    ):
+        (root / name).symlink_to(target)
+        with pytest.raises(DataError, match=message) as error:
+            scan(root)
+        assert error.value.hint
+        (root / name).unlink()
+    (root / "notes").symlink_to(tmp_path / "nowhere")
+    (root / ".hidden").symlink_to(tmp_path / "outside")
+    assert scan(root).ignored == (".hidden", "notes")
 
 
 def test_a_data_folder_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
@@ -115,7 +137,10 @@ def test_a_missing_path_a_file_and_a_flat_folder_are_refused(tmp_path: Path) -> 
 def test_files_found_instead_of_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.heic").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"no images \(found \.heic files\)"):
+    with pytest.raises(DataError, match=r"no images that can be read \(found 1 HEIC file\)"):
+        scan(tmp_path)
+    (tmp_path / "a" / "x.heic").rename(tmp_path / "a" / "x.doc")
+    with pytest.raises(DataError, match=r"no images \(found \.doc files\)"):
         scan(tmp_path)
 
 
@@ -123,3 +148,80 @@ def test_real_data_has_the_counts_of_its_readme() -> None:
     rows = scan(shared("ants_bees")).rows
     assert sum(row.part == "train" for row in rows) == 244
     assert sum(row.part == "val" for row in rows) == 153
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("Training", "Testing"),
+        ("training_set", "test_set"),
+        ("seg_train", "seg_test"),
+        ("Train Images", "Test Images"),
+        ("trainset", "testset"),
+        ("birds_train", "birds_test"),
+        ("train2017", "test2017"),
+        ("trn", "tst"),
+        ("x-train", "x-holdout"),
+    ],
+)
+def test_split_folders_are_known_under_other_names(tmp_path: Path, train: str, test: str) -> None:
+    listing = scan(folder(tmp_path, **{f"{part}__{name}": 1 for part in (train, test) for name in "ab"}))
+    assert listing.kind == "split-folders"
+    assert {row.class_name for row in listing.rows} == {"a", "b"}
+    assert {row.id.partition("/")[0]: row.part for row in listing.rows} == {train: "train", test: "test"}
+
+
+@pytest.mark.parametrize(
+    "names", [("fold1", "fold2"), ("cartoon", "photo", "sketch"), ("2019", "2020"), ("train1", "train2")]
+)
+def test_folders_with_the_same_classes_below_are_refused_unless_their_names_say_what_they_are(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    with pytest.raises(DataError, match=f"{names[0]}/.* and {names[-1]}/, each with a/ and b/ below") as error:
+        scan(folder(tmp_path, **{f"{top}__{name}": 1 for top in names for name in "ab"}))
+    assert str(tmp_path / names[0]) in error.value.hint
+
+
+def test_folders_below_classes_may_repeat_where_they_are_no_layout(tmp_path: Path) -> None:
+    counts = {"cat__day": 1, "dog__day": 1, "cat": 1, "test_tube": 1, "beaker__red": 1, "beaker__blue": 1}
+    listing = scan(folder(tmp_path, **counts))
+    assert {row.class_name for row in listing.rows} == {"cat", "dog", "test_tube", "beaker"}
+
+
+HINTS = {
+    "one too high": ({"flowers__rose": 1, "flowers__tulip": 1}, "flowers"),
+    "two too high": ({"x__chest__train__ill": 1, "x__chest__train__well": 1}, "x/chest"),
+    "inside train": ({"train__f__rose": 1, "train__f__tulip": 1, "test__f__rose": 1}, "train"),
+}
+
+
+@pytest.mark.parametrize(("counts", "below"), HINTS.values(), ids=HINTS)
+def test_data_that_begin_further_down_are_pointed_to(tmp_path: Path, counts: dict[str, int], below: str) -> None:
+    with pytest.raises(DataError, match="single") as error:
+        scan(folder(tmp_path, **counts))
+    assert error.value.hint.endswith(f"{tmp_path / below}.")
+
+
+@pytest.mark.parametrize("layout", ["images/x.png", "x.png"])
+def test_a_table_of_labels_beside_images_is_pointed_to(tmp_path: Path, layout: str) -> None:
+    save(tmp_path / layout, 1)
+    for name in ("zzz.csv", "labels.csv", "notes.txt"):
+        (tmp_path / name).write_text("image,label\n")
+    with pytest.raises(DataError) as error:
+        scan(tmp_path)
+    assert str(tmp_path / "labels.csv") in error.value.hint
+
+
+def test_endings_that_browsers_and_phones_write_are_images(tmp_path: Path) -> None:
+    folder(tmp_path, b=1)
+    for ending in ("jfif", "JPE", "pjpeg", "mpo"):
+        save(tmp_path / "a" / "x.jpg", 1).rename(tmp_path / "a" / f"x.{ending}")
+    assert len(scan(tmp_path).rows) == 5
+
+
+def test_class_folders_of_formats_that_are_not_read_are_known(tmp_path: Path) -> None:
+    folder(tmp_path, a=1, b=1)
+    for name in ("c/x.avif", "c/y.AVIF", "c/z.heic", "d/x.txt", "a/x.avif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert scan(tmp_path).unread_classes == {"c": "2 AVIF and 1 HEIC files"}

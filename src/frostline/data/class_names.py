@@ -1,0 +1,105 @@
+"""Names of classes that look alike: what is one class by any reader's eye becomes one, what may be one is said."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from frostline.base.records import DataWarning
+from frostline.data.scan import Listing
+
+# Characters without a width: they come with copied text and byte order marks, and no name means them.
+INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+EXAMPLES = 3
+# What tables write for an empty cell once it has become text. `none` may be a class; `None` is Python's.
+MISSING = frozenset({"nan", "NaN", "NAN", "null", "NULL", "None", "N/A", "n/a", "#N/A", "<NA>", "NaT"})
+TRUTH = {"true": "1", "false": "0"}
+
+
+def plain_name(name: str) -> str:
+    """The name in one Unicode form (NFC), without blanks at its ends and without invisible characters."""
+    text = unicodedata.normalize("NFC", name.translate(INVISIBLE))
+    return text.strip() or name
+
+
+def with_plain_classes(listing: Listing) -> Listing:
+    """The listing with plain names of classes, and warnings of names that were joined or that look alike."""
+    given = {row.class_name for row in listing.rows}
+    plain = {name: plain_name(name) for name in given}
+    rows = tuple(replace(row, class_name=plain[row.class_name]) for row in listing.rows)
+    names = sorted(set(plain.values()))
+    warnings = [
+        _warning(
+            "one-class",
+            [_joined(twins) for twins in _alike(given, plain_name)],
+            "taken as one class: they differ in blanks, invisible characters or Unicode form alone",
+        ),
+        _warning(
+            "twin-classes", [_joined(t) for t in _twins(names)], "kept apart; if they are one, give them one name"
+        ),
+    ]
+    if not listing.kind.endswith("folders"):
+        missing = [f"{name!r}" for name in names if name in MISSING]
+        handled = "kept as a class; leave these rows out if their label is missing"
+        warnings.append(_warning("missing-labels", missing, handled))
+    found = tuple(w for w in warnings if w is not None)
+    return replace(listing, rows=rows, warnings=(*listing.warnings, *found))
+
+
+def classes_that_differ_in_case(names: Iterable[str], others: Iterable[str]) -> tuple[str, str] | None:
+    """A name of each side that look alike; None where there are none."""
+    by_key = {_look(name): name for name in names}
+    twin = next((other for other in sorted(others) if _look(other) in by_key), None)
+    if twin is None:
+        return None
+    return by_key[_look(twin)], twin
+
+
+def _twins(names: Iterable[str]) -> list[list[str]]:
+    """Sets of different names that a reader takes for the same: case, `1` and `1.0`, `True` and `1`."""
+    listed = list(names)
+    as_numbers = any(_number(name) in TRUTH.values() for name in listed)
+
+    def key(name: str) -> str:
+        look = _look(name)
+        if as_numbers and look in TRUTH:
+            return TRUTH[look]
+        return _number(name) or look
+
+    return _alike(listed, key)
+
+
+def _look(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _number(name: str) -> str | None:
+    """A number's shortest form: 1 for `1`, `1.0` and `01`; None for anything else."""
+    if not re.fullmatch(r"[+-]?\d+(\.\d*)?", name):
+        return None
+    return f"{float(name):.15g}"
+
+
+def _alike(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
+    by_key: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        by_key[key(name)].append(name)
+    return [members for members in by_key.values() if len(members) > 1]
+
+
+def _joined(names: list[str]) -> str:
+    """Names with what can't be seen in them written out."""
+    return " and ".join(ascii(name) if _hides(name) else repr(name) for name in names)
+
+
+def _hides(name: str) -> bool:
+    return name != plain_name(name) or any(unicodedata.combining(c) for c in name)
+
+
+def _warning(kind: str, examples: list[str], handled: str) -> DataWarning | None:
+    if not examples:
+        return None
+    return DataWarning(kind=kind, count=len(examples), examples=tuple(examples[:EXAMPLES]), handled=handled)
