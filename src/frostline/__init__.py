@@ -12,6 +12,7 @@ from frostline.base import version
 
 if TYPE_CHECKING:
     from frostline.bundle.predict import Bundle, load
+    from frostline.checkup import check_data
     from frostline.cutting.stages import split, stages
     from frostline.depths import forecast_depths
     from frostline.estimator import TransferClassifier
@@ -23,6 +24,7 @@ _LAZY = {
     "Bundle": "frostline.bundle.predict",
     "Run": "frostline.pipeline",
     "TransferClassifier": "frostline.estimator",
+    "check_data": "frostline.checkup",
     "fit": "frostline.pipeline",
     "forecast_depths": "frostline.depths",
     "load": "frostline.bundle.predict",
@@ -38,6 +40,7 @@ __all__ = [
     "Run",
     "TransferClassifier",
     "__version__",
+    "check_data",
     "fit",
     "forecast_depths",
     "load",

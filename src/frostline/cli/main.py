@@ -10,6 +10,7 @@ import typer
 
 from frostline import __version__
 from frostline.base.clock import Clock
+from frostline.cli.check import check_verb
 from frostline.cli.demo import demo_verb
 from frostline.cli.doctor import doctor_verb
 from frostline.cli.fit import fit_verb
@@ -25,6 +26,7 @@ from frostline.cli.stages import stages_verb
 from frostline.cli.strategies import strategies_verb
 
 VERBS: dict[str, Callable[..., None]] = {
+    "check": check_verb,
     "fit": fit_verb,
     "forecast": forecast_verb,
     "predict": predict_verb,

@@ -33,28 +33,48 @@ class ReadData:
     contract: Contract
 
 
+def read_words(settings: Settings, listing: Listing, emit: Emit) -> tuple[Dataset, tuple[str, ...]]:
+    """The data set of texts, and its texts, where no network says how they become numbers."""
+    dataset, words = _assembled(with_plain_classes(listing), _options(settings))
+    _tell(dataset, listing.noun, emit)
+    return dataset, words
+
+
 def read_data(settings: Settings, listing: Listing, contract: Contract, emit: Emit) -> ReadData:
     """Decode or tokenise everything once; what can't be read is named, counted, left out and recorded.
 
     Raises DataError for texts where the network reads images, and the other way round, and as `assemble` says.
     """
-    options = AssembleOptions(
+    options = _options(settings)
+    listing = with_plain_classes(listing)
+    if isinstance(contract, TextPreprocess):
+        found = _read_texts(listing, contract, options, chosen_length=settings.size is not None)
+    else:
+        found = _read_images(listing, contract, options)
+    _tell(found.dataset, listing.noun, emit)
+    return found
+
+
+def _options(settings: Settings) -> AssembleOptions:
+    return AssembleOptions(
         min_per_class=settings.min_per_class,
         labels_per_class=settings.labels_per_class,
         pool_validation=settings.pool_validation,
         seed=settings.seed,
         threads=settings.threads or default_threads(),
     )
-    listing = with_plain_classes(listing)
-    if isinstance(contract, TextPreprocess):
-        found = _read_texts(listing, contract, options, chosen_length=settings.size is not None)
-    else:
-        found = _read_images(listing, contract, options)
-    for warning in found.dataset.warnings:
-        examples = ", ".join(warning.examples[:EXAMPLES])
-        emit(Event(kind="warning", text=f"{warning.count} {warning.kind} ({examples}): {warning.handled}"))
-    emit(Event(kind="classes", text=classes_in_words(found.dataset, listing.noun), data=class_counts(found.dataset)))
-    return found
+
+
+def _tell(dataset: Dataset, noun: str, emit: Emit) -> None:
+    """Emit what was noticed of the data, and the classes that were found."""
+    for warning in dataset.warnings:
+        emit(Event(kind="warning", text=warning_in_words(warning)))
+    emit(Event(kind="classes", text=classes_in_words(dataset, noun), data=class_counts(dataset)))
+
+
+def warning_in_words(warning: DataWarning) -> str:
+    """`2 unreadable (a/x.png: an empty file, b/y.png: ...): left out`."""
+    return f"{warning.count} {warning.kind} ({', '.join(warning.examples[:EXAMPLES])}): {warning.handled}"
 
 
 def _read_images(listing: Listing, preprocess: Preprocess, options: AssembleOptions) -> ReadData:
@@ -83,13 +103,7 @@ def _read_texts(
             f"{listing.root} holds images, but the network reads texts.",
             "Give a table with the columns text and label, or a network for images.",
         )
-    words: tuple[str, ...] = listing.texts
-    listing = replace(listing, arrays=None)
-    bad = check_texts(words)
-    hashes = [hash_bytes(text.encode(errors="surrogatepass")) for text in words]
-    whole = Texts(words, np.zeros((len(words), 0), dtype=np.int32))
-    dataset, rows = assemble(listing, whole, bad, hashes, options=options)
-    kept = [words[i] for i in rows.tolist()]
+    dataset, kept = _assembled(listing, options)
     encoded = encode(kept, preprocess)
     if not chosen_length:
         counts = [len(encoded[i]) for i in dataset.development.tolist()]
@@ -104,3 +118,14 @@ def _read_texts(
         warning = DataWarning(kind="truncated", count=len(cut), examples=ids, handled=handled)
         dataset = replace(dataset, warnings=(*dataset.warnings, warning))
     return ReadData(dataset, texts, preprocess)
+
+
+def _assembled(listing: Listing, options: AssembleOptions) -> tuple[Dataset, tuple[str, ...]]:
+    """The data set of a listing of texts, and the texts of its samples."""
+    words = listing.texts or ()
+    listing = replace(listing, arrays=None)
+    bad = check_texts(words)
+    hashes = [hash_bytes(text.encode(errors="surrogatepass")) for text in words]
+    whole = Texts(words, np.zeros((len(words), 0), dtype=np.int32))
+    dataset, rows = assemble(listing, whole, bad, hashes, options=options)
+    return dataset, tuple(words[i] for i in rows.tolist())

@@ -1,0 +1,115 @@
+"""What the files and texts of a data set are like: formats, sizes in pixels, lengths; read without decoding."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from frostline.data.decode import FORMATS, Lazy, Source
+from frostline.data.formats import ending
+from frostline.data.raw import RawImage
+
+LOOKED_AT = 2000  # files, spread evenly over the data
+# Endings that Pillow's names of formats go with; others say something else than the file is.
+NAMED = {
+    ".png": "PNG",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".ppm": "PPM",
+    ".pgm": "PPM",
+    ".pbm": "PPM",
+    ".pnm": "PPM",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """Of the images that were looked at: how many have which format and colour mode, their sizes, wrong endings.
+
+    `sizes` are the smallest, the median and the largest by area, each (width, height) in pixels. `misnamed` are files
+    whose ending names another format than they have.
+    """
+
+    looked_at: int
+    formats: dict[str, int]
+    modes: dict[str, int]
+    sizes: tuple[tuple[int, int], ...]
+    misnamed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFacts:
+    """Of all texts: the fewest, the median and the most words, and tokens where a network's tokenizer is known."""
+
+    words: tuple[int, int, int]
+    tokens: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    format: str
+    mode: str
+    size: tuple[int, int]
+    misnamed: str = ""
+
+
+def image_facts(sources: Sequence[Source], threads: int) -> ImageFacts:
+    """Look at the headers of at most 2,000 images; those that can't be read don't count."""
+    step = max(1, len(sources) // LOOKED_AT)
+    with warnings.catch_warnings(), ThreadPoolExecutor(max(1, threads)) as pool:
+        warnings.simplefilter("ignore")
+        found = [header for header in pool.map(_header, sources[::step]) if header is not None]
+    by_area = sorted((header.size for header in found), key=lambda size: (size[0] * size[1], size))
+    sizes: tuple[tuple[int, int], ...] = ()
+    if by_area:
+        sizes = (by_area[0], by_area[len(by_area) // 2], by_area[-1])
+    return ImageFacts(
+        looked_at=len(found),
+        formats=dict(Counter(header.format for header in found).most_common()),
+        modes=dict(Counter(header.mode for header in found).most_common()),
+        sizes=sizes,
+        misnamed=tuple(header.misnamed for header in found if header.misnamed),
+    )
+
+
+def text_facts(words: Sequence[str], tokens: Sequence[int] | None) -> TextFacts:
+    """Lengths of the texts; `tokens` are counted by the caller's tokenizer."""
+    counts = [len(text.split()) for text in words]
+    return TextFacts(words=_spread(counts), tokens=_spread(tokens) if tokens else None)
+
+
+def _spread(counts: Sequence[int]) -> tuple[int, int, int]:
+    return min(counts), int(np.median(counts)), max(counts)
+
+
+def _header(source: Source) -> _Header | None:
+    if isinstance(source, RawImage):
+        height, width = (n for k, n in enumerate(source.values.shape) if k != source.axis)
+        return _Header("array", str(source.values.dtype), (width, height))
+    try:
+        held = source.fetch() if isinstance(source, Lazy) else source
+        with Image.open(BytesIO(held) if isinstance(held, bytes) else held, formats=FORMATS) as image:
+            form = image.format or "?"
+            return _Header(form, image.mode, image.size, _misnamed(held, form))
+    except Exception:  # Pillow raises nearly every type on damaged files, which are told elsewhere
+        return None
+
+
+def _misnamed(held: Path | bytes, form: str) -> str:
+    if isinstance(held, bytes):
+        return ""
+    by_name = NAMED.get(ending(held.name), "JPEG")
+    if by_name == form or {by_name, form} == {"JPEG", "MPO"}:
+        return ""
+    return f"{held.name} is {form}"
