@@ -105,9 +105,8 @@ def run_check(settings: Settings, sheet: Path | None, emit: Emit = silent, listi
     if isinstance(read.samples, Texts):
         tokens = (read.samples.ids != PADDING).sum(axis=1).tolist()
         return _checkup(settings, listing, dataset, texts=text_facts(read.samples.words, tokens), **known)
-    facts = image_facts(
-        listing.sources(PLAIN if contract is PLAIN else contract), settings.threads or default_threads()
-    )
+    assert isinstance(contract, Preprocess)
+    facts = image_facts(listing.sources(contract), settings.threads or default_threads())
     if settings.model:
         known["inputs"] = _input_values(read.samples, example_rows(dataset), read.contract)
     if sheet is not None:

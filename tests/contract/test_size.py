@@ -18,6 +18,7 @@ SHORT = 6  # lines of a function that says by its name all there is to say
 
 # Each exception has its reason.
 MANY_ARGUMENTS = {
+    "cli/check.py:check_verb": "a typer command declares its options as arguments",
     "cli/demo.py:demo_verb": "a typer command declares its options as arguments",
     "cli/fit.py:fit_verb": "a typer command declares its options as arguments",
     "cli/forecast.py:forecast_verb": "a typer command declares its options as arguments",

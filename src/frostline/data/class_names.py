@@ -32,30 +32,30 @@ def with_plain_classes(listing: Listing) -> Listing:
     rows = tuple(replace(row, class_name=plain[row.class_name]) for row in listing.rows)
     names = sorted(set(plain.values()))
     warnings = [
-        _warning(
+        _noticed(
             "one-class",
-            [_joined(twins) for twins in _alike(given, plain_name)],
+            [_joined(twins) for twins in _sets_alike(given, plain_name)],
             "taken as one class: they differ in blanks, invisible characters or Unicode form alone",
         ),
-        _warning(
+        _noticed(
             "twin-classes", [_joined(t) for t in _twins(names)], "kept apart; if they are one, give them one name"
         ),
     ]
     if not listing.kind.endswith("folders"):
         missing = [f"{name!r}" for name in names if name in MISSING]
         handled = "kept as a class; leave these rows out if their label is missing"
-        warnings.append(_warning("missing-labels", missing, handled))
+        warnings.append(_noticed("missing-labels", missing, handled))
     found = tuple(w for w in warnings if w is not None)
     return replace(listing, rows=rows, warnings=(*listing.warnings, *found))
 
 
 def classes_that_differ_in_case(names: Iterable[str], others: Iterable[str]) -> tuple[str, str] | None:
     """A name of each side that look alike; None where there are none."""
-    by_key = {_look(name): name for name in names}
-    twin = next((other for other in sorted(others) if _look(other) in by_key), None)
+    by_key = {_folded(name): name for name in names}
+    twin = next((other for other in sorted(others) if _folded(other) in by_key), None)
     if twin is None:
         return None
-    return by_key[_look(twin)], twin
+    return by_key[_folded(twin)], twin
 
 
 def _twins(names: Iterable[str]) -> list[list[str]]:
@@ -64,15 +64,15 @@ def _twins(names: Iterable[str]) -> list[list[str]]:
     as_numbers = any(_number(name) in TRUTH.values() for name in listed)
 
     def key(name: str) -> str:
-        look = _look(name)
+        look = _folded(name)
         if as_numbers and look in TRUTH:
             return TRUTH[look]
         return _number(name) or look
 
-    return _alike(listed, key)
+    return _sets_alike(listed, key)
 
 
-def _look(name: str) -> str:
+def _folded(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold())
 
 
@@ -83,7 +83,7 @@ def _number(name: str) -> str | None:
     return f"{float(name):.15g}"
 
 
-def _alike(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
+def _sets_alike(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
     by_key: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
         by_key[key(name)].append(name)
@@ -99,7 +99,7 @@ def _hides(name: str) -> bool:
     return name != plain_name(name) or any(unicodedata.combining(c) for c in name)
 
 
-def _warning(kind: str, examples: list[str], handled: str) -> DataWarning | None:
+def _noticed(kind: str, examples: list[str], handled: str) -> DataWarning | None:
     if not examples:
         return None
     return DataWarning(kind=kind, count=len(examples), examples=tuple(examples[:EXAMPLES]), handled=handled)

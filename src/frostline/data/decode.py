@@ -177,7 +177,7 @@ def _load(source: Path | bytes, preprocess: Preprocess) -> tuple[Image.Image, in
     """Decoded pixels and the EXIF orientation that is still to be applied (1 to 8)."""
     short = preprocess.resize
     if isinstance(source, Path):
-        _check_file(source)
+        _check_is_file(source)
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             image.draft(preprocess.mode, (short, short))  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below `short`
@@ -194,7 +194,7 @@ def _load(source: Path | bytes, preprocess: Preprocess) -> tuple[Image.Image, in
         raise ImageError(_why_unreadable(error, source)) from error
 
 
-def _check_file(path: Path) -> None:
+def _check_is_file(path: Path) -> None:
     """Raise ImageError for a folder or a device, and for a link to nothing."""
     there = path.exists()
     if there and not path.is_file():

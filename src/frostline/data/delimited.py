@@ -52,7 +52,7 @@ def read_delimited(path: Path, delimiter: str) -> Rows:
     lines = re.split(r"\r\n|\r|\n", text)
     with _long_cells():
         rows, fault = _quoted(lines, delimiter)
-        header = _stripped(rows[0].cells) if rows else []
+        header = _trimmed(rows[0].cells) if rows else []
         if fault is not None:
             found = _one_a_line(lines[rows[0].end :], delimiter, header) if rows else None
             if found is None:
@@ -90,7 +90,7 @@ def _quoted(lines: Sequence[str], delimiter: str) -> tuple[list[_Row], tuple[int
 
 def _with_swallowed(path: Path, lines: Sequence[str], rows: Sequence[_Row], delimiter: str) -> Rows:
     """The rows, with those that swallowed others taken apart."""
-    header = _stripped(rows[0].cells) if rows else []
+    header = _trimmed(rows[0].cells) if rows else []
     labels = _known_labels(header, rows[1:])
     cells: list[list[str]] = []
     plain: list[int] = []
@@ -107,7 +107,7 @@ def _with_swallowed(path: Path, lines: Sequence[str], rows: Sequence[_Row], deli
             cells.extend(found)
             plain.extend(i for i in range(row.first + 1, row.end + 1) if '"' in lines[i - 1])
         else:
-            cells.append(_stripped(row.cells))
+            cells.append(_trimmed(row.cells))
     return Rows(header, cells, tuple(plain))
 
 
@@ -147,9 +147,9 @@ def _one_a_line(lines: Sequence[str], delimiter: str, header: Sequence[str]) -> 
             continue
         rows, fault = _quoted([line], delimiter)
         if fault is not None or len(rows) != 1 or len(rows[0].cells) != len(header):
-            cells = _stripped(line.split(delimiter))
+            cells = _trimmed(line.split(delimiter))
         else:
-            cells = _stripped(rows[0].cells)
+            cells = _trimmed(rows[0].cells)
         if len(cells) != len(header) or any(
             h == LABEL and c.count('"') % 2 for h, c in zip(header, cells, strict=True)
         ):
@@ -158,5 +158,5 @@ def _one_a_line(lines: Sequence[str], delimiter: str, header: Sequence[str]) -> 
     return found
 
 
-def _stripped(cells: Sequence[str]) -> list[str]:
+def _trimmed(cells: Sequence[str]) -> list[str]:
     return [cell.strip() for cell in cells]

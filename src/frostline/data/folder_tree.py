@@ -99,8 +99,8 @@ def _read_tree(folder: Path, links: _Links, prefix: str, above: tuple[Path, ...]
     for entry in entries:
         name = prefix + entry.name
         kind = "other"
-        if _printable(name) and not entry.name.startswith("."):
-            kind = _kind(entry, name, links, above)
+        if _is_text(name) and not entry.name.startswith("."):
+            kind = _kind_of_entry(entry, name, links, above)
         if kind == "folder":
             folders.append(_read_tree(folder / entry.name, links, name + "/", above))
         elif kind == "image":
@@ -113,7 +113,7 @@ def _read_tree(folder: Path, links: _Links, prefix: str, above: tuple[Path, ...]
     return FolderTree(_folder_name(prefix), tuple(images), tuple(folders), tuple(ignored))
 
 
-def _kind(entry: os.DirEntry[str], name: str, links: _Links, above: tuple[Path, ...]) -> Kind:
+def _kind_of_entry(entry: os.DirEntry[str], name: str, links: _Links, above: tuple[Path, ...]) -> Kind:
     """What a file or folder of a usual name is; DataError for a link that can't be followed."""
     if not entry.is_symlink():
         if entry.is_dir():
@@ -131,6 +131,6 @@ def _folder_name(prefix: str) -> str:
     return prefix.rstrip("/").rpartition("/")[2]
 
 
-def _printable(name: str) -> bool:
+def _is_text(name: str) -> bool:
     """File names that are no valid text (lone bytes) can't be written into a record."""
     return not any("\ud800" <= c <= "\udfff" for c in name)

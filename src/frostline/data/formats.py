@@ -87,7 +87,7 @@ def unread_formats(names: Iterable[str]) -> Counter[str]:
     return Counter(UNREAD[ending(name)] for name in names if ending(name) in UNREAD)
 
 
-def in_words(formats: Counter[str]) -> str:
+def formats_in_words(formats: Counter[str]) -> str:
     """`8 AVIF and 2 SVG files`."""
     counted = [f"{count} {name}" for name, count in formats.most_common()]
     if len(counted) > 1:

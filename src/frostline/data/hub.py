@@ -70,9 +70,9 @@ def _read_split(dataset: Any, part: str | None, prefix: str) -> _Split:
     if not hasattr(dataset, "num_rows") or dataset.features is None:
         raise DataError("The data set is streamed, but samples are read more than once.", "Load it whole.")
     dataset = dataset.with_format(None)
-    warnings = check_names(_first_rows(dataset), READ[3:], "The data set")
+    warnings = check_names(_unread_columns(dataset), READ[3:], "The data set")
     label = _column(dataset, "label", "ClassLabel")
-    content = _content_column(dataset, label)
+    content = _image_or_text(dataset, label)
     columns: dict[str, list[Any]] = {"label": _label_names(dataset, label)}
     columns |= {name: list(dataset[name]) for name in ("split", "group") if name in dataset.features}
     if part is not None:
@@ -89,7 +89,7 @@ def _read_split(dataset: Any, part: str | None, prefix: str) -> _Split:
     return _Split(named, texts, warnings)
 
 
-def _first_rows(dataset: Any) -> dict[str, list[Any]]:
+def _unread_columns(dataset: Any) -> dict[str, list[Any]]:
     """The columns by name; of those of text or whole numbers that aren't read, the first rows."""
     found: dict[str, list[Any]] = {name: [] for name in dataset.features}
     plain = [
@@ -103,7 +103,7 @@ def _first_rows(dataset: Any) -> dict[str, list[Any]]:
     return found
 
 
-def _content_column(dataset: Any, label: str) -> str:
+def _image_or_text(dataset: Any, label: str) -> str:
     """The column of images or of texts; DataError where it can't be told."""
     for name in ("image", "text"):
         if name in dataset.features:

@@ -1,10 +1,10 @@
-"""What the files and texts of a data set are like: formats, sizes in pixels, lengths; read without decoding."""
+"""What the files and texts of a data set are like: formats, sizes in pixels, lengths, and pixels that say little."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,11 +13,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from frostline.base.records import DataWarning
 from frostline.data.decode import FORMATS, Lazy, Source
 from frostline.data.formats import ending
+from frostline.data.images import Images, Pixels
 from frostline.data.raw import RawImage
 
 LOOKED_AT = 2000  # files, spread evenly over the data
+DARK = 64  # of 255: 14 bits in a file of 16 end here, 12 bits at 16
+SHARE = 0.5  # of the images that have to be dark before it is the range that is doubted
+EXAMPLES = 3
 # Endings that Pillow's names of formats go with; others say something else than the file is.
 NAMED = {
     ".png": "PNG",
@@ -86,10 +91,10 @@ def image_facts(sources: Sequence[Source], threads: int) -> ImageFacts:
 def text_facts(words: Sequence[str], tokens: Sequence[int] | None) -> TextFacts:
     """Lengths of the texts; `tokens` are counted by the caller's tokenizer."""
     counts = [len(text.split()) for text in words]
-    return TextFacts(words=_spread(counts), tokens=_spread(tokens) if tokens else None)
+    return TextFacts(words=_range_of(counts), tokens=_range_of(tokens) if tokens else None)
 
 
-def _spread(counts: Sequence[int]) -> tuple[int, int, int]:
+def _range_of(counts: Sequence[int]) -> tuple[int, int, int]:
     return min(counts), int(np.median(counts)), max(counts)
 
 
@@ -113,3 +118,44 @@ def _misnamed(held: Path | bytes, form: str) -> str:
     if by_name == form or {by_name, form} == {"JPEG", "MPO"}:
         return ""
     return f"{held.name} is {form}"
+
+
+def range_warnings(images: Images, names: list[str], rows: Iterable[int]) -> tuple[DataWarning, ...]:
+    """Look through the decoded images of these rows (uint8, H x W x C); `names` are those of all rows."""
+    constant = []
+    dark = []
+    count = 0
+    brightest = 0
+    for row in rows:
+        image = images[row]
+        count += 1
+        if _is_constant(image):
+            constant.append(names[row])
+            continue
+        top = int(image.max())
+        if top <= DARK:
+            dark.append(names[row])
+            brightest = max(brightest, top)
+    found = []
+    if constant:
+        handled = "kept; each has a single colour, as files have that were converted wrongly"
+        found.append(_ranges_warning("constant-images", constant, handled))
+    if len(dark) > SHARE * count:
+        handled = (
+            f"kept, but nearly black: no pixel is above {brightest} of 255. Values of 10 to 14 bits in files of 16, or "
+            "of another range, have to be brought to the full range first"
+        )
+        found.append(_ranges_warning("pixel-range", dark, handled))
+    return tuple(found)
+
+
+def _is_constant(image: Pixels) -> bool:
+    """Whether all pixels are alike; corners first, as they nearly always tell."""
+    first = image[0, 0]
+    if (image[-1, -1] != first).any() or (image[0, -1] != first).any():
+        return False
+    return bool((image == first).all())
+
+
+def _ranges_warning(kind: str, names: list[str], handled: str) -> DataWarning:
+    return DataWarning(kind=kind, count=len(names), examples=tuple(names[:EXAMPLES]), handled=handled)

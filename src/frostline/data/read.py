@@ -17,7 +17,7 @@ from frostline.data.class_counts import class_counts, classes_in_words
 from frostline.data.class_names import with_plain_classes
 from frostline.data.contract import Contract, Samples
 from frostline.data.decode import Images, decode_all, hash_files
-from frostline.data.pixel_ranges import range_warnings
+from frostline.data.overview import range_warnings
 from frostline.data.preprocess import Preprocess
 from frostline.data.scan import Listing
 from frostline.data.texts import TextPreprocess, Texts, check_texts, encode, fill, fitting_length

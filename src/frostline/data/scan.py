@@ -13,7 +13,7 @@ from frostline.base.errors import DataError
 from frostline.base.records import DataWarning
 from frostline.data.decode import Source
 from frostline.data.folder_tree import FolderTree, read_tree
-from frostline.data.formats import in_words, unread_formats
+from frostline.data.formats import formats_in_words, unread_formats
 from frostline.data.layouts import LAYOUT, check_layout, split_folders
 from frostline.data.part_names import GivenPart
 from frostline.data.preprocess import Preprocess
@@ -126,14 +126,14 @@ def _unread_classes(tree: FolderTree, parts: Mapping[GivenPart, FolderTree]) -> 
         for folder in part.folders:
             formats = unread_formats(folder.all_ignored())
             if folder.empty and formats:
-                found[folder.name] = in_words(formats)
+                found[folder.name] = formats_in_words(formats)
     return found
 
 
 def _found_instead(tree: FolderTree) -> str:
     formats = unread_formats(tree.all_ignored())
     if formats:
-        return f" that can be read (found {in_words(formats)})"
+        return f" that can be read (found {formats_in_words(formats)})"
     endings = _endings(tree.all_ignored())
     if endings:
         return f" (found {', '.join(endings)} files)"

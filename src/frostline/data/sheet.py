@@ -30,7 +30,7 @@ def draw_sheet(dataset: Dataset, images: Images, preprocess: Preprocess) -> Imag
     Of images of other channels than grey and RGB the first is drawn as grey. The images of a class are spread evenly
     over its samples, in every part but the sealed one.
     """
-    shown = _chosen(dataset)
+    shown = _shown_rows(dataset)
     width = GAP + ACROSS * (TILE + GAP)
     sheet = Image.new("RGB", (width, GAP + max(1, len(shown)) * (TITLE + TILE + GAP)), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -41,26 +41,26 @@ def draw_sheet(dataset: Dataset, images: Images, preprocess: Preprocess) -> Imag
         title = f"{_drawable(dataset.classes[label])}: {counts[label]} images"
         draw.text((GAP, top), title, fill=INK, font=font)
         for column, tile in enumerate(_tiles(images, rows, preprocess)):
-            sheet.paste(_fitted(tile), (GAP + column * (TILE + GAP), top + TITLE))
+            sheet.paste(_scaled_to_tile(tile), (GAP + column * (TILE + GAP), top + TITLE))
     return sheet
 
 
 def example_rows(dataset: Dataset) -> list[int]:
     """The samples that the sheet shows."""
-    return [row for rows in _chosen(dataset).values() for row in rows]
+    return [row for rows in _shown_rows(dataset).values() for row in rows]
 
 
-def _chosen(dataset: Dataset) -> dict[int, list[int]]:
+def _shown_rows(dataset: Dataset) -> dict[int, list[int]]:
     members: dict[int, list[int]] = defaultdict(list)
     for row in dataset.rows("development", "validation").tolist():
         members[int(dataset.labels[row])].append(row)
     labels = sorted(members)
     step = max(1, len(labels) / CLASSES)
     some = sorted({labels[int(k * step)] for k in range(min(CLASSES, len(labels)))})
-    return {label: _spread(members[label]) for label in some}
+    return {label: _evenly(members[label]) for label in some}
 
 
-def _spread(rows: Sequence[int]) -> list[int]:
+def _evenly(rows: Sequence[int]) -> list[int]:
     count = min(ACROSS, len(rows))
     return [rows[(2 * k + 1) * len(rows) // (2 * count)] for k in range(count)]
 
@@ -75,7 +75,7 @@ def _tiles(images: Images, rows: Sequence[int], preprocess: Preprocess) -> list[
     return list(tiles)
 
 
-def _fitted(tile: Tile) -> Image.Image:
+def _scaled_to_tile(tile: Tile) -> Image.Image:
     """The whole tile, its longer side at TILE pixels; small images keep hard edges, so that pixels can be counted."""
     image = Image.fromarray(np.ascontiguousarray(tile))
     scale = TILE / max(image.size)

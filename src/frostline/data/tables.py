@@ -208,7 +208,7 @@ def _read_parquet(path: Path) -> _Table:
         table = pq.read_table(path, columns=[name for name in COLUMNS if name in schema.names], memory_map=True)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} can't be read as Parquet: {str(error).splitlines()[0]}.", FORM) from error
-    columns: Columns = {name: _first_rows(path, schema, name) for name in schema.names if name not in COLUMNS}
+    columns: Columns = {name: _head_of_column(path, schema, name) for name in schema.names if name not in COLUMNS}
     for name in table.column_names:
         if name != "image":
             columns[name] = table.column(name).to_pylist()
@@ -220,7 +220,7 @@ def _read_parquet(path: Path) -> _Table:
     return _Table(columns)
 
 
-def _first_rows(path: Path, schema: Any, name: str) -> list[Any]:
+def _head_of_column(path: Path, schema: Any, name: str) -> list[Any]:
     """The first rows of a column of text or numbers that isn't read otherwise; nothing of other columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from frostline.data.pixel_ranges import range_warnings
+from frostline.data.overview import range_warnings
 from frostline.data.raw import RawImage
 from helpers.data_makers import images_of, noise
 
