@@ -126,7 +126,7 @@ def replay(
 
     Raises:
         FrostlineError: data, code or weights aren't those of the record (each is named, before anything is computed),
-        or the run had a budget, so that its plan depended on the machine's speed.
+        or the run had a budget or was concluded, so that its plan depended on the machine's speed.
     """
     run = Path(run)
     where = ReplayOptions(model=model, weights=weights, out=out, trust_code=trust_code)
@@ -167,7 +167,10 @@ def _settings(run: Path, result: RunResult, where: ReplayOptions, data: Any) -> 
     """
     settings = recorded_settings(run, result)
     if result.budget is not None:
-        raise _budget_error(run, result, settings)
+        reason = "made with --budget, so its plan depended on the machine's speed then"
+        raise _unrepeatable(run, result, settings, reason)
+    if result.concluded:
+        raise _unrepeatable(run, result, settings, "ended by --conclude, where it happened to be interrupted")
     decided = {name: result.machine[name] for name in COMPUTED}
     settings = replace(settings, **decided, trust_code=where.trust_code)
     if where.model is not None:
@@ -188,19 +191,20 @@ def _settings(run: Path, result: RunResult, where: ReplayOptions, data: Any) -> 
     return replace(settings, data=path), None
 
 
-def _budget_error(run: Path, result: RunResult, settings: Settings) -> RecipeError:
-    """Return the error with a command for a run that can be replayed: the same strategies and no budget."""
+def _unrepeatable(run: Path, result: RunResult, settings: Settings, reason: str) -> RecipeError:
+    """Return the error with a command for a run that can be replayed: of the same strategies, and to its end."""
     ran = [s.name for s in result.strategies if s.status in ("raced", "eliminated")]
     own = {Path(name).stem: name for name in settings.strategies if name.endswith(".json")}
     fixed = replace(
         settings,
         budget=None,
+        conclude=False,
         strategies=tuple(own.get(name, name) for name in ran),
         blocks=len(result.blocks) or settings.blocks,
     )
     return RecipeError(
-        f"{run} was made with --budget, so its plan depended on the machine's speed then and can't be repeated.",
-        f"A run without a budget, of the strategies that it had time for, can be replayed:\n{fit_command(fixed)}",
+        f"{run} was {reason}, and can't be repeated.",
+        f"A whole run of the strategies that it had time for can be replayed:\n{fit_command(fixed)}",
     )
 
 

@@ -204,6 +204,15 @@ def test_code_that_this_user_never_named_is_not_run(
     assert said("replay", copy, "--plain").code == 2  # said once, for that command
 
 
+def test_a_concluded_run_is_refused_with_what_can_be_replayed(copy: Path) -> None:
+    change(copy, lambda record: record.update(concluded=["finetune, block 3"]))
+    done = said("replay", copy)
+    assert done.code == 2
+    assert "ended by --conclude" in done.err
+    assert "frostline fit" in done.err
+    assert "--conclude " not in done.err.partition("frostline fit")[2]
+
+
 def test_a_run_with_a_budget_is_refused_with_what_can_be_replayed(copy: Path) -> None:
     change(copy, lambda record: record.update(budget={"seconds": 60.0, "forecast_seconds": 9.0, "left_out": []}))
     done = said("replay", copy)
