@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from frostline.forecast.attention import ARGUMENTS, ATTENTION, apart, can_be_taken_apart
 from frostline.forecast.projection import Projection, make_projection
 
 PerSample = Callable[[Tensor], Tensor]  # the gradient of what a use gave -> (B, size) of the parameter
@@ -54,6 +55,8 @@ class Watch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is ATTENTION:
+            return self._attention(args, kwargs)
         reader = self.readers.get(func)
         if func in SAME_NUMBERS and args and id(args[0]) in self.names:
             return self._alias(args[0], func(*args, **kwargs))
@@ -69,6 +72,14 @@ class Watch(TorchFunctionMode):
         if not uses:
             return output
         return self._hooked(output, uses)
+
+    def _attention(self, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """Run torch's attention with its projections in view, where it can be taken apart."""
+        given = dict(zip(ARGUMENTS, args, strict=False)) | kwargs
+        if not can_be_taken_apart(given, self.names):
+            return ATTENTION(*args, **kwargs)
+        with self:  # the mode is off inside its own handler
+            return apart(given, samples_second=self.samples_second)
 
     def _uses(self, reader: Reader, given: Mapping[str, Any], output: Tensor) -> list[tuple[str, PerSample]]:
         try:

@@ -55,6 +55,24 @@ class Tokens(nn.Module):
         return x.mean(1)
 
 
+class Attentive(nn.Module):
+    """torch's own attention, whose weights are used inside one function; twelve tokens, a multiple of a chunk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 8, 4, 4)
+        self.b = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True, norm_first=True)
+        self.c = nn.MultiheadAttention(8, 4)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.b(self.a(x).flatten(2).transpose(1, 2)[:, :12])
+        turned = x.transpose(0, 1)
+        x = x + self.c(turned, turned, turned)[0].transpose(0, 1)
+        scores: Tensor = self.fc(x.mean(1))
+        return scores
+
+
 class Hidden(nn.Module):
     """A parameter that is used in a way that isn't watched, beside ones that are."""
 
@@ -99,7 +117,7 @@ def exact_kernel(made: Study, members: Any, directions: list[Tensor]) -> Tensor:
     return stacked @ stacked.T
 
 
-@pytest.mark.parametrize("make", [Net, Odd])
+@pytest.mark.parametrize("make", [Net, Odd, Attentive])
 def test_inner_products_are_those_of_each_samples_own_gradient(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Tensor] = []
     monkeypatch.setattr("frostline.forecast.projection.GROUP_SIDE", 99)  # keep every number
