@@ -97,7 +97,7 @@ def decode_all(
 ) -> tuple[Images, dict[int, str]]:
     """All images, and for each file that can't be read its index and reason (its entry is an empty array).
 
-    `threads` files are decoded at a time. Beyond 1 GiB the images lie in a file in `spill_dir` (the system's folder
+    `threads` files are decoded at a time. Beyond 64 MiB the images lie in a file in `spill_dir` (the system's folder
     for temporary files where None) that has no name any more: the system frees it with the last reference, also after
     a crash. `progress` is called in the calling thread. Raises DataError where that file finds no room, and for image
     files where the network reads other channels than files have.

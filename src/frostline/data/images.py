@@ -15,7 +15,8 @@ from frostline.base.records import IntArray
 
 Pixels = NDArray[np.uint8]  # (H, W, C)
 
-SPILL_BYTES = 1 << 30  # decoded images beyond this lie in a memory-mapped temporary file
+# Decoded images beyond this lie in a memory-mapped temporary file: its pages give way where memory is short.
+SPILL_BYTES = 1 << 26
 
 
 class Images(Sequence[Pixels]):

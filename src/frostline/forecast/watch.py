@@ -73,7 +73,7 @@ class Watch(TorchFunctionMode):
             return output
         return self._hooked(output, uses)
 
-    def _attention(self, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    def _attention(self, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run torch's attention with its projections in view, where it can be taken apart."""
         given = dict(zip(ARGUMENTS, args, strict=False)) | kwargs
         if not can_be_taken_apart(given, self.names):
