@@ -15,7 +15,7 @@ from frostline.cli.session import Session
     ("words", "says"),
     [
         (("fti",), ("frostline has no verb 'fti'.", "Did you mean fit?")),
-        (("nonsense",), ("frostline has no verb 'nonsense'.", "Verbs: fit, forecast, predict")),
+        (("nonsense",), ("frostline has no verb 'nonsense'.", "Verbs: check, fit, forecast, predict")),
         (("fit", "d", "--modl", "m"), ("frostline fit has no option --modl.", "Did you mean --model?")),
         (("fit", "d", "--model", "m", "--sharpness", "1"), ("no option --sharpness", "frostline fit --help")),
         (("fit", "d"), ("frostline fit needs --model, which is missing.", "torchvision:NAME")),

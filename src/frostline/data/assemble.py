@@ -23,6 +23,7 @@ from frostline.data.checks import (
     leave_out_unreadable,
     report_sizes,
 )
+from frostline.data.class_names import in_order
 from frostline.data.contract import Samples
 from frostline.data.duplicates import Duplicates, find_duplicates, merge_groups
 from frostline.data.scan import Listing
@@ -66,7 +67,7 @@ def assemble(
 
 
 def _dataset(work: Work, file_hashes: Sequence[str], sealed_from: str) -> Dataset:
-    classes = tuple(sorted({work.row(i).class_name for i in work.rows}))
+    classes = in_order({work.row(i).class_name for i in work.rows})
     label = {name: k for k, name in enumerate(classes)}
     samples = [
         Sample(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from frostline.data.scan import Listing, Row
 TINY = 5  # images; below, a class can't fill five folds
 IMBALANCE = 10.0  # largest class over smallest
 EXAMPLES = 3
+NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?([eE][+-]?\d+)?")
+MANY = 5  # labels
 FILL = "Fill the column text."
 
 
@@ -162,10 +165,17 @@ def compare_classes(work: Work) -> None:
 
 
 def _how_to_agree(every: set[str], found: Mapping[str, set[str]]) -> str:
+    learned = found.get("train", set())
+    strange = [part for part, classes in found.items() if part not in ("", "train") and classes.isdisjoint(learned)]
     for classes in found.values():
         twins = classes_that_differ_in_case(classes, every - classes)
         if twins:
             return f"{twins[0]!r} and {twins[1]!r} look like one class: give it one name everywhere."
+    if strange:
+        return (
+            f"If the {strange[0]} part has no labels, move it out of the data: frostline predict answers for it once "
+            "fit has run."
+        )
     return "Give every part the same classes, or leave small classes out with --min-per-class N."
 
 
@@ -183,10 +193,23 @@ def check_classes(work: Work) -> None:
             classes = f"Class {single[0]!r} has"
         else:
             classes = f"Classes {some_of(single)} have"
+        if _are_measurements(counts):
+            raise DataError(
+                f"The {len(counts)} labels in {work.listing.root} look like measured numbers ({some_of(single)}), and "
+                "frostline tells classes apart.",
+                "Give classes, such as ranges of the number.",
+            )
         raise DataError(
             f"{classes} a single {work.noun[:-1]} to learn from in {work.listing.root}, and at least two are needed.",
             f"Add {work.noun}, or leave such classes out with --min-per-class 2.",
         )
+
+
+def _are_measurements(counts: Mapping[str, int]) -> bool:
+    """Whether labels are numbers, most of which stand once: a quantity to be predicted, not classes."""
+    numbers = [name for name in counts if NUMBER.fullmatch(name)]
+    single = sum(n == 1 for n in counts.values())
+    return len(numbers) == len(counts) > MANY and 2 * single > len(counts)
 
 
 def report_sizes(work: Work) -> None:

@@ -16,6 +16,8 @@ INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 EXAMPLES = 3
 # What tables write for an empty cell once it has become text. `none` may be a class; `None` is Python's.
 MISSING = frozenset({"nan", "NaN", "NAN", "null", "NULL", "None", "N/A", "n/a", "#N/A", "<NA>", "NaT"})
+NO_LABEL = "-1"  # beside 0, 1, ... it stands for a sample without a label
+LIST = re.compile(r"\[\s*['\"].*['\"]\s*\]")  # a list that was written as text
 TRUTH = {"true": "1", "false": "0"}
 
 
@@ -41,12 +43,24 @@ def with_plain_classes(listing: Listing) -> Listing:
             "twin-classes", [_joined(t) for t in _twins(names)], "kept apart; if they are one, give them one name"
         ),
     ]
+    combined = [f"{name!r}" for name in names if _is_combined(name, names)]
+    handled = "kept, each as a class of its own: several labels for one sample aren't read"
+    warnings.append(_noticed("combined-labels", combined, handled))
     if not listing.kind.endswith("folders"):
-        missing = [f"{name!r}" for name in names if name in MISSING]
+        numbered = len(names) > 1 and all(re.fullmatch(r"\d+", name) for name in names if name != NO_LABEL)
+        missing = [f"{name!r}" for name in names if name in MISSING or (name == NO_LABEL and numbered)]
         handled = "kept as a class; leave these rows out if their label is missing"
         warnings.append(_noticed("missing-labels", missing, handled))
     found = tuple(w for w in warnings if w is not None)
     return replace(listing, rows=rows, warnings=(*listing.warnings, *found))
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of classes in the order of their outputs: as text, but whole numbers as numbers (2 before 10)."""
+    listed = list(names)
+    if all(re.fullmatch(r"-?\d+", name) for name in listed):
+        return tuple(sorted(listed, key=lambda name: (int(name), name)))
+    return tuple(sorted(listed))
 
 
 def classes_that_differ_in_case(names: Iterable[str], others: Iterable[str]) -> tuple[str, str] | None:
@@ -70,6 +84,15 @@ def _twins(names: Iterable[str]) -> list[list[str]]:
         return _number(name) or look
 
     return _sets_alike(listed, key)
+
+
+def _is_combined(name: str, names: Iterable[str]) -> bool:
+    """Whether a name is a list of names, such as `cat|dog`: most of its parts are classes by themselves."""
+    known = set(names)
+    if LIST.fullmatch(name):
+        return True
+    parts = [part.strip() for part in re.split(r"[|;,+]", name)]
+    return len(parts) > 1 and 2 * sum(part in known for part in parts) > len(parts)
 
 
 def _folded(name: str) -> str:

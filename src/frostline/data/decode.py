@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +15,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from frostline.base.errors import DataError
 from frostline.base.hashing import hash_bytes, hash_file
+from frostline.data.colours import ImageError, orientation_of, to_mode, turned
 from frostline.data.formats import HEAD, what_it_is
 from frostline.data.images import Images, Pixels, Writer
 from frostline.data.preprocess import Preprocess
@@ -45,35 +46,20 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-ORIENTATION = 0x0112  # EXIF tag
-TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-class ImageError(ValueError):
-    """A file that can't be decoded; the text is the reason, without the file's name."""
 
 
 def read_image(source: Source, preprocess: Preprocess) -> Pixels:
     """The image as uint8 (H, W, C), upright, in the colour mode and with the short side of `preprocess`.
 
     Transparency is laid on white, 16-bit values are divided by 257, an animation gives its first frame, and strips
-    beyond 8 : 1 keep their middle. Raises PictureError with the reason for files that are damaged, cut short, too
+    beyond 8 : 1 keep their middle. Raises ImageError with the reason for files that are damaged, cut short, too
     large or no images.
     """
     if isinstance(source, RawImage):
         return _fit_array(source.pixels(), preprocess)
     image, orientation = _load(_fetch_source(source), preprocess)
-    image = _shrink(_to_mode(image, preprocess.mode), preprocess)
-    if orientation in TRANSPOSE:
-        image = image.transpose(TRANSPOSE[orientation])
+    image = _shrink(to_mode(image, preprocess.mode), preprocess)
+    image = turned(image, orientation)
     return np.asarray(image).reshape(image.height, image.width, preprocess.channels)
 
 
@@ -83,7 +69,7 @@ def _fit_array(pixels: Pixels, preprocess: Preprocess) -> Pixels:
         bands = [_shrink(Image.fromarray(band), preprocess) for band in np.moveaxis(pixels, 2, 0).copy()]
         return np.stack([np.asarray(band) for band in bands], axis=2)
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    image = _shrink(_to_mode(image, preprocess.mode), preprocess)
+    image = _shrink(to_mode(image, preprocess.mode), preprocess)
     return np.asarray(image).reshape(image.height, image.width, preprocess.channels)
 
 
@@ -184,10 +170,7 @@ def _load(source: Path | bytes, preprocess: Preprocess) -> tuple[Image.Image, in
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"too large ({image.width} x {image.height} pixels)")
             image.load()
-            orientation = 1
-            with suppress(Exception):  # damaged EXIF data doesn't make an image unreadable
-                orientation = int(image.getexif().get(ORIENTATION, 1))
-            return image, orientation
+            return image, orientation_of(image)
     except ImageError:
         raise
     except Exception as error:  # readers raise nearly every type on damaged files: SyntaxError, struct.error, KeyError
@@ -227,34 +210,6 @@ def _why_unreadable(error: Exception, source: Path | bytes) -> str:
     if "truncated" in text.lower():
         return "cut short (the end is missing)"
     return f"damaged ({text})"
-
-
-def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _to_eight_bits(image)
-    elif image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, layer).convert("RGB")
-    if image.mode == "P" and mode == "L":
-        image = image.convert("RGB")
-    if image.mode == mode:
-        return image
-    return image.convert(mode)
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey (0 to 65535) and floating-point grey (0 to 1) as 8 bits; other ranges can't be known."""
-    values = np.asarray(image).astype(np.float64)
-    if image.mode == "F":
-        top = 1.0
-        name = "floating-point pixels outside 0 to 1"
-    else:
-        top = 65535.0
-        name = "pixels above 16 bits"
-    if not (values.min() >= 0 and values.max() <= top):
-        raise ImageError(name)
-    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
 
 
 def _shrink(image: Image.Image, preprocess: Preprocess) -> Image.Image:

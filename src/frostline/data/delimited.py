@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from frostline.base.errors import DataError
 
 LABEL = "label"
+CONTENTS = frozenset({"image", "text"})
 LONGEST = 1 << 24  # characters of one cell
 MEND = "Double the marks that belong to the text, or leave them out."
 
@@ -36,30 +38,64 @@ class _Row:
 
 
 def read_delimited(path: Path, delimiter: str) -> Rows:
-    """The rows of a file of cells in UTF-8, blank lines left out, cells without blanks at their ends.
+    """The rows of a file of cells in UTF-8, or in UTF-16 with its mark; cells without blanks at their ends.
 
-    A quotation mark at the start of a cell opens it, and such a cell may go over lines. Where it would swallow lines
-    that are rows by themselves (each with a known label in its place), those lines are read one by one, their marks as
-    text. Raises DataError for a file that can't be read, for marks that can't be told apart so, and for another number
-    of cells than the header's.
+    Lines without a filled cell are no rows, and empty cells beyond the header's are left out, as spreadsheets write
+    both. Where the header has its names only by another separator (`;`, `|`, a tab), that one is taken. A quotation
+    mark at the start of a cell opens it, and such a cell may go over lines. Where it would swallow lines that are rows
+    by themselves (each with a known label in its place), those lines are read one by one, their marks as text.
+
+    Raises DataError for a file that can't be read, and for marks that can't be told apart so.
     """
+    text = _text_of(path)
+    lines = re.split(r"\r\n|\r|\n", text)
+    start, delimiter = _begin(lines, delimiter)
+    with _long_cells():
+        rows, fault = _quoted(lines[start:], delimiter)
+        header = _header_of(rows)
+        if fault is None:
+            return _with_swallowed(path, lines, start, (rows, header), delimiter)
+        found = _one_a_line(lines[start + rows[0].end :], delimiter, header) if rows else None
+        if found is None:
+            raise DataError(f"Line {start + fault[0]} of {path} can't be read as a table: {fault[1]}.", MEND)
+        marked = tuple(i for i, line in enumerate(lines, 1) if i > start + 1 and line.count('"') % 2)
+        return Rows(header, found, marked or (start + fault[0],))
+
+
+def _text_of(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text.", "Save it as UTF-8.") from error
+        data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror}.", "Give a file that can be opened.") from error
-    lines = re.split(r"\r\n|\r|\n", text)
-    with _long_cells():
-        rows, fault = _quoted(lines, delimiter)
-        header = _trimmed(rows[0].cells) if rows else []
-        if fault is not None:
-            found = _one_a_line(lines[rows[0].end :], delimiter, header) if rows else None
-            if found is None:
-                raise DataError(f"Line {fault[0]} of {path} can't be read as a table: {fault[1]}.", MEND)
-            marked = tuple(i + 1 for i, line in enumerate(lines) if i and line.count('"') % 2)
-            return Rows(header, found, marked or (fault[0],))
-        return _with_swallowed(path, lines, rows, delimiter)
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text.", "Save it as UTF-8.") from error
+    if "\0" in text:
+        raise DataError(f"{path} is not UTF-8 text: it holds zero bytes, as UTF-16 does.", "Save it as UTF-8.")
+    return text
+
+
+def _begin(lines: Sequence[str], delimiter: str) -> tuple[int, str]:
+    """The line of the header (counted from 0), and the separator of the cells."""
+    start = next((i for i, line in enumerate(lines) if line.strip()), 0)
+    said = re.fullmatch(r"sep=(.)", lines[start].strip(), re.IGNORECASE)  # which Excel writes
+    if said:
+        return start + 1, said[1]
+    for other in (delimiter, ";", "\t", "|", ","):
+        names = {cell.strip().strip('"') for cell in lines[start].split(other)}
+        if LABEL in names and names & CONTENTS:
+            return start, other
+    return start, delimiter
+
+
+def _header_of(rows: Sequence[_Row]) -> list[str]:
+    """The names of the columns, without the nameless ones at the end."""
+    names = _trimmed(rows[0].cells) if rows else []
+    while names and not names[-1]:
+        names.pop()
+    return names
 
 
 @contextmanager
@@ -88,27 +124,37 @@ def _quoted(lines: Sequence[str], delimiter: str) -> tuple[list[_Row], tuple[int
     return rows, None
 
 
-def _with_swallowed(path: Path, lines: Sequence[str], rows: Sequence[_Row], delimiter: str) -> Rows:
-    """The rows, with those that swallowed others taken apart."""
-    header = _trimmed(rows[0].cells) if rows else []
+def _with_swallowed(
+    path: Path, lines: Sequence[str], start: int, read: tuple[Sequence[_Row], list[str]], delimiter: str
+) -> Rows:
+    """The rows, with those that swallowed others taken apart; `start` is the line of the header."""
+    rows, header = read
     labels = _known_labels(header, rows[1:])
     cells: list[list[str]] = []
     plain: list[int] = []
     for row in rows[1:]:
-        inside = lines[row.first : row.end]
-        if row.end - row.first > 1 and _swallows(inside, header, labels, delimiter):
+        first = start + row.first
+        inside = lines[first : start + row.end]
+        if len(inside) > 1 and _swallows(inside, header, labels, delimiter):
             found = _one_a_line(inside, delimiter, header)
             if found is None:
                 raise DataError(
-                    f"A quotation mark in line {row.first + 1} of {path} closes in line {row.end} only, and the lines "
-                    "between look like rows of their own.",
+                    f"A quotation mark in line {first + 1} of {path} closes in line {start + row.end} only, and the "
+                    "lines between look like rows of their own.",
                     MEND,
                 )
             cells.extend(found)
-            plain.extend(i for i in range(row.first + 1, row.end + 1) if '"' in lines[i - 1])
-        else:
-            cells.append(_trimmed(row.cells))
+            plain.extend(first + i for i, line in enumerate(inside, 1) if '"' in line)
+        elif any(cell.strip() for cell in row.cells):
+            cells.append(_as_wide(_trimmed(row.cells), len(header)))
     return Rows(header, cells, tuple(plain))
+
+
+def _as_wide(cells: list[str], width: int) -> list[str]:
+    """The cells without empty ones beyond the header's."""
+    while len(cells) > width and not cells[-1]:
+        cells.pop()
+    return cells
 
 
 def _known_labels(header: Sequence[str], rows: Sequence[_Row]) -> frozenset[str]:
@@ -143,13 +189,13 @@ def _one_a_line(lines: Sequence[str], delimiter: str, header: Sequence[str]) -> 
     """
     found = []
     for line in lines:
-        if not line:
+        if not line.strip().strip(delimiter):
             continue
         rows, fault = _quoted([line], delimiter)
-        if fault is not None or len(rows) != 1 or len(rows[0].cells) != len(header):
-            cells = _trimmed(line.split(delimiter))
+        if fault is not None or len(rows) != 1 or len(_as_wide(rows[0].cells, len(header))) != len(header):
+            cells = _as_wide(_trimmed(line.split(delimiter)), len(header))
         else:
-            cells = _trimmed(rows[0].cells)
+            cells = _as_wide(_trimmed(rows[0].cells), len(header))
         if len(cells) != len(header) or any(
             h == LABEL and c.count('"') % 2 for h, c in zip(header, cells, strict=True)
         ):

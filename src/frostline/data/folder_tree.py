@@ -12,6 +12,8 @@ from frostline.base.errors import DataError
 from frostline.data.formats import is_image
 
 PROJECTS = (".git", ".dvc", ".datalad")  # what marks the folder of a project: its own store of files lies below it
+# Folders that systems and their programs put among people's files.
+SYSTEM = frozenset({"@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX"})
 Kind = Literal["folder", "image", "other"]
 COPY = "Copy the folder with its links resolved (cp -rL DATA COPY) and give the copy."
 
@@ -99,7 +101,7 @@ def _read_tree(folder: Path, links: _Links, prefix: str, above: tuple[Path, ...]
     for entry in entries:
         name = prefix + entry.name
         kind = "other"
-        if _is_text(name) and not entry.name.startswith("."):
+        if _is_text(name) and not entry.name.startswith(".") and entry.name not in SYSTEM:
             kind = _kind_of_entry(entry, name, links, above)
         if kind == "folder":
             folders.append(_read_tree(folder / entry.name, links, name + "/", above))

@@ -60,6 +60,8 @@ STARTS = (
     (b"\xff\x0a", "JPEG XL, which isn't read"),
     (b"\x00\x00\x00\x0cjP  ", "JPEG 2000, which isn't read"),
     (b"\x00\x00\x01\x00", "ICO, which isn't read"),
+    (b"II*\x00", "a TIFF of a kind that isn't read, or damaged"),
+    (b"MM\x00*", "a TIFF of a kind that isn't read, or damaged"),
 )
 BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF"}
 HEAD = 32  # bytes that are looked at

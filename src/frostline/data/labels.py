@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ Where = Callable[[int], str]  # a row's place in words, such as "row 3 of labels
 
 def as_column(values: Any, name: str, count: int) -> list[Any]:
     """One plain Python value a row, from a list, an array, a tensor or a series; DataError for another length."""
-    if isinstance(values, (str, bytes)) or not (is_array(values) or hasattr(values, "__iter__")):
+    if isinstance(values, (str, bytes, Mapping, Set)) or not (is_array(values) or hasattr(values, "__iter__")):
         raise DataError(
             f"{name} is a {type(values).__name__}, but one value per image was expected.",
             f"Give a list or an array of {count}.",
@@ -31,9 +31,12 @@ def as_column(values: Any, name: str, count: int) -> list[Any]:
         array = None
         if is_array(values):
             array = as_numpy(values)
+        if array is not None and array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
         if array is not None and array.ndim != 1:
             raise DataError(
-                f"{name} has shape {array.shape}, but one value per image was expected.", f"Give {count} values."
+                f"{name} has shape {array.shape}, but one value per image was expected.",
+                f"Give {count} values; from one column for each class, as {name}.argmax(1).",
             )
         if array is None:
             listed = list(values)
@@ -41,6 +44,14 @@ def as_column(values: Any, name: str, count: int) -> list[Any]:
             listed = array.tolist()
     if len(listed) != count:
         raise DataError(f"{name} has {len(listed)} values for {count} images.", "Give one for each image.")
+    widths = {len(v) if isinstance(v, list | tuple) or (is_array(v) and v.ndim == 1) else 0 for v in listed}
+    if widths == {1}:
+        listed = [v[0] for v in listed]
+    elif len(widths) == 1 and min(widths) > 1:
+        raise DataError(
+            f"{name} has {min(widths)} values for each image, but one was expected.",
+            f"From one column for each class: np.argmax({name}, axis=1).",
+        )
     return [v.item() if isinstance(v, np.generic) or hasattr(v, "detach") else v for v in listed]
 
 
@@ -58,6 +69,8 @@ def class_names(values: Sequence[Any], name: str, where: Where) -> list[str]:
 def _class_name(value: Any, name: str, where: str) -> str:
     if isinstance(value, str) and not value.strip():
         raise DataError(f"{name} is empty in {where}.", "Give every sample a label, or leave it out.")
+    if isinstance(value, bytes):
+        raise DataError(f"{name} is {value!r} in {where}, but labels are text.", f"Give {name}.astype(str).")
     if not isinstance(value, (str, int)):
         raise DataError(
             f"{name} is {value!r} in {where}, but labels are text or whole numbers.",

@@ -10,7 +10,10 @@ from frostline.data.folder_tree import FolderTree
 from frostline.data.part_names import GivenPart, part_of, parts_of
 
 LAYOUT = "Expected DATA/<class>/<images>, or DATA/train/<class>/<images> with val/ or test/ beside it."
-TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
+UNLABELLED = (
+    "If these images have no labels, move {}/ out of the data: frostline predict answers for them once fit has run."
+)
+TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 SHOWN = 3
 
 
@@ -44,7 +47,10 @@ def _check_split_folders(path: Path, parts: dict[GivenPart, FolderTree], others:
         raise DataError(f"{path} holds {names} but no train/ with images.", LAYOUT)
     for folder in parts.values():
         if not folder.classes:
-            raise DataError(f"{path / folder.name} holds images, but no class folders.", LAYOUT)
+            hint = LAYOUT
+            if folder is not parts.get("train"):
+                hint = UNLABELLED.format(folder.name)
+            raise DataError(f"{path / folder.name} holds images, but no class folders.", hint)
         _check_one_class(path / folder.name, folder)
     if others and len(parts) == 1:
         train = parts["train"].name
@@ -64,6 +70,19 @@ def _check_one_class(path: Path, part: FolderTree) -> None:
         )
 
 
+def parts_below_classes(tree: FolderTree) -> bool:
+    """Whether the parts lie below the classes: cat/train, cat/test, dog/train, dog/test."""
+    return len(tree.classes) > 1 and all(
+        not folder.images and "train" in parts_of(f.name for f in folder.classes).values() for folder in tree.classes
+    )
+
+
+def folders_below_classes(tree: FolderTree) -> list[str]:
+    """Class folders with folders of images below them, in words: their images count for the class above."""
+    nested = [folder for folder in tree.classes if folder.classes]
+    return [f"{folder.name}/ with {_listed([f.name for f in folder.classes])}" for folder in nested]
+
+
 def check_layout(path: Path, tree: FolderTree) -> None:
     """Refuse a folder whose classes aren't those that its first level names, with what was probably meant.
 
@@ -71,7 +90,7 @@ def check_layout(path: Path, tree: FolderTree) -> None:
     splits, but have the same class folders below them.
     """
     if not tree.classes:
-        raise DataError(f"{path} holds images, but no class folders.", _table_hint(path, tree) or LAYOUT)
+        raise DataError(f"{path} holds images, but no class folders.", table_hint(path, tree) or LAYOUT)
     if len(tree.classes) == 1 and not parts_of([tree.classes[0].name]):
         _check_one_folder(path, tree)
     _check_same_below(path, tree)
@@ -85,7 +104,7 @@ def _check_one_folder(path: Path, tree: FolderTree) -> None:
     while len(node.classes) == 1 and not node.images and not part_of(node.classes[0].name):
         node = node.classes[0]
         below /= node.name
-    table = _table_hint(path, tree)
+    table = table_hint(path, tree)
     if table:
         raise DataError(f"{path} holds images in {only.name}/ alone, so that its folders name no classes.", table)
     if node.classes and not node.images:
@@ -99,6 +118,8 @@ def _check_one_folder(path: Path, tree: FolderTree) -> None:
 def _check_same_below(path: Path, tree: FolderTree) -> None:
     """photo/cat, photo/dog, sketch/cat, sketch/dog: are the classes cat and dog, or photo and sketch?"""
     known = parts_of(f.name for f in tree.classes)
+    if parts_below_classes(tree):
+        return
     nested = [f for f in tree.classes if len(f.classes) > 1 and not f.images and f.name not in known]
     if len(nested) < 2 or "train" in known.values():
         return
@@ -120,13 +141,18 @@ def _listed(names: Sequence[str]) -> str:
     shown = [f"{name}/" for name in names[:SHOWN]]
     if len(names) > SHOWN:
         return f"{', '.join(shown)} and {len(names) - SHOWN} more"
+    if len(shown) == 1:
+        return shown[0]
     return f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _table_hint(path: Path, tree: FolderTree) -> str:
+def table_hint(path: Path, tree: FolderTree) -> str:
     """Which table in the folder may hold the labels; empty where there is none."""
     tables = [name for name in tree.ignored if name.lower().endswith(TABLE_ENDINGS)]
     if not tables:
         return ""
     name = min(tables, key=lambda name: ("label" not in name.lower(), "train" not in name.lower(), name))
-    return f"If the labels are in {name}, give {path / name}, with the columns image (a path) and label."
+    hint = f"If the labels are in {name}, give {path / name}, with the columns image (a path) and label."
+    if len(tables) > 1:
+        return f"{hint} Join several tables into one, with a column split that says train, val or test."
+    return hint

@@ -23,6 +23,7 @@ LOOKED_AT = 2000  # files, spread evenly over the data
 DARK = 64  # of 255: 14 bits in a file of 16 end here, 12 bits at 16
 SHARE = 0.5  # of the images that have to be dark before it is the range that is doubted
 EXAMPLES = 3
+FRAMES = frozenset({".gif", ".tif", ".tiff", ".webp"})  # what may hold several images
 # Endings that Pillow's names of formats go with; others say something else than the file is.
 NAMED = {
     ".png": "PNG",
@@ -88,6 +89,28 @@ def image_facts(sources: Sequence[Source], threads: int) -> ImageFacts:
     )
 
 
+def frames_warning(sources: Sequence[Source], names: Sequence[str], threads: int) -> tuple[DataWarning, ...]:
+    """A warning of animations and of files of several pages, of which the first image is read."""
+    may = [i for i, source in enumerate(sources) if isinstance(source, Path) and ending(source.name) in FRAMES]
+    with warnings.catch_warnings(), ThreadPoolExecutor(max(1, threads)) as pool:
+        warnings.simplefilter("ignore")
+        counts = pool.map(lambda i: _frames(sources[i]), may)
+        found = [f"{names[i]} with {count}" for i, count in zip(may, counts, strict=True) if count > 1]
+    if not found:
+        return ()
+    return (_names_warning("several-images", found, "only the first image of each file is read"),)
+
+
+def _frames(source: Source) -> int:
+    try:
+        with Image.open(source, formats=FORMATS) as image:  # type: ignore[arg-type]
+            if getattr(image, "is_animated", False):  # sooner told than the count
+                return int(getattr(image, "n_frames", 1))
+    except Exception:  # damaged files are told elsewhere
+        return 1
+    return 1
+
+
 def text_facts(words: Sequence[str], tokens: Sequence[int] | None) -> TextFacts:
     """Lengths of the texts; `tokens` are counted by the caller's tokenizer."""
     counts = [len(text.split()) for text in words]
@@ -139,13 +162,13 @@ def range_warnings(images: Images, names: list[str], rows: Iterable[int]) -> tup
     found = []
     if constant:
         handled = "kept; each has a single colour, as files have that were converted wrongly"
-        found.append(_ranges_warning("constant-images", constant, handled))
+        found.append(_names_warning("constant-images", constant, handled))
     if len(dark) > SHARE * count:
         handled = (
             f"kept, but nearly black: no pixel is above {brightest} of 255. Values of 10 to 14 bits in files of 16, or "
             "of another range, have to be brought to the full range first"
         )
-        found.append(_ranges_warning("pixel-range", dark, handled))
+        found.append(_names_warning("pixel-range", dark, handled))
     return tuple(found)
 
 
@@ -157,5 +180,5 @@ def _is_constant(image: Pixels) -> bool:
     return bool((image == first).all())
 
 
-def _ranges_warning(kind: str, names: list[str], handled: str) -> DataWarning:
+def _names_warning(kind: str, names: list[str], handled: str) -> DataWarning:
     return DataWarning(kind=kind, count=len(names), examples=tuple(names[:EXAMPLES]), handled=handled)

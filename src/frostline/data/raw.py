@@ -16,6 +16,7 @@ from PIL import Image
 
 from frostline.base.errors import DataError
 from frostline.base.hashing import hash_bytes
+from frostline.data.colours import ImageError, plain_image
 from frostline.data.images import Pixels
 from frostline.data.preprocess import Preprocess
 
@@ -150,8 +151,7 @@ def _item(item: Any, name: str) -> Values | Path:
     if isinstance(item, (str, Path)):
         return Path(item)
     if isinstance(item, Image.Image):
-        plain = item.mode in ("L", "RGB") or item.mode.startswith("I;16")
-        item = np.asarray(item if plain else item.convert("RGB"))
+        item = _pixels_of(item, name)
     if not is_array(item):
         raise DataError(f"{name} is a {type(item).__name__}, but an image was expected.", SHAPES)
     values = as_numpy(item)
@@ -159,6 +159,13 @@ def _item(item: Any, name: str) -> Values | Path:
         raise DataError(f"{name} has shape {values.shape}, but an image has 2 or 3 axes.", SHAPES)
     _check_values(values, name)
     return values
+
+
+def _pixels_of(image: Image.Image, name: str) -> Values:
+    try:
+        return np.asarray(plain_image(image))
+    except ImageError as error:
+        raise DataError(f"{name} is an image with {error}.", TYPES) from error
 
 
 def _check_values(values: Values, name: str) -> None:

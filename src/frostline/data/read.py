@@ -17,10 +17,10 @@ from frostline.data.class_counts import class_counts, classes_in_words
 from frostline.data.class_names import with_plain_classes
 from frostline.data.contract import Contract, Samples
 from frostline.data.decode import Images, decode_all, hash_files
-from frostline.data.overview import range_warnings
+from frostline.data.overview import frames_warning, range_warnings
 from frostline.data.preprocess import Preprocess
 from frostline.data.scan import Listing
-from frostline.data.texts import TextPreprocess, Texts, check_texts, encode, fill, fitting_length
+from frostline.data.texts import TextPreprocess, Texts, check_texts, encode, fill, fitting_length, mostly_unknown
 from frostline.recipe.settings import Settings
 
 
@@ -87,7 +87,8 @@ def _read_images(listing: Listing, preprocess: Preprocess, options: AssembleOpti
     images, bad = decode_all(sources, preprocess, threads=options.threads, spill_dir=None, progress=None)
     hashes = hash_files(sources, options.threads)
     readable = (i for i in range(len(images)) if i not in bad)
-    noticed = range_warnings(images, [row.id for row in listing.rows], readable)
+    names = [row.id for row in listing.rows]
+    noticed = (*range_warnings(images, names, readable), *frames_warning(sources, names, options.threads))
     listing = replace(listing, texts=None, warnings=(*listing.warnings, *noticed))
     dataset, rows = assemble(listing, images, bad, hashes, options=options)
     chosen: Images = images.select(rows)
@@ -105,6 +106,12 @@ def _read_texts(
         )
     dataset, kept = _assembled(listing, options)
     encoded = encode(kept, preprocess)
+    unknown = mostly_unknown(encoded, preprocess)
+    if unknown:
+        handled = "kept, but at least half of their words are unknown to this network: is it one for another language?"
+        ids = tuple(dataset.samples[i].id for i in unknown[:EXAMPLES])
+        warning = DataWarning(kind="unknown-words", count=len(unknown), examples=ids, handled=handled)
+        dataset = replace(dataset, warnings=(*dataset.warnings, warning))
     if not chosen_length:
         counts = [len(encoded[i]) for i in dataset.development.tolist()]
         preprocess = replace(preprocess, length=fitting_length(counts, preprocess.limit), lengths=())

@@ -13,15 +13,23 @@ from frostline.base.errors import DataError
 from frostline.base.records import DataWarning
 from frostline.data.decode import Source
 from frostline.data.folder_tree import FolderTree, read_tree
-from frostline.data.formats import formats_in_words, unread_formats
-from frostline.data.layouts import LAYOUT, check_layout, split_folders
-from frostline.data.part_names import GivenPart
+from frostline.data.formats import ending, formats_in_words, unread_formats
+from frostline.data.layouts import (
+    LAYOUT,
+    check_layout,
+    folders_below_classes,
+    parts_below_classes,
+    split_folders,
+    table_hint,
+)
+from frostline.data.part_names import GivenPart, parts_of
 from frostline.data.preprocess import Preprocess
 from frostline.data.raw import RawImages, arrange
 
 Kind = Literal["class-folders", "split-folders", "arrays", "table", "dataset"]
 
-TABLES = "Tables end with .csv, .tsv, .jsonl or .parquet."
+TABLES = "Tables end with .csv, .tsv, .jsonl, .json or .parquet."
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar", ".gz", ".bz2", ".xz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,16 +93,22 @@ def scan(path: Path) -> Listing:
     if not path.exists():
         raise DataError(f"{path} does not exist.", LAYOUT)
     if not path.is_dir():
-        raise DataError(f"{path} is a file, but a folder of images was expected.", f"{LAYOUT} {TABLES}")
+        hint = f"{LAYOUT} {TABLES}"
+        if path.name.lower().endswith(ARCHIVES):
+            hint = "Unpack the archive and give its folder."
+        raise DataError(f"{path} is a file, but a folder of images was expected.", hint)
     tree = read_tree(path)
     if tree.empty:
-        raise DataError(f"{path} holds no images{_found_instead(tree)}.", LAYOUT)
+        raise DataError(f"{path} holds no images{_found_instead(tree)}.", table_hint(path, tree) or LAYOUT)
     check_layout(path, tree)
     parts = split_folders(path, tree)
     kind: Kind = "class-folders"
     if parts:
         kind = "split-folders"
         rows = tuple(_rows_of_folders(path, parts))
+    elif parts_below_classes(tree):
+        kind = "split-folders"
+        rows = tuple(_rows_below_classes(path, tree))
     else:
         rows = tuple(_class_rows(path, tree, None))
     used = {row.id for row in rows}
@@ -104,6 +118,7 @@ def scan(path: Path) -> Listing:
         kind=kind,
         rows=tuple(sorted(rows, key=lambda r: r.id)),
         ignored=tuple(sorted(ignored)),
+        warnings=() if kind == "split-folders" else _nested(tree),
         unread_classes=_unread_classes(tree, parts),
     )
 
@@ -111,6 +126,25 @@ def scan(path: Path) -> Listing:
 def _rows_of_folders(path: Path, parts: dict[GivenPart, FolderTree]) -> Iterator[Row]:
     for part, tree in parts.items():
         yield from _class_rows(path, tree, part)
+
+
+def _rows_below_classes(path: Path, tree: FolderTree) -> Iterator[Row]:
+    """The rows of CLASS/PART/images."""
+    for folder in tree.classes:
+        meaning = parts_of(f.name for f in folder.classes)
+        for below in folder.classes:
+            for name in below.all_images() if below.name in meaning else ():
+                part = meaning[below.name]
+                yield Row(id=name, source=path / name, class_name=folder.name, part=part, group=None)
+
+
+def _nested(tree: FolderTree) -> tuple[DataWarning, ...]:
+    """A warning where class folders hold further folders of images."""
+    below = folders_below_classes(tree)
+    if not below:
+        return ()
+    handled = "images belong to the class of the first level, whatever the folders below it are called"
+    return (DataWarning(kind="folders-below-classes", count=len(below), examples=tuple(below[:3]), handled=handled),)
 
 
 def _class_rows(path: Path, tree: FolderTree, part: GivenPart | None) -> Iterator[Row]:
@@ -134,6 +168,9 @@ def _found_instead(tree: FolderTree) -> str:
     formats = unread_formats(tree.all_ignored())
     if formats:
         return f" that can be read (found {formats_in_words(formats)})"
+    nameless = [name for name in tree.all_ignored() if not name.endswith("/") and not ending(name)]
+    if nameless:
+        return f" (found {len(nameless)} files without an ending: images are known by .jpg, .png and the like)"
     endings = _endings(tree.all_ignored())
     if endings:
         return f" (found {', '.join(endings)} files)"

@@ -137,6 +137,16 @@ def encode(words: Sequence[str], preprocess: TextPreprocess, *, most: int | None
     return [list(e.ids) for e in tokenizer.encode_batch(list(words))]
 
 
+def mostly_unknown(encoded: Sequence[Sequence[int]], preprocess: TextPreprocess) -> list[int]:
+    """The texts of which at least half of the words are none that the tokenizer knows, as in another language."""
+    tokenizer = _read_tokenizer(preprocess.tokenizer, None, preprocess.cut)
+    unknown = tokenizer.token_to_id(str(getattr(tokenizer.model, "unk_token", None)))
+    if unknown is None:
+        return []
+    marks = tokenizer.num_special_tokens_to_add(False)
+    return [i for i, ids in enumerate(encoded) if 2 * sum(t == unknown for t in ids) >= max(1, len(ids) - marks)]
+
+
 def fitting_length(counts: Sequence[int], limit: int) -> int:
     """L for texts of so many tokens: the largest and one empty place, rounded up to a multiple of 8, at most
     `limit`."""

@@ -232,3 +232,17 @@ def test_real_data_with_a_planted_leak_is_cleaned(tmp_path: Path) -> None:
     dataset = build(tmp_path)
     assert warned(dataset, "copies-of-sealed")[:2] == (1, ("train/rose/resaved.jpg",))
     assert np.bincount(dataset.labels[dataset.rows("development")]).tolist() == [6, 6]
+
+
+def test_a_part_without_labels_is_for_predict(tmp_path: Path) -> None:
+    folder(tmp_path, train__a=3, train__b=3, test__unknown=3)
+    with pytest.raises(DataError, match="differ") as error:
+        build(tmp_path)
+    assert "frostline predict" in error.value.hint
+
+
+def test_measured_numbers_are_no_classes(tmp_path: Path) -> None:
+    folder(tmp_path, **{f"{k}.{k}5": 1 for k in range(8)})
+    with pytest.raises(DataError, match="look like measured numbers") as error:
+        build(tmp_path)
+    assert "ranges" in error.value.hint

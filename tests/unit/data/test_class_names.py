@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from frostline.base.records import DataWarning
-from frostline.data.class_names import with_plain_classes
+from frostline.data.class_names import in_order, with_plain_classes
 from frostline.data.scan import Kind, Listing, Row
 
 
@@ -51,3 +51,19 @@ def test_an_empty_cell_that_became_text_is_said_for_tables_alone() -> None:
 
 def test_equal_names_give_no_warning_however_many_rows_have_them() -> None:
     assert settled(["a"] * 5 + ["b"] * 5)[1] == ()
+
+
+def test_names_made_of_other_names_are_said() -> None:
+    for name in ("a|b", "a; b", "b,a", "['a', 'b']"):
+        assert [w.kind for w in settled([name, "a", "b"])[1]] == ["combined-labels"]
+    assert settled(["black, white", "salt+pepper", "x"])[1] == ()
+
+
+def test_minus_one_beside_numbers_is_said_to_look_like_no_label() -> None:
+    assert [w.kind for w in settled(["-1", "0", "1"])[1]] == ["missing-labels"]
+    assert settled(["-1", "left"])[1] == ()
+
+
+def test_whole_numbers_are_ordered_as_numbers() -> None:
+    assert in_order(["10", "2", "1"]) == ("1", "2", "10")
+    assert in_order(["10", "2", "x"]) == ("10", "2", "x")

@@ -72,6 +72,36 @@ def test_long_cells_are_read(tmp_path: Path) -> None:
     assert len(read_delimited(path, ",").cells[0][0]) == 249_999
 
 
+SPREADSHEETS = {
+    "semicolons": "text;label\na, b;x\nc;y\n",
+    "said by Excel": "sep=;\r\ntext;label\r\na, b;x\r\nc;y\r\n",
+    "tabs": "text\tlabel\na, b\tx\nc\ty\n",
+    "bars": "text|label\na, b|x\nc|y\n",
+    "rows of commas": 'text,label\n"a, b",x\nc,y\n,\n,\n   \n',
+    "a comma after each row": 'text,label,\n"a, b",x,\nc,y,\n',
+    "a comma after each row but the header": 'text,label\n"a, b",x,\nc,y,\n',
+    "an empty first line": '\n\ntext,label\n"a, b",x\nc,y\n',
+    "old line ends": 'text,label\r"a, b",x\rc,y\r',
+}
+
+
+@pytest.mark.parametrize("content", SPREADSHEETS.values(), ids=SPREADSHEETS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_spreadsheets_leave_behind_is_no_row(tmp_path: Path, content: str, encoding: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content.encode(encoding))
+    found = read_delimited(path, ",")
+    assert (found.header, found.cells) == (["text", "label"], [["a, b", "x"], ["c", "y"]])
+    assert not found.plain
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le"])
+def test_other_encodings_are_refused_by_name(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "t.csv").write_bytes("text,label\nna\u00efve,x\n".encode(encoding))
+    with pytest.raises(DataError, match="is not UTF-8 text"):
+        read_delimited(tmp_path / "t.csv", ",")
+
+
 def test_the_marks_that_were_read_as_text_are_told(tmp_path: Path) -> None:
     (warning,) = find(written(tmp_path, rows(10, {3: '"', 8: "end"}), ",")).warnings
     assert (warning.kind, warning.count, warning.examples) == ("quotation-marks", 2, ("line 5", "line 10"))

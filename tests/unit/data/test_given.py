@@ -18,7 +18,7 @@ from frostline.data.given import list_given
 from frostline.data.preprocess import Preprocess
 from frostline.data.raw import RawImage, arrange, raw_images
 from frostline.data.views import augment_policy, make_view
-from helpers.data_makers import noise
+from helpers.data_makers import SMALL, noise
 
 RGB = Preprocess.default(28, (0.5,), (0.5,), 3)
 GREY = Preprocess.default(28, (0.5,), (0.5,), 1)
@@ -229,7 +229,10 @@ def test_a_frame_of_pandas_is_a_mapping(tmp_path: Path) -> None:
         ({"label": ["a", " ", "a", "b"]}, "label is empty in row 1"),
         ({"label": [0.5, 1.0, 0.0, 1.0]}, "label is 0.5 in row 0"),
         ({"label": [0, "1", 0, 1]}, "mixes text with numbers"),
-        ({"label": np.eye(4)}, r"label has shape \(4, 4\)"),
+        ({"label": np.eye(4)}, r"label has shape \(4, 4\).*label.argmax\(1\)"),
+        ({"label": [[0, 1], [1, 0], [0, 1], [1, 0]]}, r"label has 2 values for each image.*np.argmax"),
+        ({"label": [b"a", b"b", b"a", b"b"]}, r"label is b'a' in row 0.*astype\(str\)"),
+        ({"label": {0: "a", 1: "b", 2: "a", 3: "b"}}, "label is a dict"),
         ({"label": "abab"}, "label is a str"),
         ({"label": 3}, "label is a int"),
         ({"label": ["a\nb", "b", "a", "b"]}, "can't be written"),
@@ -249,3 +252,35 @@ def test_other_forms_of_data_are_refused(data: Any) -> None:
     with pytest.raises(DataError) as error:
         list_given(data)
     assert "(X, y)" in error.value.hint
+
+
+def test_labels_in_a_column_of_their_own_are_taken() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    for labels in (np.array([[0], [1], [0], [1]]), [[0], [1], [0], [1]]):
+        assert [row.class_name for row in list_given((images, labels)).rows] == ["0", "1", "0", "1"]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I", "F", "1", "CMYK"])
+def test_pillow_images_are_read_as_their_files_are(tmp_path: Path, mode: str) -> None:
+    grey = Image.fromarray(noise(1, 30, 40, 1)[..., 0])
+    image = grey.convert("RGB").convert(mode)
+    if mode in ("RGBA", "LA"):
+        image.putalpha(grey.point(lambda v: 255 * (v > 128)))
+    if mode == "I":
+        image = image.point(lambda v: v * 200)
+    if mode == "F":
+        image = image.point(lambda v: v * (1 / 300) + 0.0)
+    image.save(tmp_path / "x.tif")
+    (source,) = arrange(raw_images([image]), SMALL)
+    ours = read_image(source, SMALL).astype(int)
+    assert np.abs(ours - read_image(tmp_path / "x.tif", SMALL)).max() <= 1
+
+
+def test_the_orientation_of_a_pillow_image_counts(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise(2, 40, 40)).save(tmp_path / "x.png", exif=exif)
+    with Image.open(tmp_path / "x.png") as image:
+        (source,) = arrange(raw_images([image]), SMALL)
+    ours = read_image(source, SMALL).astype(int)  # turned before it is resized, where a file is turned after
+    assert np.abs(ours - read_image(tmp_path / "x.png", SMALL)).max() <= 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from frostline.data.overview import image_facts, text_facts
+from frostline.data.overview import frames_warning, image_facts, text_facts
 from frostline.data.raw import RawImage
 from helpers.data_makers import save
 
@@ -41,3 +41,11 @@ def test_texts_are_counted_in_words_and_tokens() -> None:
     assert facts.words == (1, 2, 3)
     assert facts.tokens == (3, 5, 9)
     assert text_facts(["a"], None).tokens is None
+
+
+def test_files_of_several_images_are_told_with_their_number(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((8, 8), 60 * k, dtype=np.uint8)) for k in range(3)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / "b.gif")
+    (warning,) = frames_warning([tmp_path / "a.tif", tmp_path / "b.gif"], ["a.tif", "b.gif"], 1)
+    assert (warning.kind, warning.examples) == ("several-images", ("a.tif with 3",))

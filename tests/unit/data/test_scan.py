@@ -225,3 +225,48 @@ def test_class_folders_of_formats_that_are_not_read_are_known(tmp_path: Path) ->
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     assert scan(tmp_path).unread_classes == {"c": "2 AVIF and 1 HEIC files"}
+
+
+def test_parts_below_classes_are_parts(tmp_path: Path) -> None:
+    counts = {f"{name}__{part}": 1 for name in ("cat", "dog") for part in ("train", "test", "old")}
+    listing = scan(folder(tmp_path, **counts))
+    assert [(r.class_name, r.part) for r in listing.rows] == [(c, p) for c in ("cat", "dog") for p in ("test", "train")]
+    assert listing.ignored == ("cat/old/000.png", "dog/old/000.png")
+
+
+def test_levels_below_classes_are_said(tmp_path: Path) -> None:
+    listing = scan(folder(tmp_path, animals__cat=1, animals__dog=1, plants__rose=1))
+    (warning,) = listing.warnings
+    assert warning.kind == "folders-below-classes"
+    assert warning.examples == ("animals/ with cat/ and dog/", "plants/ with rose/")
+
+
+def test_folders_of_systems_are_ignored(tmp_path: Path) -> None:
+    folder(tmp_path, a=1, b=1, **{"@eaDir": 1, "a__@eaDir": 1, "lost+found": 1})
+    listing = scan(tmp_path)
+    assert {row.class_name for row in listing.rows} == {"a", "b"}
+    assert listing.ignored == ("@eaDir/", "a/@eaDir/", "lost+found/")
+
+
+def test_what_lies_in_the_place_of_images_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one").write_bytes(b"x")
+    with pytest.raises(DataError, match="1 files without an ending"):
+        scan(tmp_path)
+    for name in ("test.csv", "train.csv"):
+        (tmp_path / name).write_text("image,label\n")
+    with pytest.raises(DataError) as error:
+        scan(tmp_path)
+    assert "train.csv" in error.value.hint
+    assert "a column split" in error.value.hint
+    (tmp_path / "x.zip").write_bytes(b"PK")
+    with pytest.raises(DataError) as error:
+        scan(tmp_path / "x.zip")
+    assert "Unpack" in error.value.hint
+
+
+def test_a_test_folder_without_labels_is_for_predict(tmp_path: Path) -> None:
+    folder(tmp_path, train__a=1, train__b=1, test=2)
+    with pytest.raises(DataError, match="no class folders") as error:
+        scan(tmp_path)
+    assert "frostline predict" in error.value.hint

@@ -220,3 +220,60 @@ def test_labels_survive_every_format(tmp_path_factory: pytest.TempPathFactory, l
     rows = [{"image": "a.png", "label": label} for label in labels]
     for write in (write_csv, write_tsv, write_jsonl, write_parquet):
         assert [r.class_name for r in find(write(root, rows)).rows] == labels
+
+
+JSONS = {
+    "a list": ("t.json", '[{"text": "x", "label": "a"},\n {"text": "y", "label": "b"}]'),
+    "a list under another name": ("t.jsonl", '[{"text": "x", "label": "a"}, {"text": "y", "label": "b"}]\n'),
+    "lines": ("t.json", '{"text": "x", "label": "a"}\n\n{"text": "y", "label": "b"}'),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), JSONS.values(), ids=JSONS)
+def test_json_is_read_as_lines_or_as_a_list(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    listing = find(tmp_path / name)
+    assert listing.texts == ("x", "y")
+    assert [row.class_name for row in listing.rows] == ["a", "b"]
+
+
+NOT_ROWS = {
+    "rows under a name": ('{"data": [{"text": "x", "label": "a"}]}', "holds a single object"),
+    "columns": ('{"text": ["x", "y"], "label": ["a", "b"]}', "holds a single object"),
+    "other values": ('["x", "y"]', "row 1 of t.json is not a JSON object"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), NOT_ROWS.values(), ids=NOT_ROWS)
+def test_json_of_another_form_is_refused_shortly(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "t.json").write_text(content)
+    with pytest.raises(DataError, match=message) as error:
+        find(tmp_path / "t.json")
+    assert "one list of objects" in error.value.hint
+
+
+HEADERS = {
+    "no header": ("a/000.png,a\nb/000.png,b\n", "put the line image,label above it"),
+    "pixels": (",".join(f"pixel{k}" for k in range(785)) + "\n", "arrays in Python"),
+    "addresses": ("image,label\nhttps://x.org/a.png,a\n", "Download the images"),
+}
+
+
+@pytest.mark.parametrize(("content", "hint"), HEADERS.values(), ids=HEADERS)
+def test_tables_of_another_kind_get_the_hint_that_mends_them(tmp_path: Path, content: str, hint: str) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(DataError) as error:
+        find(tmp_path / "t.csv")
+    assert hint in error.value.hint
+    assert len(str(error.value)) < 500
+
+
+def test_minus_one_is_no_label_where_classes_are_numbered(tmp_path: Path) -> None:
+    features = {"label": {"names": ["ant", "bee"], "_type": "ClassLabel"}}
+    table = pa.Table.from_pylist([{"text": "x", "label": 0}, {"text": "y", "label": -1}])
+    pq.write_table(
+        table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}),
+        tmp_path / "t.parquet",
+    )
+    with pytest.raises(DataError, match="label is empty in row 2"):
+        find(tmp_path / "t.parquet")
