@@ -30,6 +30,7 @@ from frostline.data.texts import (
     folded,
     ids_and_mask,
     ladder,
+    mostly_unknown,
     read_texts,
 )
 from frostline.recipe.settings import Settings
@@ -236,3 +237,14 @@ def test_augmentation_of_texts_is_refused(contract: TextPreprocess) -> None:
     assert policy_for(None, contract).still
     with pytest.raises(RecipeError, match="texts aren't varied"):
         policy_for("light", contract)
+
+
+def test_texts_in_another_language_are_told(contract: TextPreprocess, tmp_path: Path) -> None:
+    assert mostly_unknown(encode(["\u732b \u72ac", "cat \u732b", "cat sits", ""], contract), contract) == [0, 1]
+    rows = [("the cat sits here", "a"), ("who is a dog", "b"), ("\u732b \u72ac \u9ce5", "a"), ("\u5c71", "b")] * 2
+    lines = [f"{text} {'cat ' * k},{label}" if k < 4 else f"{text},{label}" for k, (text, label) in enumerate(rows)]
+    (tmp_path / "t.csv").write_text("text,label\n" + "\n".join(lines), encoding="utf-8")
+    settings = Settings(data=tmp_path / "t.csv", model="hf:x")
+    found = read_data(settings, find(tmp_path / "t.csv"), contract, silent)
+    kinds = {warning.kind: warning.count for warning in found.dataset.warnings}
+    assert kinds["unknown-words"] >= 2
