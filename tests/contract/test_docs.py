@@ -103,3 +103,13 @@ def test_links_between_the_pages_lead_somewhere(root: Path) -> None:
 def test_no_page_refers_to_one_outside_the_repository(root: Path) -> None:
     for page in [*root.glob("*.md"), *(root / "docs").rglob("*.md")]:
         assert not re.search(r"\bDESIGN\b|\bnotes/", page.read_text(encoding="utf-8")), page.name
+
+
+def test_every_test_that_the_page_on_input_names_is_there(root: Path) -> None:
+    page = (root / "docs" / "input.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)(\.py)?`", page))
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in (root / "tests").rglob("test_*.py")}
+    everything = "\n".join(sources.values())
+    for name, ending in named:
+        assert name in sources if ending else f"def {name}(" in everything, name
+    assert len(named) > 50
