@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from frostline.base.errors import ModelError
 from frostline.base.seeds import derive_seed
 from frostline.keras_torch.graph import GraphStep, assemble_network
-from frostline.keras_torch.layers import Rescaled, ReversedChannels
+from frostline.keras_torch.layers import ReversedChannels
 from frostline.keras_torch.pieces import FINAL_ACTIVATIONS, LayerUse, Piece, Weight, pieces_for
+from frostline.keras_torch.scaling import InputScaling, find_scaling
 from frostline.keras_torch.wrap import SEED_RANGE, KerasCall, SharedLayer
 
 CHANNEL_FLIP = "rgb_to_bgr"  # the name of that layer
@@ -30,7 +31,7 @@ class Blueprint:
     draws: tuple[tuple[str, Weight], ...]
     final: str  # activation at the end that was left out: 'softmax', 'sigmoid' or nothing
     reverse: bool  # RGB is turned to BGR first
-    rescales: bool  # the first layer is a Rescaling, so pixels from 0 to 255 are wanted
+    scaling: InputScaling  # what the model does to its images before its first layer with weights
 
     def build(self, seed: int) -> nn.Module:
         """Return a network with fresh weights, drawn by Keras' own initialisers under seeds of their own. Tensors whose
@@ -81,8 +82,11 @@ def translate(model: Any, *, reverse: bool, renumber: bool) -> Blueprint:
     module = assemble_network(draft.steps, draft.modules, source, result)
     paths = {id(m): path for path, m in module.named_modules()}
     draws = [(f"{paths[id(m)]}.{name}", weight) for m, name, weight in draft.weights]
-    rescales = bool(draft.steps) and isinstance(draft.modules[draft.steps[0].module], Rescaled)
-    return Blueprint(template=module, draws=tuple(draws), final=final, reverse=reverse, rescales=rescales)
+    height, width, channels = model.inputs[0].shape[1:]
+    scaling = InputScaling()
+    if channels is not None:
+        scaling = find_scaling(draft.steps, draft.modules, draft.classes, source, (height, width, channels))
+    return Blueprint(template=module, draws=tuple(draws), final=final, reverse=reverse, scaling=scaling)
 
 
 def _functional(model: Any) -> Any:
@@ -103,6 +107,7 @@ class _Draft:
         self.renumber = renumber
         self.steps: list[GraphStep] = []
         self.modules: dict[str, nn.Module] = {}
+        self.classes: dict[str, str] = {}  # of Keras, by the module's name
         self.weights: list[tuple[nn.Module, str, Weight]] = []
         self._kinds: dict[str, str] = {}
         self._pieces: dict[int, list[tuple[str, str]]] = {}  # id of a layer -> names and kinds of its pieces
@@ -118,6 +123,7 @@ class _Draft:
         """Add a step that isn't in the Keras model; return its value."""
         result = self.value()
         self.modules[name] = module
+        self.classes[name] = type(module).__name__
         self.steps.append(GraphStep(module=name, inputs=(source,), outputs=(result,), opens=True))
         return result
 
@@ -176,6 +182,8 @@ class _Draft:
             )
         ranks = tuple(len(x.shape) for x in node.arguments.keras_tensors)
         pieces = pieces_for(LayerUse(layer=layer, ranks=ranks, only_tensors=_gets_only_tensors(node)))
+        if _reverses_channels(node):
+            pieces = [Piece(module=ReversedChannels(), kind="opens")]
         if pieces is None:
             pieces = [_wrapped(node)]
         layer_name = self._layer_name(layer)
@@ -187,6 +195,7 @@ class _Draft:
                 if weight.initializer is not None:
                     self.weights.append((piece.module, path, weight))
             self.modules[name] = piece.module
+            self.classes[name] = type(layer).__name__
             self._kinds[name] = piece.kind
             named.append((name, piece.kind))
         return named
@@ -254,6 +263,19 @@ def _gets_only_tensors(node: Any) -> bool:
     rest = {k: v for k, v in arguments.kwargs.items() if k != "training" and v is not None}
     flat = keras.tree.flatten((arguments.args, rest))
     return len(flat) == len(arguments.keras_tensors)
+
+
+def _reverses_channels(node: Any) -> bool:
+    """True for x[..., ::-1] of images: torch has no negative steps, so Keras can't run it on torch."""
+    tensors = node.arguments.keras_tensors
+    if type(node.operation).__name__ != "GetItem" or len(tensors) != 1 or len(tensors[0].shape) != 4:
+        return False
+    key = node.arguments.kwargs.get("key", node.arguments.args[-1])
+    if not isinstance(key, list | tuple) or not key or key[-1] != slice(None, None, -1):
+        return False
+    before = [part for part in key[:-1] if part is not Ellipsis]
+    whole = all(isinstance(part, slice) and part == slice(None) for part in before)
+    return whole and (Ellipsis in key[:-1] or len(before) == 3)
 
 
 def _put_tensor(module: nn.Module, path: str, value: Tensor) -> None:

@@ -1,24 +1,17 @@
-"""Weights read from files without ever unpickling, and loaded without ignoring a single key."""
+"""Weights loaded into a network without ignoring a single key."""
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
+from frostline.models.weight_names import COUNTER
 
-SAVE_STATE_DICT = (
-    "Where the network's code is available, save a state_dict: safetensors.torch.save_file(model.state_dict(), FILE)."
-)
-WRAPPERS = ("state_dict", "model", "model_state_dict")
-COUNTER = ".num_batches_tracked"  # plays no part in inference; files from before torch 0.4.1 and other tools lack it
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 KEYS_SHOWN = 4  # of each kind, in a message
 
 
@@ -40,103 +33,34 @@ class LoadReport:
         return bool(self.mismatched) or any(not name.endswith(COUNTER) for name in self.missing)
 
     @property
+    def complete(self) -> bool:
+        """True where nothing but BatchNorm's counters is missing, and nothing else is there."""
+        only_counters = all(name.endswith(COUNTER) for name in self.missing)
+        return only_counters and not (self.unexpected or self.mismatched)
+
+    @property
     def clean(self) -> bool:
         return not (self.missing or self.unexpected or self.mismatched)
-
-
-def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """Read tensors by name, from safetensors or from a state_dict that torch reads with `weights_only=True`.
-
-    A state_dict under the key `state_dict`, `model` or `model_state_dict` is taken out of it, and a common prefix
-    `module.` is stripped. Raises ModelError for anything else, such as a pickled model: nothing is ever unpickled.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise ModelError(f"There is no weights file {file}.", "Give --weights FILE, or --weights random.")
-    if file.suffix.lower() == ".safetensors":
-        return _stripped(_read_safetensors(file))
-    with file.open("rb") as handle:
-        start = handle.read(64)
-    if not start.startswith((b"PK", b"\x80")):
-        raise ModelError(f"{file} is neither a safetensors file nor a saved state_dict.", SAVE_STATE_DICT)
-    return _stripped(_tensors_by_name(_read_torch(file), file))
-
-
-def _read_safetensors(file: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{file} can't be read as safetensors ({error}).", "Is the file complete?") from error
-
-
-def _read_torch(file: Path) -> Any:
-    if _is_scripted(file):
-        raise ModelError(
-            f"{file} holds a scripted network (TorchScript), not a state_dict, and reading it could run any code.",
-            SAVE_STATE_DICT,
-        )
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{file} holds pickled Python objects, not only tensors, and reading it could run any code.",
-            SAVE_STATE_DICT,
-        ) from error
-    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError ... for broken files
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{file} can't be read as a state_dict ({reason}).", "Is the file complete?") from error
-
-
-def _is_scripted(file: Path) -> bool:
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _tensors_by_name(value: Any, file: Path) -> dict[str, Tensor]:
-    """Take the state_dict out of what a file holds; raises ModelError where there is none."""
-    state = _unwrapped(value)
-    if not isinstance(state, Mapping) or not state:
-        raise ModelError(f"{file} holds a {type(state).__name__}, not tensors by name.", SAVE_STATE_DICT)
-    tensors: dict[str, Tensor] = {}
-    for name, entry in state.items():
-        if not (isinstance(name, str) and isinstance(entry, Tensor)):
-            kind = type(entry).__name__
-            raise ModelError(f"{file} holds {name!r}, which is a {kind}, not a tensor.", SAVE_STATE_DICT)
-        tensors[name] = entry.detach()
-    return tensors
-
-
-def _unwrapped(value: Any) -> Any:
-    """Return the mapping under the first of :data:`WRAPPERS` that there is, or the value itself."""
-    if isinstance(value, Mapping):
-        for key in WRAPPERS:
-            if isinstance(value.get(key), Mapping):
-                return value[key]
-    return value
-
-
-def _stripped(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the `module.` that data-parallel wrappers put before every name."""
-    if state and all(name.startswith("module.") for name in state):
-        return {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return state
 
 
 def compare_weights(module: nn.Module, state: Mapping[str, Tensor]) -> LoadReport:
     """Report which of the network's keys the weights lack, which are unknown to it, and which have another shape."""
     own = module.state_dict()
     mismatched = tuple(name for name in own if name in state and own[name].shape != state[name].shape)
+    places = {_memory_of(own[name]) for name in own if name in state}  # files keep a tensor of two names once
     return LoadReport(
         loaded=len(set(own) & set(state)) - len(mismatched),
-        missing=tuple(name for name in own if name not in state),
+        missing=tuple(name for name in own if name not in state and _memory_of(own[name]) not in places),
         unexpected=tuple(name for name in state if name not in own),
         mismatched=mismatched,
     )
+
+
+def _memory_of(tensor: Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]] | int:
+    """Return what equal places in memory share; something of its own for a tensor without memory."""
+    if not tensor.numel() or tensor.is_meta:
+        return id(tensor)
+    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, head: str | None = None) -> LoadReport:
@@ -148,7 +72,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, head: str | 
     report = compare_weights(module, state)
     missing = [name for name in _outside(head, report.missing) if not name.endswith(COUNTER)]
     mismatched = _outside(head, report.mismatched)
-    if missing or mismatched or report.unexpected:
+    if missing or mismatched or report.unexpected or not report.loaded:
         own = module.state_dict()
         shapes = [f"{name} {_shape_in_words(state[name])} for {_shape_in_words(own[name])}" for name in mismatched]
         differences = (
@@ -158,12 +82,26 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, head: str | 
         )
         raise ModelError(
             f"The weights belong to another architecture: of the network's {len(own)} keys {report.loaded} fit; "
-            f"{'; '.join(filter(None, differences))}.",
+            f"{'; '.join(filter(None, differences)) or 'there is nothing but a head'}.",
             "Give weights that were saved from this very network (only its head may differ).",
         )
+    _refuse_quantised(module.state_dict(), state)
     usable = {name: state[name] for name in module.state_dict() if name in state and name not in report.mismatched}
     module.load_state_dict(usable, strict=False)
     return report
+
+
+def _refuse_quantised(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Raise ModelError for tensors that mean something only together with scales: whole numbers, floats of 8 bits."""
+    for name, tensor in own.items():
+        found = state.get(name)
+        if found is None or not tensor.is_floating_point() or found.dtype in FLOATS:
+            continue
+        raise ModelError(
+            f"The weights hold {name} as {str(found.dtype).removeprefix('torch.')}, so they are quantised, and the "
+            "network computes with floats.",
+            "Give the weights as they were before they were quantised.",
+        )
 
 
 def _outside(head: str | None, names: Iterable[str]) -> list[str]:

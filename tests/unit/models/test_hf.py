@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from frostline.base.errors import ModelError
 from frostline.cutting.heads import find_head
@@ -25,7 +26,7 @@ from frostline.models.network import NetworkOptions, example_call, pretrained
 from frostline.models.new_heads import HeadForm, new_head
 from frostline.models.sources import load_network
 from frostline.models.sources.hf_encoder import TextEncoder
-from frostline.models.sources.hf_source import Reversed
+from frostline.models.sources.hf_plan import Reversed
 
 transformers = pytest.importorskip("transformers", reason="the extra `text` isn't installed")
 
@@ -220,8 +221,6 @@ def test_code_in_the_folder_is_never_run(copy: Path) -> None:
 
 
 def test_damaged_and_incomplete_weights_are_refused(copy: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     state = load_file(copy / "model.safetensors")
     kept = {k: v for k, v in state.items() if "layer.1.output.dense" not in k}
     save_file(kept, copy / "model.safetensors", metadata={"format": "pt"})
@@ -362,3 +361,146 @@ def test_steps_of_an_image_processor_that_cannot_be_expressed_are_refused(tmp_pa
     file.write_text(json.dumps({**record, "size": {"height": 32, "width": 48}}))
     with pytest.raises(ModelError, match="can't express"):
         load_network(f"hf:{folder}")
+
+
+def stored(tensors: dict[str, torch.Tensor], file: Path) -> str:
+    save_file({name: tensor.clone() for name, tensor in tensors.items()}, file)
+    return str(file)
+
+
+@pytest.mark.parametrize("kind", ["images", "bgr", "texts", "encoder"])
+def test_a_file_of_the_architecture_loads_as_the_folder_does(tmp_path: Path, kind: str) -> None:
+    if kind == "images":
+        folder = write_image_network(tmp_path / "n")
+    elif kind == "bgr":
+        crop = {"size": {"shortest_edge": 36}, "crop_size": CROP}
+        folder = write_image_network(tmp_path / "n", "MobileViTImageProcessor", **crop)
+    else:
+        folder = write_text_network(tmp_path / "n", labels=("a", "b") if kind == "texts" else ())
+    spec = f"hf:{folder}"
+    wanted = pretrained(load_network(spec)).state_dict()
+    tensors = load_file(folder / "model.safetensors")
+    files = (
+        str(folder / "model.safetensors"),
+        stored({f"model.{name}": tensor for name, tensor in tensors.items()}, tmp_path / "wrapped.safetensors"),
+        stored(dict(wanted), tmp_path / "own.safetensors"),
+    )
+    for file in files:
+        network = load_network(spec, options(weights=file))
+        found = pretrained(network).state_dict()
+        body = [name for name in wanted if kind != "encoder" or not name.startswith("head.")]
+        assert all(torch.equal(found[name], wanted[name]) for name in body), file
+    shorter = {name: tensor for name, tensor in tensors.items() if ".1." not in name}
+    longer = tensors | {name.replace(".1.", ".2."): tensor for name, tensor in tensors.items()}
+    for case, words in ((shorter, "lacking"), (longer, "unexpected")):
+        with pytest.raises(ModelError, match=f"another architecture: .*{words}"):
+            load_network(spec, options(weights=stored(case, tmp_path / "other.safetensors")))
+
+
+def test_layers_for_another_task_are_left_out_and_said(encoder: Path, tmp_path: Path) -> None:
+    config = transformers.AutoConfig.from_pretrained(encoder)
+    transformers.BertForPreTraining(config).save_pretrained(tmp_path / "pretraining")
+    file = str(tmp_path / "pretraining" / "model.safetensors")
+    for folder in (encoder, write_text_network(tmp_path / "n", labels=("a", "b"))):
+        network = load_network(f"hf:{folder}", options(weights=file))
+        assert network.load_report is not None
+        assert network.load_report.head_differs
+        assert "layers of another task, cls.predictions.bias" in network.notes[0]
+
+
+def test_layers_that_the_configuration_does_not_know_are_refused(copy: Path) -> None:
+    tensors = load_file(copy / "model.safetensors")
+    longer = tensors | {name.replace(".1.", ".2."): tensor for name, tensor in tensors.items() if ".1." in name}
+    save_file({n: t.clone() for n, t in longer.items()}, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"layers that its config.json doesn't know, such as encoder\.layer\.2"):
+        load_network(f"hf:{copy}")
+    assert load_network(f"hf:{copy}", options(model_args={"num_hidden_layers": 1})).weights is not None
+
+
+def test_without_a_processor_the_options_say_how_images_are_prepared(tmp_path: Path) -> None:
+    folder = write_image_network(tmp_path / "n")
+    (folder / "preprocessor_config.json").unlink()
+    network = load_network(f"hf:{folder}", options(size=32, mean=(0.5,), std=(0.25,)))
+    assert network.preprocess == Preprocess.default(32, (0.5,), (0.25,), 3)
+    assert network.classes == ("cat", "dog")
+    for given, missing in (({}, "--size N, --mean M and --std S"), ({"mean": (0.5,)}, "--size N and --std S")):
+        with pytest.raises(ModelError, match="holds no preprocessor_config") as caught:
+            load_network(f"hf:{folder}", options(**given))
+        assert caught.value.hint.startswith(f"Give {missing}, or put")
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+def test_network_lies_where_modules_json_says(encoder: Path, copy: Path) -> None:
+    wanted = pretrained(load_network(f"hf:{encoder}")).state_dict()
+    (copy / "0_Transformer").mkdir()
+    for file in [f for f in copy.iterdir() if f.is_file() and f.name != "modules.json"]:
+        file.rename(copy / "0_Transformer" / file.name)
+    modules = json.loads((copy / "modules.json").read_text())
+    modules[0]["path"] = "0_Transformer"
+    (copy / "modules.json").write_text(json.dumps(modules))
+    (copy / "config.json").write_text(json.dumps({"__version__": "2.0.0"}))  # as the first versions wrote it
+    model = pretrained(load_network(f"hf:{copy}"))
+    assert isinstance(model, TextEncoder)
+    assert (model.pooling, model.normalise) == ("mean", True)
+    found = model.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items() if not name.startswith("head."))
+    (copy / "0_Transformer" / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"lies in 0_Transformer, which holds no config\.json"):
+        load_network(f"hf:{copy}")
+    modules[0]["path"] = "../elsewhere"
+    (copy / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ModelError, match="leads out of it"):
+        load_network(f"hf:{copy}")
+    (copy / "modules.json").write_text("{}")
+    with pytest.raises(ModelError, match="isn't a list of modules"):
+        load_network(f"hf:{copy}")
+
+
+def test_networks_below_a_folder_are_named_the_last_one_to_be_given(encoder: Path, tmp_path: Path) -> None:
+    for name in ("checkpoint-500", "checkpoint-1000"):
+        shutil.copytree(encoder, tmp_path / name)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ModelError, match="checkpoint-500 and checkpoint-1000 below it are") as caught:
+        load_network(f"hf:{tmp_path}")
+    assert caught.value.hint == f"Give one of them: --model hf:{tmp_path / 'checkpoint-1000'}."
+    (tmp_path / "hub" / "snapshots").mkdir(parents=True)
+    (tmp_path / "checkpoint-500").rename(tmp_path / "hub" / "snapshots" / "0a1b")
+    with pytest.raises(ModelError, match="snapshots/0a1b below it is one") as caught:
+        load_network(f"hf:{tmp_path / 'hub'}")
+    assert caught.value.hint == f"Give it: --model hf:{tmp_path / 'hub' / 'snapshots' / '0a1b'}."
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_an_adapter_alone_is_named_as_such(copy: Path, configured: bool) -> None:
+    (copy / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "some/base"}))
+    (copy / "model.safetensors").rename(copy / "adapter_model.safetensors")
+    if not configured:
+        (copy / "config.json").unlink()
+    (copy / "modules.json").unlink()
+    with pytest.raises(ModelError, match="holds an adapter for some/base") as caught:
+        load_network(f"hf:{copy}")
+    assert "merge_and_unload" in caught.value.hint
+    (copy / "adapter_config.json").write_text("damaged")
+    with pytest.raises(ModelError, match="holds an adapter"):
+        load_network(f"hf:{copy}")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "modules.json"])
+def test_pointers_of_git_lfs_in_a_folder_are_named_with_the_command(copy: Path, name: str) -> None:
+    (copy / name).write_text(POINTER)
+    with pytest.raises(ModelError, match=rf"{name} is a pointer of Git LFS") as caught:
+        load_network(f"hf:{copy}")
+    assert "git lfs pull" in caught.value.hint
+
+
+def test_pointers_that_nothing_reads_do_no_harm(copy: Path) -> None:
+    (copy / "pytorch_model.bin").write_text(POINTER)
+    load_network(f"hf:{copy}")
+
+
+def test_empty_weights_of_a_folder_are_named(copy: Path) -> None:
+    (copy / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"model\.safetensors is empty"):
+        load_network(f"hf:{copy}")

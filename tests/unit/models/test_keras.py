@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from frostline.keras_torch.layers import KerasBatchNorm, KerasNormalization
 from frostline.keras_torch.translate import translate
 from frostline.models.network import Network, NetworkOptions, pretrained
 from frostline.models.sources import keras_source, load_network
-from frostline.models.sources.keras_library import building, import_keras
+from frostline.models.sources.keras_library import building, import_keras, reading_backwards
 from frostline.models.sources.keras_preprocess import measured
 from frostline.models.trainable import set_training, trained_parameters, updated_buffers
 from frostline.recipe.recipe import BatchNorm, Part
@@ -317,6 +318,125 @@ def test_a_first_rescaling_says_that_pixels_are_wanted(tmp_path: Path) -> None:
     odd().save(tmp_path / "odd.keras")
     network = given(f"keras:{tmp_path / 'odd.keras'}")
     assert (network.preprocess.mean, network.preprocess.std) == ((0.0,) * 3, pytest.approx((1 / 255,) * 3))
+
+
+def behind(make: Any, folder: Path) -> tuple[Any, str]:
+    """A model whose images go through `make` first, in a file."""
+    with building(keras):
+        i = keras.Input((12, 12, 3))
+        x = L.GlobalAveragePooling2D()(L.ReLU()(L.Conv2D(6, 3)(make(i))))
+        model = shaken(keras.Model(i, L.Dense(4)(x)))
+    model.save(folder / "behind.keras")
+    return model, f"keras:{folder / 'behind.keras'}"
+
+
+def augmented(x: Any) -> Any:
+    return keras.Sequential([L.RandomFlip("horizontal"), L.RandomRotation(0.2), L.RandomZoom(0.1)])(x)
+
+
+def adapted(largest: float) -> Any:
+    layer = L.Normalization()
+    layer.adapt(np.random.default_rng(0).uniform(0, largest, (20, 12, 12, 3)).astype("float32"))
+    return layer
+
+
+SCALED: dict[str, Any] = {
+    "tf mode": lambda x: keras.applications.mobilenet.preprocess_input(augmented(x)),
+    "caffe mode": lambda x: keras.applications.vgg16.preprocess_input(augmented(x)),
+    "torch mode": lambda x: keras.applications.densenet.preprocess_input(x),
+    "Rescaling after augmentation": lambda x: L.Rescaling(1 / 127.5, offset=-1)(augmented(x)),
+    "Rescaling, then Normalization": lambda x: L.Normalization(mean=[0.5] * 3, variance=[0.07] * 3)(
+        L.Rescaling(1 / 255)(x)
+    ),
+    "Normalization adapted to pixels": lambda x: adapted(255.0)(x),
+    "backwards by slices": lambda x: x[..., ::-1] / 255.0,
+    "backwards by an operation": lambda x: (keras.ops.flip(x, axis=-1) - 127.5) * (1 / 127.5),
+    "resized and scaled": lambda x: L.Resizing(10, 10)(x) / 255.0,
+    "two branches": lambda x: L.Concatenate()([L.Conv2D(2, 3)(x / 255.0), L.Conv2D(2, 3)(x / 127.5 - 1.0)]),
+}
+
+
+@pytest.mark.parametrize("case", SCALED)
+def test_a_model_that_scales_pixels_itself_is_given_pixels_and_answers_as_in_keras(case: str, tmp_path: Path) -> None:
+    model, spec = behind(SCALED[case], tmp_path)
+    network = given(spec)
+    assert (network.preprocess.mean, network.preprocess.std) == ((0.0,) * 3, pytest.approx((1 / 255,) * 3))
+    assert network.notes == ()
+    pixels = torch.randint(0, 256, (3, 3, 12, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    assert isinstance(network.preprocess, Preprocess)
+    x = to_input(pixels, network.preprocess, device="cpu", channels_last=False)
+    with torch.no_grad(), reading_backwards(keras):
+        found, expected = pretrained(network)(x), by_keras(model, pixels.float(), training=False)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "words", "hint"),
+    [
+        (lambda x: x, "doesn't say how its images are scaled", "--mean 0.5 --std 0.5"),
+        (augmented, "doesn't say how its images are scaled", "--mean 0.5 --std 0.5"),
+        (lambda x: x[..., ::-1], "doesn't say how its images are scaled", "--mean 0.5 --std 0.5"),
+        (lambda x: x / (keras.ops.max(x) + 1.0), "doesn't say how its images are scaled", "--mean 0.5 --std 0.5"),
+        (lambda x: L.Rescaling(2.0, offset=-1)(x), r"itself \(Rescaling\), but not from 0 to 255", "--mean 0 --std 1"),
+        (lambda x: adapted(1.0)(x), r"itself \(Normalization\), but not from 0 to 255", "--mean 0 --std 1"),
+    ],
+)
+def test_a_model_that_does_not_scale_pixels_is_asked_for_it(make: Any, words: str, hint: str, tmp_path: Path) -> None:
+    _, spec = behind(make, tmp_path)
+    with pytest.raises(ModelError, match=words) as caught:
+        load_network(spec)
+    assert hint in caught.value.hint
+
+
+def test_scaling_a_second_time_is_the_users_choice_and_is_said(tmp_path: Path) -> None:
+    _, spec = behind(SCALED["tf mode"], tmp_path)
+    network = given(spec, mean=(0.5,), std=(0.5,))
+    assert network.preprocess.mean == (0.5,) * 3
+    assert network.notes == (
+        f"{spec} scales its images itself (TrueDivide and Subtract), and --mean 0.5 --std 0.5 scale them a second "
+        "time: leave that out.",
+    )
+    assert "--model-args preprocess scales them a second" in given(spec, model_args={"preprocess": "tf"}).notes[0]
+    assert given(spec, model_args={"preprocess": "none"}).notes == ()
+    _, spec = behind(SCALED["Rescaling after augmentation"], tmp_path)
+    assert given(spec, mean=(0.0,), std=(1 / 255,)).notes == ()
+
+
+def test_models_in_other_files_are_refused_with_the_way_out(saved: tuple[Any, Path], tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["model_config"] = "{}"
+    shutil.copy(tmp_path / "m.h5", tmp_path / "renamed.keras")
+    for name in ("m.h5", "renamed.keras"):
+        error = refused(f"keras:{tmp_path / name}", mean=(0.5,), std=(0.5,))
+        assert "whole model in Keras' older file" in error.message
+        assert f".save('{Path(name).stem}.keras')" in error.hint
+    saved[0].save_weights(tmp_path / "w.weights.h5")
+    error = refused(f"keras:{tmp_path / 'w.weights.h5'}")
+    assert "holds weights alone" in error.message
+    assert f"--weights {tmp_path / 'w.weights.h5'}" in error.hint
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "saved_model.pb").write_bytes(b"")
+    error = refused(f"keras:{tmp_path / 'export'}")
+    assert "SavedModel folder" in error.message
+    assert "export.keras" in error.hint
+    assert "no file" in refused(f"keras:{tmp_path / 'none.h5'}").message
+
+
+def test_layers_that_are_not_keras_own_are_all_named(saved: tuple[Any, Path], tmp_path: Path) -> None:
+    config = json.loads(zipfile.ZipFile(saved[1]).read("config.json"))
+    for place, name in ((1, "Blur"), (2, "Attend")):
+        config["config"]["layers"][place] |= {"module": "my.layers", "class_name": name}
+    with zipfile.ZipFile(tmp_path / "own.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+    error = refused(f"keras:{tmp_path / 'own.keras'}")
+    assert "needs Blur from my.layers and Attend from my.layers, which aren't layers of Keras itself" in error.message
+
+
+def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    model, spec = behind(SCALED["tf mode"], tmp_path)
+    model.layers[-1].kernel.assign(np.full((6, 4), np.nan))
+    model.save(tmp_path / "behind.keras")
+    assert f"NaN in {model.layers[-1].name}.weight (24 of 24 values)" in refused(spec).message
 
 
 def test_files_that_could_run_code_are_refused_with_the_reason(saved: tuple[Any, Path], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any, cast
 
 from frostline.base.errors import ModelError
 from frostline.models.sources.hf_encoder import TokenPooling
+from frostline.models.weight_files import in_words, other_file
+
+ADAPTER = "adapter_config.json"
 
 MODES: dict[str, TokenPooling] = {
     "pooling_mode_cls_token": "cls",
@@ -75,8 +79,6 @@ def find_folder(name: str) -> Path:
     """The folder of that path, or of that name in the hub's local cache. Nothing is downloaded."""
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ModelError(f"{folder} holds no config.json, so it is no folder of a network.", LOCAL)
         return folder
     with contextlib.suppress(Exception):  # a name that the hub's client refuses, or that isn't in the cache
         from huggingface_hub import snapshot_download
@@ -88,12 +90,91 @@ def find_folder(name: str) -> Path:
 LOCAL = "Nothing is downloaded: give a local folder with config.json and model.safetensors, as in --model hf:FOLDER."
 
 
+def network_folder(folder: Path) -> Path:
+    """Where the network itself lies: in the folder, or below it where modules.json of sentence-transformers says so.
+
+    Raises ModelError where there is no config.json, with what the folder holds instead.
+    """
+    inner = folder
+    modules = read_modules(folder)
+    if modules:
+        inner = _module_folder(folder, modules[0])
+    if (inner / "config.json").is_file():
+        return inner
+    if inner != folder:
+        raise ModelError(
+            f"modules.json of {folder} says that its network lies in {modules[0].get('path')}, which holds no "
+            "config.json.",
+            "Is the folder complete?",
+        )
+    if (folder / ADAPTER).is_file():
+        raise adapter_alone(folder)
+    below = _networks_below(folder)
+    if not below:
+        raise ModelError(f"{folder} holds no config.json, so it is no folder of a network.", LOCAL)
+    names = in_words(str(path.relative_to(folder)) for path in below)
+    raise ModelError(
+        f"{folder} holds no config.json, so it is no folder of a network; {names} below it "
+        f"{'is one' if len(below) == 1 else 'are'}.",
+        f"Give {'it' if len(below) == 1 else 'one of them'}: --model hf:{below[-1]}.",
+    )
+
+
+def _networks_below(folder: Path) -> list[Path]:
+    """Folders of networks or adapters one or two levels down, the highest number last (checkpoint-N of a trainer)."""
+    found = {
+        file.parent
+        for name in ("config.json", ADAPTER)
+        for pattern in (f"*/{name}", f"*/*/{name}")
+        for file in folder.glob(pattern)
+        if any(file.parent.glob("*.safetensors")) or any(file.parent.glob("*.bin"))
+    }
+    return sorted(found, key=lambda path: (_number(path.name), str(path)))
+
+
+def _number(name: str) -> int:
+    digits = re.search(r"-(\d+)$", name)
+    return int(digits[1]) if digits else -1
+
+
+def adapter_alone(folder: Path) -> ModelError:
+    """What to say of a folder that holds an adapter without the network that it belongs to."""
+    record: Any = None
+    with contextlib.suppress(ModelError):
+        record = read_json(folder / ADAPTER)
+    base = record.get("base_model_name_or_path") if isinstance(record, Mapping) else None
+    of = f" for {base}" if isinstance(base, str) and base else ""
+    return ModelError(
+        f"{folder} holds an adapter{of} ({ADAPTER}), not a whole network.",
+        "Merge it first: PeftModel.from_pretrained(NETWORK, ADAPTER).merge_and_unload().save_pretrained(FOLDER), and "
+        "save the tokenizer there too.",
+    )
+
+
+def other_in(folder: Path, *patterns: str) -> ModelError | None:
+    """What lies in the place of the first file there that isn't what its name says (models.weight_files.other_file)."""
+    files = (file for pattern in patterns for file in sorted(folder.glob(pattern)))
+    return next((error for file in files if (error := other_file(file))), None)
+
+
 def read_json(file: Path) -> Any:
     """A JSON file of the folder; raises ModelError where it is damaged."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{file} can't be read ({first_line(error)}).", "Is the folder complete?") from error
+        damaged = ModelError(f"{file} can't be read ({first_line(error)}).", "Is the folder complete?")
+        raise other_file(file) or damaged from error
+
+
+def read_modules(folder: Path) -> list[Mapping[str, Any]]:
+    """The modules that sentence-transformers lists, the network first; none where the folder isn't of that library."""
+    file = folder / "modules.json"
+    if not file.is_file():
+        return []
+    modules = read_json(file)
+    if not isinstance(modules, list) or not modules or not all(isinstance(m, Mapping) for m in modules):
+        raise ModelError(f"{file} isn't a list of modules, as sentence-transformers writes it.", "Take it out.")
+    return modules
 
 
 def read_pooling(folder: Path, config: Any, arguments: Mapping[str, Any]) -> Pooled:
@@ -102,10 +183,7 @@ def read_pooling(folder: Path, config: Any, arguments: Mapping[str, Any]) -> Poo
     t = library()
     decoder = type(config) in t.MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in t.MODEL_FOR_MASKED_LM_MAPPING
     found = Pooled(pooling="last" if decoder else "mean")
-    modules = []
-    if (folder / "modules.json").is_file():
-        modules = read_json(folder / "modules.json")
-    for module in modules[1:]:
+    for module in read_modules(folder)[1:]:
         kind = str(module.get("type", "")).rpartition(".")[2]
         if kind == "Pooling":
             found = Pooled(pooling=_mode(folder, module), normalise=found.normalise)
@@ -125,11 +203,15 @@ ARGUMENTS = (
 )
 
 
-def _mode(folder: Path, module: Mapping[str, Any]) -> TokenPooling:
-    path = Path(os.path.normpath(folder / str(module.get("path", ""))))
+def _module_folder(folder: Path, module: Mapping[str, Any]) -> Path:
+    path = Path(os.path.normpath(folder / str(module.get("path") or "")))
     if not path.is_relative_to(os.path.normpath(folder)):
         raise ModelError(f"modules.json of {folder} leads out of it ({module.get('path')}).", "Take it out.")
-    record = read_json(path / "config.json")
+    return folder / path.relative_to(os.path.normpath(folder))
+
+
+def _mode(folder: Path, module: Mapping[str, Any]) -> TokenPooling:
+    record = read_json(_module_folder(folder, module) / "config.json")
     chosen = [mode for key, mode in MODES.items() if record.get(key)]
     named = record.get("pooling_mode")
     if isinstance(named, str):

@@ -18,13 +18,15 @@ from frostline.data.decode import read_image
 from frostline.data.preprocess import Fit, Interpolation, Preprocess
 from frostline.data.views import augment_policy, make_view
 from frostline.models.network import NetworkOptions
-from frostline.models.sources.hf_folder import first_line, library, quiet
+from frostline.models.sources.hf_folder import first_line, library, other_in, quiet
 from frostline.models.sources.timm_source import read_preprocess
+from frostline.models.weight_files import in_words
 
 # Pillow's numbers of its filters, which the processors record
 FILTERS: dict[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 REVERSES = "do_flip_channel_order"  # RGB to BGR, by a layer before the network
 KNOWN = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb", REVERSES)  # others are refused
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 HINT = "Write a torch: factory, with MEAN, STD and INPUT_SIZE as they should be."
 SQUASHED_FROM = 384  # ConvNeXt's processor: from this size on the image is squashed, below it is cropped
 ENLARGED = {"LevitImageProcessor": 256 / 224}  # of processors that don't record it: short side over the size they state
@@ -33,6 +35,8 @@ ENLARGED = {"LevitImageProcessor": 256 / 224}  # of processors that don't record
 def image_contract(spec: str, folder: Path, config: Any, options: NetworkOptions) -> tuple[Preprocess, bool]:
     """Read the image processor, and whether the network wants BGR; raises ModelError, in a sentence, for what a
     Preprocess can't express."""
+    if not any((folder / file).is_file() for file in PROCESSORS):
+        return _stated_contract(spec, folder, config, options), False
     processor = _processor(spec, folder)
     record: Mapping[str, Any] = processor.to_dict()
     if "data_config" in record:  # timm's transforms in the library's clothes
@@ -46,6 +50,19 @@ def image_contract(spec: str, folder: Path, config: Any, options: NetworkOptions
         own = replace(own, size=(options.size, options.size), resize=max(options.size, round(options.size * ratio)))
     plain = Preprocess.default(own.size, options.mean or own.mean, options.std or own.std, own.channels)
     return replace(own, mean=plain.mean, std=plain.std), reverse
+
+
+def _stated_contract(spec: str, folder: Path, config: Any, options: NetworkOptions) -> Preprocess:
+    """Prepare images as the options alone say: RGB, bilinear, a centre crop. Raises ModelError where one is missing."""
+    stated = {"--size N": options.size, "--mean M": options.mean, "--std S": options.std}
+    missing = [option for option, value in stated.items() if value is None]
+    if options.size is None or options.mean is None or options.std is None:
+        raise ModelError(
+            f"{folder} holds no {PROCESSORS[0]}, so {spec} doesn't say how its images are prepared.",
+            f"Give {in_words(missing)}, or put that file into the folder.",
+        )
+    channels = int(getattr(config, "num_channels", None) or 3)
+    return Preprocess.default(options.size, options.mean, options.std, channels)
 
 
 def _hf_image_contract(spec: str, config: Any, record: Mapping[str, Any], enlarged: float) -> Preprocess:
@@ -72,10 +89,11 @@ def _processor(spec: str, folder: Path) -> Any:
         try:
             return library().AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:
-            raise ModelError(
+            damaged = ModelError(
                 f"The image processor of {spec} can't be read ({first_line(error)}).",
-                "The folder needs its preprocessor_config.json.",
-            ) from error
+                f"Is {PROCESSORS[0]} complete? Without that file, --size, --mean and --std say it all.",
+            )
+            raise other_in(folder, *PROCESSORS) or damaged from error
 
 
 def _enlarged(processor: Any) -> float:

@@ -7,34 +7,34 @@ safetensors files alone, code from the library alone (never from the folder), an
 from __future__ import annotations
 
 import copy
-import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from frostline.base.errors import ModelError, nearest
 from frostline.base.hashing import hash_values
-from frostline.cutting.guard import forked_seed
 from frostline.data.contract import FILE, Contract, read_contract
-from frostline.models.network import Network, NetworkOptions, read_weights, seeded, tried
-from frostline.models.sources.hf_encoder import TextEncoder
-from frostline.models.sources.hf_folder import Pooled, find_folder, first_line, library, quiet, read_json, read_pooling
+from frostline.models.network import Network, NetworkOptions, seeded, tried
+from frostline.models.sources.hf_folder import (
+    Pooled,
+    find_folder,
+    first_line,
+    library,
+    network_folder,
+    quiet,
+    read_json,
+    read_pooling,
+)
 from frostline.models.sources.hf_image import image_contract
+from frostline.models.sources.hf_plan import BUILT, KINDS_HINT, OWN, HfPlan, Kind, without_decoder
 from frostline.models.sources.hf_text import TOKENIZER, counts_from_pad, text_contract
+from frostline.models.sources.hf_weights import hf_weights
 
-Kind = Literal["image-classifier", "text-classifier", "text-encoder"]
-BUILT = "hf.json"  # in a saved model's folder: what was found out about the original one
-OWN = ("pooling", "normalise")  # --model-args that aren't the configuration's
-READS: dict[Kind, str] = {
-    "image-classifier": "pixel_values",
-    "text-classifier": "input_ids",
-    "text-encoder": "input_ids",
-}
 # what tells that a folder holds a tokenizer, older kinds among them
 TOKENIZERS = (
     "tokenizer.json",
@@ -49,92 +49,6 @@ TOKENIZERS = (
 NO_HEAD = "the network is an encoder without classes of its own"
 
 
-@dataclass(frozen=True, kw_only=True)
-class HfPlan:
-    """What is built: the library's configuration, and what frostline puts around it."""
-
-    spec: str
-    folder: Path
-    config: Any
-    kind: Kind
-    pooled: Pooled
-    reverse: bool = False  # the images' channels are handed on in the order BGR
-
-    def files(self) -> dict[str, bytes]:
-        """What building it again needs, under names of its own; no path or time in it."""
-        config = json.loads(self.config.to_json_string(use_diff=False))
-        config.pop("_name_or_path", None)
-        note = {"kind": self.kind, **asdict(self.pooled), "reverse": self.reverse}
-        return {
-            name: json.dumps(found, indent=1, sort_keys=True).encode() + b"\n"
-            for name, found in (("config.json", config), (BUILT, note))
-        }
-
-    def automatic(self) -> Any:
-        """The library's class that builds it."""
-        t = library()
-        if _without_decoder(self.config):
-            encoder = t.AutoModelForTextEncoding
-        else:
-            encoder = t.AutoModel
-        return {
-            "image-classifier": t.AutoModelForImageClassification,
-            "text-encoder": encoder,
-            "text-classifier": t.AutoModelForSequenceClassification,
-        }[self.kind]
-
-    def arguments(self) -> dict[str, Any]:
-        """Encoders are built without the extra layer that only the library's own pooling reads."""
-        if self.kind != "text-encoder" or _without_decoder(self.config):
-            return {}
-        kind = library().MODEL_MAPPING[type(self.config)]
-        if isinstance(kind, list | tuple):
-            kind = kind[0]
-        known = inspect.signature(kind.__init__).parameters
-        if "add_pooling_layer" in known:
-            return {"add_pooling_layer": False}
-        return {}
-
-    def wrapped(self, model: nn.Module) -> nn.Module:
-        """The network that frostline sees: it ends in a linear layer."""
-        reads = inspect.signature(model.forward).parameters
-        wanted = READS[self.kind]
-        if wanted not in reads:
-            found = next(iter(reads), "nothing")
-            raise ModelError(f"{self.spec} is a {type(model).__name__}, which reads {found}, not {wanted}.", KINDS_HINT)
-        if self.kind != "text-encoder":
-            model.register_forward_hook(only_scores)
-            if self.reverse:
-                return Reversed(model)
-            return model
-        width = getattr(self.config, "hidden_size", None) or getattr(self.config, "d_model", None)
-        if not isinstance(width, int):
-            raise ModelError(f"The configuration of {self.spec} doesn't say how wide its features are.", KINDS_HINT)
-        return TextEncoder(model, width, self.pooled.pooling, normalise=self.pooled.normalise)
-
-
-def only_scores(_module: nn.Module, _inputs: Any, found: Any) -> Any:
-    """A hook: of what a classifier returns the scores alone, since what else it hands out is held alive across cuts."""
-    if isinstance(found, Mapping) and "logits" in found:
-        return {"logits": found["logits"]}
-    return found
-
-
-class Reversed(nn.Module):
-    """A network that reads BGR, given RGB."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixel_values: Tensor) -> Any:
-        """What the network returns of images (N, 3, H, W)."""
-        return self.network(pixel_values.flip(1))
-
-
-KINDS_HINT = "frostline reads networks that classify images or texts, and text encoders."
-
-
 def load_hf(name: str, options: NetworkOptions) -> Network:
     """The network in a folder (or in the hub's local cache); raises ModelError as `load_network` says."""
     library()
@@ -146,12 +60,13 @@ def load_hf(name: str, options: NetworkOptions) -> Network:
     else:
         plan = _plan(spec, folder, options)
     plan, contract = _with_contract(plan, options, saved=saved)
-    weights, weights_name, missing = _hf_weights(plan, options, saved=saved)
+    build = _build(plan)
+    weights, weights_name, missing = hf_weights(plan, options, build, saved=saved)
     no_head = plan.kind == "text-encoder" or bool(missing)
     network = Network(
         spec=spec,
         source="hf",
-        build=_build(plan),
+        build=build,
         weights=weights,
         weights_name=weights_name,
         preprocess=contract,
@@ -168,11 +83,12 @@ def load_hf(name: str, options: NetworkOptions) -> Network:
     return tried(network, identity=identity)
 
 
-def _plan(spec: str, folder: Path, options: NetworkOptions) -> HfPlan:
+def _plan(spec: str, given: Path, options: NetworkOptions) -> HfPlan:
+    folder = network_folder(given)
     config = _read_config(spec, folder, {k: v for k, v in options.model_args.items() if k not in OWN}, options.size)
     kind = _kind(spec, folder, config)
     if kind == "text-encoder":
-        pooled = read_pooling(folder, config, options.model_args)
+        pooled = read_pooling(given, config, options.model_args)
     else:
         pooled = Pooled()
     if kind != "text-encoder" and any(k in options.model_args for k in OWN):
@@ -229,7 +145,7 @@ def _kind(spec: str, folder: Path, config: Any) -> Kind:
         return "image-classifier"
     if named.endswith("ForSequenceClassification"):
         return "text-classifier"
-    if _without_decoder(config):
+    if without_decoder(config):
         return "text-encoder"
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(
@@ -246,12 +162,6 @@ def _kind(spec: str, folder: Path, config: Any) -> Kind:
     raise ModelError(
         f"{spec} is a {named or config.model_type}, which classifies neither images nor texts.", KINDS_HINT
     )
-
-
-def _without_decoder(config: Any) -> bool:
-    """Whether it is the encoder of an encoder-decoder, as T5EncoderModel."""
-    named = (getattr(config, "architectures", None) or [""])[0]
-    return named.endswith("EncoderModel") and type(config) in library().MODEL_FOR_TEXT_ENCODING_MAPPING
 
 
 def _with_contract(plan: HfPlan, options: NetworkOptions, *, saved: bool) -> tuple[HfPlan, Contract]:
@@ -286,70 +196,6 @@ def _build(plan: HfPlan) -> Callable[[int], nn.Module]:
                 ) from error
 
     return seeded(make)
-
-
-def _hf_weights(
-    plan: HfPlan, options: NetworkOptions, *, saved: bool
-) -> tuple[Mapping[str, Tensor] | None, str, tuple[str, ...]]:
-    """Weights under the network's own names, what they are called, and which of its tensors they lack."""
-    if options.weights == "random":
-        return None, "random", ()
-    if options.weights is not None:
-        return read_weights(options.weights), Path(options.weights).name, ()
-    if saved:
-        raise ModelError(f"{plan.spec} is the model of a frostline run.", "Give --model run:RUN, the folder above it.")
-    if not list(plan.folder.glob("*.safetensors")):
-        held = next((f.name for f in sorted(plan.folder.glob("*.bin"))), None)
-        found = "holds no weights"
-        if held:
-            found = f"holds its weights as {held}, which is pickled"
-        raise ModelError(
-            f"{plan.spec} {found}, and only safetensors are read.",
-            "Save it again: model.save_pretrained(FOLDER), or give --weights random.",
-        )
-    state, missing = _pretrained_state(plan)
-    return state, f"hf:{plan.folder.name}/model.safetensors", missing
-
-
-def _pretrained_state(plan: HfPlan) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The library's own loading, which knows how tensors were called in older files."""
-    with quiet(), forked_seed(0):
-        try:
-            model, info = plan.automatic().from_pretrained(
-                plan.folder,
-                config=copy.deepcopy(plan.config),
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                **plan.arguments(),
-            )
-        except Exception as error:
-            raise ModelError(
-                f"The weights of {plan.spec} can't be read ({first_line(error)}).",
-                "Is the folder complete? --weights random goes without.",
-            ) from error
-    other = sorted(m[0] for m in info["mismatched_keys"])
-    if other:
-        raise ModelError(
-            f"The weights of {plan.spec} have other shapes than --size or --model-args ask for, such as {other[0]}.",
-            "Leave these options out, or give --weights random.",
-        )
-    lacking = set(info["missing_keys"])
-    if plan.kind == "text-encoder" and lacking:
-        raise ModelError(
-            f"The weights of {plan.spec} lack {sorted(lacking)[0]} and {len(lacking) - 1} more tensors.",
-            "Is the folder complete? --weights random goes without.",
-        )
-    if plan.kind == "text-encoder":
-        prefix = "encoder."
-    else:
-        prefix = ""
-        if plan.reverse:
-            prefix = "network."
-    state = {prefix + k: v.detach() for k, v in model.state_dict().items() if k not in lacking}
-    return state, tuple(sorted(lacking))
 
 
 def _hf_classes(config: Any) -> tuple[str, ...] | None:

@@ -8,7 +8,7 @@ from typing import Any
 from frostline.base.errors import ModelError
 from frostline.data.texts import TextPreprocess, wrong_length
 from frostline.models.network import NetworkOptions
-from frostline.models.sources.hf_folder import first_line, library, quiet, read_json
+from frostline.models.sources.hf_folder import first_line, library, other_in, quiet, read_json
 
 LENGTH = 32  # places, until the data say how many are needed
 MOST = 4096  # places, where nothing says how much the network reads
@@ -24,7 +24,8 @@ def text_contract(spec: str, folder: Path, config: Any, options: NetworkOptions)
         try:
             tokenizer = library().AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:
-            raise ModelError(f"The tokenizer of {spec} can't be read ({first_line(error)}).", TOKENIZER) from error
+            damaged = ModelError(f"The tokenizer of {spec} can't be read ({first_line(error)}).", TOKENIZER)
+            raise other_in(folder, "*token*", "vocab*", "merges.txt", "*.model") or damaged from error
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or not hasattr(backend, "to_str"):
         raise ModelError(

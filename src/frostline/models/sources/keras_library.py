@@ -76,3 +76,22 @@ def building(keras: Any) -> Iterator[None]:
         keras.config.set_image_data_format(layout)
         keras.config.set_floatx(floats)
         keras.config.set_dtype_policy(policy)
+
+
+@contextlib.contextmanager
+def reading_backwards(keras: Any) -> Iterator[None]:
+    """Let Keras run x[..., ::-1] on torch, whose tensors take no negative steps."""
+    operation = keras.src.ops.numpy.GetItem
+    plain = operation.call
+
+    def call(self: Any, x: Any, key: Any) -> Any:
+        backwards = key[-1] if isinstance(key, list | tuple) and key else None
+        if isinstance(backwards, slice) and backwards == slice(None, None, -1):
+            return plain(self, x.flip(-1), (*key[:-1], slice(None)))
+        return plain(self, x, key)
+
+    operation.call = call
+    try:
+        yield
+    finally:
+        operation.call = plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 
 from frostline.base.errors import ModelError
 from frostline.data.preprocess import Preprocess
+from frostline.keras_torch.scaling import LARGEST, InputScaling
 from frostline.models.network import NetworkOptions
+from frostline.models.weight_files import in_words
 
 MODES = ("tf", "torch", "caffe", "none")
 ASK = (
@@ -69,11 +72,13 @@ def scaling_of_mode(keras: Any, mode: str) -> Scaling:
 
 
 def make_preprocess(
-    spec: str, scaling: Scaling | None, shape: tuple[int, int, int], options: NetworkOptions
+    spec: str, scaling: Scaling | None, inside: InputScaling, shape: tuple[int, int, int], options: NetworkOptions
 ) -> Preprocess:
-    """The record for images of (H, W, C). The user's mean and std come before the source's. Raises ModelError where
-    neither says them."""
+    """The record for images of (H, W, C). The user's mean and std come before the source's, and those before what the
+    model's own scaling (`inside`) was made for. Raises ModelError where nothing says them."""
     height, width, channels = shape
+    if scaling is None and inside.expects == "pixels":
+        scaling = RAW
     usable = scaling is not None and (channels == 3 or scaling.uniform)
     mean = options.mean
     std = options.std
@@ -82,5 +87,29 @@ def make_preprocess(
         mean = mean or (scaling.mean if channels == 3 else scaling.mean[:1])
         std = std or (scaling.std if channels == 3 else scaling.std[:1])
     if mean is None or std is None:
+        if inside.expects == "unit":
+            raise ModelError(
+                f"{spec} scales its images itself ({in_words(inside.layers)}), but not from 0 to 255.",
+                "Give --mean 0 --std 1 if it was trained on values from 0 to 1.",
+            )
         raise ModelError(f"{spec} doesn't say how its images are scaled.", f"Give {ASK}.")
     return Preprocess.default((height, width), mean, std, channels)
+
+
+def twice_scaled(spec: str, inside: InputScaling, preprocess: Preprocess, options: NetworkOptions) -> tuple[str, ...]:
+    """Say where images are scaled before a model that scales them itself, as options of the user's may do."""
+    if inside.expects == "unknown":
+        return ()
+    as_it_expects = 1 / LARGEST if inside.expects == "pixels" else 1.0
+    if all(m == 0 for m in preprocess.mean) and all(math.isclose(s, as_it_expects) for s in preprocess.std):
+        return ()
+    how = f"--mean {_as_typed(preprocess.mean)} --std {_as_typed(preprocess.std)} scale"
+    if options.mean is None and options.std is None:
+        how = "--model-args preprocess scales"
+    advice = "leave that out" if inside.expects == "pixels" else "give --mean 0 --std 1"
+    return (f"{spec} scales its images itself ({in_words(inside.layers)}), and {how} them a second time: {advice}.",)
+
+
+def _as_typed(values: tuple[float, ...]) -> str:
+    """One number, or one per channel where they differ, as they are typed."""
+    return ",".join(f"{value:.6g}" for value in (values[:1] if len(set(values)) == 1 else values))

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from frostline.base.errors import ModelError
+from frostline.models.weight_files import in_words
 
 ALLOWED = re.compile(
     r"keras\.(layers|initializers|regularizers|constraints|dtype_policies)"
@@ -33,6 +34,8 @@ REASONS = {
     "TextVectorization": "reads a list from elsewhere",
 }
 HINT = "Build the model without it and save that, or give the network as torch:FILE.py:factory."
+HDF5 = b"\x89HDF"  # how such files begin, whatever they are called
+SAVED_MODEL = ("saved_model.pb", "keras_metadata.pb", "saved_model.pbtxt")
 WEIGHTS = "model.weights.h5"
 
 
@@ -54,8 +57,7 @@ def read_architecture(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(found, dict) or "class_name" not in found or "config" not in found:
         raise ModelError(f"{path} doesn't hold a Keras model.", "Save it with model.save('FILE.keras').")
-    for name, module in _objects(found):
-        _check(path, name, module)
+    _check_objects(path, list(_objects(found)))
     found.pop("compile_config", None)  # losses and optimisers, which may be the user's own code, aren't needed
     return found
 
@@ -75,21 +77,74 @@ def _objects(value: Any) -> Iterator[tuple[str, str | None]]:
             yield from _objects(part)
 
 
-def _check(path: Path, name: str, module: str | None) -> None:
-    if name in REASONS:
-        raise ModelError(f"{path} holds a {name} layer, which {REASONS[name]}.", HINT)
-    if module is None:
-        if name in PLAIN:
-            return
-    elif ALLOWED.fullmatch(module) or (module == "keras" and name in ALLOWED_AT_ROOT):
+def _check_objects(path: Path, objects: Sequence[tuple[str, str | None]]) -> None:
+    """Raise ModelError for layers that run code or read from elsewhere, and for those that aren't Keras' own."""
+    for name, _ in objects:
+        if name in REASONS:
+            raise ModelError(f"{path} holds a {name} layer, which {REASONS[name]}.", HINT)
+    foreign = list(dict.fromkeys(found for found in objects if not _is_allowed(*found)))
+    if not foreign:
         return
-    where = ""
-    if module:
-        where = f" from {module}"
+    named = in_words(f"{name} from {module}" if module else name for name, module in foreign)
+    what = "which isn't a layer of Keras itself: its code isn't in the file"
+    if len(foreign) > 1:
+        what = "which aren't layers of Keras itself: their code isn't in the file"
     raise ModelError(
-        f"{path} needs {name}{where}, which isn't a layer of Keras itself: its code isn't in the file.",
+        f"{path} needs {named}, {what}.",
         "Give the network as torch:FILE.py:factory, or save a model of Keras' own layers.",
     )
+
+
+def _is_allowed(name: str, module: str | None) -> bool:
+    if module is None:
+        return name in PLAIN
+    return bool(ALLOWED.fullmatch(module)) or (module == "keras" and name in ALLOWED_AT_ROOT)
+
+
+def refuse_other_forms(path: Path, weights: str | None) -> None:
+    """Raise ModelError, with the way out, for a model in Keras' older file, a file of weights alone, and a folder of
+    TensorFlow given as the network."""
+    named = weights is not None and len(path.parts) == 1  # a folder may be called as a network of Keras is
+    if not named and any((path / name).is_file() for name in SAVED_MODEL):
+        raise ModelError(
+            f"{path} is a SavedModel folder of TensorFlow, which Keras 3 doesn't read.",
+            f"Load it where it was made and save it in one file: tf.keras.models.load_model({str(path)!r})"
+            f".save('{path.name}.keras'); then give --model keras:{path.name}.keras.",
+        )
+    ending = path.suffix.lower()
+    if ending not in (".h5", ".hdf5", ".keras"):
+        return
+    if not path.is_file():
+        found = f"{path} is a folder, not a file" if path.is_dir() else f"There is no file {path}"
+        raise ModelError(f"{found}.", "Give keras:FILE.keras, or keras:NAME.")
+    if ending == ".keras" and not _is_hdf5(path):
+        return
+    if _holds_model(path):
+        raise ModelError(
+            f"{path} is a whole model in Keras' older file, which may hold code and isn't read.",
+            f"Load it in Keras and save it as .keras: keras.models.load_model({str(path)!r})"
+            f".save('{path.stem}.keras'); then give --model keras:{path.stem}.keras.",
+        )
+    raise ModelError(
+        f"{path} holds weights alone, without the network that they belong to.",
+        f"Give the network as --model keras:NAME or keras:FILE.keras, and this file as --weights {path}.",
+    )
+
+
+def _is_hdf5(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(HDF5)) == HDF5
+
+
+def _holds_model(path: Path) -> bool:
+    """Return True where an HDF5 file has an architecture beside the weights."""
+    try:
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            return "model_config" in file.attrs
+    except (ImportError, OSError):
+        return True
 
 
 def check_hdf5(path: Path) -> None:

@@ -20,10 +20,17 @@ from frostline.data.preprocess import Preprocess
 from frostline.keras_torch.layers import KerasNormalization, channels_behind
 from frostline.keras_torch.translate import Blueprint, translate
 from frostline.models.network import Network, NetworkOptions, example_input, read_weights, tried
-from frostline.models.sources.keras_library import building, import_keras
-from frostline.models.sources.keras_preprocess import Scaling, make_preprocess, measured, scaling_of_mode
-from frostline.models.sources.keras_safe import read_architecture
+from frostline.models.sources.keras_library import building, import_keras, reading_backwards
+from frostline.models.sources.keras_preprocess import (
+    Scaling,
+    make_preprocess,
+    measured,
+    scaling_of_mode,
+    twice_scaled,
+)
+from frostline.models.sources.keras_safe import read_architecture, refuse_other_forms
 from frostline.models.sources.keras_weights import ENDINGS, load_keras_weights
+from frostline.models.trials import check_values
 
 OWN_SIZE = 224  # of networks that Keras builds without one (MobileNetV3)
 PREPROCESS = "preprocess"  # an argument of ours among those of the factory
@@ -48,6 +55,7 @@ def load_keras(rest: str, options: NetworkOptions) -> Network:
     spec = f"keras:{rest}"
     path = Path(rest)
     from_file = path.suffix in (".keras", ".json")
+    refuse_other_forms(path, options.weights)
     if options.weights is None and path.suffix != ".keras":
         raise ModelError(f"The weights of {spec} aren't at hand, and Keras' are never downloaded here.", LOCAL)
     keras = import_keras()
@@ -64,8 +72,8 @@ def load_keras(rest: str, options: NetworkOptions) -> Network:
     reverse = made.scaling is not None and made.scaling.reverse
     with building(keras):
         blueprint = translate(made.model, reverse=reverse, renumber=made.renumber)
-    scaling = made.scaling or (scaling_of_mode(keras, "none") if blueprint.rescales else None)
-    preprocess = make_preprocess(spec, scaling, _keras_shape(made.model, options), options)
+    preprocess = make_preprocess(spec, made.scaling, blueprint.scaling, _keras_shape(made.model, options), options)
+    check_values(spec, blueprint.template)
     _check_equal(spec, made.model, blueprint, preprocess)
     weights, name = _keras_weights(blueprint, options, weights_file, lacking)
     if weights is not None and rest.startswith("EfficientNetB"):
@@ -81,6 +89,7 @@ def load_keras(rest: str, options: NetworkOptions) -> Network:
         classes=_keras_classes(from_file, weights, options),
         code=None,
         architecture=made.architecture,
+        notes=twice_scaled(spec, blueprint.scaling, preprocess, options),
     )
     identity = {
         "spec": "keras" if from_file else spec,
@@ -247,7 +256,8 @@ def _check_equal(spec: str, model: Any, blueprint: Blueprint, preprocess: Prepro
         if tuple(own) != preprocess.size and None not in own:
             x = torch.nn.functional.interpolate(x, size=tuple(own))
             ours = network(x)
-        theirs = model(channels_behind(x.flip(1) if blueprint.reverse else x).contiguous(), training=False)
+        with reading_backwards(import_keras()):
+            theirs = model(channels_behind(x.flip(1) if blueprint.reverse else x).contiguous(), training=False)
         ours = {"softmax": lambda t: t.softmax(-1), "sigmoid": torch.sigmoid}.get(blueprint.final, lambda t: t)(ours)
         theirs = theirs.to(ours.device)
     if ours.shape != theirs.shape or not torch.allclose(

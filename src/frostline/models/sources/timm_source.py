@@ -14,7 +14,8 @@ from frostline.base.errors import ModelError
 from frostline.data.preprocess import CROP_FRACTION, Interpolation, Preprocess
 from frostline.models.network import Network, NetworkOptions, read_weights, seeded, tried
 from frostline.models.sources.hub import called, downloaded, refuse_arguments, unknown
-from frostline.models.weights import COUNTER, compare_weights
+from frostline.models.weight_names import COUNTER, with_own_names
+from frostline.models.weights import compare_weights
 
 HUB = "https://huggingface.co"
 INTERPOLATIONS = {"bilinear": "bilinear", "bicubic": "bicubic", "nearest": "nearest", "lanczos": "lanczos"}
@@ -66,7 +67,9 @@ def load_timm(name: str, options: NetworkOptions) -> Network:
         build = named.build()
     weights, weights_name = _timm_weights(named, config, options)
     if weights is not None and options.weights is not None:
-        weights = adapted(named, build(0), weights)
+        model = build(0)
+        found = with_own_names(model.state_dict(), weights)
+        weights = found.changed(adapted(named, model, found))
     network = Network(
         spec=named.spec,
         source="timm",

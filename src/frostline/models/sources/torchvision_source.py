@@ -14,6 +14,7 @@ from frostline.base.errors import ModelError
 from frostline.data.preprocess import Interpolation, Preprocess
 from frostline.models.network import Network, NetworkOptions, read_weights, seeded, tried
 from frostline.models.sources.hub import called, downloaded, refuse_arguments, unknown
+from frostline.models.weight_names import with_own_names
 
 OURS = {"weights": "--weights says that", "weights_backbone": "--weights says that", "progress": "nothing is drawn"}
 OTHERS = {  # torchvision's other networks, and what they do instead
@@ -111,15 +112,17 @@ def _fitted(build: Callable[[int], nn.Module], weights: Mapping[str, Tensor] | N
     if weights is None:
         return None
     model = build(0)
+    named = with_own_names(model.state_dict(), weights)
     if getattr(model, "aux_logits", None) is False:
-        return {name: tensor for name, tensor in weights.items() if not name.startswith(AUXILIARY)}
+        return named.changed({name: tensor for name, tensor in named.items() if not name.startswith(AUXILIARY)})
     if not isinstance(model, VisionTransformer):
-        return weights
-    found = weights.get("encoder.pos_embedding")
+        return named
+    found = named.get("encoder.pos_embedding")
     own = model.encoder.pos_embedding
     if found is None or found.shape == own.shape or found.ndim != own.ndim:
-        return weights
-    return cast(Mapping[str, Tensor], interpolate_embeddings(model.image_size, model.patch_size, OrderedDict(weights)))
+        return named
+    resized = interpolate_embeddings(model.image_size, model.patch_size, OrderedDict(named))
+    return named.changed(cast(Mapping[str, Tensor], resized))
 
 
 def _torchvision_preprocess(meta: Any, options: NetworkOptions) -> Preprocess:
