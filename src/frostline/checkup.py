@@ -45,7 +45,8 @@ class InputValues:
 class Checkup:
     """What was understood. `classes` are samples by class and part; `images` or `texts` is set, as the data are.
 
-    `preprocess` and `inputs` are set where a network was named, `sheet` where a sheet was drawn.
+    `preprocess` and `inputs` are set where a network was named, with `notes` on how it was read, `sheet` where a sheet
+    was drawn.
     """
 
     data: str
@@ -57,6 +58,7 @@ class Checkup:
     texts: TextFacts | None = None
     model: str | None = None
     preprocess: Mapping[str, Any] | None = None
+    notes: Sequence[str] = ()
     inputs: InputValues | None = None
     sheet: str | None = None
 
@@ -95,13 +97,16 @@ def run_check(settings: Settings, sheet: Path | None, emit: Emit = silent, listi
         dataset, words = read_words(settings, listing, emit)
         return _checkup(settings, listing, dataset, texts=text_facts(words, None))
     contract: Contract = PLAIN
+    notes: tuple[str, ...] = ()
     if settings.model:
-        contract = read_network(settings).preprocess
+        network = read_network(settings)
+        contract = network.preprocess
+        notes = network.notes
     read = read_data(settings, listing, contract, emit)
     dataset = read.dataset
     known: dict[str, Any] = {}
     if settings.model:
-        known = {"model": settings.model, "preprocess": read.contract.to_json()}
+        known = {"model": settings.model, "preprocess": read.contract.to_json(), "notes": notes}
     if isinstance(read.samples, Texts):
         tokens = (read.samples.ids != PADDING).sum(axis=1).tolist()
         return _checkup(settings, listing, dataset, texts=text_facts(read.samples.words, tokens), **known)

@@ -46,6 +46,7 @@ from frostline.planning.choose import ChosenRecipes, check_applicable, choose_re
 from frostline.planning.foresee import foresee, is_worth_forecasting, may_spare
 from frostline.planning.plan_race import limit, plan_race
 from frostline.planning.prepare import make_study, make_trunk, map_network, with_lengths
+from frostline.planning.rehearse import Rehearsal
 from frostline.race.plan import Plan
 from frostline.race.race import run_race
 from frostline.race.result import RaceResult, raced, standings
@@ -172,23 +173,26 @@ StudyCheck = Callable[[Study], None]
 def prepare(
     settings: Settings, listing: Listing | None, clock: Clock, journal: Journal, check: StudyCheck | None = None
 ) -> Prepared:
-    """Read network and data, find the cuts, choose the recipes, plan the race."""
+    """Read network and data, find the cuts, try the saved form, choose the recipes, plan the race."""
     packages = package_versions()
-    network, read = read_inputs(settings, listing, journal)
-    dataset = read.dataset
-    with journal.phase("map the network"):
-        model, stages = map_network(network, settings.stages)
-        network = with_lengths(network, model, stages)
-        chosen = choose_recipes(settings, network, stages, dataset.classes)
-        cheap = all(not recipe.takes_steps for recipe in chosen.recipes)
-        blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
-        check_applicable(settings, chosen.recipes, model, stages)
-        trunk = make_trunk(settings, network, model, stages, len(dataset.development))
-    study = make_study(settings, dataset, read.samples, network, trunk, open_store(settings.store))
-    study = replace(study, class_map=chosen.class_map)
-    if check:
-        check(study)
-    plan = plan_race(settings, study, blocks, chosen)
+    with Rehearsal(settings) as rehearsal:
+        network, read = read_inputs(settings, listing, journal)
+        dataset = read.dataset
+        with journal.phase("map the network"):
+            model, stages = map_network(network, settings.stages)
+            network = with_lengths(network, model, stages)
+            rehearsal.begin(network, model, stages, dataset.classes)
+            chosen = choose_recipes(settings, network, stages, dataset.classes)
+            cheap = all(not recipe.takes_steps for recipe in chosen.recipes)
+            blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
+            check_applicable(settings, chosen.recipes, model, stages)
+            trunk = make_trunk(settings, network, model, stages, len(dataset.development))
+        study = make_study(settings, dataset, read.samples, network, trunk, open_store(settings.store))
+        study = replace(study, class_map=chosen.class_map)
+        if check:
+            check(study)
+        plan = plan_race(settings, study, blocks, chosen)
+        rehearsal.finish(journal.emit)
     with journal.phase("measure the speed") if settings.budget else nullcontext():
         plan, limits = limit(settings, study, plan, clock)
     return Prepared(packages, study, plan, chosen, limits, read.samples.select(dataset.sealed))
@@ -199,6 +203,8 @@ def read_inputs(settings: Settings, listing: Listing | None, journal: Journal) -
     with journal.phase("read the network"):
         listing = listing or find(settings.data)
         network = read_network(settings)
+        for note in network.notes:
+            journal.emit(Event(kind="warning", text=note))
     with journal.phase(f"read the {listing.noun}"):
         read = read_data(settings, listing, network.preprocess, journal.emit)
     return replace(network, preprocess=read.contract), read

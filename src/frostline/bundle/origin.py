@@ -12,6 +12,7 @@ from typing import Any
 
 from frostline.base.errors import BundleError
 from frostline.bundle.schema import RunResult
+from frostline.models.sources.user_code import read_code
 from frostline.recipe.settings import Settings, option
 
 KEPT = {  # files of the user's, kept as they were given
@@ -126,15 +127,40 @@ def read_samples(run: Path) -> dict[str, SampleNote]:
 
 
 def code_hash(run: Path) -> str | None:
-    """SHA-256 of the network's own Python file; None where it has none. Raises BundleError for a folder without."""
+    """SHA-256 of the network's own code (models.sources.user_code.hash_code); None where it has none.
+
+    Raises BundleError for a folder without a saved model.
+    """
+    found = _source(run)["code_sha256"]
+    if found is None:
+        return None
+    return str(found)
+
+
+def code_siblings(run: Path) -> tuple[str, ...]:
+    """Files beside the network's own that belong to its code, by relative name; BundleError as for `code_hash`."""
+    return tuple(map(str, _source(run).get("siblings", ())))
+
+
+def code_hash_now(run: Path, file: Path) -> str:
+    """Hash, as `code_hash`, of the code as it is now: the user's file and the run's siblings beside it.
+
+    Empty where one of them is gone. Raises ModelError for a file that isn't Python in UTF-8.
+    """
+    try:
+        return read_code(file, code_siblings(run)).sha256
+    except OSError:
+        return ""
+
+
+def _source(run: Path) -> dict[str, Any]:
     path = run / "model" / "recipe.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["source"]["code_sha256"]
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["source"]
+        found["code_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
             f"{path} can't be read, so the network's code can't be verified.",
             "Put it back as the run wrote it.",
         ) from error
-    if found is None:
-        return None
-    return str(found)
+    return found

@@ -15,13 +15,13 @@ from torch import Tensor
 from frostline.base.device import apply_threads
 from frostline.base.errors import BundleError, DataError
 from frostline.base.records import FloatArray
+from frostline.bundle.image_files import images_at
 from frostline.bundle.saved import LoadedModel, load_model
 from frostline.cutting.inputs import call_of
 from frostline.data.contract import Samples, evaluation_views, input_lengths, to_inputs
 from frostline.data.decode import decode_all
 from frostline.data.preprocess import Preprocess
 from frostline.data.raw import arrange, as_numpy, is_array, raw_images
-from frostline.data.scan import is_image
 from frostline.data.tables import read_lines
 from frostline.data.texts import TextPreprocess, Texts, check_texts, read_texts
 from frostline.features.inference import grouped, scores_in_chunks
@@ -31,7 +31,8 @@ BadFile = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One file's answer, or that of a row of texts: `FILE:ROW`, rows counted from 1.
+    """One file's answer, or that of a table's row: its image's path as the table has it, or `FILE:ROW`, rows counted
+    from 1.
 
     `sure` is None where the model has no threshold.
     """
@@ -166,8 +167,9 @@ def predict_paths(
     device: str = "auto",
     on_bad: BadFile = lambda _file, _reason: None,
 ) -> list[Prediction]:
-    """Predict files and whole folders, or the rows of text files: tables with a column `text`, .txt with one text a
-    line. What can't be read is told to `on_bad` and left out; DataError if nothing is left."""
+    """Predict image files, whole folders of them and tables with a column `image`; or texts: tables with a column
+    `text`, .txt with one text a line. What can't be read is told to `on_bad` and left out; DataError if nothing is
+    left."""
     bundle = load(run, trust_code=trust_code, device=device)
     names, samples, bad = _read_files(paths, bundle.loaded)
     for index, reason in bad.items():
@@ -196,26 +198,15 @@ def predict_paths(
 def _read_files(paths: Sequence[Path], loaded: LoadedModel) -> tuple[list[str], Samples, dict[int, str]]:
     """What each sample is called, the samples, and those that can't be read, with the reason."""
     if isinstance(loaded.preprocess, Preprocess):
-        files = _expand(paths)
+        found = [pair for path in paths for pair in images_at(path)]
         images, bad = decode_all(
-            files, loaded.preprocess, threads=loaded.compute.threads, spill_dir=None, progress=None
+            [source for _, source in found],
+            loaded.preprocess,
+            threads=loaded.compute.threads,
+            spill_dir=None,
+            progress=None,
         )
-        return [str(file) for file in files], images, bad
+        return [name for name, _ in found], images, bad
     rows = [(f"{path}:{k}", text) for path in paths for k, text in enumerate(read_lines(path), 1)]
     words = [text for _, text in rows]
     return [name for name, _ in rows], read_texts(words, loaded.preprocess)[0], check_texts(words)
-
-
-def _expand(paths: Sequence[Path]) -> list[Path]:
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(f for f in path.rglob("*") if f.is_file() and is_image(f.name))
-            if not inside:
-                raise DataError(f"The folder {path} holds no images.", "Give image files or a folder of them.")
-            files += inside
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise DataError(f"{path} doesn't exist.", "Give image files or a folder of them.")
-    return files

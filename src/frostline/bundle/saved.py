@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -22,12 +22,15 @@ from frostline.cutting.heads import HeadSite
 from frostline.cutting.split import Split
 from frostline.data.contract import Contract, contract_files, read_contract
 from frostline.data.preprocess import Preprocess
-from frostline.models.network import Network, NetworkOptions
+from frostline.models.network import CodeFile, Network, NetworkOptions
 from frostline.models.new_heads import CutNetwork, HeadForm, new_head
 from frostline.models.sources import is_folder_spec, load_network
+from frostline.models.sources.torch_file import load_saved_code
+from frostline.models.sources.user_code import read_code
 from frostline.recipe.recipe import Recipe
 
-FORMAT = 3
+FORMAT = 4
+WITHOUT_SIBLINGS = 3  # the code was one file
 OLDEST = 2  # had neither temperature nor threshold
 NOTE: dict[str, type | tuple[type, ...]] = {  # what recipe.json has to hold
     "source": dict,
@@ -40,7 +43,7 @@ NOTE: dict[str, type | tuple[type, ...]] = {  # what recipe.json has to hold
     "abstain": (dict, type(None)),
 }
 ABSTAIN: dict[str, type | tuple[type, ...]] = {"wanted_accuracy": float, "threshold": (int, float, type(None))}
-SOURCE = ("spec", "model_args", "code_sha256", "self_loading")
+SOURCE = ("spec", "model_args", "code_sha256", "siblings", "self_loading")
 CODE = "code.py"
 ARCHITECTURE = "architecture.json"  # of a network that was read from a file of architecture and weights
 
@@ -100,10 +103,24 @@ def save_model(folder: Path, saved: SavedModel) -> None:
     for name, content in {**contract_files(saved.network.preprocess), **saved.network.files}.items():
         write_atomic(folder / name, content)
     if saved.network.code:
-        write_atomic(folder / CODE, saved.network.code.text.encode())
+        _write_code(folder, saved.network.code)
     if saved.network.architecture:
         write_atomic(folder / ARCHITECTURE, saved.network.architecture.encode())
     write_json(folder / "recipe.json", {**_recipe_note(saved), "tensors": sorted(state)})
+
+
+def _write_code(folder: Path, code: CodeFile) -> None:
+    """Write the user's file, and what it imports from beside it under its own relative name."""
+    taken = next((name for name, _ in code.siblings if name.casefold() == CODE), None)
+    if taken is not None:
+        raise BundleError(
+            f"{Path(code.path).name} imports {taken} from beside it, but a saved model keeps the network's own file "
+            "under that name.",
+            f"Rename {taken}.",
+        )
+    write_atomic(folder / CODE, code.text.encode())
+    for name, text in code.siblings:
+        write_atomic(folder / name, text.encode())
 
 
 def _recipe_note(saved: SavedModel) -> dict[str, Any]:
@@ -120,6 +137,7 @@ def _recipe_note(saved: SavedModel) -> dict[str, Any]:
             "model_args": dict(network.model_args),
             "weights_sha256": network.weights_sha256,
             "code_sha256": network.code.sha256 if network.code else None,
+            "siblings": [name for name, _ in network.code.siblings] if network.code else [],
             "self_loading": network.self_loading,
         },
         "head": asdict(saved.head),
@@ -207,16 +225,24 @@ def read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Contract]:
         raise BundleError(f"{folder} holds a damaged file: {error}.", "Run frostline fit again.") from error
     if not isinstance(note, dict) or not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
         raise BundleError(f"{folder} holds a recipe.json or classes.json of another form.", "Run frostline fit again.")
-    if note.get("format") not in (OLDEST, FORMAT):
+    if note.get("format") not in range(OLDEST, FORMAT + 1):
         raise BundleError(
-            f"{folder} has format {note.get('format')}, this version reads {OLDEST} and {FORMAT}.", "Update frostline."
+            f"{folder} has format {note.get('format')}, this version reads {OLDEST} to {FORMAT}.", "Update frostline."
         )
-    if note["format"] == OLDEST:
-        note = {"temperature": None, "abstain": None, **note}
+    note = _completed(note)
     wrong = _unusable(note)
     if wrong:
         raise BundleError(f"{folder / 'recipe.json'} has no usable {wrong[0]!r}.", "Run frostline fit again.")
     return note, classes, preprocess
+
+
+def _completed(note: dict[str, Any]) -> dict[str, Any]:
+    """Add what older formats didn't have."""
+    if note["format"] == OLDEST:
+        note = {"temperature": None, "abstain": None, **note}
+    if note["format"] <= WITHOUT_SIBLINGS and isinstance(note.get("source"), dict):
+        note = {**note, "source": {"siblings": [], **note["source"]}}
+    return note
 
 
 def _unusable(note: Mapping[str, Any]) -> list[str]:
@@ -225,6 +251,9 @@ def _unusable(note: Mapping[str, Any]) -> list[str]:
     if wrong:
         return wrong
     wrong = [f"source.{key}" for key in SOURCE if key not in note["source"]]
+    siblings = note["source"].get("siblings")
+    if not wrong and not (isinstance(siblings, list) and all(map(_is_sibling, siblings))):
+        wrong = ["source.siblings"]
     if note["temperature"] is not None and not 0 < note["temperature"] < math.inf:
         wrong.append("temperature")
     if note["abstain"] is not None:
@@ -234,15 +263,18 @@ def _unusable(note: Mapping[str, Any]) -> list[str]:
     return wrong
 
 
+def _is_sibling(name: Any) -> bool:
+    """Return True for the relative name of a Python file that lies in the folder or below it."""
+    if not isinstance(name, str) or not name.endswith(".py"):
+        return False
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
+
+
 def rebuild(folder: Path, note: Mapping[str, Any], preprocess: Contract, *, trust_code: bool) -> Network:
     """The network that a saved model was made from, without its weights. Raises BundleError for untrusted code."""
     source = note["source"]
     spec = str(source["spec"])
-    if source["code_sha256"]:
-        if not (folder / CODE).is_file():
-            raise BundleError(f"{folder} is not a saved model: {CODE} is missing.", "Run frostline fit again.")
-        trust.require(folder / CODE, trust_code=trust_code)
-        spec = f"torch:{folder / CODE}:{spec.rpartition(':')[2]}"
     if spec.endswith(f":{ARCHITECTURE}"):
         spec = f"{spec.partition(':')[0]}:{folder / ARCHITECTURE}"
     weights = None if source["self_loading"] else "random"
@@ -252,7 +284,18 @@ def rebuild(folder: Path, note: Mapping[str, Any], preprocess: Contract, *, trus
     if isinstance(preprocess, Preprocess):
         height, width = preprocess.size  # --size is for squares; others are the source's own
         options = replace(options, mean=preprocess.mean, std=preprocess.std, size=height if height == width else None)
+    if source["code_sha256"]:
+        code = _read_code(folder, source["siblings"])
+        trust.require(folder / CODE, trust_code=trust_code, sha256=code.sha256)
+        return load_saved_code(code, spec.rpartition(":")[2], options)
     return load_network(spec, options)
+
+
+def _read_code(folder: Path, siblings: Sequence[str]) -> CodeFile:
+    missing = next((name for name in (CODE, *siblings) if not (folder / name).is_file()), None)
+    if missing is not None:
+        raise BundleError(f"{folder} is not a saved model: {missing} is missing.", "Run frostline fit again.")
+    return read_code(folder / CODE, siblings)
 
 
 def _fill(model: nn.Module, path: Path, wanted: set[str]) -> None:

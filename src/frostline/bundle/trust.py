@@ -45,9 +45,9 @@ def once(sha256: str) -> Iterator[None]:
             write_json(_list_path(), [digest for digest in now if digest != sha256])
 
 
-def require(code: Path, *, trust_code: bool) -> None:
-    """Raise BundleError unless the file as it is now is trusted."""
-    if not trust_code and hash_file(code) not in _trusted():
+def require(code: Path, *, trust_code: bool, sha256: str | None = None) -> None:
+    """Raise BundleError unless the file as it is now is trusted; `sha256` is its hash with the files beside it."""
+    if not trust_code and (sha256 or hash_file(code)) not in _trusted():
         raise BundleError(
             f"{code} is network code that you have not named yourself before.",
             "Read it; then say --trust-code to let it run.",

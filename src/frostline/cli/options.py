@@ -47,7 +47,12 @@ FilesArgument = Annotated[
 ModelOption = Annotated[str, value_option(NETWORK_PANEL, "--model", f"Network: {SPECS}.", "SPEC")]
 WeightsOption = Annotated[
     str | None,
-    value_option(NETWORK_PANEL, "--weights", "Weights: a safetensors file, a state dict, or random.", "FILE|random"),
+    value_option(
+        NETWORK_PANEL,
+        "--weights",
+        "Weights: a safetensors file, a state dict (FILE:KEY: one of several in it), or random.",
+        "FILE|random",
+    ),
 ]
 ModelArgsOption = Annotated[
     str | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,7 +44,10 @@ def stages_verb(
     from frostline.planning.prepare import map_network
 
     options = NetworkOptions(weights=weights or "random", model_args=arguments, size=size, **channels)
-    _, mapped = map_network(resolve_network(spec, options), stages, headless=True)
+    network = resolve_network(spec, options)
+    for note in network.notes:
+        sys.stderr.write(f"warning: {note}\n")
+    _, mapped = map_network(network, stages, headless=True)
     if json:
         print_json([stage_json(stage) for stage in mapped.stages])
         return

@@ -67,6 +67,7 @@ def _network_sentences(found: Mapping[str, Any]) -> list[str]:
             f"Network: {found['model']} gets {how['mode']} images of {width} x {height} pixels: short side to "
             f"{how['resize']}, {fit}."
         )
+    sentences += found["notes"]
     if found["inputs"]:
         v = found["inputs"]
         sentences.append(

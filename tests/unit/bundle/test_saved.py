@@ -179,12 +179,15 @@ def test_a_model_without_a_threshold_says_so(saved: Path) -> None:
         bundle.sure(answers(saved))
 
 
-def test_a_model_of_the_format_before_is_read_as_it_was(saved: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("format_before", [2, 3])
+def test_a_model_of_a_format_before_is_read_as_it_was(saved: Path, tmp_path: Path, format_before: int) -> None:
+    def older(note: dict[str, Any]) -> dict[str, Any]:
+        later = ("temperature", "abstain") if format_before == 2 else ()
+        source = {k: v for k, v in note["source"].items() if k != "siblings"}
+        return {**{k: v for k, v in note.items() if k not in later}, "source": source, "format": format_before}
+
     shutil.copytree(saved, tmp_path / "model")
-    edited("recipe.json", lambda n: {k: v for k, v in n.items() if k not in ("temperature", "abstain")})(
-        tmp_path / "model"
-    )
-    edited("recipe.json", lambda n: {**n, "format": 2})(tmp_path / "model")
+    edited("recipe.json", older)(tmp_path / "model")
     assert np.array_equal(answers(tmp_path / "model"), answers(saved))
 
 
@@ -222,6 +225,10 @@ def weights(change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
     return tamper
 
 
+def siblings(value: Any) -> Tamper:
+    return edited("recipe.json", lambda n: {**n, "source": {**n["source"], "siblings": value}})
+
+
 def gone(file: str) -> Tamper:
     return lambda folder: (folder / file).unlink()
 
@@ -244,7 +251,7 @@ KNOWN: dict[str, tuple[Tamper, str]] = {
     "no weights": (gone("model.safetensors"), r"model\.safetensors can't be read"),
     "half a recipe": (cut_short("recipe.json"), "holds a damaged file"),
     "half the weights": (cut_short("model.safetensors"), "can't be read"),
-    "another format": (edited("recipe.json", lambda n: {**n, "format": 4}), "has format 4, this version reads 2 and 3"),
+    "another format": (edited("recipe.json", lambda n: {**n, "format": 5}), "has format 5, this version reads 2 to 4"),
     "a class more": (edited("classes.json", lambda c: [*c, "cat"]), r"doesn't fit its network \(fc\.bias, fc\.weight"),
     "foreign keys": (weights(lambda t: {**t, "x.weight": torch.zeros(2)}), r"doesn't fit its network \(x\.weight\)"),
     "wrong shapes": (weights(lambda t: {**t, "a.bias": torch.zeros(9)}), r"doesn't fit its network \(a\.bias\)"),
@@ -257,8 +264,14 @@ KNOWN: dict[str, tuple[Tamper, str]] = {
     "no cut": (edited("recipe.json", without("cut")), "has no usable 'cut'"),
     "an empty head": (edited("recipe.json", lambda n: {**n, "head": None}), "has no usable 'head'"),
     "a source that is a word": (edited("recipe.json", lambda n: {**n, "source": "x"}), "has no usable 'source'"),
+    "no list of siblings": (siblings(None), r"usable 'source\.siblings'"),
+    "siblings that are a word": (siblings("parts.py"), r"usable 'source\.siblings'"),
+    "a sibling above": (siblings(["../parts.py"]), r"usable 'source\.siblings'"),
+    "a sibling at the root": (siblings(["/parts.py"]), r"usable 'source\.siblings'"),
+    "a sibling that is no code": (siblings(["parts.so"]), r"usable 'source\.siblings'"),
+    "a sibling that is gone": (siblings(["parts.py"]), r"parts\.py is missing"),
     "half a source": (edited("recipe.json", lambda n: {**n, "source": {"spec": "x"}}), r"usable 'source\.model_args'"),
-    "a newer format": (edited("recipe.json", lambda _: {"format": 4}), "has format 4, this version reads 2 and 3"),
+    "a newer format": (edited("recipe.json", lambda _: {"format": 5}), "has format 5, this version reads 2 to 4"),
     "an old format with half a recipe": (edited("recipe.json", lambda _: {"format": 2}), "has no usable 'source'"),
     "no temperature": (edited("recipe.json", without("temperature")), "has no usable 'temperature'"),
     "a temperature of 0": (edited("recipe.json", lambda n: {**n, "temperature": 0}), "has no usable 'temperature'"),

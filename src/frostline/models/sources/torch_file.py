@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.abc
 import importlib.metadata
-import importlib.util
+import inspect
+import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,11 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from frostline.base.errors import ModelError, nearest
-from frostline.base.hashing import hash_bytes
 from frostline.data.preprocess import Preprocess
 from frostline.models.network import CodeFile, Network, NetworkOptions, read_weights, seeded, tried
+from frostline.models.sources.user_code import FORM, UserCode, read_code
 
-FORM = "Write torch:FILE.py:factory, where factory is a function in FILE.py that returns the network."
 STORED = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".torchscript")
 
 
@@ -37,15 +36,26 @@ def load_torch_file(rest: str, options: NetworkOptions) -> Network:
         )
     if not path_text or not name.isidentifier():
         raise ModelError(f"--model torch:{rest} isn't of the form FILE.py:factory.", FORM)
-    code, module = run_file(Path(path_text))
+    return _network(f"torch:{rest}", name, UserCode(read_code(Path(path_text))), options)
+
+
+def load_saved_code(code: CodeFile, name: str, options: NetworkOptions) -> Network:
+    """The network that a function of saved code returns; of the folder that it lies in no other file is imported."""
+    network = _network(f"torch:{code.path}:{name}", name, UserCode(code, saved=True), options)
+    return replace(network, model_args=dict(options.model_args))
+
+
+def _network(spec: str, name: str, user: UserCode, options: NetworkOptions) -> Network:
+    code = user.code
+    module = _run(user)
     factory = _torch_file_factory(module, code, name)
-    build = seeded(_guarded(factory, code, name, options.model_args))
+    build = seeded(_guarded(factory, user, name, options.model_args))
     built = build(0)
     preprocess = _torch_file_preprocess(module, code, options, built)
     self_loading = _loads_itself(built, build(1))
     weights, weights_name = _torch_file_weights(options, self_loading, code, name)
     network = Network(
-        spec=f"torch:{rest}",
+        spec=spec,
         source="torch",
         build=build,
         weights=weights,
@@ -53,64 +63,67 @@ def load_torch_file(rest: str, options: NetworkOptions) -> Network:
         preprocess=preprocess,
         self_loading=self_loading,
         classes=_torch_file_classes(module, code),
-        code=code,
+        code=user.record(),
     )
-    return tried(network, identity={"spec": f"torch:{name}", "args": dict(options.model_args), "packages": _packages()})
-
-
-class _TextLoader(importlib.abc.InspectLoader):
-    """Runs the very text that was hashed, and writes no byte code beside the user's file."""
-
-    def __init__(self, code: CodeFile) -> None:
-        self.code = code
-
-    def get_source(self, fullname: str) -> str:  # noqa: ARG002  (the protocol's argument)
-        return self.code.text
-
-    def get_filename(self, fullname: str) -> str:  # noqa: ARG002
-        return self.code.path
-
-    def get_code(self, fullname: str) -> Any:
-        return self.source_to_code(self.get_source(fullname), self.code.path)
+    identity = {"spec": f"torch:{name}", "args": dict(options.model_args), "packages": _packages()}
+    found = tried(network, identity=identity)
+    if user.record() != network.code:  # its forward has imported more
+        found = tried(replace(network, code=user.record()), identity=identity)
+    _check_saveable(user)
+    return found
 
 
 def run_file(path: Path) -> tuple[CodeFile, ModuleType]:
-    """Run a Python file under a module name of its own; its folder is importable only meanwhile."""
-    if not path.is_file():
-        raise ModelError(f"There is no file {path}.", FORM)
-    path = path.resolve()
-    data = path.read_bytes()
+    """Run a Python file under a module name of its own; its folder is importable only to its own code."""
+    user = UserCode(read_code(path))
+    module = _run(user)
+    return user.record(), module
+
+
+def _run(user: UserCode) -> ModuleType:
+    path = user.code.path
     try:
-        code = CodeFile(path=str(path), sha256=hash_bytes(data), text=data.decode())
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{path} isn't a Python file in UTF-8.", FORM) from error
-    name = f"_frostline_code_{hash_bytes(f'{path}{code.sha256}'.encode())[:16]}"
-    spec = importlib.util.spec_from_loader(name, _TextLoader(code), origin=str(path))
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    module.__file__ = str(path)
-    sys.modules[name] = module  # dataclasses and typing look their module up
-    try:
-        with _importable(path.parent):
-            _TextLoader(code).exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
+        return user.run()
+    except ModelError:
+        raise
+    except SystemExit as error:
         raise ModelError(
-            f"{path} fails when it is run ({_code_error(error)}).", "Fix the file and try again."
+            f"{path} ends the process when it is run (SystemExit: {error.code}).",
+            'Put what reads a command line or trains under: if __name__ == "__main__":',
         ) from error
-    return code, module
+    except Exception as error:
+        raise ModelError(f"{path} fails when it is run ({_code_error(error)}).", _import_hint(error, path)) from error
 
 
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
+def _import_hint(error: Exception, path: str) -> str:
+    """Return what to change in the code, where the cause can be told from what an import says."""
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        return "The file is run by itself, not as part of a package: write `from parts import x`, without the dot."
+    name = getattr(error, "name", None)
+    if name in sys.stdlib_module_names and Path(path).with_name(f"{name}.py").is_file():
+        return f"Rename {name}.py: Python has a module of that name, which comes first."
+    if isinstance(error, ModuleNotFoundError) and name:
+        return f"Put {name.partition('.')[0]} into the folder of {Path(path).name}, or install it as a package."
+    return "Fix the file and try again."
 
 
-def _code_error(error: Exception) -> str:
+def _check_saveable(user: UserCode) -> None:
+    """Raise ModelError for imported code that couldn't be saved with the model, nor be trusted by its hash."""
+    name, file = next(iter(user.unsaved.items()), (None, ""))
+    if name is None:
+        return
+    path = Path(user.code.path)
+    if Path(file).is_relative_to(path.parent):
+        what = f"{file}, which isn't Python source"
+    else:
+        what = f"{file}, which lies outside the folder of {path.name}"
+    raise ModelError(
+        f"{path} imports {name} from {what}: it can't be saved with the model.",
+        f"Put its source into {path.parent}, or install it as a package.",
+    )
+
+
+def _code_error(error: BaseException) -> str:
     first = ""
     if str(error):
         first = str(error).splitlines()[0]
@@ -131,33 +144,63 @@ def _torch_file_factory(module: ModuleType, code: CodeFile, name: str) -> Callab
 
 
 def _guarded(
-    factory: Callable[..., Any], code: CodeFile, name: str, arguments: Mapping[str, Any]
+    factory: Callable[..., Any], user: UserCode, name: str, arguments: Mapping[str, Any]
 ) -> Callable[[], nn.Module]:
+    path = user.code.path
+    _check_arguments(factory, arguments, f"{name} in {path}")
+
     def make() -> nn.Module:
         try:
-            with _importable(Path(code.path).parent):
+            with user.running():
                 built = factory(**arguments)
-        except Exception as error:
+        except ModelError:
+            raise
+        except (Exception, SystemExit) as error:
+            hint = "Fix the function, or give --model-args."
+            if isinstance(error, ImportError):
+                hint = _import_hint(error, path)
             raise ModelError(
-                f"{name} in {code.path} fails with {dict(arguments)!r} ({_code_error(error)}).",
-                "Fix the function, or give --model-args.",
+                f"{name} in {path} fails with {dict(arguments)!r} ({_code_error(error)}).", hint
             ) from error
-        if not isinstance(built, nn.Module):
-            raise ModelError(f"{name} in {code.path} returns a {type(built).__name__}, not an nn.Module.", FORM)
-        if isinstance(built, torch.jit.ScriptModule):
-            how = "scripted or traced"
-        else:
-            how = ""
-            if hasattr(built, "_orig_mod"):
-                how = "compiled"
-        if how:
-            raise ModelError(
-                f"{name} in {code.path} returns a {how} network, whose layers can't be watched or frozen one by one.",
-                "Return the nn.Module that it was made from.",
-            )
-        return built
+        return _checked(built, f"{name} in {path}")
 
     return make
+
+
+def _check_arguments(factory: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:
+    """Raise ModelError where the function needs arguments that aren't given."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # it doesn't tell: the call will
+        return
+    needed = [
+        p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    ]
+    lacking = [name for name in needed if name not in arguments]
+    if lacking:
+        example = json.dumps({**arguments, **dict.fromkeys(lacking, "...")})
+        raise ModelError(
+            f"{where} needs {' and '.join(lacking)}, but nothing is given for it.",
+            f"Give --model-args '{example}', or write defaults into the function.",
+        )
+
+
+def _checked(built: Any, where: str) -> nn.Module:
+    """Return what the function gave, where it is a network that can be watched; raises ModelError otherwise."""
+    if not isinstance(built, nn.Module):
+        raise ModelError(f"{where} returns a {type(built).__name__}, not an nn.Module.", FORM)
+    if isinstance(built, torch.jit.ScriptModule):
+        how = "scripted or traced"
+    else:
+        how = ""
+        if hasattr(built, "_orig_mod"):
+            how = "compiled"
+    if how:
+        raise ModelError(
+            f"{where} returns a {how} network, whose layers can't be watched or frozen one by one.",
+            "Return the nn.Module that it was made from.",
+        )
+    return built
 
 
 def _loads_itself(first: nn.Module, second: nn.Module) -> bool:
