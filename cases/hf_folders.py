@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 WORDS = """the a cat dog bird runs sits sings red blue green house tree
-    who what where is was in on of how many""".split()  # noqa: SIM905
+    who what where is was in on of how many""".split()
 MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 POSITIONS = 24
 

@@ -15,10 +15,18 @@ from frostline.base.device import prepare_process
 from frostline.base.errors import DataError, ModelError, RecipeError
 from frostline.base.events import Emit, Event, silent
 from frostline.base.files import cache_folder
-from frostline.base.hashing import hash_file
 from frostline.base.records import Dataset
 from frostline.bundle import trust
-from frostline.bundle.origin import KEPT, SampleNote, code_hash, fit_command, read_samples, recorded_settings
+from frostline.bundle.origin import (
+    KEPT,
+    SampleNote,
+    code_hash,
+    code_hash_now,
+    code_siblings,
+    fit_command,
+    read_samples,
+    recorded_settings,
+)
 from frostline.bundle.runfolder import check_out, next_out, read_result
 from frostline.bundle.schema import RunResult
 from frostline.data.given import list_given
@@ -215,14 +223,17 @@ def _check_code(run: Path, settings: Settings, *, named: bool) -> str | None:
     file = Path(settings.model.removeprefix(TORCH).rpartition(":")[0])
     if not file.is_file():
         raise ModelError(f"The network's code of {run} is not at {file}.", "Say where it is: --model torch:FILE:NAME.")
-    digest = hash_file(file)
+    digest = code_hash_now(run, file)
     if digest != code_hash(run):
+        what = str(file)
+        if code_siblings(run):
+            what += " or a file that it imports from beside it"
         raise ModelError(
-            f"{file} has changed since {run} was made, so the run can't be replayed.",
+            f"{what} has changed since {run} was made, so the run can't be replayed.",
             f"Restore it (a copy is {run / 'model' / 'code.py'}), or run frostline fit again.",
         )
     if not named:
-        trust.require(file, trust_code=settings.trust_code)
+        trust.require(file, trust_code=settings.trust_code, sha256=digest)
     return digest
 
 

@@ -115,7 +115,7 @@ def fake_network(stand_in):
 
     def load_network(spec, options):
         asked.append((spec, options))
-        return spec
+        return SimpleNamespace(notes=("a counter was left out.",))
 
     stand_in("frostline.models.network", NetworkOptions=SimpleNamespace)
     stand_in("frostline.bundle.spec", resolve_network=load_network)
@@ -132,7 +132,9 @@ def test_stages_says_where_the_network_can_be_cut_and_why_not(command, fake_netw
     assert fake_network[0][1].weights == "random"
     assert fake_network[0][1].model_args == {"width": 1}
     assert fake_network[0][1].mean == (0.5,)
-    why = command("stages", "timm:x", "--why").out.splitlines()
+    done = command("stages", "timm:x", "--why")
+    assert done.err == "warning: a counter was left out.\n"
+    why = done.out.splitlines()
     assert why[3].endswith("no: two tensors live on")
     assert "2 blocks.0: two tensors live on" in why
 

@@ -68,3 +68,28 @@ def test_a_table_of_texts_is_refused_in_a_sentence(
     code, out, err = predicted(run, tmp_path / "t.csv", capsys=capsys)
     assert (code, out) == (2, "")
     assert "no column 'image', which the model reads; its columns are 'text', 'label'." in err
+
+
+def test_a_folder_is_read_as_fit_reads_it(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a/x.png", ".ipynb_checkpoints/y.png", "a/.trash/z.png", "@eaDir/t.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(run.parent / "d" / "a" / "0.png", tmp_path / name)
+    code, out, _ = predicted(run, tmp_path, capsys=capsys)
+    assert code == 0
+    assert [answer["file"] for answer in json.loads(out)] == [str(tmp_path / "a" / "x.png")]
+
+
+def test_names_of_any_bytes_and_places_that_are_not_there_are_no_bugs(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = tmp_path / "caf\udce9.png"
+    try:
+        shutil.copy(run.parent / "d" / "a" / "0.png", odd)
+    except OSError:
+        pytest.skip("this file system takes only text")
+    assert main(["predict", str(run), str(odd), "--csv", str(tmp_path / "o.csv")]) == 0
+    assert "caf\\udce9.png" in (tmp_path / "o.csv").read_text()
+    for place in (tmp_path / "no" / "o.csv", tmp_path):
+        capsys.readouterr()
+        assert main(["predict", str(run), str(odd), "--csv", str(place)]) == 2
+        assert "can't be written" in capsys.readouterr().err

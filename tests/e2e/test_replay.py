@@ -244,3 +244,27 @@ def test_data_in_memory_are_handed_over_again(tmp_path: Path, network: tuple[str
         library.replay(tmp_path / "run", data=([255 - images[0], *images[1:]], labels))
     with pytest.raises(TypeError, match="modell"):
         library.replay(tmp_path / "run", modell="x")  # type: ignore[call-arg]
+
+
+def test_a_network_of_two_files_is_replayed_and_trusted_as_a_whole(
+    fit: Callable[..., SimpleNamespace], squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    text = NETWORK.replace("class Net", "from parts import WIDTH\n\n\nclass Net").replace("width=8", "width=WIDTH")
+    (code / "net.py").write_text(text)
+    (code / "parts.py").write_text("WIDTH = 8\n")
+    run = tmp_path / "run"
+    words = ("--strategies", "probe", "--blocks", 2, "--threads", 1, "--out", run)
+    assert fit(squares, *words, model=f"torch:{code / 'net.py'}:net", weights="random").code == 0
+    done = said("replay", run, "--plain")
+    assert done.code == 0, done.out + done.err
+    with monkeypatch.context() as other:
+        other.setenv("FROSTLINE_CACHE", str(tmp_path / "someone else"))
+        assert "--trust-code" in said("replay", run, "--plain").err
+    (code / "parts.py").write_text("WIDTH = 9\n")
+    done = said("replay", run, "--plain")
+    assert (done.code, done.out) == (2, "")
+    assert "net.py or a file that it imports from beside it has changed since" in done.err
+    (code / "parts.py").unlink()
+    assert "has changed since" in said("replay", run, "--plain").err

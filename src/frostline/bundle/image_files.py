@@ -8,7 +8,7 @@ from typing import Any
 
 from frostline.base.errors import DataError
 from frostline.data.decode import Lazy, Source
-from frostline.data.formats import is_image
+from frostline.data.folder_tree import read_tree
 from frostline.data.labels import is_missing
 from frostline.data.paths import with_slashes
 from frostline.data.table_files import READERS, ArrowImages, Place
@@ -25,10 +25,10 @@ def images_at(path: Path) -> list[tuple[str, Source]]:
     except that a table needs no labels.
     """
     if path.is_dir():
-        inside = sorted(f for f in path.rglob("*") if f.is_file() and is_image(f.name))
+        inside = sorted(read_tree(path).all_images())  # what fit would see: nothing hidden, no folder of a system
         if not inside:
             raise DataError(f"The folder {path} holds no images.", FORM)
-        return [(str(file), file) for file in inside]
+        return [(str(path / name), path / name) for name in inside]
     if not path.is_file():
         raise DataError(f"{path} doesn't exist.", FORM)
     if path.suffix.lower() in READERS:

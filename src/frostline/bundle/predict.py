@@ -208,5 +208,6 @@ def _read_files(paths: Sequence[Path], loaded: LoadedModel) -> tuple[list[str], 
         )
         return [name for name, _ in found], images, bad
     rows = [(f"{path}:{k}", text) for path in paths for k, text in enumerate(read_lines(path), 1)]
-    words = [text for _, text in rows]
-    return [name for name, _ in rows], read_texts(words, loaded.preprocess)[0], check_texts(words)
+    bad = check_texts([text for _, text in rows])
+    words = ["" if k in bad else text for k, (_, text) in enumerate(rows)]  # a tokenizer takes valid text alone
+    return [name for name, _ in rows], read_texts(words, loaded.preprocess)[0], bad

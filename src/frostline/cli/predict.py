@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv as csv_format
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ def predict_verb(
     """Predict the classes of images or texts with the model of a RUN folder."""
     if csv == "-" and json:
         raise RecipeError("--csv - and --json would both write to stdout.", "Give one of them, or --csv FILE.")
+    if csv is not None and csv != "-":
+        check_writable(Path(csv))
     from frostline.base.device import prepare_process
 
     prepare_process(None)
@@ -47,6 +50,19 @@ def predict_verb(
         print_json([prediction_json(p) for p in predictions])
     elif csv is None:
         print_predictions(predictions)
+
+
+def check_writable(path: Path) -> None:
+    """Raise RecipeError, before any work is done, where a file can't be written."""
+    reason = ""
+    if path.is_dir():
+        reason = "it is a folder"
+    elif not path.parent.is_dir():
+        reason = f"there is no folder {path.parent}"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        reason = "writing there isn't allowed"
+    if reason:
+        raise RecipeError(f"--csv {path} can't be written: {reason}.", "Name a file in a folder of yours.")
 
 
 def warn(file: str, reason: str) -> None:
@@ -75,7 +91,7 @@ def write_csv(handle: TextIO, predictions: Sequence[Prediction]) -> None:
         start.append("sure")
     writer.writerow([*start, *(f"p:{name}" for name in classes)])
     for p in predictions:
-        cells = [p.file, p.predicted]
+        cells = [p.file.encode("utf-8", "backslashreplace").decode(), p.predicted]  # names may be any bytes
         if abstains:
             cells.append("true" if p.sure else "false")
         writer.writerow([*cells, *(repr(p.probabilities[name]) for name in classes)])

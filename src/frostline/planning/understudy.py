@@ -63,6 +63,7 @@ class Understudy:
                 os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)
             self.pid = 0
+            gc.unfreeze()
         for pipe in (self.ears, self.voice):
             with contextlib.suppress(OSError):
                 pipe.close()
@@ -87,6 +88,7 @@ def fork_early(work: Work, *, before: Callable[[], None]) -> Understudy | None:
     if sys.platform != "linux" or in_use or not _is_own_command():
         return None
     before()
+    gc.freeze()  # a collection writes into all objects, and each page that the two still share would be copied
     told, ears = os.pipe()
     voice, answer = os.pipe()
     with warnings.catch_warnings():

@@ -291,3 +291,18 @@ def test_a_file_is_run_with_what_it_imports(tmp_path: Path) -> None:
     code, module = run_file(write(tmp_path, FORMS["a module"][0]))
     assert [name for name, _ in code.siblings] == ["parts.py"]
     assert module.body(4)[0].out_channels == 4
+
+
+def test_a_network_where_a_function_was_named_is_told(tmp_path: Path) -> None:
+    file = write(tmp_path, {"net.py": f"{START}made = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())\n"})
+    with pytest.raises(ModelError, match=r"made in .*net\.py is a network, and a function") as error:
+        load(file, "made")
+    assert "def make()" in error.value.hint
+
+
+def test_values_that_are_no_numbers_are_named_where_the_code_loads_them(tmp_path: Path) -> None:
+    code = "def make():\n    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2))\n"
+    code += "    nn.init.constant_(net[0].weight, float('nan'))\n    return net\n"
+    file = write(tmp_path, {"net.py": START + code})
+    with pytest.raises(ModelError, match=r"0\.weight"):
+        load_network(f"torch:{file}:make", NetworkOptions())

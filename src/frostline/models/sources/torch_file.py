@@ -20,6 +20,7 @@ from frostline.base.errors import ModelError, nearest
 from frostline.data.preprocess import Preprocess
 from frostline.models.network import CodeFile, Network, NetworkOptions, read_weights, seeded, tried
 from frostline.models.sources.user_code import FORM, UserCode, read_code
+from frostline.models.trials import check_values
 
 STORED = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".torchscript")
 
@@ -51,6 +52,8 @@ def _network(spec: str, name: str, user: UserCode, options: NetworkOptions) -> N
     factory = _torch_file_factory(module, code, name)
     build = seeded(_guarded(factory, user, name, options.model_args))
     built = build(0)
+    if options.weights is None:
+        check_values(spec, built)
     preprocess = _torch_file_preprocess(module, code, options, built)
     self_loading = _loads_itself(built, build(1))
     weights, weights_name = _torch_file_weights(options, self_loading, code, name)
@@ -140,6 +143,11 @@ def _torch_file_factory(module: ModuleType, code: CodeFile, name: str) -> Callab
         if own:
             known = nearest(name, own)
         raise ModelError(f"{code.path} has no function {name!r}.", known)
+    if isinstance(found, nn.Module):
+        raise ModelError(
+            f"{name} in {code.path} is a network, and a function that makes one was expected.",
+            f"Write def make(): return ..., with the layers made inside, and give {Path(code.path).name}:make.",
+        )
     return found
 
 
