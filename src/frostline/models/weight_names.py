@@ -114,8 +114,7 @@ def _with_rest(own: Mapping[str, Tensor], result: Weights, outside: Mapping[str,
     for name, tensor in outside.items():
         short = next((name.removeprefix(p) for p in shorter if name.removeprefix(p) in own), name)
         rest[name if short in result else short] = tensor
-    parts = best.off.rstrip(".").split(".")
-    if not all(WRAPPERS.fullmatch(part) for part in parts):
+    if not _wraps(best.off):
         return result.changed({**rest, **result})
     named = [name for name, tensor in rest.items() if name not in own and not _is_counter(name, tensor)]
     result = result.changed({**{name: tensor for name, tensor in rest.items() if name not in named}, **result})
@@ -138,8 +137,9 @@ def _prefixes(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple
         wanted = {name.removeprefix(on): tensor.shape for name, tensor in own.items() if name.startswith(on)}
         for name, tensor in weights.items():
             for short in _name_endings(name):
-                if wanted.get(short) == tensor.shape:
-                    counts[Prefix(name.removesuffix(short), on)] += 1
+                off = name.removesuffix(short)
+                if wanted.get(short) == tensor.shape and not (on and off and not _wraps(off)):
+                    counts[Prefix(off, on)] += 1
     if not counts:
         return None, []
     most = max(counts.values())
@@ -153,6 +153,11 @@ def _prefixes(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple
         if prefix.on == best.on and count >= SECOND_SET * most and not best.off.startswith(prefix.off)
     ]
     return best, others
+
+
+def _wraps(prefix: str) -> bool:
+    """Whether a prefix is made of names that wrappers have; others name a layer, which isn't another layer's."""
+    return all(WRAPPERS.fullmatch(part) for part in prefix.rstrip(".").split("."))
 
 
 def _own_prefixes(own: Mapping[str, Tensor]) -> list[str]:

@@ -237,3 +237,13 @@ def test_a_tensor_of_two_names_may_be_kept_once() -> None:
     network = loaded(tensors, Tied)
     assert network.load_report is not None
     assert not network.load_report.head_differs
+
+
+def test_a_layer_of_another_name_is_another_layer() -> None:
+    def small() -> nn.Module:
+        layers = OrderedDict(conv=nn.Conv2d(3, 8, 3), bn=nn.BatchNorm2d(8), pool=nn.AdaptiveAvgPool2d(1))
+        return nn.Sequential(OrderedDict(**layers, flat=nn.Flatten(), fc=nn.Linear(8, 3)))
+
+    tensors = {name.replace("bn.", "norm."): tensor for name, tensor in small().state_dict().items()}
+    with pytest.raises(ModelError, match=r"lacking \(bn\.weight"):
+        loaded(tensors, small)
