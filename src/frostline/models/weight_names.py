@@ -138,7 +138,8 @@ def _prefixes(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple
         for name, tensor in weights.items():
             for short in _name_endings(name):
                 off = name.removesuffix(short)
-                if wanted.get(short) == tensor.shape and not (on and off and not _wraps(off)):
+                another_layer = on and off and "." not in short  # the prefixes name a layer, not what is around layers
+                if wanted.get(short) == tensor.shape and not another_layer:
                     counts[Prefix(off, on)] += 1
     if not counts:
         return None, []
@@ -156,7 +157,7 @@ def _prefixes(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple
 
 
 def _wraps(prefix: str) -> bool:
-    """Whether a prefix is made of names that wrappers have; others name a layer, which isn't another layer's."""
+    """Whether a prefix is made of names that wrappers have."""
     return all(WRAPPERS.fullmatch(part) for part in prefix.rstrip(".").split("."))
 
 
