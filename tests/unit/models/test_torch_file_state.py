@@ -95,7 +95,7 @@ def test_what_failing_code_switches_is_put_back(change: str, tmp_path: Path) -> 
 
     def fail() -> None:
         with kept_state():
-            exec(code, scope)
+            exec(code, scope)  # the lines of this very test, as a file of the user would run them
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
