@@ -15,17 +15,19 @@ from torch import Tensor
 from frostline.base.device import apply_threads
 from frostline.base.errors import BundleError, DataError
 from frostline.base.records import FloatArray
-from frostline.bundle.image_files import images_at
 from frostline.bundle.saved import LoadedModel, load_model
 from frostline.cutting.inputs import call_of
 from frostline.data.contract import Samples, evaluation_views, input_lengths, to_inputs
-from frostline.data.decode import decode_all
+from frostline.data.decode import Lazy, Source, decode_all
+from frostline.data.folder_tree import read_tree
 from frostline.data.preprocess import Preprocess
 from frostline.data.raw import arrange, as_numpy, is_array, raw_images
-from frostline.data.tables import read_lines
+from frostline.data.table_files import READERS, ArrowImages, Place
+from frostline.data.tables import image_source, read_columns, read_lines
 from frostline.data.texts import TextPreprocess, Texts, check_texts, read_texts
 from frostline.features.inference import grouped, scores_in_chunks
 
+FORM = "Give images, folders of them, or tables (.csv, .tsv, .jsonl, .parquet) with a column image."
 BadFile = Callable[[str, str], None]
 
 
@@ -211,3 +213,41 @@ def _read_files(paths: Sequence[Path], loaded: LoadedModel) -> tuple[list[str], 
     bad = check_texts([text for _, text in rows])
     words = ["" if k in bad else text for k, (_, text) in enumerate(rows)]  # a tokenizer takes valid text alone
     return [name for name, _ in rows], read_texts(words, loaded.preprocess)[0], bad
+
+
+def images_at(path: Path) -> list[tuple[str, Source]]:
+    """Names and places of the images that a path stands for: itself, those below a folder, those of a table's rows.
+
+    A row is called by its path as the table has it, one that holds the image's bytes `FILE:ROW`. Raises DataError for
+    a path that isn't there, a folder without images, and tables as :func:`frostline.data.tables.read_table` does,
+    except that a table needs no labels.
+    """
+    if path.is_dir():
+        inside = sorted(read_tree(path).all_images())  # what fit would see: nothing hidden, no folder of a system
+        if not inside:
+            raise DataError(f"The folder {path} holds no images.", FORM)
+        return [(str(path / name), path / name) for name in inside]
+    if not path.is_file():
+        raise DataError(f"{path} doesn't exist.", FORM)
+    if path.suffix.lower() in READERS:
+        return _rows_of(path)
+    return [(str(path), path)]
+
+
+def _rows_of(path: Path) -> list[tuple[str, Source]]:
+    columns = read_columns(path)
+    if "image" not in columns:
+        known = ", ".join(map(repr, columns)) or "none"
+        raise DataError(f"{path} has no column 'image', which the model reads; its columns are {known}.", FORM)
+    images = columns["image"]
+    if not images:
+        raise DataError(f"{path} holds no rows.", FORM)
+    folder = path.parent.resolve()
+    return [_image_of(images, row, path, folder) for row in range(len(images))]
+
+
+def _image_of(images: Sequence[Any], row: int, table: Path, folder: Path) -> tuple[str, Source]:
+    source = image_source(images, row, folder, Place(table.name))
+    if isinstance(source, Lazy):
+        return f"{table}:{row + 1}", source
+    return str(images.path(row) if isinstance(images, ArrowImages) else images[row]), source

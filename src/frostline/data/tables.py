@@ -50,7 +50,7 @@ def read_table(path: Path) -> Listing:
         rows = read_rows(columns, [None] * len(columns["label"]), where, first=1)
         return Listing(root=path, kind="table", rows=rows, warnings=warnings, texts=as_texts(columns["text"], where))
     images = columns["image"]
-    sources = [_source(images, i, folder, where) for i in range(len(images))]
+    sources = [image_source(images, i, folder, where) for i in range(len(images))]
     rows = read_rows(columns, sources, where, first=1)
     return Listing(root=path, kind="table", rows=rows, warnings=(*warnings, *_slashed(images, sources)))
 
@@ -126,7 +126,11 @@ def _slashed(images: Sequence[Any], sources: Sequence[Source]) -> tuple[DataWarn
     return (DataWarning(kind="backslashes", count=len(found), examples=tuple(found[:3]), handled=handled),)
 
 
-def _source(images: Sequence[Any], row: int, folder: Path, where: Place) -> Source:
+def image_source(images: Sequence[Any], row: int, folder: Path, where: Place) -> Source:
+    """Where the image of a table's row comes from; `folder` is the table's, resolved.
+
+    Raises DataError for an empty cell, an address, anything but a path, and a relative path that leads out.
+    """
     if isinstance(images, ArrowImages):
         held = images.path(row)
         if held is None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from frostline.base.errors import DataError
-from frostline.bundle.image_files import images_at
+from frostline.bundle.predict import images_at
 from frostline.data.decode import Lazy, Source
 
 NAMES = ["d/a.png", "d/b.png", "d/a.png"]
