@@ -1,4 +1,4 @@
-"""Events on a screen: plain lines are few, a moving bar leaves what stays true."""
+"""Events on a screen: plain lines are few, a live table leaves what stays true."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import sys
 
 from frostline.base.events import Event, ProgressEvent
-from frostline.cli.draw import LiveBar, PlainLines
+from frostline.cli.draw import LiveTable, PlainLines
 from frostline.cli.screen import duration, operations
 from frostline.cli.session import Session
 
@@ -26,11 +26,11 @@ def test_plain_progress_is_told_every_five_seconds_with_the_latest_trial(capsys)
     assert told == ["   50 % · about 50 s left · race · probe, block 2: accuracy 0.500"]
 
 
-def test_live_bar_prints_what_stays_true_and_shows_markup_as_it_is(monkeypatch, events) -> None:
+def test_the_live_table_prints_what_stays_true_and_shows_markup_as_it_is(monkeypatch, events) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    live = LiveBar(Session())
-    with live.progress:
+    live = LiveTable(Session())
+    with live.display:
         for event in events:
             live.emit(event)
     text = stream.getvalue()

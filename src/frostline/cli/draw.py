@@ -1,6 +1,7 @@
-"""Drawing a run's events: a progress bar on a terminal, plain lines in a pipe, JSON lines for programs.
+"""Drawing a run's events: a live table on a terminal, plain lines in a pipe, JSON lines for programs.
 
-Progress goes to stderr, JSON lines to stdout. An event that this file doesn't know is drawn as its text.
+Progress goes to stderr, JSON lines to stdout. An event that this file doesn't know, or can't read, is drawn as its
+text.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from frostline.base.events import Event, ProgressEvent
-from frostline.cli.screen import console, duration, operations, print_json, rich_table
+from frostline.cli.live import RaceView, follow
+from frostline.cli.live_table import BARS, DIGITS, draw
+from frostline.cli.screen import console, duration, operations, percent_done, print_json, rich_table, time_left
 from frostline.cli.session import Session
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress
+    from rich.console import Console, Group
     from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 5.0  # of progress in plain output
+DRAWN_PER_SECOND = 2  # the live table: each time costs some milliseconds that the training wants
 
 
 class Screen(Protocol):
@@ -35,7 +38,7 @@ class Screen(Protocol):
 
 @contextmanager
 def drawing(*, plain: bool, json_lines: bool, session: Session | None = None) -> Iterator[Screen]:
-    """Yield the screen that suits where output goes; a progress bar is removed at the end, whatever happens.
+    """Yield the screen that suits where output goes; a live table is removed at the end, whatever happens.
 
     The session learns the RUN folder from the first event whose data name it.
     """
@@ -45,8 +48,8 @@ def drawing(*, plain: bool, json_lines: bool, session: Session | None = None) ->
     elif plain or not sys.stderr.isatty():
         yield PlainLines(remember)
     else:
-        live = LiveBar(remember)
-        with live.progress:
+        live = LiveTable(remember)
+        with live.display:
             yield live
 
 
@@ -93,65 +96,76 @@ class PlainLines:
         if now - self.printed < SECONDS_BETWEEN_LINES:
             return
         self.printed = now
-        parts = (f"{percent(event):3.0f} %", time_left(event), event.text, self.trial)
+        share = percent_done(event.done, event.total)
+        parts = (f"{share:3.0f} %", time_left(event.seconds_left), event.text, self.trial)
         self.trial = ""
         self.console.print("  " + " · ".join(part for part in parts if part), soft_wrap=True)
 
 
-class LiveBar:
-    """A bar with the phase, the share done and the time left; lasting lines are printed above it."""
+class LiveTable:
+    """The race as a table with a bar beneath it, drawn again and again; lasting lines are printed above.
+
+    `display` is entered while events come; at its end the table is gone.
+    """
 
     def __init__(self, session: Session) -> None:
+        from rich.live import Live
+
         self.session = session
-        self.progress = _rich_progress(console(stderr=True))
-        self.task = self.progress.add_task("starting", total=1.0, remaining="", trial="")
+        self.console = console(stderr=True)
+        self.view = RaceView()
+        self.display = Live(
+            get_renderable=self._draw, console=self.console, refresh_per_second=DRAWN_PER_SECOND, transient=True
+        )
 
     def emit(self, event: Event) -> None:
         _note_run(event, self.session)
-        if isinstance(event, ProgressEvent):
-            self.progress.update(self.task, completed=event.done, total=event.total, remaining=time_left(event))
-            if event.text:
-                self.progress.update(self.task, description=event.text)
-        elif event.kind == "trial":
-            self.progress.update(self.task, trial=event.text)
-        elif event.kind == "phase" and event.data.get("state") == "begin":
-            self.progress.update(self.task, description=event.text or str(event.data.get("name", "")))
-        else:
-            _print_event(self.progress.console, event)
+        self.view = follow(self.view, event)
+        if _is_lasting(event):
+            _print_event(self.console, event)
 
     def result(self, result: dict[str, Any], *, run: Path) -> None:
         """The result is the verb's to print."""
 
-
-def _rich_progress(target: Console) -> Progress:
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-    from rich.table import Column
-
-    phase = TextColumn("{task.description}", markup=False)
-    remaining = TextColumn("{task.fields[remaining]}", markup=False)
-    rest = Column(
-        ratio=1, no_wrap=True, overflow="ellipsis"
-    )  # on a narrow terminal the trial is truncated, not the bar
-    trial = TextColumn("{task.fields[trial]}", markup=False, table_column=rest)
-    bar = BarColumn(bar_width=20)
-    return Progress(phase, bar, TaskProgressColumn(), remaining, trial, console=target, transient=True, expand=True)
+    def _draw(self) -> Group:
+        marks = BARS
+        if self.console.options.ascii_only:
+            marks = DIGITS
+        return draw(self.view, height=self.console.height, marks=marks)
 
 
 def _note_run(event: Event, session: Session) -> None:
-    if "run" in event.data:
+    if isinstance(event.data, dict) and "run" in event.data:
         session.run = str(event.data["run"])
 
 
+def _is_lasting(event: Event) -> bool:
+    """False for what the live table shows."""
+    if isinstance(event, ProgressEvent) or event.kind == "trial":
+        return False
+    begins = isinstance(event.data, dict) and event.data.get("state") == "begin"
+    return not (event.kind == "phase" and begins)
+
+
 def _print_event(target: Console, event: Event) -> None:
+    style = None
+    if event.kind == "warning":
+        style = "yellow"
+    try:
+        table, line = _table_and_line(event)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # damaged data
+        table, line = None, event.text
+    if table is not None:
+        target.print(table)
+    if line:
+        target.print(line, soft_wrap=not target.is_terminal, style=style)  # a terminal would break words
+
+
+def _table_and_line(event: Event) -> tuple[Table | None, str]:
+    """Return what is printed of an event: the table of a plan, and its line."""
     if event.kind == "plan":
-        target.print(plan_table(event.data.get("rows", [])))
-        target.print(str(event.data.get("sentence") or event.text), soft_wrap=True)
-        return
-    line = event_line(event)
-    if not line:
-        return
-    style = "yellow" if event.kind == "warning" else None
-    target.print(line, soft_wrap=True, style=style)
+        return plan_table(event.data.get("rows", [])), str(event.data.get("sentence") or event.text)
+    return None, event_line(event)
 
 
 def event_line(event: Event) -> str:
@@ -175,17 +189,3 @@ def plan_table(rows: list[dict[str, Any]]) -> Table:
         cost = operations(row["operations"])
         cells.append((str(row["name"]), str(row["happens"]), parameters, str(row["trials"]), cost))
     return rich_table(header, cells, right=header[2:])
-
-
-def percent(event: ProgressEvent) -> float:
-    """Return the share done, 0 to 100."""
-    if event.total <= 0:
-        return 0.0
-    return 100.0 * min(1.0, event.done / event.total)
-
-
-def time_left(event: ProgressEvent) -> str:
-    """Return `about 2 min 05 s left`, or nothing where that isn't known yet."""
-    if event.seconds_left is None:
-        return ""
-    return f"about {duration(event.seconds_left)} left"

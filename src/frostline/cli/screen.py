@@ -83,6 +83,20 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def percent_done(done: float, total: float) -> float:
+    """Return the share done, 0 to 100."""
+    if total <= 0:
+        return 0.0
+    return 100.0 * min(1.0, done / total)
+
+
+def time_left(seconds: float | None) -> str:
+    """Return `about 2 min 05 s left`, or nothing where that isn't known yet."""
+    if seconds is None:
+        return ""
+    return f"about {duration(seconds)} left"
+
+
 def operations(count: float) -> str:
     """Format a count of floating-point operations: `3.2 G`, `1.5 T`."""
     for unit, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from frostline.base.events import Emit, Event, ProgressEvent
 from frostline.base.memory import give_back_memory
@@ -36,9 +36,18 @@ class Meter:
         self.done += operations
         if measured:
             self.measured += operations
-        seconds_left = self._seconds_left()
+        self._tell(text, {})
+
+    def begin(self, trial: Trial) -> None:
+        """Say which trial is run now; it counts once it is added."""
+        names = ("purpose", "block", "rate", "steps")
+        data = {name: getattr(trial, name) for name in names}
+        self._tell(trial.recipe.name, {"state": "begin", "strategy": trial.recipe.name, **data})
+
+    def _tell(self, text: str, data: dict[str, object]) -> None:
+        left = self._seconds_left()
         self.emit(
-            ProgressEvent(kind="progress", text=text, done=self.done, total=self.total, seconds_left=seconds_left)
+            ProgressEvent(kind="progress", text=text, done=self.done, total=self.total, seconds_left=left, data=data)
         )
 
     def _seconds_left(self) -> float | None:
@@ -92,6 +101,7 @@ class LocalEngine:
             if outcome is None:
                 if self.guard and not self.guard.allows(trial):
                     return
+                self.meter.begin(trial)
                 outcome = self._run_and_save(trial)
             self.emit(Event(kind="trial", text=_trial_line(trial, outcome), data=_event_data(outcome)))
             self.meter.add(cost, text=trial.recipe.name, measured=not known)
@@ -136,8 +146,10 @@ def _trial_line(trial: Trial, outcome: Outcome) -> str:
 
 
 def _event_data(outcome: Outcome) -> dict[str, object]:
-    names = ("strategy", "purpose", "block", "rate", "accuracy", "log_loss", "steps", "seconds", "error")
-    return {name: getattr(outcome, name) for name in names}
+    names = ("key", "strategy", "purpose", "block", "rate", "accuracy", "log_loss", "steps", "seconds", "error")
+    data: dict[str, object] = {name: getattr(outcome, name) for name in names}
+    data["curve"] = [asdict(point) for point in outcome.curve]
+    return data
 
 
 def compute_features(study: Study, plan: Plan, meter: Meter, *, stepped: bool = True) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
-from frostline.base.events import Emit
+from frostline.base.events import Emit, Event
 from frostline.base.records import Block, IntArray, Outcome
 from frostline.race.candidates import Candidate, chosen_on
 from frostline.race.plan import Plan, PlanRow, block_trial
@@ -90,7 +90,8 @@ class Course:
         return any(block.index in by_block for by_block in self.on_blocks.get(row.recipe.name, {}).values())
 
     def report(self) -> None:
-        """Bring the outcomes of the result up to date: on every block one counts, the others were for tuning."""
+        """Bring the outcomes of the result up to date, and tell where all strategies stand: on every block one outcome
+        counts, the others were for tuning."""
         outcomes: list[Outcome] = []
         for row in self.plan.rows:
             for found in (self.early, self.on_inner):
@@ -99,6 +100,7 @@ class Course:
                     outcomes += [replace(by_split[split], purpose="tune") for split in sorted(by_split)]
             outcomes += self._reported(row, self.on_blocks.get(row.recipe.name, {}))
         self.result.outcomes = outcomes
+        self.emit(Event(kind="standing", text="", data=_standing_data(self)))
 
     def _reported(self, row: PlanRow, readings: Mapping[Candidate, Mapping[int, Outcome]]) -> list[Outcome]:
         """Return the outcomes of one strategy, those for tuning first; all of them are where it was dropped untuned."""
@@ -124,3 +126,27 @@ class Course:
             return chosen
         judges = [judge.index for judge in self.plan.judges if not self.plan.inner]
         return chosen_on(readings, block.index, judges, self.labels)
+
+
+def _standing_data(course: Course) -> dict[str, Any]:
+    """Describe the race so far as an event's data, for those who watch it.
+
+    `accuracy` is that on each block, None where the block is open; `rate` the one that is chosen so far; `forecast` the
+    accuracy that was forecast over all blocks.
+    """
+    result = course.result
+    blocks = course.plan.race_blocks()
+    strategies = {}
+    for row in course.plan.rows:
+        name = row.recipe.name
+        by_block = {o.block: o.accuracy for o in result.of(name) if o.ok}
+        strategies[name] = {"accuracy": [by_block.get(b.index) for b in blocks], "rate": result.rate(name)}
+    forecast = {}
+    if course.foresight is not None:
+        forecast = {name: s.accuracy for name, s in course.foresight.standings.items()}
+    return {
+        "strategies": strategies,
+        "forecast": forecast,
+        "dropped": sorted(result.eliminated),
+        "failed": sorted(result.failed),
+    }

@@ -68,6 +68,11 @@ class Standing:
         return float(np.mean([b.score for b in self.blocks]))
 
     @property
+    def accuracy(self) -> float:
+        """Mean accuracy over the blocks, whatever the metric is."""
+        return float(np.mean([self.correct[self.keys[:, 0] == index].mean() for index in self.block_indices]))
+
+    @property
     def log_loss(self) -> float:
         return float(np.mean([b.log_loss for b in self.blocks]))
 

@@ -167,7 +167,7 @@ def plan_event(plan: Plan) -> dict[str, Any]:
         f"{plan.operations / 1e12:.1f} tera-operations counted, {plan.shared_operations / 1e12:.1f} of them "
         f"for features that all share.{skipped}"
     )
-    return {"rows": rows, "total_operations": plan.operations, "sentence": sentence}
+    return {"rows": rows, "blocks": blocks, "total_operations": plan.operations, "sentence": sentence}
 
 
 MOST_EXAMPLES = 20  # of each kind in result.json; doubts.csv has all

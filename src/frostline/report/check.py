@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from frostline.report.tables import text_table
+from frostline.report.plot import text_table
 
 PARTS = {"development": "to learn from", "validation": "to validate", "sealed": "sealed test"}
 MOST = 40  # classes in the table

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from frostline.report.tables import text_table
+from frostline.report.plot import Axis, Estimate, axis_of, forecast_estimate, plot_row, text_table
 
 PLOT = 33  # columns of the plot
 
@@ -14,17 +14,20 @@ PLOT = 33  # columns of the plot
 def forecast_text(result: Mapping[str, Any], width: int = 100) -> str:
     """Write the table of a DepthForecastRecord (as JSON values), its plot and what it rests on."""
     rows = result["strategies"]
-    low = min(row["accuracy_ci"][0] for row in rows)
-    high = max(row["accuracy_ci"][1] for row in rows)
-    header = ("strategy", "trains stages", "forecast", "95 % interval", "against probe", _axis(low, high))
-    table = text_table(header, [_row(row, low, high) for row in rows])
+    axis = axis_of([_estimate(row) for row in rows], PLOT)
+    header = ("strategy", "trains stages", "forecast", "95 % interval", "against probe", axis.heading())
+    table = text_table(header, [_row(row, axis) for row in rows])
     lines = [table.rstrip("\n"), ""]
     for sentence in _sentences(result):
         lines += textwrap.wrap(sentence, max(width, 40))
     return "\n".join(lines) + "\n"
 
 
-def _row(row: Mapping[str, Any], low: float, high: float) -> tuple[str, ...]:
+def _estimate(row: Mapping[str, Any]) -> Estimate:
+    return forecast_estimate(row["accuracy"], row["accuracy_ci"])
+
+
+def _row(row: Mapping[str, Any], axis: Axis) -> tuple[str, ...]:
     first, last = row["accuracy_ci"]
     difference = ""
     if row["versus_probe"] is not None:
@@ -35,7 +38,7 @@ def _row(row: Mapping[str, Any], low: float, high: float) -> tuple[str, ...]:
         f"{row['accuracy']:.3f}",
         f"{first:.3f} - {last:.3f}",
         difference,
-        _bar(row, low, high),
+        plot_row(axis, [_estimate(row)]),
     )
 
 
@@ -47,27 +50,6 @@ def _stages_text(stages: list[int]) -> str:
     if stages == list(range(stages[0], stages[-1] + 1)):
         return f"{stages[0]}-{stages[-1]}"
     return ", ".join(map(str, stages))
-
-
-def _axis(low: float, high: float) -> str:
-    """Return the ends of the plot's axis, as its heading."""
-    return f"{low:.2f}{f'{high:.2f}'.rjust(PLOT - 4)}"
-
-
-def _bar(row: Mapping[str, Any], low: float, high: float) -> str:
-    """Draw the interval as a line and the accuracy as a mark on it."""
-
-    def column(value: float) -> int:
-        if high <= low:
-            return PLOT // 2
-        return round((value - low) / (high - low) * (PLOT - 1))
-
-    cells = [" "] * PLOT
-    first, last = row["accuracy_ci"]
-    for place in range(column(first), column(last) + 1):
-        cells[place] = "-"
-    cells[column(row["accuracy"])] = "o"
-    return "".join(cells).rstrip()
 
 
 def _sentences(result: Mapping[str, Any]) -> list[str]:

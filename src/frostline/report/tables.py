@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frostline.bundle.schema import MethodsRecord
+from frostline.report.depth import depth_text
 from frostline.report.lines import (
     curve_cells,
     curve_text,
@@ -15,12 +16,13 @@ from frostline.report.lines import (
     probability_lines,
     sealed_meaning,
 )
+from frostline.report.plot import text_table
 
 OTHER_METRICS = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss (nats)"}
 
 
 def result_text(result: Mapping[str, Any], width: int = 100) -> str:
-    """Write the verdict, the table of strategies, the sealed test and the proof as plain lines."""
+    """Write the verdict, the table of strategies, accuracy by depth, the sealed test and the proof as plain lines."""
     verdict = result["verdict"]
     sealed = [_sealed_line(result), _proof_line(result["audit"]), *_settling_lines(verdict)]
     notes = [
@@ -32,14 +34,15 @@ def result_text(result: Mapping[str, Any], width: int = 100) -> str:
         *doubt_lines(result.get("doubts")),
     ]
     parts = [
-        *_filled([f"VERDICT  {verdict['reason']}"], width),
+        *filled([f"VERDICT  {verdict['reason']}"], width),
         "",
         _strategies_table(result),
-        *_filled(meaning_lines(result), width),
+        *filled(meaning_lines(result), width),
         "",
-        *_filled(sealed, width),
+        *_depth_parts(result, width),
+        *filled(sealed, width),
         *_curve_parts(result.get("learning_curve"), width),
-        *_filled(notes, width),
+        *filled(notes, width),
     ]
     return "\n".join(parts) + "\n"
 
@@ -49,13 +52,17 @@ def _metric(result: Mapping[str, Any]) -> str:
 
 
 def _strategies_table(result: Mapping[str, Any]) -> str:
+    return text_table(*strategy_cells(result))
+
+
+def strategy_cells(result: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return header and rows of the table of strategies, the best first; `*` marks the verdict."""
     metric = _metric(result)
     verdict = result["verdict"]
     unit = next(s["operations"] for s in result["strategies"] if s["name"] == verdict["strategy"])
     score = OTHER_METRICS.get(metric, "accuracy")
     header = ("strategy", score, "95 % interval", "against the best", "trained", "cost (x verdict)", "note")
-    rows = [_strategy_row(s, verdict, unit, metric) for s in _best_first(result["strategies"], metric)]
-    return text_table(header, rows)
+    return header, [_strategy_row(s, verdict, unit, metric) for s in _best_first(result["strategies"], metric)]
 
 
 def _best_first(strategies: Sequence[Mapping[str, Any]], metric: str) -> list[Mapping[str, Any]]:
@@ -154,11 +161,19 @@ def _settling_lines(verdict: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _depth_parts(result: Mapping[str, Any], width: int) -> list[str]:
+    """Return the plot of accuracy against depth, with an empty line below it, where there is one."""
+    text = depth_text(result, width)
+    if not text:
+        return []
+    return [text, ""]
+
+
 def _curve_parts(record: Mapping[str, Any] | None, width: int) -> list[str]:
     """Return accuracy by number of labels, with empty lines around the table, and the sentences on it."""
     if record is None:
         return []
-    lines = _filled([curve_text(record)], width)
+    lines = filled([curve_text(record)], width)
     cells = curve_cells(record)
     if cells is None:
         return lines
@@ -190,17 +205,8 @@ def _warning_lines(warnings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"Note: {w['count']} {w['kind']} ({', '.join(w['examples'][:3])}): {w['handled']}." for w in warnings]
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Format columns as wide as their content; empty columns are left out."""
-    used = [i for i in range(len(header)) if any(row[i] for row in rows)]
-    widths = {i: max(len(header[i]), *(len(row[i]) for row in rows)) for i in used}
-    lines = [[header[i] for i in used], ["-" * widths[i] for i in used], *[[row[i] for i in used] for row in rows]]
-    return "\n".join(
-        "  ".join(cell.ljust(widths[i]) for i, cell in zip(used, line, strict=True)).rstrip() for line in lines
-    )
-
-
-def _filled(texts: Sequence[str], width: int) -> list[str]:
+def filled(texts: Sequence[str], width: int) -> list[str]:
+    """Wrap each text at `width` columns, later lines of it indented."""
     return [textwrap.fill(text, max(40, width), subsequent_indent="  ", break_on_hyphens=False) for text in texts]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from frostline.base.events import Event, ProgressEvent
-from frostline.base.records import Outcome
+from frostline.base.records import CurvePoint, Outcome
 from frostline.bundle.runfolder import RunFolder
 from frostline.engines import local
 from frostline.engines.local import LocalEngine, Meter
@@ -67,6 +68,9 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     return Case(tmp_path, monkeypatch)
 
 
+RATE_AND_STEPS = {"rate": 0.1, "steps": None}
+
+
 def keys(trials: Sequence[Trial]) -> list[str]:
     return [t.key for t in trials]
 
@@ -99,16 +103,43 @@ def test_a_failed_trial_is_kept_and_reported(case: Case) -> None:
     assert events[0].data["error"] == "diverged"
 
 
+def test_the_event_of_a_trial_names_it_and_brings_its_curve(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = (CurvePoint(step=10, train_loss=0.9), CurvePoint(step=20, train_loss=0.4, validation_loss=0.6))
+    monkeypatch.setattr(local, "run_trial", lambda _study, of: replace(outcome(of), curve=points))
+    list(case.engine().run([trial("finetune")]))
+    list(case.engine().run([trial("finetune")]))  # from disk
+    for event in (e for e in case.events if e.kind == "trial"):
+        assert event.data["key"] == "block/finetune/0/0.1"
+        assert json.loads(json.dumps(event.data))["curve"] == [
+            {"step": 10, "train_loss": 0.9, "validation_loss": None},
+            {"step": 20, "train_loss": 0.4, "validation_loss": 0.6},
+        ]
+
+
 def test_progress_counts_operations_and_known_trials_do_not_speed_up_the_forecast(case: Case) -> None:
     trials = [trial("probe", block) for block in range(2)]
     list(case.engine().run(trials))
     case.events.clear()
     list(case.engine().run([*trials, trial("probe", 2)]))
-    progress = [e for e in case.events if isinstance(e, ProgressEvent)]
+    progress = [e for e in case.events if isinstance(e, ProgressEvent) and not e.data]
     assert [e.done for e in progress] == [10.0, 20.0, 30.0]
     assert {e.total for e in progress} == {40.0}
     assert [e.seconds_left for e in progress[:2]] == [None, None]
     assert progress[2].seconds_left is not None
+
+
+def test_it_is_told_which_trial_begins_and_known_ones_begin_none(case: Case) -> None:
+    trials = [trial("probe", block) for block in range(3)]
+    list(case.engine().run(trials[:1]))
+    case.events.clear()
+    list(case.engine().run(trials))
+    begun = [e for e in case.events if isinstance(e, ProgressEvent) and e.data]
+    assert [(e.data["state"], e.data["strategy"], e.data["block"]) for e in begun] == [
+        ("begin", "probe", 1),
+        ("begin", "probe", 2),
+    ]
+    assert [e.done for e in begun] == [10.0, 20.0]  # it counts once it is done
+    assert begun[0].data == {"state": "begin", "strategy": "probe", "purpose": "block", "block": 1, **RATE_AND_STEPS}
 
 
 def test_forecast_is_the_time_so_far_scaled_to_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

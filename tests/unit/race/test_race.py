@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -205,6 +206,26 @@ def test_one_hopeless_strategy_is_dropped_and_its_blocks_are_saved() -> None:
     assert len(result.of("probe")) == len(result.of("finetune")) == 4
     assert [e.data["strategy"] for e in events if e.kind == "eliminated"] == ["scratch"]
     assert "scratch is 100.0 points behind" in result.eliminated["scratch"]
+
+
+def test_the_standing_is_told_as_it_counts() -> None:
+    def answer(trial: Trial) -> Outcome:
+        right = {"scratch": 0, "probe": 9}.get(trial.recipe.name)
+        return outcome(trial, right=right, undertrained=True)
+
+    events: list[Event] = []
+    made = plan("probe", "finetune", "scratch", max_steps=150)
+    result = run_race(made, Engine(answer).run, labels=LABELS, margin=0.01, emit=events.append)
+    told = [e.data for e in events if e.kind == "standing"]
+    assert json.loads(json.dumps(told)) == told
+    last = told[-1]
+    assert last["dropped"] == ["scratch"]
+    for found in standings(made, result, LABELS):
+        accuracy = last["strategies"][found.name]["accuracy"]
+        assert accuracy == [*(b.score for b in found.blocks), *[None] * (4 - len(found.blocks))]
+        assert last["strategies"][found.name]["rate"] == result.rate(found.name)
+        assert found.accuracy == pytest.approx(found.score)
+    assert told[0]["strategies"]["finetune"]["accuracy"][1:] == [None] * 3  # after the first block
 
 
 def test_after_the_last_block_nobody_is_dropped_any_more() -> None:

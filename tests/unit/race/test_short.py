@@ -81,6 +81,10 @@ def test_what_takes_no_steps_is_run_first_and_a_provisional_verdict_is_told() ->
     told = [e for e in events if e.kind == "provisional"]
     assert [e.data["strategy"] for e in told] == ["probe"] == [result.provisional]
     assert "Provisional verdict" in told[0].text
+    first = next(e for e in events if e.kind == "standing")
+    assert events.index(first) < events.index(told[0])
+    assert first.data["forecast"] == {"probe": 0.8, "freeze@2": 0.8, "freeze@1": 0.8, "finetune": 0.8}
+    assert first.data["strategies"]["probe"]["accuracy"] == [0.9] * 4
     assert len(keys) == len(set(keys))  # nothing is run twice
 
 

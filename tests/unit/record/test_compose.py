@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from frostline.race.compare import versus_best
 from frostline.race.plan import Plan, Scale
 from frostline.race.result import RaceResult
 from frostline.race.standing import BlockScore, Standing
-from frostline.record.compose import block_records
+from frostline.record.compose import block_records, plan_event
 from frostline.record.evidence import Evidence
 from frostline.record.strategies import sample_interval, versus_record
+from helpers import race_plans
 
 ROWS = 60
 
@@ -95,3 +97,11 @@ def test_a_pair_reads_the_same_both_ways_round(right: int) -> None:
 def test_a_strategy_alone_lists_no_blocks() -> None:
     assert len(block_records(plan())) == 4
     assert block_records(plan(alone=True)) == []
+
+
+def test_the_event_of_a_plan_names_its_strategies_and_the_number_of_blocks() -> None:
+    told = plan_event(race_plans.plan("probe", "finetune"))
+    assert json.loads(json.dumps(told)) == told
+    assert [row["name"] for row in told["rows"]] == ["probe", "finetune"]
+    assert told["blocks"] == 4
+    assert plan_event(race_plans.plan("finetune", alone=True))["blocks"] == 0
