@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ FIT = ("fit", "images", "--model", "torchvision:resnet18")
 
 
 def test_options_of_fit_are_exactly_the_settings() -> None:
-    options = set(VERBS["fit"].__annotations__) - {"ctx", "return", "plain", "json"}
+    options = set(VERBS["fit"].__annotations__) - {"ctx", "return", "plain", "json", "track"}
     assert options == {f.name for f in fields(Settings)}
 
 
@@ -107,6 +108,25 @@ def test_values_out_of_range_are_refused_before_anything_runs(command, fake_fit,
     assert says in done.err
     assert done.err.startswith("error: ")
     assert len(done.err.splitlines()) == 2
+    assert fake_fit == []
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("mlflow", "--track 'mlflow' is not known.\n  Known: tensorboard.\n"),
+        ("tensorboard", "isn't installed (tensorboard).\n  pip install 'frostline[track]'\n"),
+    ],
+)
+@pytest.mark.parametrize("words", [FIT, ("demo",)], ids=["fit", "demo"])
+def test_a_tracker_that_is_unknown_or_missing_is_refused_before_anything_runs(
+    command, fake_fit, stand_in, monkeypatch, words, value, says
+) -> None:
+    stand_in("frostline.demo", demo=fake_fit.append, explain=None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    done = command(*words, "--track", value)
+    assert done.code == 2
+    assert says in done.err
     assert fake_fit == []
 
 

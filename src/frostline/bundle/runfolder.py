@@ -21,7 +21,14 @@ from frostline.bundle.schema import RunResult
 
 STUDY = "study.json"  # in WORK: what the run was begun with
 WORK = ".work"  # what is needed to resume; gone once the run is complete
-VARYING = ("result.json", "log.jsonl", "trials.jsonl", "model/README.md")  # hold times, or are made from those that do
+TENSORBOARD = "tensorboard"  # what `--track tensorboard` writes: it holds times, and a run is the same without
+VARYING = (
+    "result.json",
+    "log.jsonl",
+    "trials.jsonl",
+    "report.html",
+    "model/README.md",
+)  # hold times, or are made from those that do
 
 
 @dataclass(frozen=True)
@@ -225,7 +232,8 @@ def write_samples(path: Path, dataset: Dataset, blocks: Sequence[Block]) -> None
 
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of the files in a RUN folder that equal runs write equally, by their path in it."""
-    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and WORK not in f.relative_to(folder).parts]
+    aside = (folder / WORK, folder / TENSORBOARD)
+    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and not any(place in f.parents for place in aside)]
     names = {f.relative_to(folder).as_posix(): f for f in files}
     return {name: hash_file(file) for name, file in names.items() if name not in VARYING}
 

@@ -37,12 +37,15 @@ def demo_verb(
     out: DemoOutOption = None,
     threads: DemoThreadsOption = None,
     store: o.StoreOption = None,
+    track: o.TrackOption = None,
     plain: o.PlainOption = False,
     json: o.JsonOption = False,
 ) -> None:
     """Transfer a network that knows printed letters to handwritten digits, 5 labels each; works offline."""
     from frostline.base.device import prepare_process
+    from frostline.tracking import both, listener
 
+    tracker = listener(track)
     prepare_process(threads)
     from frostline.demo import demo, explain
 
@@ -54,7 +57,8 @@ def demo_verb(
     }
     changed: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     with drawing(plain=plain, json_lines=json, session=ctx.obj) as screen:
-        finished = demo(labels_per_class=labels_per_class, seed=seed, out=out, emit=screen.emit, **changed)
+        emit = both(screen.emit, tracker)
+        finished = demo(labels_per_class=labels_per_class, seed=seed, out=out, emit=emit, **changed)
         result = finished.result.model_dump(mode="json", by_alias=True)
         screen.result(result, run=finished.path)
     if json:

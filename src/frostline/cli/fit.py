@@ -49,6 +49,7 @@ def fit_verb(
     threads: o.ThreadsOption = None,
     store: o.StoreOption = None,
     trust_code: o.TrustCodeOption = False,
+    track: o.TrackOption = None,
     resume: o.ResumeOption = False,
     conclude: o.ConcludeOption = False,
     plain: o.PlainOption = False,
@@ -57,12 +58,14 @@ def fit_verb(
     """Compare ways to reuse a pre-trained network on DATA: a verdict with evidence, and a refitted model."""
     settings = settings_from_options(ctx.params)
     from frostline.base.device import prepare_process
+    from frostline.tracking import both, listener
 
+    tracker = listener(track)
     prepare_process(settings.threads)
     from frostline.pipeline import run
 
     with drawing(plain=plain, json_lines=json, session=ctx.obj) as screen:
-        finished = run(settings, screen.emit, clock=ctx.obj.clock)
+        finished = run(settings, both(screen.emit, tracker), clock=ctx.obj.clock)
         result = finished.result.model_dump(mode="json", by_alias=True)
         screen.result(result, run=finished.path)
     if json:

@@ -199,6 +199,12 @@ StoreOption = Annotated[
 TrustCodeOption = Annotated[
     bool, flag_option(OUTPUT_PANEL, "--trust-code", "Allow the Python code saved in a RUN folder to run.")
 ]
+TrackOption = Annotated[
+    str | None,
+    value_option(
+        OUTPUT_PANEL, "--track", "Also write every trial for TensorBoard to look at: RUN/tensorboard.", "tensorboard"
+    ),
+]
 ResumeOption = Annotated[
     bool, flag_option(OUTPUT_PANEL, "--resume", "Continue an interrupted run of the same settings; needs --out.")
 ]

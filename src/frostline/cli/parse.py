@@ -39,9 +39,9 @@ def parse_names(text: str) -> tuple[str, ...]:
 
 
 def settings_from_options(params: Mapping[str, Any]) -> Settings:
-    """Return the settings of `fit` from the parsed options of a verb, which may lack some; --plain is no setting.
+    """Return the settings of `fit` from the parsed options of a verb, which may lack some.
 
-    Raises RecipeError for values that can't be read or are out of range.
+    --plain, --json and --track are no settings. Raises RecipeError for values that can't be read or are out of range.
     """
     values = {f.name: params[f.name] for f in fields(Settings) if f.name in params}
     for name in ("mean", "std"):
