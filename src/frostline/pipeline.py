@@ -55,6 +55,8 @@ from frostline.record.compose import budget_record, plan_event
 from frostline.record.evidence import Evidence
 from frostline.record.journal import Journal
 from frostline.record.write import RunWriter
+from frostline.report.page import write_report
+from frostline.report.stored import read_stored
 from frostline.train.study import Study
 
 
@@ -112,10 +114,16 @@ def run(
 
     evidence = draw_conclusions(settings, ready, race, engine, journal)
     evidence = replace(evidence, forecast=forecast, foresight=foresight)
-    result = RunWriter(folder, settings, study, evidence, journal).write()
-    data = {"strategy": result.verdict.strategy, "run": str(folder.path)}
-    journal.emit(Event(kind="verdict", text=result.verdict.reason, data=data))
+    result = RunWriter(folder, settings, study, ready.sealed, evidence, journal).write()
+    write_report(read_stored(folder.path))
+    journal.emit(verdict_event(result, folder))
     return Run(folder.path, result)
+
+
+def verdict_event(result: RunResult, folder: RunFolder) -> Event:
+    """Say which strategy to use, and in which folder everything lies."""
+    data = {"strategy": result.verdict.strategy, "run": str(folder.path)}
+    return Event(kind="verdict", text=result.verdict.reason, data=data)
 
 
 def draw_conclusions(

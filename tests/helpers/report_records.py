@@ -93,7 +93,7 @@ def record(**changed: Any) -> dict[str, Any]:
         ),
     ]
     values: dict[str, Any] = {
-        "schema": 4,
+        "schema": 5,
         "version": "0.1.0",
         "created": "2026-01-01T00:00:00+00:00",
         "command": "frostline fit",

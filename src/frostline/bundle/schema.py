@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = 4
+SCHEMA = 5
 
 VOLATILE = Field(json_schema_extra={"volatile": True})
 VolatileFloat = Annotated[float, VOLATILE]
@@ -100,6 +100,7 @@ class StrategyRecord(Record):
     name: str
     term: str
     origin_summary: str
+    stages: list[str] = Field(default_factory=list)  # what happens to each stage, and last to the head
     trained_parameters: int
     operations: float
     status: Literal["raced", "eliminated", "forecast", "skipped", "failed"]

@@ -11,6 +11,7 @@ import typer
 from frostline import __version__
 from frostline.base.clock import Clock
 from frostline.cli.check import check_verb
+from frostline.cli.compare import compare_verb
 from frostline.cli.demo import demo_verb
 from frostline.cli.doctor import doctor_verb
 from frostline.cli.fit import fit_verb
@@ -20,6 +21,7 @@ from frostline.cli.pretrain import pretrain_verb
 from frostline.cli.problems import DONE, handle, unknown_verb
 from frostline.cli.recipe import recipe_verb
 from frostline.cli.replay import replay_verb
+from frostline.cli.report import report_verb
 from frostline.cli.session import Session
 from frostline.cli.show import show_verb
 from frostline.cli.stages import stages_verb
@@ -31,6 +33,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "forecast": forecast_verb,
     "predict": predict_verb,
     "show": show_verb,
+    "report": report_verb,
+    "compare": compare_verb,
     "replay": replay_verb,
     "stages": stages_verb,
     "strategies": strategies_verb,

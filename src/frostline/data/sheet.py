@@ -40,14 +40,19 @@ def draw_sheet(dataset: Dataset, images: Images, preprocess: Preprocess) -> Imag
         top = GAP + place * (TITLE + TILE + GAP)
         title = f"{_drawable(dataset.classes[label])}: {counts[label]} images"
         draw.text((GAP, top), title, fill=INK, font=font)
-        for column, tile in enumerate(_tiles(images, rows, preprocess)):
-            sheet.paste(_scaled_to_tile(tile), (GAP + column * (TILE + GAP), top + TITLE))
+        for column, tile in enumerate(thumbnails(images, rows, preprocess)):
+            sheet.paste(tile, (GAP + column * (TILE + GAP), top + TITLE))
     return sheet
 
 
 def example_rows(dataset: Dataset) -> list[int]:
     """The samples that the sheet shows."""
     return [row for rows in _shown_rows(dataset).values() for row in rows]
+
+
+def thumbnails(images: Images, rows: Sequence[int], preprocess: Preprocess) -> list[Image.Image]:
+    """These images as the network gets them, resized and cropped; the longer side has TILE pixels."""
+    return [_scaled_to_tile(tile) for tile in _tiles(images, rows, preprocess)]
 
 
 def _shown_rows(dataset: Dataset) -> dict[int, list[int]]:

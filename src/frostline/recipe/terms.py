@@ -218,6 +218,19 @@ def origin_summary(recipe: Recipe) -> str:
     return "stages " + "; ".join([*parts, f"head {recipe.head_origin}"])
 
 
+def stage_fates(recipe: Recipe) -> tuple[str, ...]:
+    """Say of every stage, and last of the head, where its weights come from and whether they are trained.
+
+    Such as 'pretrained, frozen'; a stage that is cut off is 'thrown away'. Empty for a recipe without a network.
+    """
+    if not recipe.needs_network:
+        return ()
+    fates = [_stage_fate(recipe, index) for index in range(recipe.keep)]
+    fates += ["thrown away"] * (len(recipe.origins) - recipe.keep)
+    head = "frozen" if recipe.trains_nothing else "trained"
+    return (*fates, f"{recipe.head_origin}, {head}")
+
+
 def _span(first: int, last: int) -> str:
     if first == last:
         return f"{first}"

@@ -15,7 +15,7 @@ from frostline.race.plan import PlanRow
 from frostline.race.result import RaceResult, block_sizes
 from frostline.race.short import BELOW, on_blocks
 from frostline.race.standing import Standing, standing_from
-from frostline.recipe.terms import origin_summary, skipped_term, term
+from frostline.recipe.terms import origin_summary, skipped_term, stage_fates, term
 from frostline.record.evidence import Evidence
 from frostline.stats.intervals import bootstrap_interval, wilson
 from frostline.stats.metrics import accuracy
@@ -26,6 +26,7 @@ Fields = dict[str, Any]  # some fields of a StrategyRecord
 # What a strategy's entry holds as long as nothing has run.
 NOT_RUN: Mapping[str, Any] = {
     "origin_summary": "",
+    "stages": [],
     "trained_parameters": 0,
     "operations": 0.0,
     "rate": None,
@@ -71,6 +72,7 @@ def _ran(evidence: Evidence, row: PlanRow, labels: IntArray) -> schema.StrategyR
         "name": name,
         "term": term(row.recipe),
         "origin_summary": origin_summary(row.recipe),
+        "stages": list(stage_fates(row.recipe)),
         "trained_parameters": row.trained_parameters,
         "operations": evidence.plan.use_cost(row.recipe, race.steps(name)),
         "status": _status(race, name),

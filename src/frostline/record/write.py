@@ -27,12 +27,14 @@ from frostline.bundle.runfolder import (
     write_value,
 )
 from frostline.bundle.schema import RunResult
+from frostline.data.contract import Samples
 from frostline.recipe.settings import Settings
 from frostline.record import compose
 from frostline.record.calibration import abstain_record, calibration_record
 from frostline.record.compose import doubts_csv, doubts_record
 from frostline.record.curve import curve_record
 from frostline.record.evidence import Evidence
+from frostline.record.examples import examples
 from frostline.record.facts import facts_of
 from frostline.record.journal import Journal
 from frostline.record.methods import with_methods
@@ -48,6 +50,7 @@ class RunWriter:
     folder: RunFolder
     settings: Settings
     study: Study
+    sealed: Samples
     evidence: Evidence
     journal: Journal
 
@@ -71,6 +74,7 @@ class RunWriter:
         labels = [int(label) for label in dataset.labels[dataset.sealed]]
         sealed_ids = [ids[i] for i in dataset.sealed]
         write_predictions(path / "predictions.csv", sealed_ids, labels, probabilities, dataset.classes)
+        write_value(path / "examples.json", examples(self.study, self.sealed, probabilities, evidence.doubts))
         if evidence.doubts:
             write_atomic(path / "doubts.csv", doubts_csv(evidence.doubts))
         result = with_methods(self.compose(), facts_of(self.study, self.chosen))

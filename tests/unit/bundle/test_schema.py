@@ -13,7 +13,7 @@ from frostline.bundle.schema import RunResult, without_volatile
 
 def made(**changed: Any) -> RunResult:
     values: dict[str, Any] = {
-        "schema": 4,
+        "schema": 5,
         "version": "0.1.0",
         "created": "2026-01-01T00:00:00+00:00",
         "command": "frostline fit",
@@ -101,7 +101,7 @@ def test_what_may_differ_is_stripped_at_every_depth_and_nothing_else() -> None:
     assert kept["cost"] == {"phases": [{"name": "race"}]}
     assert "seconds" not in kept["strategies"][0]
     assert kept["strategies"][0]["l2"] == 0.1
-    assert kept["schema"] == 4
+    assert kept["schema"] == 5
     other = made(created="x", command="y", cost={**made().cost.model_dump(), "seconds": 99.0, "peak_rss_mb": 1.0})
     assert without_volatile(other) == kept
     assert without_volatile(made(seed=1)) != kept
@@ -118,7 +118,7 @@ def test_a_record_is_the_same_after_writing_and_reading() -> None:
     result = made()
     text = result.model_dump_json(by_alias=True)
     assert RunResult.model_validate_json(text).model_dump_json(by_alias=True) == text
-    assert json.loads(text)["schema"] == 4
+    assert json.loads(text)["schema"] == 5
 
 
 def test_a_record_in_memory_compares_with_one_that_was_read() -> None:
