@@ -24,6 +24,8 @@ EXTRAS = (
     ("keras", "keras", "for keras: networks"),
     ("transformers", "text", "for texts and hf: networks"),
     ("tokenizers", "text", "for texts"),
+    ("matplotlib", "figures", "for report --figures"),
+    ("tensorboard", "track", "for --track tensorboard"),
 )
 FREE_GB_NEEDED = 2.0  # decoded views and activations of a usual data set
 

@@ -212,5 +212,5 @@ ConcludeOption = Annotated[
     bool,
     flag_option(OUTPUT_PANEL, "--conclude", "End an interrupted run with what it has measured so far; needs --out."),
 ]
-PlainOption = Annotated[bool, flag_option(OUTPUT_PANEL, "--plain", "Plain lines, without progress bar and colours.")]
+PlainOption = Annotated[bool, flag_option(OUTPUT_PANEL, "--plain", "Plain lines, without the live table and colours.")]
 JsonOption = Annotated[bool, flag_option(OUTPUT_PANEL, "--json", "Machine-readable output on stdout.")]

@@ -29,8 +29,9 @@ def write_figures(result: Values, folder: Path) -> list[Path]:
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise BundleError("--figures needs matplotlib, which isn't installed.", f"Install it: {INSTALL}.")
-    if folder.exists() and not folder.is_dir():
-        raise BundleError(f"--figures {folder} is a file.", "Give a folder.")
+    file = next((place for place in (folder, *folder.parents) if place.is_file()), None)
+    if file:
+        raise BundleError(f"--figures {folder}: {file} is a file.", "Give a folder.")
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -69,7 +70,8 @@ def _draw_picture(axes: Axes, result: Values) -> None:
     axes.set_ylabel("accuracy")
     axes.spines[["top", "right"]].set_visible(False)
     _levels(axes, [p for p in measured if p.depth is None])
-    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
 def _errorbar(axes: Axes, points: Sequence[Point], label: str, *, filled: bool) -> None:

@@ -99,7 +99,7 @@ def stages_figure(result: Values, ledger: Sequence[Values]) -> go.Figure:
             customdata=[[c.parameters, _moved_words(c)] for _, c in own],
             hovertemplate=f"%{{y}}<br>{words}<br>%{{customdata[0]:,}} numbers, %{{customdata[1]}}<extra></extra>",
         )
-    figure.update_xaxes(visible=False, range=[0, 1.75 * largest])
+    figure.update_xaxes(visible=False, range=[0, 2.3 * largest])
     figure.update_yaxes(categoryorder="array", categoryarray=labels, showgrid=False)
     return figure
 
