@@ -16,6 +16,7 @@ from frostline.bundle.schema import DepthForecastRecord, DepthRecord
 from frostline.cutting.stages import StageMap
 from frostline.data.scan import Listing
 from frostline.data.split import make_blocks
+from frostline.data.texts import TextPreprocess
 from frostline.features.store import open_store
 from frostline.forecast.forecast import Forecast, forecast
 from frostline.forecast.groups import can_forecast
@@ -74,7 +75,8 @@ def run_forecast(settings: Settings, emit: Emit = silent, listing: Listing | Non
             )
         trunk = make_trunk(settings, network, mapped, stages, len(dataset.development))
     study = make_study(settings, dataset, read.samples, network, trunk, open_store(settings.store))
-    blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=True)
+    cheap = not isinstance(network.preprocess, TextPreprocess)  # of texts every repeat takes steps of its own
+    blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
     with journal.phase("forecast"):
         found = forecast(question_of(study, blocks, recipes, emit))
     if all(r.name in found.left_out for r in recipes if can_forecast(r)):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from frostline.base.events import Emit, Event, ProgressEvent
 from frostline.base.records import Block
-from frostline.forecast.forecast import Forecast, Question, forecast
+from frostline.forecast.forecast import Forecast, forecast
 from frostline.forecast.groups import can_forecast
+from frostline.forecast.question import Question
 from frostline.race.plan import Plan
 from frostline.race.short import Foresight
 from frostline.race.standing import standing_from
@@ -23,7 +24,7 @@ def question_of(study: Study, blocks: Sequence[Block], recipes: Sequence[Recipe]
     started = time.perf_counter()
 
     def progress(done: int, total: int) -> None:
-        text = f"gradients of {done} of {total} samples"
+        text = f"{done} of {total} samples"
         left = (time.perf_counter() - started) / done * (total - done)
         emit(ProgressEvent(kind="progress", text=text, done=done, total=total, seconds_left=left))
 

@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pytest
 
-from frostline.base.records import Block
-from frostline.forecast.forecast import Question, forecast
-from frostline.recipe.selection import make_recipe
-from frostline.train.study import Study
+from frostline.forecast.forecast import forecast
+from helpers.forecast_questions import NAMES, question
 from helpers.train_studies import study
-
-NAMES = ("probe", "freeze@2", "finetune", "lp-ft", "scratch")
-
-
-def question(made: Study, **changed: Any) -> Question:
-    rows = made.development
-    blocks = [
-        Block(index=k, repeat=0, fold=k, train=rows[rows // 2 % 3 != k], validation=rows[rows // 2 % 3 == k])
-        for k in range(3)
-    ]
-    asked = Question(
-        dataset=made.dataset,
-        features=made.features,
-        development=rows,
-        blocks=blocks,
-        recipes=[make_recipe(name, made.stages.stages) for name in NAMES],
-        seed=0,
-    )
-    return replace(asked, **changed)
 
 
 def test_each_row_is_predicted_out_of_fold_by_what_can_be_forecast() -> None:
@@ -55,7 +31,7 @@ def test_what_trains_the_same_has_the_same_forecast_and_a_rerun_equals_it() -> N
 
 
 def test_of_many_rows_only_some_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frostline.forecast.forecast.MOST_ROWS", 12)
+    monkeypatch.setattr("frostline.forecast.question.MOST_ROWS", 12)
     found = forecast(question(study(24)))
     assert found.rows == 12
     predicted = [row for o in found.of("finetune") for row in o.rows]

@@ -15,10 +15,13 @@ pytest.importorskip("transformers", reason="the extra `text` isn't installed")
 from cases.hf_folders import write_sentences, write_text_network
 from frostline.base.clock import Clock
 from frostline.base.events import silent
+from frostline.data.split import make_blocks
 from frostline.data.texts import TextPreprocess
 from frostline.features import extract
 from frostline.features.extract import Features
+from frostline.forecast.forecast import forecast
 from frostline.forecast.groups import group_parameters
+from frostline.forecast.question import Question
 from frostline.forecast.tangent import read_tangent
 from frostline.pipeline import prepare
 from frostline.planning.plan_race import counted_stages
@@ -191,3 +194,21 @@ def test_what_is_computed_is_part_of_the_fingerprint(unstored: Study) -> None:
     made = make_trunk(settings, other, unstored.trunk.model, unstored.stages, len(unstored.development))
     assert made.fingerprint != unstored.trunk.fingerprint
     assert padded(unstored).features.source.key(0) != unstored.features.source.key(0)
+
+
+def test_texts_of_several_lengths_are_forecast_by_steps_and_a_rerun_gives_the_same_bits(unstored: Study) -> None:
+    rows = unstored.development
+    asked = Question(
+        dataset=unstored.dataset,
+        features=unstored.features,
+        development=rows,
+        blocks=make_blocks(unstored.dataset, count=2, seed=0),
+        recipes=[make_recipe(name, unstored.stages.stages) for name in ("probe", "freeze@1", "finetune", "bias")],
+        seed=0,
+    )
+    first, again = forecast(asked), forecast(asked)
+    assert not first.missing
+    assert not first.left_out
+    assert [o.probabilities for o in first.outcomes] == [o.probabilities for o in again.outcomes]
+    answers = {o.strategy: o.probabilities for o in first.outcomes if o.block == 0}
+    assert len(set(answers.values())) == 4  # every part of the change does something of its own
