@@ -55,6 +55,7 @@ from frostline.record.compose import budget_record, plan_event
 from frostline.record.evidence import Evidence
 from frostline.record.journal import Journal
 from frostline.record.write import RunWriter
+from frostline.report.notebook import run_html, run_text
 from frostline.report.page import write_report
 from frostline.report.stored import read_stored
 from frostline.train.study import Study
@@ -62,10 +63,16 @@ from frostline.train.study import Study
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder and its record."""
+    """A finished run: its folder and its record. A notebook shows the answer and the table of strategies."""
 
     path: Path
     result: RunResult
+
+    def __repr__(self) -> str:
+        return run_text(self.path, self.result.model_dump(mode="json", by_alias=True))
+
+    def _repr_html_(self) -> str:
+        return run_html(self.path, self.result.model_dump(mode="json", by_alias=True))
 
 
 def run(

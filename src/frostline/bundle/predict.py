@@ -15,6 +15,7 @@ from torch import Tensor
 from frostline.base.device import apply_threads
 from frostline.base.errors import BundleError, DataError
 from frostline.base.records import FloatArray
+from frostline.bundle.notebook import bundle_html, bundle_text
 from frostline.bundle.saved import LoadedModel, load_model
 from frostline.cutting.inputs import call_of
 from frostline.data.contract import Samples, evaluation_views, input_lengths, to_inputs
@@ -50,10 +51,17 @@ class Bundle:
     """A saved model, ready to predict. Its probabilities are calibrated by `temperature` (1: as the network has them).
 
     `threshold` is the probability below which an answer is unsure; None where the run had no `--abstain`, or where no
-    threshold reached what it asked for.
+    threshold reached what it asked for. A notebook shows the model as a table.
     """
 
     loaded: LoadedModel
+    folder: Path | None = None  # where it was read from
+
+    def __repr__(self) -> str:
+        return bundle_text(self.loaded, self.folder)
+
+    def _repr_html_(self) -> str:
+        return bundle_html(self.loaded, self.folder)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -123,7 +131,7 @@ def load(path: str | Path, *, trust_code: bool = False, device: str = "auto") ->
         raise BundleError(f"{folder} is not a RUN folder.", "Give the folder that frostline fit wrote.")
     loaded = load_model(model, trust_code=trust_code, device=device)
     apply_threads(loaded.compute)
-    return Bundle(loaded)
+    return Bundle(loaded, model)
 
 
 def _given_texts(given: Any, preprocess: TextPreprocess) -> Texts:

@@ -39,7 +39,7 @@ def by_steps(question: Question, recipes: Sequence[Recipe], rows: IntArray) -> t
         if recipe.name not in moves:
             with one_thread():
                 outcomes += fitted(question, recipe, coordinates_of(before), labels, folds, rows)
-    sides = _sides(folds)
+    sides = _lesson_sides(folds)
     for number, side in enumerate(sides):
         seen = _samples_to_learn_from(question, side, rows)
         lesson = _lesson(question, seen, rows, number)
@@ -58,7 +58,7 @@ def by_steps(question: Question, recipes: Sequence[Recipe], rows: IntArray) -> t
     return sorted(kept, key=lambda outcome: outcome.block), left_out
 
 
-def _sides(folds: Sequence[Fold]) -> list[list[Fold]]:
+def _lesson_sides(folds: Sequence[Fold]) -> list[list[Fold]]:
     """Put the blocks of each repeat into two halves: the blocks of one can learn their steps from what the other holds
     out. One block is a side by itself."""
     sides = []

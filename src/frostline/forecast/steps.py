@@ -76,7 +76,7 @@ def moved_features(
             with torch.no_grad():
                 for name, parameter in named.items():
                     parameter.copy_(before[name] + part.get(name, 0.0) * changes[name])
-            found[key] = _read(features, rows)
+            found[key] = _read_moved(features, rows)
     return {name: found[frozenset(part.items())] for name, part in moves.items()}
 
 
@@ -145,7 +145,7 @@ def _features_of(features: Features, rows: Tensor) -> Tensor:
     return in_order(parts, groups)
 
 
-def _read(features: Features, rows: Tensor) -> Tensor:
+def _read_moved(features: Features, rows: Tensor) -> Tensor:
     """(N, D) float32 of the weights as they are now."""
     trunk = features.trunk
     cut = trunk.stages.cut_after(len(trunk.stages))

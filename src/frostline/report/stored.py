@@ -48,10 +48,10 @@ def read_stored(run: Path) -> Stored:
     """Read a RUN folder. Raises BundleError where it is none, or where a file beside the record can't be read."""
     result = read_result(run).model_dump(mode="json", by_alias=True)
     present = {name: run / file for name, (file, _) in FILES.items() if (run / file).is_file()}
-    return Stored(path=run, result=result, **{name: _read(path, FILES[name][1]) for name, path in present.items()})
+    return Stored(path=run, result=result, **{name: _read_file(path, FILES[name][1]) for name, path in present.items()})
 
 
-def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+def _read_file(path: Path, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(path.read_bytes().decode())  # as it is: line breaks within a name belong to it
     except (ValueError, TypeError, LookupError, AttributeError, OSError, csv.Error) as error:
@@ -61,18 +61,18 @@ def _read(path: Path, parse: Callable[[str], Any]) -> Any:
         ) from error
 
 
-def _trials(text: str) -> list[Values]:
-    trials = _objects([json.loads(line) for line in text.splitlines()], "strategy purpose block rate curve")
+def _trial_lines(text: str) -> list[Values]:
+    trials = _json_objects([json.loads(line) for line in text.splitlines()], "strategy purpose block rate curve")
     for trial in trials:
-        _objects(trial["curve"], "step train_loss")
+        _json_objects(trial["curve"], "step train_loss")
     return trials
 
 
 def _ledger(text: str) -> list[Values]:
-    return _objects(json.loads(text), "stage shape dtype distance")
+    return _json_objects(json.loads(text), "stage shape dtype distance")
 
 
-def _objects(rows: Any, keys: str) -> list[Values]:
+def _json_objects(rows: Any, keys: str) -> list[Values]:
     """Return JSON objects, all of which hold these keys. Raises ValueError for anything else."""
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() >= {*keys.split()} for row in rows):
         raise ValueError(f"expected objects with {keys}")
@@ -99,8 +99,8 @@ def _table(text: str, columns: str) -> list[dict[str, str]]:
     return rows
 
 
-def _examples(text: str) -> Values:
-    (examples,) = _objects([json.loads(text)], "classes doubts mistakes samples")
+def _example_entries(text: str) -> Values:
+    (examples,) = _json_objects([json.loads(text)], "classes doubts mistakes samples")
     labels = [entry["label"] for entry in examples["samples"].values()]
     names = [name for group in ("classes", "doubts", "mistakes") for name in examples[group]]
     if not all(isinstance(word, str) for word in (*labels, *names)):
@@ -110,9 +110,9 @@ def _examples(text: str) -> Values:
 
 # Field of Stored: its file, and what reads that.
 FILES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    "trials": ("trials.jsonl", _trials),
+    "trials": ("trials.jsonl", _trial_lines),
     "ledger": ("ledger.json", _ledger),
     "predictions": ("predictions.csv", _predictions),
     "samples": ("samples.csv", _samples),
-    "examples": ("examples.json", _examples),
+    "examples": ("examples.json", _example_entries),
 }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from frostline.base.records import Block
 from frostline.base.seeds import numpy_generator
-from frostline.forecast.lessons import _samples_to_learn_from, _sides, _without, by_steps
+from frostline.forecast.lessons import _samples_to_learn_from, _lesson_sides, _without, by_steps
 from frostline.forecast.question import Question, folds_of, rows_read
 from frostline.forecast.steps import BATCH, HEAD_RATE, RATE, STEPS, WARM_UP, Lesson, _batches, moved_features
 from frostline.train.study import Study
@@ -128,7 +128,7 @@ def test_samples_of_a_lesson_are_held_out_by_no_block_that_shares_it() -> None:
             Block(index=k, repeat=0, fold=k, train=rows[~held], validation=rows[held]) for k, held in enumerate(parts)
         ]
         asked = question(made, blocks=blocks)
-        sides = _sides(folds_of(asked, rows))
+        sides = _lesson_sides(folds_of(asked, rows))
         assert sorted(fold.block.index for side in sides for fold in side) == list(range(count))
         for side in sides:
             seen = _samples_to_learn_from(asked, side, rows)

@@ -35,13 +35,13 @@ INK, GRID = "#6b7480", "rgba(128,136,146,0.28)"
 
 def safe(name: object, most: int = 40) -> str:
     """Return a name as plotly draws it letter by letter: it reads some HTML in texts; long ones are shortened."""
-    text = "".join(letter if _is_drawn(letter) else "�" for letter in str(name))
+    text = "".join(letter if _is_letter_shown(letter) else "�" for letter in str(name))
     if len(text) > most:
         text = text[: most - 1] + "…"
     return html.escape(text, quote=False)
 
 
-def _is_drawn(letter: str) -> bool:
+def _is_letter_shown(letter: str) -> bool:
     """True for letters, blanks of any width, and the joiners of scripts and emoji; not for controls of direction."""
     return letter.isprintable() or letter in JOINERS or unicodedata.category(letter) == "Zs"
 
