@@ -144,6 +144,7 @@ def _record(
         rows=found.rows,
         development=len(study.development),
         blocks=len(blocks),
+        modality="text" if isinstance(study.network.preprocess, TextPreprocess) else "image",
         seconds=found.seconds,
         strategies=rows,
         left_out=dict(found.left_out),

@@ -41,7 +41,7 @@ def test_every_depth_is_forecast_and_nothing_is_written(world: Path) -> None:
 
     text = frostline(*words, cwd=world)
     assert "against probe" in text.stdout
-    assert "nothing was trained" in text.stdout
+    assert "no strategy was trained" in text.stdout
 
 
 @pytest.mark.parametrize(

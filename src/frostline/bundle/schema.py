@@ -366,6 +366,7 @@ class DepthForecastRecord(Record):
     rows: int
     development: int
     blocks: int
+    modality: Literal["image", "text"] = "image"
     seconds: VolatileFloat
     strategies: list[DepthRecord]
     left_out: dict[str, str]  # strategies that can't be forecast here, with the reason

@@ -14,6 +14,8 @@ CITATIONS: dict[str, str] = {
     "Transformer-based Masked Language-models",
     "breiman": "Breiman, Friedman, Olshen & Stone 1984, Classification and Regression Trees",
     "clark": "Clark et al. 2020, ELECTRA",
+    "fort": "Fort et al. 2020, Deep Learning versus Kernel Learning: an Empirical Study of Loss Landscape Geometry and "
+    "the Time Evolution of the Neural Tangent Kernel",
     "frankle": "Frankle, Schwab & Morcos 2021, Training BatchNorm and Only BatchNorm",
     "guo": "Guo et al. 2017, On Calibration of Modern Neural Networks",
     "gururangan": "Gururangan et al. 2020, Don't Stop Pretraining",

@@ -8,6 +8,8 @@ from frostline.recipe.literature import CITATIONS
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.terms import NamedTerm
 
+FORECAST_FROM = {"image": "forecast from the network's gradients", "text": "forecast from a few training steps"}
+
 
 def sources_of(result: RunResult, recipe: Recipe, named: NamedTerm) -> list[schema.SourceRecord]:
     """List the methods used, with sources: the chosen strategy, its training, the comparison, the figures."""
@@ -52,7 +54,8 @@ def _comparison_sources(result: RunResult) -> list[tuple[str, str]]:
     if result.settings.get("metric") == "f1-macro" and result.blocks:
         uses.append(("variance of macro F1", "jaeckel"))
     if any(s.status == "forecast" for s in result.strategies):
-        uses.append(("forecast from the network's gradients", "mu"))
+        source = "fort" if result.data.modality == "text" else "mu"
+        uses.append((FORECAST_FROM[result.data.modality], source))
     if any(s.name == "baseline" for s in ran):
         uses.append(("probabilities of the pixel baseline", "guo"))
     return uses

@@ -11,7 +11,7 @@ from frostline.bundle.schema import RunResult
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.terms import NamedTerm, literature
 from frostline.record.facts import Facts, spoken
-from frostline.record.method_sources import sources_of
+from frostline.record.method_sources import FORECAST_FROM, sources_of
 from frostline.record.training_words import training_words
 
 METRIC_NAMES = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss"}
@@ -235,7 +235,7 @@ def _spared_words(result: RunResult) -> str:
     spared = [s.name for s in result.strategies if s.status == "forecast"]
     if not spared:
         return ""
-    return f", and {spoken(spared)} forecast from the network's gradients and not trained"
+    return f", and {spoken(spared)} {FORECAST_FROM[result.data.modality]} and not trained"
 
 
 def _block_words(blocks: Sequence[schema.BlockRecord], *, given: bool) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 Values = Mapping[str, Any]
 
+FORECAST_BASIS = {"image": "the network's gradients", "text": "a few training steps, which were undone,"}
+
 # What to do, for each strategy of the catalogue; `{stage}` is the number of frozen or kept stages.
 ADVICE: Mapping[str, str] = {
     "baseline": "You need no network here",
@@ -116,8 +118,8 @@ def glossary(result: Values) -> list[tuple[str, str]]:
         words.append(
             (
                 "forecast",
-                "What a strategy would reach, estimated from the network's gradients before anything is trained. It "
-                "is never mixed with measured numbers.",
+                f"What a strategy would reach, estimated from {FORECAST_BASIS[result['data']['modality']]} before the "
+                "strategy is trained. It is never mixed with measured numbers.",
             )
         )
     return words

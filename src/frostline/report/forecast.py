@@ -55,10 +55,13 @@ def _stages_text(stages: list[int]) -> str:
 def _sentences(result: Mapping[str, Any]) -> list[str]:
     """Return what the forecast says, and what it rests on."""
     best = max(result["strategies"], key=lambda row: (row["accuracy"], -row["log_loss"]))
+    basis = "the network's gradients"
+    if result["modality"] == "text":
+        basis = "a few training steps, which were undone,"
     sentences = [
         f"Best forecast: {best['name']}, accuracy {best['accuracy']:.3f}. {_shown(best)}",
-        f"Forecast from the network's gradients on {result['rows']:,} labelled samples, {result['blocks']} paired "
-        "splits; nothing was trained. It holds for fine-tuning that stays near the pre-trained weights.",
+        f"Forecast from {basis} on {result['rows']:,} labelled samples, {result['blocks']} paired splits; no strategy "
+        "was trained. It holds for fine-tuning that stays near the pre-trained weights.",
     ]
     if result["rows"] < result["development"]:
         sentences.append(
