@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported anywhere
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -60,3 +61,38 @@ def few_images(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Folders that take seconds to make: each is made once for all the processes that tests run in, and only read."""
+    root = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        root = root.parent
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        made = root / "once" / name
+        made.parent.mkdir(exist_ok=True)
+        with FileLock(f"{made}.lock"):
+            if not Path(f"{made}.done").exists():
+                make(made)
+                Path(f"{made}.done").touch()
+        return made
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_run(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """RUN folder of a small demo: seven strategies with a forecast, a learning curve and mistakes."""
+    from helpers.report_runs import write_demo
+
+    return made_once("demo", write_demo)
+
+
+@pytest.fixture(scope="session")
+def trained_run(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """RUN folder of the demo with one strategy that trains some stages: the same sealed scans, another answer."""
+    from helpers.report_runs import write_demo
+
+    return made_once("trained", lambda out: write_demo(out, "freeze@2"))

@@ -122,9 +122,18 @@ def run(
     evidence = draw_conclusions(settings, ready, race, engine, journal)
     evidence = replace(evidence, forecast=forecast, foresight=foresight)
     result = RunWriter(folder, settings, study, ready.sealed, evidence, journal).write()
-    write_report(read_stored(folder.path))
+    write_page_of(folder, journal)
     journal.emit(verdict_event(result, folder))
     return Run(folder.path, result)
+
+
+def write_page_of(folder: RunFolder, journal: Journal) -> None:
+    """Write report.html; a run is complete without it, so a full disk is no reason to fail here."""
+    try:
+        write_report(read_stored(folder.path))
+    except OSError as error:
+        text = f"report.html couldn't be written ({error}). Once that is mended: frostline report {folder.path}"
+        journal.emit(Event(kind="warning", text=text))
 
 
 def verdict_event(result: RunResult, folder: RunFolder) -> Event:

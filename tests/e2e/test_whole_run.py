@@ -20,7 +20,7 @@ from frostline.cli.main import main
 RUN_FILES = {
     *("result.json", "ledger.json", "trials.jsonl", "oof.parquet", "predictions.csv", "moments.safetensors"),
     *("log.jsonl", "model/model.safetensors", "model/recipe.json", "model/preprocess.json", "model/classes.json"),
-    *("model/README.md", "model/code.py", "samples.csv", "doubts.csv"),
+    *("model/README.md", "model/code.py", "samples.csv", "doubts.csv", "examples.json", "report.html"),
 }
 RACE = ("--strategies", "probe,probe@4,freeze@5", "--epochs", "1", "--blocks", "2", "--size", "96", "--threads", "1")
 

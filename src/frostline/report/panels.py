@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 Rows = Sequence[Sequence[str]]
-PAIRS = 200  # rows of the table of pairs at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +200,7 @@ def differences_panel(stored: Stored) -> Panel | None:
     if len(names) < 2:
         return None
     rows = []
-    for pair in result["pairs"][:PAIRS]:
+    for pair in result["pairs"]:
         low, high = pair["ci"]
         rows.append(
             (

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from frostline.base.records import Block
 from frostline.base.seeds import numpy_generator
-from frostline.forecast.lessons import _samples_to_learn_from, _lesson_sides, _without, by_steps
+from frostline.forecast.lessons import _lesson_sides, _samples_to_learn_from, _without, by_steps
 from frostline.forecast.question import Question, folds_of, rows_read
 from frostline.forecast.steps import BATCH, HEAD_RATE, RATE, STEPS, WARM_UP, Lesson, _batches, moved_features
 from frostline.train.study import Study

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from frostline.bundle.schema import RunResult
-from frostline.report.tables import result_text, text_table
+from frostline.report.plot import text_table
+from frostline.report.tables import result_text
 from helpers.report_records import record, strategy, versus
 
 
