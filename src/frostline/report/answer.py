@@ -11,12 +11,12 @@ Values = Mapping[str, Any]
 
 FORECAST_BASIS = {"image": "the network's gradients", "text": "a few training steps, which were undone,"}
 
-# What to do, for each strategy of the catalogue; `{stage}` is the number of frozen or kept stages.
+# What to do, for each strategy of the catalogue; `{kept}` is the number of frozen or kept stages.
 ADVICE: Mapping[str, str] = {
     "baseline": "You need no network here",
     "as-is": "Train nothing: use the network as it is",
     "probe": "Freeze every layer and train only a new last layer",
-    "probe@K": "Cut the network after {stages} and train only a new last layer there",
+    "probe@K": "Cut the network after stage {kept} and train only a new last layer there",
     "freeze@K": "Freeze the first {stages} and train the rest",
     "finetune": "Freeze nothing: train every layer at a low rate",
     "lp-ft": "Train a new last layer first, then every layer",
@@ -44,7 +44,7 @@ def advice(strategy: Values) -> str:
     if base == "freeze":
         kept = sum(fate == "pretrained, frozen" for fate in strategy["stages"][:-1])
     count = f"{kept} stages" if kept != 1 else "stage"
-    return words.format(stages=count)
+    return words.format(stages=count, kept=kept)
 
 
 def should_freeze(strategy: Values) -> str:
@@ -63,6 +63,8 @@ def should_freeze(strategy: Values) -> str:
         return "Yes, all of it."
     if frozen:
         return f"Partly: {frozen} of {len(fates)} stages."
+    if all(fate.startswith("pretrained, ") and fate != "pretrained, trained" for fate in fates):
+        return "Mostly: only a small part of each stage is trained."
     return "No."
 
 

@@ -288,7 +288,7 @@ def test_an_older_record_gives_a_page(copied: Callable[..., Path], demo: Stored)
     ("name", "answer", "told"),
     [
         ("probe", "Yes, all of it.", "Freeze every layer and train only a new last layer"),
-        ("probe@2", "Yes, all of it.", "Cut the network after 2 stages and train only a new last layer there"),
+        ("probe@2", "Yes, all of it.", "Cut the network after stage 2 and train only a new last layer there"),
         ("freeze@2", "Partly: 2 of 5 stages.", "Freeze the first 2 stages and train the rest"),
         ("finetune", "No.", "Freeze nothing: train every layer at a low rate"),
         ("scratch", "No.", "Forget the pre-trained weights and train from scratch"),
@@ -302,3 +302,17 @@ def test_the_answer_follows_from_what_was_done_to_the_stages(demo: Stored, name:
     old = {**strategy, "stages": []}
     assert (should_freeze(old) == "") == (name == "baseline")
     assert " 0 stages" not in advice(old)
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "answer", "told"),
+    [
+        ("norm", ["pretrained, only normalisation trained"] * 2, "Mostly: only a small part", "normalisation layers"),
+        ("probe@1", ["pretrained, frozen", "thrown away"], "Yes", "after stage 1 and"),
+        ("freeze@1", ["pretrained, frozen", "pretrained, trained"], "Partly: 1 of 2", "the first stage and"),
+    ],
+)
+def test_the_answer_in_rarer_cases(name: str, stages: list[str], answer: str, told: str) -> None:
+    strategy = {"name": name, "stages": [*stages, "new, trained"], "origin_summary": ""}
+    assert should_freeze(strategy).startswith(answer)
+    assert told in advice(strategy)
