@@ -22,6 +22,13 @@ STRATEGIES = "baseline,probe,probe@2,freeze@2,freeze@4,finetune,scratch"
 OUTCOMES = ("worse", "undecided", "as-good", "better")
 MOST = 8_000_000  # bytes of a page
 IMAGE = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/=]+")
+NAMES_LIKE_MARKUP = [
+    '<img src=x onerror="alert(1)">',
+    "</table><script>alert(2)</script>",
+    "\"double\" & 'single' &amp;",
+    "שלום \u202eעולם",
+    "🦊 and 👩\u200d🔬",
+]
 PLAIN_TAGS = frozenset({"meta", "img", "br", "link", "input", "hr"})  # without an end
 
 

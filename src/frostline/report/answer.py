@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from frostline.report.stored import verdict_of
+
 Values = Mapping[str, Any]
 
 FORECAST_BASIS = {"image": "the network's gradients", "text": "a few training steps, which were undone,"}
@@ -96,7 +98,7 @@ def percent(share: float) -> str:
 
 def facts(result: Values) -> list[tuple[str, str]]:
     """Return the few numbers beneath the answer, as (what, figure)."""
-    verdict = next(s for s in result["strategies"] if s["name"] == result["verdict"]["strategy"])
+    verdict = verdict_of(result)
     data = result["data"]
     noun = "texts" if data["modality"] == "text" else "images"
     low, high = result["test"]["ci"]
@@ -129,7 +131,7 @@ def glossary(result: Values) -> list[tuple[str, str]]:
 
 def _network_words(result: Values) -> list[tuple[str, str]]:
     model = result["model"]
-    verdict = next(s for s in result["strategies"] if s["name"] == result["verdict"]["strategy"])
+    verdict = verdict_of(result)
     return [
         (
             "pre-trained network",

@@ -17,6 +17,7 @@ from frostline.report.answer import advice, sealed_words
 from frostline.report.figures.depth import forecast_points, measured_points
 from frostline.report.page import FILE
 from frostline.report.paper import depth_images
+from frostline.report.stored import verdict_of
 from frostline.report.tables import strategy_cells
 
 Values = Mapping[str, Any]
@@ -35,7 +36,7 @@ def run_text(path: Path, result: Values) -> str:
 def run_html(path: Path, result: Values) -> str:
     """Show a run: the answer in a sentence, accuracy by depth (where matplotlib is installed), all strategies."""
     name = result["verdict"]["strategy"]
-    verdict = next(s for s in result["strategies"] if s["name"] == name)
+    verdict = verdict_of(result)
     answer = f"<strong>{isolated(advice(verdict))}</strong> ({isolated(name)}): {sealed_words(result)}."
     parts = [f"<p>{answer}</p>", _picture(result), _html_strategies(result)]
     if result["concluded"] is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
@@ -115,11 +114,7 @@ def _contents(shown: list[Panel]) -> list[tuple[str, str]]:
 
 def _drawn(figure: go.Figure) -> str:
     """Return a figure as JSON that is safe within a script element."""
-    values = json.loads(figure.to_json())
-    return _script_safe(json.dumps(values, separators=(",", ":")))
-
-
-def _script_safe(text: str) -> str:
+    text = str(figure.to_json())
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

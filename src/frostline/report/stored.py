@@ -17,6 +17,13 @@ from frostline.bundle.runfolder import read_result
 Values = Mapping[str, Any]
 
 
+def verdict_of(result: Values) -> Values:
+    """Return the entry of the strategy that a record's verdict names."""
+    name = result["verdict"]["strategy"]
+    entry: Values = next(s for s in result["strategies"] if s["name"] == name)
+    return entry
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stored:
     """A finished run, read: `result` is result.json; the others are empty where the folder lacks their file.
@@ -36,8 +43,7 @@ class Stored:
     @property
     def verdict(self) -> Values:
         """The entry of the strategy that the verdict names."""
-        name = self.result["verdict"]["strategy"]
-        return next(s for s in self.result["strategies"] if s["name"] == name)
+        return verdict_of(self.result)
 
     def counts(self, part: str) -> Counter[str]:
         """Count the samples of a part by class."""

@@ -16,16 +16,9 @@ from frostline.bundle.runfolder import read_result
 from frostline.bundle.saved import Abstain
 from frostline.data.preprocess import Preprocess
 from frostline.data.texts import TextPreprocess
-from helpers.report_runs import Page
+from helpers.report_runs import NAMES_LIKE_MARKUP, Page
 
 TAGS = {"p", "strong", "bdi", "div", "table", "tbody", "tr", "th", "td", "code"}
-HOSTILE = [
-    '<img src=x onerror="alert(1)">',
-    "</table><script>alert(2)</script>",
-    "\"double\" & 'single' &amp;",
-    "שלום \u202eעולם",
-    "🦊 and 👩\u200d🔬",
-]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +78,7 @@ def test_it_says_what_the_record_and_the_recipe_say(bundle: Bundle, demo_run: Pa
 
 def test_names_of_classes_are_text(bundle: Bundle, copied: Callable[[], Path]) -> None:
     run = copied()
-    names = [*HOSTILE, *"abcde"]
+    names = [*NAMES_LIKE_MARKUP, *"abcde"]
     (run / "model" / "classes.json").write_text(json.dumps(names), encoding="utf-8")
     loaded = load(run, device="cpu")
     parsed = Page(loaded._repr_html_())

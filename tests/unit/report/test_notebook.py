@@ -15,17 +15,10 @@ from frostline.report.notebook import run_html, run_text
 from frostline.report.paper import write_figures
 from frostline.report.stored import Stored
 from frostline.report.tables import strategy_cells
-from helpers.report_runs import Page, altered, with_classes, with_strategies
+from helpers.report_runs import NAMES_LIKE_MARKUP, Page, altered, with_classes, with_strategies
 
 TAGS = {"p", "strong", "bdi", "img", "div", "table", "thead", "tbody", "tr", "th", "td", "code"}
 SVG = "data:image/svg+xml;base64,"
-HOSTILE = [
-    '<img src=x onerror="alert(1)">',
-    "</table><script>alert(2)</script>",
-    "\"double\" & 'single' &amp;",
-    "שלום \u202eעולם",
-    "🦊 and 👩\u200d🔬",
-]
 
 
 def shown(stored: Stored, path: Path | None = None) -> Page:
@@ -74,9 +67,9 @@ def test_without_matplotlib_the_rest_is_shown(demo: Stored, monkeypatch: pytest.
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # the picture's font has no emoji
 def test_names_are_text_wherever_they_stand(demo: Stored) -> None:
-    parsed = shown(with_classes(with_strategies(demo, HOSTILE), HOSTILE))
+    parsed = shown(with_classes(with_strategies(demo, NAMES_LIKE_MARKUP), NAMES_LIKE_MARKUP))
     texts = [text.removesuffix(" *") for tag, text in parsed.texts if tag == "bdi"]
-    assert set(HOSTILE) <= set(texts)
+    assert set(NAMES_LIKE_MARKUP) <= set(texts)
 
 
 def test_a_path_is_text_too(demo: Stored, tmp_path: Path) -> None:

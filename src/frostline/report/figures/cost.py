@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from frostline.report.figures.depth import Point, measured_points
 from frostline.report.figures.style import CHOSEN, FORECAST, MEASURED, new_figure, percent_axis, safe
+from frostline.report.stored import verdict_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -18,7 +19,7 @@ Values = Mapping[str, Any]
 
 def costs(result: Values) -> dict[str, float]:
     """Return each strategy's counted operations, as multiples of the verdict's; empty where that counts none."""
-    unit = next(s["operations"] for s in result["strategies"] if s["name"] == result["verdict"]["strategy"])
+    unit = verdict_of(result)["operations"]
     if not unit:
         return {}
     return {s["name"]: s["operations"] / unit for s in result["strategies"] if s["operations"] > 0}

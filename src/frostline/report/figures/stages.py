@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from frostline.report.figures.style import FATES, OTHER, new_figure, safe
+from frostline.report.stored import verdict_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -55,7 +56,7 @@ def fate_kind(fate: str) -> str:
 
 def stage_changes(result: Values, ledger: Sequence[Values]) -> list[StageChange]:
     """Return the stages of the verdict's model from the input to the head; empty for one without a network."""
-    verdict = next(s for s in result["strategies"] if s["name"] == result["verdict"]["strategy"])
+    verdict = verdict_of(result)
     stages = result["model"]["stages"]
     if not verdict["stages"]:
         return []
