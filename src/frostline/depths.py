@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
@@ -12,7 +12,7 @@ from torch import nn
 from frostline.base.errors import ModelError
 from frostline.base.events import Emit, silent
 from frostline.base.records import Block
-from frostline.bundle.schema import DepthForecastRecord, DepthRecord
+from frostline.bundle.schema import Interval, Record, VolatileFloat
 from frostline.cutting.stages import StageMap
 from frostline.data.scan import Listing
 from frostline.data.split import make_blocks
@@ -34,6 +34,34 @@ from frostline.record.journal import Journal
 from frostline.train.study import Study
 
 ANCHOR = "probe"  # what every depth is compared with
+
+
+class DepthRecord(Record):
+    """The forecast of one strategy; differences are to `probe`, as shares (0.01 is a point)."""
+
+    name: str
+    term: str
+    trained_stages: list[int]
+    accuracy: float
+    accuracy_ci: Interval
+    log_loss: float
+    versus_probe: float | None
+    versus_probe_ci: Interval | None
+
+
+class DepthForecastRecord(Record):
+    """What `frostline forecast --json` prints: `rows` samples of `development` were read, on `blocks` paired splits."""
+
+    model: str
+    data: str
+    rows: int
+    development: int
+    blocks: int
+    modality: Literal["image", "text"] = "image"
+    seconds: VolatileFloat
+    strategies: list[DepthRecord]
+    left_out: dict[str, str]  # strategies that can't be forecast here, with the reason
+    missing: dict[str, str]  # parameters whose gradients could not be read, with the reason
 
 
 def forecast_depths(data: Any, model: str, *, emit: Emit = silent, **options: Any) -> DepthForecastRecord:

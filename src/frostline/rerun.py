@@ -33,6 +33,7 @@ from frostline.data.given import list_given
 from frostline.data.scan import Listing
 from frostline.models.network import Network
 from frostline.pipeline import run as run_fit
+from frostline.planning.sources import entries_of
 from frostline.recipe.settings import Settings
 from frostline.report.changes import Change, compute_changes, environment_changes, overruled
 from frostline.report.differences import Differences, compare_runs
@@ -217,7 +218,18 @@ def _unrepeatable(run: Path, result: RunResult, settings: Settings, reason: str)
 
 
 def _check_code(run: Path, settings: Settings, *, named: bool) -> str | None:
-    """Return the hash of the user's own code; it runs only if it is that of the record, and trusted or named here."""
+    """Return the hash of the user's own code; it runs only if it is that of the record, and trusted or named here.
+
+    None where there is no such code, and for several networks, whose code is compared once it was read.
+    """
+    entries = entries_of(settings)
+    if len(entries) > 1:
+        own = [entry.settings.model for entry in entries if entry.settings.model.startswith(TORCH)]
+        if own and not (named or settings.trust_code):
+            raise ModelError(
+                f"{run} compares networks with code of their own ({own[0]}).", "Say --trust-code to run it."
+            )
+        return None
     if not settings.model.startswith(TORCH):
         return None
     file = Path(settings.model.removeprefix(TORCH).rpartition(":")[0])
@@ -247,22 +259,31 @@ class _InputCheck:
     changes: tuple[Change, ...] = ()
 
     def __call__(self, study: Study) -> None:
-        check_network(self.run, self.result, study.network)
+        check_networks(self.run, self.result, study)
         check_samples(self.run, read_samples(self.run), study.dataset)
         self.changes = tuple(compute_changes(self.result, dataclasses.asdict(study.compute)))
         for change in self.changes:
             self.emit(Event(kind="warning", text=change.sentence()))
 
 
-def check_network(run: Path, result: RunResult, network: Network) -> None:
-    """Raise ModelError unless code and weights are those of the record."""
-    code = network.code.sha256 if network.code else None
-    if code != code_hash(run):
+def check_networks(run: Path, result: RunResult, study: Study) -> None:
+    """Raise ModelError unless code and weights of every network are those of the record."""
+    if not result.sources:
+        check_network(run, study.network, result.model.weights_sha256, code_hash(run))
+        return
+    for one, recorded in zip(study.every(), result.sources, strict=True):
+        check_network(run, one.network, recorded.weights_sha256, recorded.code_sha256)
+
+
+def check_network(run: Path, network: Network, weights: str | None, code: str | None) -> None:
+    """Raise ModelError unless code and weights of a network have these hashes, which the record of `run` has."""
+    found = network.code.sha256 if network.code else None
+    if found != code:
         raise ModelError(
             f"The code of {network.spec} isn't the code that {run} was made with.",
             "Restore it, or run frostline fit again.",
         )
-    if network.weights_sha256 != result.model.weights_sha256:
+    if network.weights_sha256 != weights:
         raise ModelError(
             f"The weights {network.weights_name} aren't those that {run} was made with.",
             "Say where those are: --weights FILE; or run frostline fit again.",

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+STAGES = 5
+
+
+def stages_of(name: str) -> list[str]:
+    """What `probe`, `freeze@K` and `finetune` do to five stages and the head; of others nothing is said."""
+    base, _, stage = name.partition("@")
+    frozen = {"probe": STAGES, "finetune": 0}.get(name, int(stage) if base == "freeze" and stage.isdigit() else -1)
+    if frozen < 0:
+        return []
+    fates = ["pretrained, frozen"] * frozen + ["pretrained, trained"] * (STAGES - frozen)
+    return [*fates, "new, trained"]
+
 
 def strategy(name: str, **changed: Any) -> dict[str, Any]:
     values = {
         "name": name,
+        "stages": stages_of(name),
         "term": "a term",
         "origin_summary": "stages 1-4 pretrained, frozen; head new",
         "trained_parameters": 1234,

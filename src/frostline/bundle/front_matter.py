@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from frostline.bundle.schema import RunResult
+from frostline.recipe.recipe import source_and_strategy
 
 FOLDERS = ("class-folders", "split-folders")
 TASKS = {"image": "image-classification", "text": "text-classification"}
@@ -17,7 +18,7 @@ _MARKED = re.compile(r"([\\`*_{}\[\]<>#|~$&@^])")
 
 def front_matter(result: RunResult) -> str:
     """Write the block with its fences: metadata and results (`model-index`) as `huggingface_hub` parses them."""
-    strategy = result.verdict.strategy.partition("@")[0]
+    strategy = source_and_strategy(result.verdict.strategy)[1].partition("@")[0]
     task = TASKS[result.data.modality]
     block: dict[str, Any] = {
         "library_name": "frostline",

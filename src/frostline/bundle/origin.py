@@ -21,7 +21,7 @@ KEPT = {  # files of the user's, kept as they were given
     "stages": "inputs/stages.txt",
 }
 RECIPES = "recipes"
-PATHS = {"data": Path, **dict.fromkeys(KEPT, Path)}
+PATHS = {"data": Path, "pretrain": Path, **dict.fromkeys(KEPT, Path)}
 TUPLES = ("mean", "std", "strategies")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +15,13 @@ from frostline.bundle.saved import LoadedModel, load_model, save_model
 from frostline.conclude.calibrate import Calibration
 from frostline.data.contract import Samples
 from frostline.race.plan import Plan
+from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings
 from frostline.train import baseline
 from frostline.train.refit import RefitResult
 from frostline.train.study import Study
+
+SealedFor = Callable[[Recipe], Samples]
 
 
 def same_outputs(study: Study, refitted: RefitResult, loaded: LoadedModel) -> None:
@@ -52,16 +56,30 @@ def save_checked(folder: RunFolder, study: Study, refitted: RefitResult, calibra
 
 
 def open_seal(
-    settings: Settings, study: Study, plan: Plan, refits: dict[str, RefitResult], loaded: LoadedModel, sealed: Samples
+    settings: Settings,
+    study: Study,
+    plan: Plan,
+    refits: Mapping[str, RefitResult],
+    loaded: LoadedModel,
+    sealed: SealedFor,
 ) -> dict[str, FloatArray]:
     """Return probabilities on the sealed part: the saved model's, calibrated, and with --evaluate-all those of all
-    others and the baseline, uncalibrated."""
+    others and the baseline, uncalibrated. `sealed` gives the samples as the network of a recipe reads them."""
     verdict = loaded.recipe["strategy"]
-    tests = {verdict: predict_samples(loaded, sealed)}
+    tests = {verdict: predict_samples(loaded, sealed(plan.row(verdict).recipe))}
     for name in refits:
+        recipe = plan.row(name).recipe
         if name != verdict:
-            other = replace(loaded, model=refits[name].saved.model, temperature=1.0)
-            tests[name] = predict_samples(other, sealed)
-    if settings.evaluate_all and any(not row.recipe.needs_network for row in plan.rows):
-        tests["baseline"] = predict_baseline(study, sealed)
+            one = study.of(recipe)
+            other = replace(
+                loaded,
+                model=refits[name].saved.model,
+                preprocess=one.network.preprocess,
+                compute=one.compute,
+                temperature=1.0,
+            )
+            tests[name] = predict_samples(other, sealed(recipe))
+    plain = next((row.recipe for row in plan.rows if not row.recipe.needs_network), None)
+    if settings.evaluate_all and plain is not None:
+        tests[plain.name] = predict_baseline(study, sealed(plain))
     return tests

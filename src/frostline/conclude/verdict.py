@@ -49,7 +49,8 @@ def conclude(
 
 def refit_row(study: Study, plan: Plan, race: RaceResult, name: str) -> RefitResult:
     tuned = TunedValues(rate=race.rate(name), steps=race.steps(name), mix=race.mix(name))
-    return refit(study, plan.row(name).recipe, tuned)
+    recipe = plan.row(name).recipe
+    return refit(study.of(recipe), recipe, tuned)
 
 
 def judge(settings: Settings, plan: Plan, race: RaceResult, dataset: Dataset) -> Verdict:

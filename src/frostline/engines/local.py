@@ -157,9 +157,10 @@ def compute_features(study: Study, plan: Plan, meter: Meter, *, stepped: bool = 
 
     Without `stepped` only those for what takes no steps: the others are made when the first trial asks for them.
     """
-    views = all_views(study, [row.recipe for row in plan.rows if stepped or not row.recipe.takes_steps])
-    for count, view in enumerate(views, 1):
-        before = study.features.prefix_images
-        study.features.prepare(view)
-        fresh = study.features.prefix_images > before
-        meter.add(plan.shared_operations / len(views), text=f"view {count} of {len(views)}", measured=fresh)
+    recipes = [row.recipe for row in plan.rows if stepped or not row.recipe.takes_steps]
+    wanted = [(one, view) for one in study.every() for view in all_views(one, study.recipes_of(one, recipes))]
+    for count, (one, view) in enumerate(wanted, 1):
+        before = one.features.prefix_images
+        one.features.prepare(view)
+        fresh = one.features.prefix_images > before
+        meter.add(plan.shared_operations / len(wanted), text=f"view {count} of {len(wanted)}", measured=fresh)

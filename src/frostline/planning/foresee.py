@@ -45,9 +45,14 @@ def is_worth_forecasting(settings: Settings, study: Study, plan: Plan) -> bool:
 
     Under a budget there is none: its time isn't counted in the plan.
     """
-    if plan.alone or settings.budget is not None or study.stages.cut(len(study.stages)) is None:
+    if plan.alone or settings.budget is not None:
         return False
-    return any(can_forecast(row.recipe) for row in plan.rows)
+    return any(can_forecast(row.recipe) and has_last_cut(study.of(row.recipe)) for row in plan.rows)
+
+
+def has_last_cut(study: Study) -> bool:
+    """True where the network can be cut after its last stage, which a forecast needs."""
+    return study.stages.cut(len(study.stages)) is not None
 
 
 def may_spare(settings: Settings) -> bool:
@@ -61,7 +66,13 @@ def may_spare(settings: Settings) -> bool:
 def foresee(settings: Settings, study: Study, plan: Plan, emit: Emit) -> tuple[Forecast, Foresight]:
     """Forecast the plan's strategies on its blocks, with `probe` and the like beside them."""
     recipes = [row.recipe for row in plan.rows]
-    found = forecast(question_of(study, plan.race_blocks(), recipes, emit))
+    found = _one_forecast(
+        [
+            forecast(question_of(one, plan.race_blocks(), study.recipes_of(one, recipes), emit))
+            for one in study.every()
+            if has_last_cut(one)
+        ]
+    )
     for name, reason in found.left_out.items():
         emit(Event(kind="note", text=f"no forecast of {name}: {reason}"))
     standings = {}
@@ -84,3 +95,19 @@ def foresee(settings: Settings, study: Study, plan: Plan, emit: Emit) -> tuple[F
         )
     choose = may_spare(settings)
     return found, Foresight(standings=standings, choose=choose, may_end=choose and settings.blocks is None)
+
+
+def _one_forecast(forecasts: Sequence[Forecast]) -> Forecast:
+    """Join the forecasts of several sources; a parameter of the same name that couldn't be read is listed once."""
+    missing: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for one in forecasts:
+        missing |= one.missing
+        left_out |= one.left_out
+    return Forecast(
+        outcomes=tuple(outcome for one in forecasts for outcome in one.outcomes),
+        missing=missing,
+        left_out=left_out,
+        rows=max(one.rows for one in forecasts),
+        seconds=sum(one.seconds for one in forecasts),
+    )

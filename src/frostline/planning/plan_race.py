@@ -27,7 +27,24 @@ INNER_FOLDS = 4  # of the rows to learn from, where no blocks can judge rates an
 def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chosen: ChosenRecipes) -> Plan:
     """Plan the trials to run: a function of data and network alone."""
     alone = len(chosen.recipes) == 1 and settings.blocks is None
-    scale = Scale(
+    scale = scale_of(study, study.recipes_of(study, chosen.recipes))
+    others = {label: scale_of(other, study.recipes_of(other, chosen.recipes)) for label, other in study.others.items()}
+    empty = Plan(
+        skipped=chosen.skipped,
+        blocks=blocks,
+        inner=inner_judges(study, blocks, alone=alone),
+        development=len(study.development),
+        scale=scale,
+        scales=others,
+        alone=alone,
+        metric=settings.metric,
+    )
+    return make_plan(empty, chosen.recipes, lr=settings.lr)
+
+
+def scale_of(study: Study, recipes: Sequence[Recipe]) -> Scale:
+    """Return what the cost of trials with the study's network follows from."""
+    return Scale(
         stages=counted_stages(study),
         widths=feature_widths(study.stages),
         classes=study.classes,
@@ -36,18 +53,9 @@ def plan_race(settings: Settings, study: Study, blocks: tuple[Block, ...], chose
         epochs=study.epochs,
         solved_views=len(study.solved_views()),
         stepped_views=study.views(len(study.development)),
-        partial=partial_counts(study.trunk.model, study.stages, chosen.recipes),
+        partial=partial_counts(study.trunk.model, study.stages, recipes),
+        before=study.before,
     )
-    empty = Plan(
-        skipped=chosen.skipped,
-        blocks=blocks,
-        inner=inner_judges(study, blocks, alone=alone),
-        development=len(study.development),
-        scale=scale,
-        alone=alone,
-        metric=settings.metric,
-    )
-    return make_plan(empty, chosen.recipes, lr=settings.lr)
 
 
 def inner_judges(study: Study, blocks: Sequence[Block], *, alone: bool) -> tuple[Block, ...]:
@@ -121,11 +129,13 @@ def _trained_numbers(model: nn.Module, stages: StageMap, recipe: Recipe) -> int:
 
 
 def want_features(study: Study, recipes: Sequence[Recipe]) -> None:
-    """Tell the features which cuts the recipes will read, so that one pass fills them all."""
-    raw = [r.frozen_stages for r in recipes if r.takes_steps and r.frozen_stages]
-    pooled = [r.keep for r in recipes if r.solves_head]
-    solved_views = {0, *study.solved_views()}
-    study.features.want(raw=raw, pooled=pooled, views=len(study.stepped_views()), pooled_views=sorted(solved_views))
+    """Tell the features of each source which cuts the recipes will read, so that one pass fills them all."""
+    for one in study.every():
+        own = study.recipes_of(one, recipes)
+        raw = [r.frozen_stages for r in own if r.takes_steps and r.frozen_stages]
+        pooled = [r.keep for r in own if r.solves_head]
+        solved_views = {0, *one.solved_views()}
+        one.features.want(raw=raw, pooled=pooled, views=len(one.stepped_views()), pooled_views=sorted(solved_views))
 
 
 def all_views(study: Study, recipes: Sequence[Recipe]) -> tuple[int, ...]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from torch import nn
 
 from frostline.base.device import apply_threads, choose_compute, place
-from frostline.base.hashing import hash_values
+from frostline.base.hashing import hash_bytes, hash_values
 from frostline.base.records import Dataset
+from frostline.base.version import VERSION
 from frostline.cutting.named import read_named
 from frostline.cutting.stages import StageMap, stage_map
 from frostline.data.contract import Samples, policy_for
@@ -98,3 +100,12 @@ def make_study(
         seed=settings.seed,
         weigh_classes=settings.class_weights,
     )
+
+
+def input_hash(study: Study, files: Mapping[str, bytes]) -> str:
+    """Hash what a run reads and computes with: an interrupted one can only continue with the same."""
+    samples = [(s.id, s.sha256, s.part, s.label) for s in study.dataset.samples]
+    groups = [one.class_map.groups if one.class_map else () for one in study.every()]
+    file_hashes = {name: hash_bytes(content) for name, content in files.items()}
+    networks = [(one.trunk.fingerprint, asdict(one.compute)) for one in study.every()]
+    return hash_values(networks, VERSION, samples, groups, file_hashes)

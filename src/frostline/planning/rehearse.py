@@ -65,7 +65,8 @@ class _Tried:
 class Rehearsal:
     """Lives from before the network is read until just before the race; its process doesn't outlive it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, early: bool = True) -> None:
+        """`early`: nothing was computed in this process yet, so that it can be forked."""
         begun = settings.continues and settings.out is not None and is_begun(settings.out)
         self._wanted = not begun  # a run that was begun has passed it, and goes on only with the same inputs
         self._understudy: Understudy | None = None
@@ -73,7 +74,7 @@ class Rehearsal:
         self._answer: Mapping[str, Any] | None = None
         self._cleanup = contextlib.ExitStack()
         code = _code_path(settings.model)
-        if self._wanted and code is not None:
+        if early and self._wanted and code is not None:
             self._understudy = fork_early(answer, before=lambda: _import_libraries(code))
 
     def __enter__(self) -> Rehearsal:

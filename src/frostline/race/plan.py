@@ -40,6 +40,7 @@ class Scale:
     stepped_views: int
     partial: Mapping[str, int] = field(default_factory=dict)  # parameters of recipes that train a part of each stage
     max_steps: int = MAX_STEPS  # the longest length that is tried, without --epochs
+    before: float = 0.0  # operations of a training that the source needed first, on the user's own data
 
     def training_views(self, recipe: Recipe) -> int:
         """Views of each sample that training the recipe reads."""
@@ -65,7 +66,8 @@ class PlanRow:
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """`inner`: folds of training rows that judge rates and lengths where the blocks can't, else empty. `alone`: a
-    single strategy skips the race."""
+    single strategy skips the race. `scale` is that of the only source, or of the first of several: `scales` has one for
+    each label."""
 
     skipped: Mapping[str, str]
     blocks: tuple[Block, ...]
@@ -75,16 +77,22 @@ class Plan:
     alone: bool
     metric: Metric = "accuracy"
     rows: tuple[PlanRow, ...] = ()
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+
+    def scale_of(self, recipe: Recipe) -> Scale:
+        """Return the scale of the network that a recipe starts from."""
+        return self.scales.get(recipe.source, self.scale)
 
     @property
     def shared_operations(self) -> float:
-        """What all strategies share: one forward pass over every (sample, view), to the deepest cut asked for."""
-        passes = [
-            forward(self.scale.stages, 0, row.recipe.frozen_stages) * (self.scale.training_views(row.recipe) + 1)
-            for row in self.rows
-            if row.recipe.learns_from_features
-        ]
-        return self.development * max(passes, default=0.0)
+        """What the strategies of each source share: one forward pass over every (sample, view), to the deepest cut
+        asked for."""
+        deepest: dict[str, float] = {}
+        for recipe in (row.recipe for row in self.rows if row.recipe.learns_from_features):
+            scale = self.scale_of(recipe)
+            passes = forward(scale.stages, 0, recipe.frozen_stages) * (scale.training_views(recipe) + 1)
+            deepest[recipe.source] = max(passes, deepest.get(recipe.source, 0.0))
+        return self.development * sum(deepest.values())
 
     @property
     def operations(self) -> float:
@@ -112,16 +120,19 @@ class Plan:
     def trial_operations(self, trial: Trial) -> float:
         """What a trial adds to the shared features: its training, and one look at its validation rows."""
         recipe = trial.recipe
-        stages = self.scale.stages
-        work = _workload(recipe, self.scale, len(trial.train), trial.steps)
+        scale = self.scale_of(recipe)
+        stages = scale.stages
+        work = _workload(recipe, scale, len(trial.train), trial.steps)
         looked_at = len(trial.validation) * forward(stages, recipe.frozen_stages, recipe.keep)
         return moving_operations(recipe, stages, work) + looked_at
 
     def use_cost(self, recipe: Recipe, steps: int | None = None) -> float:
-        """Counted operations of training on its own and of inference: one fit, one pass over as many images."""
-        work = _workload(recipe, self.scale, self.development, steps)
-        inference = self.development * inference_operations(recipe, self.scale.stages)
-        return training_operations(recipe, self.scale.stages, work) + inference
+        """Counted operations of training on its own and of inference: one fit, one pass over as many images; and of the
+        training that the source needed first."""
+        scale = self.scale_of(recipe)
+        work = _workload(recipe, scale, self.development, steps)
+        inference = self.development * inference_operations(recipe, scale.stages)
+        return scale.before + training_operations(recipe, scale.stages, work) + inference
 
 
 def make_plan(empty: Plan, recipes: Sequence[Recipe], *, lr: float | None) -> Plan:
@@ -135,11 +146,12 @@ def _plan_row(plan: Plan, recipe: Recipe) -> PlanRow:
     trials = _expected_trials(plan, recipe, rates)
     total = sum(plan.trial_operations(t) for t in trials)
     keep = recipe.keep
+    scale = plan.scale_of(recipe)
     width = 0
     if keep:
-        width = plan.scale.widths[keep - 1]
-    head = head_parameters(recipe, width, plan.scale.classes, plan.scale.source_classes)
-    moved = count_trained(recipe, plan.scale.stages, head, plan.scale.partial)
+        width = scale.widths[keep - 1]
+    head = head_parameters(recipe, width, scale.classes, scale.source_classes)
+    moved = count_trained(recipe, scale.stages, head, scale.partial)
     return PlanRow(
         recipe=recipe,
         rates=rates,

@@ -37,6 +37,7 @@ from frostline.race.standing import complete, standing_from
 from frostline.race.tuning import first_candidates, lengthen, read_shortlist, settle_candidates, tune
 from frostline.race.verdict import decide
 from frostline.recipe.catalogue import is_anchor
+from frostline.recipe.recipe import named_for
 from frostline.recipe.schedule import MIN_STEPS
 from frostline.stats.paired import sample_variance
 
@@ -121,7 +122,8 @@ def _is_promising(course: Course, row: PlanRow, foresight: Foresight) -> bool:
     name = row.recipe.name
     if name in foresight.standings or not row.rates or is_anchor(row.recipe):
         return True
-    probe = course.on_blocks.get(PROBE, {}).get(NO_STEPS, {}).get(course.plan.race_blocks()[0].index)
+    probe_name = named_for(row.recipe.source, PROBE)
+    probe = course.on_blocks.get(probe_name, {}).get(NO_STEPS, {}).get(course.plan.race_blocks()[0].index)
     if probe is None:
         return True
     early = _early_reading(course, row)
@@ -139,7 +141,7 @@ def _is_promising(course: Course, row: PlanRow, foresight: Foresight) -> bool:
 
 def _tests_forecast(course: Course, row: PlanRow, foresight: Foresight) -> bool:
     """True for a forecast strategy that trains most of the stages: a forecast that is too low shows in its score."""
-    stages = len(course.plan.scale.stages)
+    stages = len(course.plan.scale_of(row.recipe).stages)
     return row.recipe.name in foresight.standings and 2 * row.recipe.frozen_stages < stages
 
 

@@ -17,6 +17,7 @@ from frostline.base.records import FloatArray
 from frostline.race.compare import difference_variance, one_sample
 from frostline.race.standing import Standing, best_of
 from frostline.race.verdict import decide
+from frostline.recipe.recipe import named_for, source_and_strategy
 from frostline.stats.contributions import metric_text
 
 PROBE = "probe"
@@ -160,8 +161,8 @@ def chance_left(standing: Standing, foresight: Foresight, measured: Sequence[Sta
     per_block = difference_variance(standing, chosen) / terms.n_test + RUN_LUCK**2
     expected = standing.score - chosen.score
     precision = done / per_block
-    if chosen.name == PROBE and {PROBE, standing.name} <= set(foresight.standings):
-        foreseen = foresight.standings[standing.name].score - foresight.standings[PROBE].score
+    if source_and_strategy(chosen.name)[1] == PROBE and {chosen.name, standing.name} <= set(foresight.standings):
+        foreseen = foresight.standings[standing.name].score - foresight.standings[chosen.name].score
         trust = 1 / FORECAST_ERROR**2
         expected = (expected * precision + foreseen * trust) / (precision + trust)
         precision += trust
@@ -296,7 +297,7 @@ def provisional_text(verdict: str, measured: Sequence[Standing], foresight: Fore
         return text
     top = best_of(foresight.stepped)
     text += f" Forecast of training stages too: at best {metric_text(top.metric, top.score)} ({top.name})"
-    probe = foresight.standings.get(PROBE)
+    probe = foresight.standings.get(named_for(source_and_strategy(top.name)[0], PROBE))
     if probe is not None:
-        text += f", against {metric_text(probe.metric, probe.score)} for probe by the same method"
+        text += f", against {metric_text(probe.metric, probe.score)} for {probe.name} by the same method"
     return text + ". Training now measures what can still change this."

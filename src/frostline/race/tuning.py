@@ -194,12 +194,13 @@ def _shortlist(course: Course, row: PlanRow, candidates: Sequence[Candidate]) ->
 
 
 def _neighbour(course: Course, row: PlanRow) -> PlanRow | None:
-    """Return the strategy already tuned that is nearest in depth, of those that train in the same way."""
+    """Return the strategy already tuned that is nearest in depth, of those that train the same network in the same
+    way."""
     if not trains_plainly(row.recipe):
         return None
     depth = row.recipe.frozen_stages
     rows = [r for r in course.plan.rows if r.rates and r.recipe.name in course.shortlist and trains_plainly(r.recipe)]
-    rows = [r for r in rows if r.recipe.frozen_stages != depth]
+    rows = [r for r in rows if r.recipe.frozen_stages != depth and r.recipe.source == row.recipe.source]
     return min(rows, key=lambda r: abs(r.recipe.frozen_stages - depth), default=None)
 
 

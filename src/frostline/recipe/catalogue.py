@@ -321,7 +321,7 @@ CATALOGUE: dict[str, Strategy] = {
 
 def strategy_of(recipe: Recipe) -> Strategy | None:
     """The catalogue's strategy that a recipe was made by; None for a recipe of the user's own."""
-    base, at, _ = recipe.name.partition("@")
+    base, at, _ = recipe.plain_name.partition("@")
     return CATALOGUE.get(f"{base}@K" if at else base)
 
 

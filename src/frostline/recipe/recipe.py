@@ -37,6 +37,22 @@ def batchnorm_policy(text: str) -> BatchNorm:
     raise RecipeError(f"--batchnorm {text!r} is not a policy.", nearest(str(text), BATCHNORM_POLICIES))
 
 
+SOURCE_MARK = "+"  # between a source's label and a strategy's name, where several sources are compared
+
+
+def named_for(source: str, strategy: str) -> str:
+    """Return the name of a strategy that starts from a source: `pretrain+probe@3`; without a label the plain name."""
+    return f"{source}{SOURCE_MARK}{strategy}" if source else strategy
+
+
+def source_and_strategy(name: str) -> tuple[str, str]:
+    """Return the source's label and the plain name of a strategy; the label is empty where there is one source."""
+    source, mark, strategy = name.partition(SOURCE_MARK)
+    if not mark or "@" in source or name.endswith(".json"):  # names of stages and files may hold the mark
+        return "", name
+    return source, strategy
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapter:
     """Low-rank adapters: a weight W, as a matrix (m, n), becomes W + alpha / r * B A with B (m, r) and A (r, n).
@@ -199,6 +215,20 @@ class Recipe:
     @property
     def cut_short(self) -> bool:
         return self.keep < len(self.origins)
+
+    @property
+    def source(self) -> str:
+        """Label of the network that it starts from, where several are compared; otherwise empty."""
+        return source_and_strategy(self.name)[0]
+
+    @property
+    def plain_name(self) -> str:
+        """The strategy's name without that label."""
+        return source_and_strategy(self.name)[1]
+
+    def with_source(self, source: str) -> Recipe:
+        """Return the same recipe, starting from the network of that label."""
+        return replace(self, name=named_for(source, self.plain_name))
 
     def with_rates(self, rates: tuple[float, ...]) -> Recipe:
         return replace(self, rates=rates)

@@ -17,6 +17,7 @@ Prefer = Literal["cheapest", "accuracy"]
 Precision = Literal["auto", "fp32", "bf16"]
 Head = Literal["linear", "mlp"]
 MetricName = Literal["accuracy", "balanced-accuracy", "f1-macro", "log-loss"]  # those of stats.contributions
+PretrainMethod = Literal["simclr", "vicreg", "rotation", "denoise", "mlm"]  # those of pretrain.objectives
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class Settings:
     """
 
     data: Path
-    model: str
+    model: str  # one spec, or several with commas between: SPEC,SPEC=FILE,SPEC=random
     weights: str | None = None
     model_args: Mapping[str, Any] = field(default_factory=dict)
     mean: tuple[float, ...] | None = None
@@ -56,6 +57,9 @@ class Settings:
     prefer: Prefer = "cheapest"
     abstain: float | None = None  # share of answers that have to be right; less sure ones are flagged
     evaluate_all: bool = False
+    pretrain: Path | None = None  # own unlabelled data, on which a copy of the network is trained first
+    pretrain_method: PretrainMethod | None = None
+    pretrain_epochs: int | None = None
     seed: int = 0
     device: str = "auto"
     precision: Precision = "auto"
@@ -185,6 +189,7 @@ _CHECKS: tuple[tuple[str, Check], ...] = (  # in this order: the first that fail
     ("min_per_class", _check_count),
     ("blocks", _check_count),
     ("epochs", _check_count),
+    ("pretrain_epochs", _check_count),
     ("batch_size", _check_count),
     ("threads", _check_count),
     ("batch_size", _check_batch_size),
@@ -204,6 +209,7 @@ _CHECKS: tuple[tuple[str, Check], ...] = (  # in this order: the first that fail
     ("precision", _one_of(get_args(Precision))),
     ("head", _one_of(get_args(Head))),
     ("metric", _one_of(get_args(MetricName))),
+    ("pretrain_method", _one_of(get_args(PretrainMethod))),
 )
 
 
@@ -276,6 +282,7 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "stages": Path,
     "source_classes": Path,
     "label_map": Path,
+    "pretrain": Path,
     "weights": str,
     "store": str,
     "strategies": _split_names,

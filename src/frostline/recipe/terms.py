@@ -7,9 +7,10 @@ from itertools import groupby, pairwise
 
 from frostline.recipe.catalogue import CATALOGUE
 from frostline.recipe.literature import ADDED, TERMS, Term
-from frostline.recipe.recipe import Recipe
+from frostline.recipe.recipe import Recipe, source_and_strategy
 
 TRAINED_ALONE = ("norm", "bias", "lora")  # parts of a stage; strategies that train one of them have its name
+PRETRAINED_FIRST = "pretrain"  # the source that was first trained on the user's own unlabelled data
 PART_WORDS = {"norm": "only normalisation trained", "bias": "only biases trained", "lora": "low-rank adapters trained"}
 
 
@@ -37,7 +38,7 @@ class NamedTerm:
 
 def strategy_key(name: str) -> str:
     """Return the catalogue's name of a strategy as the user wrote it: `freeze@4` is `freeze@K`."""
-    base, at, _ = name.partition("@")
+    base, at, _ = source_and_strategy(name)[1].partition("@")
     if at:
         return f"{base}@K"
     return base
@@ -48,9 +49,10 @@ def term(recipe: Recipe) -> str:
     key = strategy_key(recipe.name)
     if recipe.kind == "own":
         key = key_by_effect(recipe)
-    if key in CATALOGUE:
-        return CATALOGUE[key].called
-    return TERMS[key].term
+    words = CATALOGUE[key].called if key in CATALOGUE else TERMS[key].term
+    if recipe.source == PRETRAINED_FIRST:
+        return f"own unlabelled data first, then {words}"
+    return words
 
 
 def skipped_term(name: str) -> str:

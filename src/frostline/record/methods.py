@@ -220,14 +220,26 @@ def _comparison_sentence(result: RunResult, facts: Facts) -> str:
     if result.concluded:
         how += ", ended before all of it was run"
     ran = [s.name for s in result.strategies if s.status in ("raced", "eliminated")]
-    networks = [name for name in ran if name != "baseline"]
+    strategies = [name for name in ran if name != "baseline"]
     svm = "an SVM on raw pixels" if "baseline" in ran else ""
-    if len(networks) >= 2:
-        compared = " and ".join(filter(None, (f"{len(networks)} strategies", svm)))
+    if len(strategies) >= 2:
+        counted = f"{len(strategies)} strategies{_sources_words(result)}"
+        compared = " and ".join(filter(None, (counted, svm)))
         return f"{compared} were compared {how}{_spared_words(result)}; {_rule(result)}."
     if svm:
         return f"It was assessed {how}, compared with {svm} only."
     return f"It was assessed {how}, with nothing to compare it with."
+
+
+def _sources_words(result: RunResult) -> str:
+    """Name the networks that strategies started from, where there were several."""
+    sources = result.sources
+    if not sources:
+        return ""
+    if result.settings.get("pretrain"):
+        method = result.settings.get("pretrain_method") or "self-supervised training"
+        return f" that started from the network as it was, or from it after {method} on own unlabelled data,"
+    return f" that started from {len(sources)} networks ({spoken([s.label for s in sources])})"
 
 
 def _spared_words(result: RunResult) -> str:

@@ -70,6 +70,7 @@ def _ran(evidence: Evidence, row: PlanRow, labels: IntArray) -> schema.StrategyR
     fields: Fields = {
         **NOT_RUN,
         "name": name,
+        "source": row.recipe.source,
         "term": term(row.recipe),
         "origin_summary": origin_summary(row.recipe),
         "stages": list(stage_fates(row.recipe)),

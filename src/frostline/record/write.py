@@ -49,10 +49,11 @@ class RunWriter:
 
     folder: RunFolder
     settings: Settings
-    study: Study
-    sealed: Samples
+    study: Study  # of the network that the verdict starts from
+    sealed: Samples  # as that network reads them
     evidence: Evidence
     journal: Journal
+    main: Study  # of the first source, with the others; the same study where there is only one
 
     @property
     def chosen(self) -> RefitResult:
@@ -97,7 +98,8 @@ class RunWriter:
             packages=dict(evidence.packages),
             settings=self.settings.identity(),
             data=compose.data_record(study.dataset, study.features.source.images),
-            model=compose.model_record(study.network, evidence.plan, study),
+            model=compose.model_record(study, evidence.plan.scale_of(self.chosen.saved.recipe)),
+            sources=compose.source_records(self.main, evidence.plan),
             blocks=compose.block_records(evidence.plan),
             strategies=strategy_records(evidence, labels),
             pairs=pair_records(evidence),
@@ -121,22 +123,23 @@ class RunWriter:
         return sum(counts, AuditCount())
 
     def _cost(self) -> schema.CostRecord:
-        features = self.study.features
-        seconds = features.prefix_seconds
+        features = [one.features for one in self.main.every()]
+        store = self.study.features.store
+        seconds = sum(f.prefix_seconds for f in features)
         return schema.CostRecord(
             seconds=time.perf_counter() - self.journal.started,
             phases=[schema.PhaseRecord(name=name, seconds=spent) for name, spent in self._phases()],
             prefix_seconds=seconds,
-            store_mb=features.store.bytes_used() / 1e6 if features.store else 0.0,
+            store_mb=store.bytes_used() / 1e6 if store else 0.0,
             peak_rss_mb=peak_rss_mb(),
             peak_anonymous_mb=max(self.journal.peak_anonymous_mb, anonymous_mb()),
-            images_per_second=features.prefix_images / seconds if seconds else 0.0,
+            images_per_second=sum(f.prefix_images for f in features) / seconds if seconds else 0.0,
         )
 
     def _phases(self) -> list[tuple[str, float]]:
         """Return the journal's phases, with the long ones divided by what they did."""
         tuning = sum(o.seconds for o in self.evidence.race.outcomes if o.purpose == "tune")
-        views = self.study.features.view_seconds
+        views = sum(one.features.view_seconds for one in self.main.every())
         parts = {"compute features": ("make views", views, "frozen prefix"), "race": ("tune rates", tuning, "blocks")}
         phases: list[tuple[str, float]] = []
         for name, spent in self.journal.phases:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from frostline.recipe.recipe import named_for, source_and_strategy
+from frostline.report.networks import start_words
 from frostline.report.stored import verdict_of
 
 Values = Mapping[str, Any]
@@ -37,16 +39,17 @@ ADVICE: Mapping[str, str] = {
 
 def advice(strategy: Values) -> str:
     """Return what to do, as a command; a recipe of one's own is told by what happens to its stages."""
-    name = str(strategy["name"])
+    source, name = source_and_strategy(str(strategy["name"]))
     base, at, _ = name.partition("@")
     words = ADVICE.get(f"{base}@K" if at else base)
+    start = start_words(source)
     if words is None or (at and not strategy["stages"]):  # an old record doesn't list stages
-        return f"Use {name}: {strategy['origin_summary']}"
+        return f"{start}Use {name}: {strategy['origin_summary']}"
     kept = sum(fate.startswith("pretrained") for fate in strategy["stages"][:-1])
     if base == "freeze":
         kept = sum(fate == "pretrained, frozen" for fate in strategy["stages"][:-1])
     count = f"{kept} stages" if kept != 1 else "stage"
-    return words.format(stages=count, kept=kept)
+    return start + words.format(stages=count, kept=kept)
 
 
 def should_freeze(strategy: Values) -> str:
@@ -109,7 +112,8 @@ def facts(result: Values) -> list[tuple[str, str]]:
     found.append(("labelled " + noun, f"{data['n_development']:,} in {len(data['classes'])} classes"))
     if verdict["trained_parameters"]:
         found.append(("parameters trained", f"{verdict['trained_parameters']:,}"))
-    full = next((s for s in result["strategies"] if s["name"] == "finetune"), None)
+    fine_tuned = named_for(source_and_strategy(verdict["name"])[0], "finetune")
+    full = next((s for s in result["strategies"] if s["name"] == fine_tuned), None)
     if full and full["operations"] and verdict["operations"] and full is not verdict:
         found.append(("cost", f"{100 * verdict['operations'] / full['operations']:.0f} % of full fine-tuning"))
     return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from frostline.report.figures.depth import depth_of, drawn_strategies
 from frostline.report.plot import (
     BOTH_MARK,
     FORECAST_LINE,
@@ -24,7 +24,6 @@ from frostline.report.plot import (
 
 FEWEST_COLUMNS = 20  # of the plot, however narrow the terminal is
 MOST_COLUMNS = 60
-FREEZE = re.compile(r"freeze@(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,57 +63,40 @@ def depth_text(result: Mapping[str, Any], width: int = 100) -> str:
 
 
 def _depths(result: Mapping[str, Any]) -> list[Depth]:
-    """Return the depths that have a figure, the one with the most frozen stages first."""
+    """Return the depths that have a figure, the one with the most frozen stages first; of several networks those of the
+    verdict's."""
     stages = len(result["model"]["stages"])
-    found = []
-    for strategy in result["strategies"]:
-        order = _order(str(strategy["name"]))
-        depth = _depth(strategy, stages)
-        if order is not None and depth.estimates:
-            found.append((order, depth))
-    return [depth for _, depth in sorted(found, key=lambda pair: pair[0])]
+    placed = [(frozen, s) for s in drawn_strategies(result) if (frozen := depth_of(s)) is not None]
+    placed.sort(key=lambda pair: -pair[0])
+    depths = [_depth(strategy, frozen, stages) for frozen, strategy in placed]
+    return [depth for depth in depths if depth.estimates]
 
 
-def _order(name: str) -> tuple[int, int] | None:
-    """Return a key that sorts depths; None for a strategy that isn't one of them."""
-    if name == "probe":
-        return 0, 0
-    if name == "finetune":
-        return 2, 0
-    match = FREEZE.fullmatch(name)
-    if match is None:
-        return None
-    return 1, -int(match[1])
-
-
-def _depth(strategy: Mapping[str, Any], stages: int) -> Depth:
+def _depth(strategy: Mapping[str, Any], frozen: int, stages: int) -> Depth:
     measured = None
     if strategy["accuracy"] is not None and strategy["accuracy_ci"]:
         measured = measured_estimate(strategy["accuracy"], strategy["accuracy_ci"])
     forecast = None
     if strategy.get("forecast"):
         forecast = forecast_estimate(strategy["forecast"]["accuracy"], strategy["forecast"]["accuracy_ci"])
-    name = str(strategy["name"])
     return Depth(
-        name=name,
-        frozen=_frozen_stages(name, stages),
+        name=str(strategy["name"]),
+        frozen=_frozen_stages(frozen, stages),
         measured=measured,
         forecast=forecast,
         blocks=len(strategy["blocks"]),
     )
 
 
-def _frozen_stages(name: str, stages: int) -> str:
+def _frozen_stages(frozen: int, stages: int) -> str:
     """Return `all`, `none`, or the stages that are frozen: `1-4`."""
-    match = FREEZE.fullmatch(name)
-    if match is None:
-        return {"finetune": "none"}.get(name, "all")
-    count = int(match[1])
-    if count == stages:
+    if frozen == stages:
         return "all"
-    if count < 2:
-        return str(count)
-    return f"1-{count}"
+    if frozen == 0:
+        return "none"
+    if frozen == 1:
+        return "1"
+    return f"1-{frozen}"
 
 
 def _row_figures(depth: Depth, verdict: str, blocks: int) -> tuple[str, ...]:

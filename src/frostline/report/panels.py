@@ -14,6 +14,7 @@ from frostline.report.figures.mistakes import drawn_classes, most_confused
 from frostline.report.figures.stages import stage_changes
 from frostline.report.figures.training import loss_curves, tuned
 from frostline.report.lines import curve_cells, curve_text, probability_lines
+from frostline.report.networks import BEST_HEADER, best_rows, pretrained_rows
 from frostline.report.stored import Stored
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def panels(stored: Stored) -> list[Panel]:
     """Return the sections that this run has something to say in, in the order of the page."""
     builders: tuple[Callable[[Stored], Panel | None], ...] = (
         depth_panel,
+        networks_panel,
         cost_panel,
         stages_panel,
         differences_panel,
@@ -109,6 +111,26 @@ def _figures(point: Any) -> tuple[str, str]:
     if point is None:
         return "", ""
     return f"{point.accuracy:.3f}", f"{point.ci[0]:.3f} to {point.ci[1]:.3f}"
+
+
+def networks_panel(stored: Stored) -> Panel | None:
+    """Several networks beside each other, and what training on own unlabelled data first was worth."""
+    result = stored.result
+    if not result.get("sources"):
+        return None
+    rows = pretrained_rows(result)
+    lead = ["All networks met the same samples and blocks, so their strategies are compared in pairs like any others."]
+    lead += [f"{row[0]}: {row[3]} points with own data first ({row[4]}; {row[5]})." for row in rows]
+    shown = Shown(
+        key="networks",
+        figure=figures.networks_figure(result),
+        caption="The best strategy that starts from each network. The best of many is a little lucky: the pairs say "
+        "what is shown.",
+        alt="Accuracy of the best strategy of each network.",
+        header=BEST_HEADER,
+        rows=best_rows(result),
+    )
+    return Panel(id="networks", title="Network against network", lead=lead, shown=(shown,))
 
 
 def cost_panel(stored: Stored) -> Panel | None:

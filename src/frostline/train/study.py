@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,11 +22,26 @@ from frostline.recipe.schedule import MAX_STEPS
 SOLVED_VIEWS = 6  # augmented views that a solved head is fitted on
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastReadings:
+    """`count` readings of the held-out samples near the end of a training, `spacing` steps apart, the last one after
+    its last step. No reading is chosen for its result."""
+
+    count: int
+    spacing: int
+
+    def steps(self, total: int) -> tuple[int, ...]:
+        """Return after how many of `total` steps there is a reading; fewer than `count` where a training is short."""
+        wanted = [total - self.spacing * left for left in reversed(range(self.count))]
+        return tuple(step for step in wanted if step >= 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """Data, network, features and settings; nothing in it changes while trials run.
 
-    `features` covers the development samples only, in the order of `development`.
+    `features` covers the development samples only, in the order of `development`. Where several sources are compared
+    this is the study of the first, and `others` has that of each further label; data and blocks are the same.
     """
 
     dataset: Dataset
@@ -40,6 +55,22 @@ class Study:
     seed: int
     weigh_classes: bool = False
     class_map: ClassMap | None = None  # of the network's own classes to those of the data, where there is one
+    last_readings: LastReadings | None = None  # how stepped trials are judged; None: once, by their averaged weights
+    others: Mapping[str, Study] = field(default_factory=dict)
+    label: str = ""  # of its source, where there are several
+    before: float = 0.0  # operations by which the network was trained on the user's own data first
+
+    def of(self, recipe: Recipe) -> Study:
+        """Return the study of the network that a recipe starts from."""
+        return self.others.get(recipe.source, self)
+
+    def recipes_of(self, one: Study, recipes: Sequence[Recipe]) -> list[Recipe]:
+        """Return those of the recipes that start from the network of `one` of the studies."""
+        return [recipe for recipe in recipes if self.of(recipe) is one]
+
+    def every(self) -> tuple[Study, ...]:
+        """Return the study of each source, this one first."""
+        return (self, *self.others.values())
 
     def head_form(self, recipe: Recipe) -> HeadForm:
         """Return the form of the head that a recipe puts in the place of the network's own."""

@@ -174,3 +174,15 @@ def test_a_forecast_alone_is_drawn_with_the_same_characters() -> None:
     }
     row = forecast_text(found, 80).splitlines()[2]
     assert row.endswith("-" * 16 + "o" + "-" * 16)
+
+
+def test_a_depth_named_by_its_stage_is_a_depth() -> None:
+    named = measured(
+        "freeze@blocks.2",
+        0.8,
+        0.7,
+        0.9,
+        stages=["pretrained, frozen"] * 3 + ["pretrained, trained"] * 2 + ["new, trained"],
+    )
+    text = text_of(SWEEP[0], named, SWEEP[5])
+    assert [row.split()[:2] for row in text.splitlines()[2:5]][1] == ["freeze@blocks.2", "1-3"]

@@ -10,6 +10,7 @@ from frostline.report.figures.cost import cost_figure
 from frostline.report.figures.depth import depth_figure
 from frostline.report.figures.differences import differences_figure
 from frostline.report.figures.mistakes import confusion_figure
+from frostline.report.figures.networks import networks_figure
 from frostline.report.figures.probabilities import labels_figure, reliability_figure
 from frostline.report.figures.stages import stages_figure, treatments_figure
 from frostline.report.figures.training import losses_figure, rates_figure
@@ -21,6 +22,7 @@ __all__ = [
     "differences_figure",
     "labels_figure",
     "losses_figure",
+    "networks_figure",
     "rates_figure",
     "reliability_figure",
     "stages_figure",

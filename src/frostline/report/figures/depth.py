@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from frostline.recipe.recipe import source_and_strategy
 from frostline.report.figures.style import (
     CHOSEN,
     FADED,
@@ -18,6 +19,7 @@ from frostline.report.figures.style import (
     percent_axis,
     safe,
 )
+from frostline.report.stored import verdict_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -43,20 +45,29 @@ class Point:
 
 def depth_of(strategy: Values) -> int | None:
     """Return how many stages, from the input on, `probe`, `freeze@K` or `finetune` keeps frozen; None for others."""
-    if strategy["name"].partition("@")[0] not in ("probe", "freeze", "finetune"):
+    plain = source_and_strategy(strategy["name"])[1]
+    if plain.partition("@")[0] not in ("probe", "freeze", "finetune"):
         return None
     fates: list[str] = strategy["stages"][:-1]
     frozen = sum(fate == "pretrained, frozen" for fate in fates)
-    plain = ["pretrained, frozen"] * frozen + ["pretrained, trained"] * (len(fates) - frozen)
-    if not fates or fates != plain:
+    depth_only = ["pretrained, frozen"] * frozen + ["pretrained, trained"] * (len(fates) - frozen)
+    if not fates or fates != depth_only:
         return None  # cut off, or an old record without stages
     return frozen
 
 
+def drawn_strategies(result: Values) -> list[Values]:
+    """Return the strategies that the figure is about: of several networks those of the verdict's, and without one."""
+    if not result.get("sources"):  # a record of an older version doesn't have it
+        return list(result["strategies"])
+    source = verdict_of(result)["source"]
+    return [s for s in result["strategies"] if s["source"] == source or s["name"] == "baseline"]
+
+
 def measured_points(result: Values) -> list[Point]:
-    """Return every strategy that was measured on at least one block."""
+    """Return every strategy of the figure that was measured on at least one block."""
     points = []
-    for s in result["strategies"]:
+    for s in drawn_strategies(result):
         if s["accuracy"] is None or s["status"] == "forecast":
             continue
         ci = s["accuracy_ci"] or (s["accuracy"], s["accuracy"])
@@ -70,7 +81,7 @@ def measured_points(result: Values) -> list[Point]:
 def forecast_points(result: Values) -> list[Point]:
     """Return the forecasts of depths, from no frozen stage to all."""
     points = []
-    for s in result["strategies"]:
+    for s in drawn_strategies(result):
         depth = depth_of(s)
         if depth is not None and s["forecast"]:
             low, high = s["forecast"]["accuracy_ci"]
@@ -115,7 +126,7 @@ def _bounds(points: Sequence[Point]) -> tuple[float, float]:
 
 
 def _depth_axis(result: Values, stages: int, levels: Sequence[Point], low: float) -> dict[str, Any]:
-    shown = sorted({d for s in result["strategies"] if (d := depth_of(s)) is not None} | {0, stages})
+    shown = sorted({d for s in drawn_strategies(result) if (d := depth_of(s)) is not None} | {0, stages})
     if len(shown) > 12:
         step = -(-len(shown) // 12)
         shown = [d for place, d in enumerate(shown) if place % step == 0 or d == stages]
