@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ from frostline.base.device import prepare_process
 from frostline.base.errors import RecipeError
 from frostline.base.events import Emit, Event, silent
 from frostline.base.files import write_atomic
-from frostline.base.hashing import hash_bytes, hash_values
 from frostline.base.packages import package_versions
-from frostline.base.version import VERSION
+from frostline.base.records import Dataset
 from frostline.bundle import trust
 from frostline.bundle.origin import KEPT
 from frostline.bundle.runfolder import RunFolder, check_out, finished_run, is_begun, next_out, open_run
@@ -39,17 +38,27 @@ from frostline.data.scan import Listing
 from frostline.data.split import make_blocks
 from frostline.data.tables import find
 from frostline.engines.local import LocalEngine, compute_features, start_meter
-from frostline.features.store import open_store
 from frostline.models.network import Network, NetworkOptions
 from frostline.planning.afford import BudgetedPlan
-from frostline.planning.choose import ChosenRecipes, check_applicable, choose_recipes
+from frostline.planning.choose import ChosenRecipes
 from frostline.planning.foresee import foresee, is_worth_forecasting, may_spare
 from frostline.planning.plan_race import limit, plan_race
-from frostline.planning.prepare import make_study, make_trunk, map_network, with_lengths
+from frostline.planning.prepare import input_hash, map_network, with_lengths
 from frostline.planning.rehearse import Rehearsal
+from frostline.planning.sources import (
+    Entry,
+    Mapped,
+    ReadSource,
+    as_first_read,
+    entries_of,
+    make_source,
+    together,
+)
+from frostline.pretrain.arm import pretrained_source
 from frostline.race.plan import Plan
 from frostline.race.race import run_race
 from frostline.race.result import RaceResult, raced, standings
+from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings, keyword_parameters, option, settings_from
 from frostline.record.compose import budget_record, plan_event
 from frostline.record.evidence import Evidence
@@ -81,12 +90,15 @@ def run(
     listing: Listing | None = None,
     clock: Clock | None = None,
     check: StudyCheck | None = None,
+    *,
+    early: bool = True,
 ) -> Run:
     """Compare strategies, choose one, refit it, open the sealed test once, write the RUN folder.
 
     `listing` is what `settings.data` names, if that isn't on disk (data in memory). A budget is counted on `clock`, by
-    default from here on. `check` may refuse the data and network that were read. Raises FrostlineError subclasses for
-    what the user can fix, before anything is written where that is possible.
+    default from here on. `check` may refuse the data and network that were read. `early`: this process has computed
+    nothing yet, so that it may be forked. Raises FrostlineError subclasses for what the user can fix, before anything
+    is written where that is possible.
     """
     clock = clock or Clock()
     out = settings.out or next_out(settings.data)
@@ -94,7 +106,7 @@ def run(
     if finished:
         return Run(out, finished)
     journal = Journal(emit)
-    ready = prepare(settings, listing, clock, journal, check)
+    ready = prepare(replace(settings, out=out), listing, clock, journal, check, early=early)
     study = ready.study
     plan = ready.plan
 
@@ -121,7 +133,15 @@ def run(
 
     evidence = draw_conclusions(settings, ready, race, engine, journal)
     evidence = replace(evidence, forecast=forecast, foresight=foresight)
-    result = RunWriter(folder, settings, study, ready.sealed, evidence, journal).write()
+    return write_run(settings, ready, evidence, folder, journal)
+
+
+def write_run(settings: Settings, ready: Prepared, evidence: Evidence, folder: RunFolder, journal: Journal) -> Run:
+    """Write the record and the page, with the network that the verdict starts from, and tell the verdict."""
+    study = ready.study
+    winner = ready.plan.row(evidence.verdict.strategy).recipe
+    sealed = ready.sealed_for(winner)
+    result = RunWriter(folder, settings, study.of(winner), sealed, evidence, journal, main=study).write()
     write_page_of(folder, journal)
     journal.emit(verdict_event(result, folder))
     return Run(folder.path, result)
@@ -151,15 +171,16 @@ def draw_conclusions(
     labels = study.dataset.labels
     with journal.phase("refit"):
         verdict, refits, race = conclude(settings, study, plan, race, journal.emit)
+        winner = study.of(plan.row(verdict.strategy).recipe)
         calibration = calibrate(race.outcomes, verdict.strategy, labels, settings.abstain)
-        loaded = save_checked(engine.folder, study, refits[verdict.strategy], calibration)
+        loaded = save_checked(engine.folder, winner, refits[verdict.strategy], calibration)
     with journal.phase("learning curve"):
         limited = ready.limits is not None or settings.conclude
         learning = learning_curve(study, plan, race, verdict, engine.run_more, limited=limited)
     with journal.phase("look for doubts"):
-        doubts = find_doubts(study, race.outcomes, verdict.strategy)
+        doubts = find_doubts(winner, race.outcomes, verdict.strategy)
     with journal.phase("sealed test"):
-        tests = open_seal(settings, study, plan, refits, loaded, ready.sealed)
+        tests = open_seal(settings, study, plan, refits, loaded, ready.sealed_for)
     return Evidence(
         plan=plan,
         labels=labels,
@@ -188,38 +209,70 @@ class Prepared:
     plan: Plan
     chosen: ChosenRecipes
     limits: BudgetedPlan | None
-    sealed: Samples
+    sealed: Mapping[str, Samples]  # as each source reads them, by its label
+
+    def sealed_for(self, recipe: Recipe) -> Samples:
+        """Return the sealed samples as the network of a recipe reads them."""
+        first = next(iter(self.sealed.values()))
+        return self.sealed.get(recipe.source, first)
 
 
 StudyCheck = Callable[[Study], None]
 
 
 def prepare(
-    settings: Settings, listing: Listing | None, clock: Clock, journal: Journal, check: StudyCheck | None = None
+    settings: Settings,
+    listing: Listing | None,
+    clock: Clock,
+    journal: Journal,
+    check: StudyCheck | None = None,
+    *,
+    early: bool = True,
 ) -> Prepared:
-    """Read network and data, find the cuts, try the saved form, choose the recipes, plan the race."""
+    """Read networks and data, find the cuts, try the saved forms, choose the recipes, plan the race.
+
+    `early`: this process has computed nothing yet, so that it may be forked.
+    """
     packages = package_versions()
-    with Rehearsal(settings) as rehearsal:
-        network, read = read_inputs(settings, listing, journal)
-        dataset = read.dataset
-        with journal.phase("map the network"):
-            model, stages = map_network(network, settings.stages)
-            network = with_lengths(network, model, stages)
-            rehearsal.begin(network, model, stages, dataset.classes)
-            chosen = choose_recipes(settings, network, stages, dataset.classes)
-            cheap = all(not recipe.takes_steps for recipe in chosen.recipes)
-            blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
-            check_applicable(settings, chosen.recipes, model, stages)
-            trunk = make_trunk(settings, network, model, stages, len(dataset.development))
-        study = make_study(settings, dataset, read.samples, network, trunk, open_store(settings.store))
-        study = replace(study, class_map=chosen.class_map)
+    entries = entries_of(settings)
+    listing = listing or find(settings.data)
+    sources: list[ReadSource] = []
+    with ExitStack() as stack:
+        rehearsals = [stack.enter_context(Rehearsal(e.settings, early=early and e is entries[0])) for e in entries]
+        for entry, rehearsal in zip(entries, rehearsals, strict=True):
+            first = sources[0].study.dataset if sources else None
+            sources.append(read_source(entry, listing, journal, rehearsal, first))
+        if settings.pretrain:
+            with journal.phase("pre-train on own data"):
+                work = RunFolder(settings.out or next_out(settings.data)).work
+                sources.append(pretrained_source(settings, sources[0], work, journal.emit))
+        study, chosen = together(sources)
         if check:
             check(study)
+        cheap = all(not recipe.takes_steps for recipe in chosen.recipes)
+        blocks = make_blocks(study.dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
         plan = plan_race(settings, study, blocks, chosen)
-        rehearsal.finish(journal.emit)
+        for rehearsal in rehearsals:
+            rehearsal.finish(journal.emit)
     with journal.phase("measure the speed") if settings.budget else nullcontext():
         plan, limits = limit(settings, study, plan, clock)
-    return Prepared(packages, study, plan, chosen, limits, read.samples.select(dataset.sealed))
+    sealed = {source.entry.label: source.sealed for source in sources}
+    return Prepared(packages, study, plan, chosen, limits, sealed)
+
+
+def read_source(
+    entry: Entry, listing: Listing, journal: Journal, rehearsal: Rehearsal, first: Dataset | None
+) -> ReadSource:
+    """Read a network, and the data as it reads them; `first`: the data as the first of several sources met them."""
+    network, read = read_inputs(entry.settings, listing, journal)
+    if first is not None:
+        read = as_first_read(read, first, network.spec)
+    with journal.phase("map the network"):
+        model, stages = map_network(network, entry.settings.stages)
+        network = with_lengths(network, model, stages)
+        rehearsal.begin(network, model, stages, read.dataset.classes)
+    read = replace(read, contract=network.preprocess)
+    return make_source(entry, read, network, Mapped(model, stages), first=first is None)
 
 
 def read_inputs(settings: Settings, listing: Listing | None, journal: Journal) -> tuple[Network, ReadData]:
@@ -261,7 +314,8 @@ def begin(settings: Settings, out: Path, study: Study, chosen: ChosenRecipes) ->
     """Make the folder, or continue an interrupted one; the user's own files are kept in it as they were read."""
     by_hand = {"stages": settings.stages.read_bytes()} if settings.stages else {}
     inputs = input_hash(study, {**chosen.files, **by_hand})
-    folder = open_run(out, settings.identity(), inputs=inputs, resume=settings.continues)
+    taken_up = settings.continues or settings.pretrain is not None  # whose checkpoint lies there already
+    folder = open_run(out, settings.identity(), inputs=inputs, resume=taken_up)
     for name, content in chosen.files.items():
         write_atomic(folder.path / "recipes" / f"{name}.json", content)
     for setting, name in KEPT.items():
@@ -294,14 +348,6 @@ def read_network(settings: Settings) -> Network:
     if network.code and not settings.model.startswith(PREFIX):
         trust.remember(network.code.sha256)
     return network
-
-
-def input_hash(study: Study, files: Mapping[str, bytes]) -> str:
-    """Hash what a run reads and computes with: an interrupted one can only continue with the same."""
-    samples = [(s.id, s.sha256, s.part, s.label) for s in study.dataset.samples]
-    groups = study.class_map.groups if study.class_map else ()
-    file_hashes = {name: hash_bytes(content) for name, content in files.items()}
-    return hash_values(study.trunk.fingerprint, asdict(study.compute), VERSION, samples, groups, file_hashes)
 
 
 def fit(data: Any, model: str, *, emit: Emit = silent, **options: Any) -> Run:

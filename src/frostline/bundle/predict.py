@@ -130,6 +130,11 @@ def load(path: str | Path, *, trust_code: bool = False, device: str = "auto") ->
     if not model.is_dir():
         raise BundleError(f"{folder} is not a RUN folder.", "Give the folder that frostline fit wrote.")
     loaded = load_model(model, trust_code=trust_code, device=device)
+    if loaded.recipe["headless"] is not None:
+        raise BundleError(
+            f"{folder} holds a network that knows no classes: {loaded.recipe['headless']}.",
+            f"Fit it to labelled data first: frostline fit DATA --model run:{folder}.",
+        )
     apply_threads(loaded.compute)
     return Bundle(loaded, model)
 

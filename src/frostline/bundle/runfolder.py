@@ -19,6 +19,8 @@ from frostline.base.hashing import hash_bytes, hash_file
 from frostline.base.records import AuditCount, Block, CurvePoint, Dataset, FloatArray, Outcome
 from frostline.bundle.schema import RunResult
 
+RESULT = "result.json"
+PRETRAINED = "pretrain.json"  # the record of a network that learnt without labels
 STUDY = "study.json"  # in WORK: what the run was begun with
 WORK = ".work"  # what is needed to resume; gone once the run is complete
 TENSORBOARD = "tensorboard"  # what `--track tensorboard` writes: it holds times, and a run is the same without
@@ -43,7 +45,7 @@ class RunFolder:
 
     @property
     def complete(self) -> bool:
-        return (self.path / "result.json").exists()
+        return (self.path / RESULT).exists() or (self.path / PRETRAINED).exists()
 
     def load_outcome(self, key: str) -> Outcome | None:
         """A trial that an interrupted run finished; a damaged file counts as not finished."""
@@ -85,7 +87,7 @@ def check_out(path: Path, *, resume: bool) -> None:
         raise BundleError(f"--out {path} is a file.", "Give a folder that doesn't exist yet.")
     if not path.exists() or not any(path.iterdir()):
         return
-    if not (path / WORK).exists() and not (path / "result.json").exists():
+    if not (path / WORK).exists() and not RunFolder(path).complete:
         raise BundleError(f"--out {path} is a folder with other files.", "Give a folder that doesn't exist yet.")
     if not resume:
         raise BundleError(f"--out {path} holds another run.", "Give another folder, or --resume to go on with it.")
@@ -145,7 +147,12 @@ def next_out(data: Path, root: Path = Path("runs")) -> Path:
 
 def read_result(run: Path) -> RunResult:
     """The record of a run. Raises BundleError where there is none or it isn't one of ours."""
-    path = run / "result.json"
+    path = run / RESULT
+    if (run / PRETRAINED).is_file() and not path.is_file():
+        raise BundleError(
+            f"{run} holds a network that was pre-trained without labels: it compared nothing and knows no classes.",
+            f"Start from it: frostline fit DATA --model run:{run}. What it learnt: frostline show {run}.",
+        )
     if not path.is_file():
         unfinished = (run / WORK).exists()
         raise BundleError(

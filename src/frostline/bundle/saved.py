@@ -29,7 +29,8 @@ from frostline.models.sources.torch_file import load_saved_code
 from frostline.models.sources.user_code import read_code
 from frostline.recipe.recipe import Recipe
 
-FORMAT = 4
+FORMAT = 5
+WITHOUT_HISTORY = 4
 WITHOUT_SIBLINGS = 3  # the code was one file
 OLDEST = 2  # had neither temperature nor threshold
 NOTE: dict[str, type | tuple[type, ...]] = {  # what recipe.json has to hold
@@ -41,10 +42,13 @@ NOTE: dict[str, type | tuple[type, ...]] = {  # what recipe.json has to hold
     "tensors": list,
     "temperature": (int, float, type(None)),
     "abstain": (dict, type(None)),
+    "history": list,
+    "headless": (str, type(None)),
 }
 ABSTAIN: dict[str, type | tuple[type, ...]] = {"wanted_accuracy": float, "threshold": (int, float, type(None))}
 SOURCE = ("spec", "model_args", "code_sha256", "siblings", "self_loading")
 CODE = "code.py"
+RUN = "run:"  # how the names of weights begin that a RUN left behind
 ARCHITECTURE = "architecture.json"  # of a network that was read from a file of architecture and weights
 
 
@@ -61,7 +65,9 @@ class Abstain:
 class SavedModel:
     """A trained network with all that is needed to save it. `cut` is set where the network was cut short.
 
-    `temperature` divides its logits (None: none was fitted, which is 1).
+    `temperature` divides its logits (None: none was fitted, which is 1). `entry` is what this training adds to the
+    history of the weights. `headless` says why there are no classes, where the network learnt without labels; then
+    `method` stands in the place of the strategy.
     """
 
     model: nn.Module
@@ -76,6 +82,19 @@ class SavedModel:
     tensors: frozenset[str]  # names that the network reads; the rest isn't saved
     temperature: float | None = None
     abstain: Abstain | None = None
+    entry: Mapping[str, Any] | None = None
+    headless: str | None = None
+    method: str | None = None
+
+    @property
+    def history(self) -> tuple[Mapping[str, Any], ...]:
+        """What the weights were trained on, oldest first; nothing before this training where none of them were kept."""
+        before = self.network.history
+        if "pretrained" not in self.recipe.origins:
+            before = ()
+        if self.entry is None:
+            return before
+        return (*before, self.entry)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +148,7 @@ def _recipe_note(saved: SavedModel) -> dict[str, Any]:
         "format": FORMAT,
         "frostline": VERSION,
         "torch": torch.__version__,
-        "strategy": saved.recipe.name,
+        "strategy": saved.method or saved.recipe.name,
         "recipe": asdict(saved.recipe),
         "rate": saved.rate,
         "source": {
@@ -150,7 +169,20 @@ def _recipe_note(saved: SavedModel) -> dict[str, Any]:
         },
         "temperature": saved.temperature,
         "abstain": asdict(saved.abstain) if saved.abstain else None,
+        "history": [dict(entry) for entry in saved.history],
+        "headless": saved.headless,
     }
+
+
+def training_entry(what: str, network: Network, **facts: Any) -> dict[str, Any]:
+    """What one training adds to a history: `what` (a method, or `supervised`), facts, and what it started from.
+
+    It holds no path and no time, so that equal runs write equal entries.
+    """
+    name = network.weights_name
+    if name.startswith(RUN):
+        name = "the run before"
+    return {"what": what, **facts, "weights": name, "weights_sha256": network.weights_sha256}
 
 
 def lasting_spec(network: Network) -> str:
@@ -193,7 +225,7 @@ def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") 
     network = rebuild(folder, note, preprocess, trust_code=trust_code)
     model = network.build(0)
     head, form = HeadSite(**note["head"]), HeadForm.from_json(note["head_form"])
-    new_head(model, head, len(classes), form)
+    new_head(model, head, outputs(note, classes), form)
     if note["cut"]:
         cut = cut_from(note["cut"])
         model = CutNetwork(Split(model, cut), len(classes), form)
@@ -208,6 +240,13 @@ def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") 
         temperature=1.0 if note["temperature"] is None else float(note["temperature"]),
         abstain=Abstain(**note["abstain"]) if note["abstain"] else None,
     )
+
+
+def outputs(note: Mapping[str, Any], classes: Sequence[str]) -> int:
+    """How many outputs the saved head has: one a class, or as many as before where it learnt without labels."""
+    if note["headless"] is None:
+        return len(classes)
+    return int(note["head"]["out_features"])
 
 
 def read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Contract]:
@@ -242,6 +281,8 @@ def _completed(note: dict[str, Any]) -> dict[str, Any]:
         note = {"temperature": None, "abstain": None, **note}
     if note["format"] <= WITHOUT_SIBLINGS and isinstance(note.get("source"), dict):
         note = {**note, "source": {"siblings": [], **note["source"]}}
+    if note["format"] <= WITHOUT_HISTORY:
+        note = {"history": [], "headless": None, **note}
     return note
 
 
@@ -251,6 +292,8 @@ def _unusable(note: Mapping[str, Any]) -> list[str]:
     if wrong:
         return wrong
     wrong = [f"source.{key}" for key in SOURCE if key not in note["source"]]
+    if not all(isinstance(entry, dict) for entry in note["history"]):
+        wrong.append("history")
     siblings = note["source"].get("siblings")
     if not wrong and not (isinstance(siblings, list) and all(map(_is_sibling, siblings))):
         wrong = ["source.siblings"]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = 5
+SCHEMA = 6
 
 VOLATILE = Field(json_schema_extra={"volatile": True})
 VolatileFloat = Annotated[float, VOLATILE]
@@ -58,7 +58,15 @@ class ModelRecord(Record):
     weights_sha256: str | None
     parameters: int
     class_map: dict[str, list[str]] | None
+    history: list[dict[str, Any]] = Field(default_factory=list)  # what the weights were trained on, oldest first
     stages: list[StageRecord]
+
+
+class ComparedNetworkRecord(ModelRecord):
+    """One of several networks that were compared; strategies that start from it carry its label."""
+
+    code_sha256: str | None = None  # of the user's own code
+    label: str  # empty for the network itself, beside one that was trained on own data first
 
 
 class BlockRecord(Record):
@@ -98,6 +106,7 @@ class ForecastScoreRecord(Record):
 
 class StrategyRecord(Record):
     name: str
+    source: str = ""  # label of the network that it starts from, where there are several
     term: str
     origin_summary: str
     stages: list[str] = Field(default_factory=list)  # what happens to each stage, and last to the head
@@ -326,7 +335,8 @@ class RunResult(Record):
     packages: dict[str, str]
     settings: dict[str, Any]
     data: DataRecord
-    model: ModelRecord
+    model: ModelRecord  # the network that the verdict starts from
+    sources: list[ComparedNetworkRecord] = Field(default_factory=list)  # all, where there are several
     blocks: list[BlockRecord]
     strategies: list[StrategyRecord]
     pairs: list[PairRecord]
@@ -343,34 +353,6 @@ class RunResult(Record):
     doubts: DoubtsRecord | None = None
     methods: MethodsRecord | None = None
     files: dict[str, str] = Field(default_factory=dict)  # SHA-256 of what was written, by name
-
-
-class DepthRecord(Record):
-    """The forecast of one strategy; differences are to `probe`, as shares (0.01 is a point)."""
-
-    name: str
-    term: str
-    trained_stages: list[int]
-    accuracy: float
-    accuracy_ci: Interval
-    log_loss: float
-    versus_probe: float | None
-    versus_probe_ci: Interval | None
-
-
-class DepthForecastRecord(Record):
-    """What `frostline forecast --json` prints: `rows` samples of `development` were read, on `blocks` paired splits."""
-
-    model: str
-    data: str
-    rows: int
-    development: int
-    blocks: int
-    modality: Literal["image", "text"] = "image"
-    seconds: VolatileFloat
-    strategies: list[DepthRecord]
-    left_out: dict[str, str]  # strategies that can't be forecast here, with the reason
-    missing: dict[str, str]  # parameters whose gradients could not be read, with the reason
 
 
 def without_volatile(result: RunResult) -> dict[str, Any]:

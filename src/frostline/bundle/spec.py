@@ -11,13 +11,13 @@ from torch import nn
 
 from frostline.base.errors import BundleError, ModelError
 from frostline.base.hashing import hash_bytes
-from frostline.bundle.saved import lasting_spec, read_notes, rebuild
+from frostline.bundle.saved import RUN, lasting_spec, outputs, read_notes, rebuild
 from frostline.cutting.heads import HeadSite
 from frostline.models.network import Network, NetworkOptions, read_weights, tried
 from frostline.models.new_heads import HeadForm, new_head
 from frostline.models.sources import load_network
 
-PREFIX = "run:"
+PREFIX = RUN
 
 
 def resolve_network(spec: str, options: NetworkOptions | None = None, *, trust_code: bool = False) -> Network:
@@ -58,20 +58,21 @@ def _from_run(folder: Path, *, random: bool, trust_code: bool) -> Network:
     base = rebuild(folder, note, preprocess, trust_code=trust_code)
     network = replace(
         base,
-        build=_with_head(base.build, site, len(classes), form),
+        build=_with_head(base.build, site, outputs(note, classes), form),
         weights=None if random else read_weights(folder / "model.safetensors"),
         weights_name="random" if random else f"{PREFIX}{folder.parent}",
         preprocess=preprocess,
-        classes=None if random else tuple(classes),
+        classes=None if random or note["headless"] else tuple(classes),
         self_loading=base.self_loading,
-        headless=base.headless if random else None,
+        headless=base.headless if random else note["headless"],
+        history=() if random else tuple(note["history"]),
     )
     if base.code:
         lasting = base.spec.rpartition(":")[2]
     else:
         lasting = lasting_spec(base)
     files = {name: hash_bytes(content) for name, content in base.files.items()}
-    identity: dict[str, Any] = {"spec": lasting, "args": dict(base.model_args), "classes": len(classes)}
+    identity: dict[str, Any] = {"spec": lasting, "args": dict(base.model_args), "classes": outputs(note, classes)}
     identity |= {"files": files} if files else {}
     return tried(network, identity=identity)
 

@@ -14,7 +14,7 @@ from frostline.cli.screen import print_text, stdout_width
 def fit_verb(
     ctx: typer.Context,
     data: o.DataArgument,
-    model: o.ModelOption,
+    model: o.SourcesOption,
     weights: o.WeightsOption = None,
     model_args: o.ModelArgsOption = None,
     mean: o.MeanOption = None,
@@ -23,6 +23,9 @@ def fit_verb(
     stages: o.StagesOption = None,
     source_classes: o.SourceClassesOption = None,
     label_map: o.LabelMapOption = None,
+    pretrain: o.PretrainOption = None,
+    pretrain_method: o.PretrainMethodOption = None,
+    pretrain_epochs: o.PretrainEpochsOption = None,
     labels_per_class: o.LabelsPerClassOption = None,
     min_per_class: o.MinPerClassOption = None,
     pool_validation: o.PoolValidationOption = False,

@@ -72,6 +72,37 @@ SizeOption = Annotated[
         NETWORK_PANEL, "--size", "Input size: side of the image in pixels; for text: sequence length in tokens.", "N"
     ),
 ]
+SourcesOption = Annotated[
+    str,
+    value_option(
+        NETWORK_PANEL,
+        "--model",
+        f"Network: {SPECS}. Several with commas between are compared; weights stand with each: SPEC=FILE, SPEC=random.",
+        "SPEC",
+    ),
+]
+PretrainOption = Annotated[
+    Path | None,
+    value_option(
+        NETWORK_PANEL,
+        "--pretrain",
+        "Own data without labels: a copy of the network is trained on it first, and every strategy runs with both.",
+        "FOLDER",
+    ),
+]
+PretrainMethodOption = Annotated[
+    str | None,
+    value_option(
+        NETWORK_PANEL,
+        "--pretrain-method",
+        "How: simclr, vicreg, rotation or denoise for images, mlm for texts. Default: simclr, mlm.",
+        "NAME",
+    ),
+]
+PretrainEpochsOption = Annotated[
+    int | None,
+    value_option(NETWORK_PANEL, "--pretrain-epochs", "Passes over that data. Default: the method's own.", "N"),
+]
 StagesOption = Annotated[
     Path | None,
     value_option(

@@ -8,6 +8,7 @@ from frostline.cli import options as o
 from frostline.cli.screen import print_json, print_text, stdout_width
 
 if TYPE_CHECKING:
+    from frostline.bundle.pretrain_record import PretrainResult
     from frostline.bundle.schema import MethodsRecord, RunResult
 
 MethodsOption = Annotated[
@@ -17,8 +18,13 @@ MethodsOption = Annotated[
 
 def show_verb(run: o.RunArgument, methods: MethodsOption = False, json: o.JsonOption = False) -> None:
     """Show the result of a RUN folder: verdict, table, evidence."""
+    from frostline.bundle.pretrain_record import read_pretrained
     from frostline.bundle.runfolder import read_result
 
+    pretrained = read_pretrained(run)
+    if pretrained is not None and not methods:
+        show_pretrained(pretrained, json=json)
+        return
     result = read_result(run)
     if methods:
         show_methods(result, json=json)
@@ -30,6 +36,17 @@ def show_verb(run: o.RunArgument, methods: MethodsOption = False, json: o.JsonOp
     from frostline.report.tables import result_text
 
     print_text(result_text(values, stdout_width()))
+
+
+def show_pretrained(record: PretrainResult, *, json: bool) -> None:
+    """Print what a network learnt without labels, or its record as JSON."""
+    from frostline.report.pretrained import pretrained_text
+
+    values = record.model_dump(mode="json", by_alias=True)
+    if json:
+        print_json(values)
+    else:
+        print_text(pretrained_text(values, stdout_width()))
 
 
 def show_methods(result: RunResult, *, json: bool) -> None:

@@ -96,6 +96,7 @@ class Network:
     architecture: str | None = None  # JSON that builds it, where it came from a file: saved with the model
     files: Mapping[str, bytes] = field(default_factory=dict)  # what `build` reads, kept with a saved model
     headless: str | None = None  # why the network has no classes of its own, where that is so
+    history: tuple[Mapping[str, Any], ...] = ()  # what its weights were trained on and how, oldest first
     notes: tuple[str, ...] = ()  # sentences for the user: what was chosen, left out or changed when it was read
 
     @property

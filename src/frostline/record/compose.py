@@ -17,9 +17,8 @@ from frostline.bundle import schema
 from frostline.conclude.doubts import KINDS, Doubt, Doubts
 from frostline.data.contract import Samples
 from frostline.data.texts import Texts
-from frostline.models.network import Network
 from frostline.planning.afford import BudgetedPlan
-from frostline.race.plan import Plan
+from frostline.race.plan import Plan, Scale
 from frostline.race.result import RaceResult
 from frostline.recipe.terms import origin_summary
 from frostline.record.strategies import tested
@@ -53,8 +52,9 @@ def dataset_hash(dataset: Dataset) -> str:
     return hash_values([(s.id, dataset.classes[s.label], s.part, s.group, s.sha256) for s in dataset.samples])
 
 
-def model_record(network: Network, plan: Plan, study: Study) -> schema.ModelRecord:
-    """Describe the source network, with its stage map and how its own classes were mapped."""
+def model_record(study: Study, scale: Scale) -> schema.ModelRecord:
+    """Describe the network of a study, with its stage map and how its own classes were mapped."""
+    network = study.network
     parameters = sum(p.numel() for p in study.trunk.model.parameters())
     stages = [
         schema.StageRecord(
@@ -66,15 +66,32 @@ def model_record(network: Network, plan: Plan, study: Study) -> schema.ModelReco
             operations=s.operations,
             why_not=s.why_not,
         )
-        for s in plan.scale.stages
+        for s in scale.stages
     ]
     return schema.ModelRecord(
         spec=network.spec,
         weights_sha256=network.weights_sha256,
         parameters=parameters,
+        history=[dict(entry) for entry in network.history],
         stages=stages,
         class_map=_class_map(study),
     )
+
+
+def source_records(study: Study, plan: Plan) -> list[schema.ComparedNetworkRecord]:
+    """Describe each of several networks under its label; empty where there is one network."""
+    if not study.others:
+        return []
+    labels = [study.label, *study.others]
+    scales = [plan.scale, *plan.scales.values()]
+    return [
+        schema.ComparedNetworkRecord(
+            label=label,
+            code_sha256=one.network.code.sha256 if one.network.code else None,
+            **model_record(one, scale).model_dump(),
+        )
+        for label, one, scale in zip(labels, study.every(), scales, strict=True)
+    ]
 
 
 def _class_map(study: Study) -> dict[str, list[str]] | None:

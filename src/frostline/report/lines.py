@@ -174,3 +174,18 @@ def _examples(details: Sequence[str], number: int) -> str:
     if number > EXAMPLES_SHOWN:
         shown += f"; and {number - EXAMPLES_SHOWN:,} more"
     return shown
+
+
+def history_lines(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`The weights: simclr on 240 samples of flowers without labels, then ...`, where that is known."""
+    if not history:
+        return []
+    return [f"The weights: {', then '.join(_step_of(entry) for entry in history)}."]
+
+
+def _step_of(entry: Mapping[str, Any]) -> str:
+    name = entry.get("strategy") or entry.get("what", "training")
+    words = f"{name} on {entry.get('n', 0):,} samples of {entry.get('data', 'unknown data')}"
+    if entry.get("what") == "supervised":
+        return f"{words} ({entry.get('classes', 0)} classes)"
+    return f"{words} without labels"

@@ -12,10 +12,12 @@ from frostline.report.lines import (
     curve_cells,
     curve_text,
     doubt_lines,
+    history_lines,
     meaning_lines,
     probability_lines,
     sealed_meaning,
 )
+from frostline.report.networks import networks_lines
 from frostline.report.plot import text_table
 
 OTHER_METRICS = {"balanced-accuracy": "balanced accuracy", "f1-macro": "macro F1", "log-loss": "log loss (nats)"}
@@ -27,6 +29,7 @@ def result_text(result: Mapping[str, Any], width: int = 100) -> str:
     sealed = [_sealed_line(result), _proof_line(result["audit"]), *_settling_lines(verdict)]
     notes = [
         *probability_lines(result),
+        *history_lines(result["model"].get("history", ())),
         _time_line(result["cost"]),
         *_budget_lines(result.get("budget")),
         *_concluded_lines(result.get("concluded")),
@@ -39,6 +42,7 @@ def result_text(result: Mapping[str, Any], width: int = 100) -> str:
         _strategies_table(result),
         *filled(meaning_lines(result), width),
         "",
+        *networks_lines(result),
         *_depth_parts(result, width),
         *filled(sealed, width),
         *_curve_parts(result.get("learning_curve"), width),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from frostline.base.errors import TrialError
 from frostline.base.records import AuditCount, CurvePoint
-from frostline.bundle.saved import SavedModel
+from frostline.bundle.saved import SavedModel, training_entry
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.schedule import MIN_STEPS
 from frostline.train.audit import ALL_FROZEN, audit, solved_audit, tensor_hashes
@@ -101,7 +102,7 @@ def _refit_stepped(study: Study, recipe: Recipe, tuned: TunedValues) -> RefitRes
     ledger = make_ledger(trained.before, final, study.stages, recipe, rate)
     done = trained.done
     return RefitResult(
-        saved=_saved_model(study, recipe, final.eval(), rate, ledger),
+        saved=_saved_model(study, recipe, final.eval(), rate, ledger, steps=done.steps),
         ledger=ledger,
         audit=trained.audit,
         steps=done.steps,
@@ -147,11 +148,27 @@ def check_converged(study: Study, recipe: Recipe, losses: Sequence[float]) -> No
 
 
 def _saved_model(
-    study: Study, recipe: Recipe, model: nn.Module, rate: float | None, ledger: list[dict[str, Any]]
+    study: Study,
+    recipe: Recipe,
+    model: nn.Module,
+    rate: float | None,
+    ledger: list[dict[str, Any]],
+    *,
+    steps: int | None = None,
 ) -> SavedModel:
     cut = None
     if recipe.cut_short:
         cut = study.stages.cut(recipe.keep)
+    entry = training_entry(
+        "supervised",
+        study.network,
+        strategy=recipe.name,
+        data=Path(study.dataset.path).name,
+        n=len(study.development),
+        classes=len(study.dataset.classes),
+        steps=steps,
+        rate=rate,
+    )
     return SavedModel(
         model=model,
         recipe=recipe,
@@ -163,4 +180,5 @@ def _saved_model(
         compute=study.compute,
         classes=study.dataset.classes,
         tensors=frozenset(row["tensor"] for row in ledger),  # those that the network reads; the others were thrown away
+        entry=entry,
     )

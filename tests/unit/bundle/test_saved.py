@@ -179,11 +179,11 @@ def test_a_model_without_a_threshold_says_so(saved: Path) -> None:
         bundle.sure(answers(saved))
 
 
-@pytest.mark.parametrize("format_before", [2, 3])
+@pytest.mark.parametrize("format_before", [2, 3, 4])
 def test_a_model_of_a_format_before_is_read_as_it_was(saved: Path, tmp_path: Path, format_before: int) -> None:
     def older(note: dict[str, Any]) -> dict[str, Any]:
-        later = ("temperature", "abstain") if format_before == 2 else ()
-        source = {k: v for k, v in note["source"].items() if k != "siblings"}
+        later = {"history", "headless"} | ({"temperature", "abstain"} if format_before == 2 else set())
+        source = {k: v for k, v in note["source"].items() if k != "siblings" or format_before == 4}
         return {**{k: v for k, v in note.items() if k not in later}, "source": source, "format": format_before}
 
     shutil.copytree(saved, tmp_path / "model")
@@ -251,7 +251,7 @@ KNOWN: dict[str, tuple[Tamper, str]] = {
     "no weights": (gone("model.safetensors"), r"model\.safetensors can't be read"),
     "half a recipe": (cut_short("recipe.json"), "holds a damaged file"),
     "half the weights": (cut_short("model.safetensors"), "can't be read"),
-    "another format": (edited("recipe.json", lambda n: {**n, "format": 5}), "has format 5, this version reads 2 to 4"),
+    "another format": (edited("recipe.json", lambda n: {**n, "format": 6}), "has format 6, this version reads 2 to 5"),
     "a class more": (edited("classes.json", lambda c: [*c, "cat"]), r"doesn't fit its network \(fc\.bias, fc\.weight"),
     "foreign keys": (weights(lambda t: {**t, "x.weight": torch.zeros(2)}), r"doesn't fit its network \(x\.weight\)"),
     "wrong shapes": (weights(lambda t: {**t, "a.bias": torch.zeros(9)}), r"doesn't fit its network \(a\.bias\)"),
@@ -271,7 +271,9 @@ KNOWN: dict[str, tuple[Tamper, str]] = {
     "a sibling that is no code": (siblings(["parts.so"]), r"usable 'source\.siblings'"),
     "a sibling that is gone": (siblings(["parts.py"]), r"parts\.py is missing"),
     "half a source": (edited("recipe.json", lambda n: {**n, "source": {"spec": "x"}}), r"usable 'source\.model_args'"),
-    "a newer format": (edited("recipe.json", lambda _: {"format": 5}), "has format 5, this version reads 2 to 4"),
+    "a newer format": (edited("recipe.json", lambda _: {"format": 6}), "has format 6, this version reads 2 to 5"),
+    "a history that is no list": (edited("recipe.json", lambda n: {**n, "history": {}}), "has no usable 'history'"),
+    "a history of words": (edited("recipe.json", lambda n: {**n, "history": ["x"]}), "has no usable 'history'"),
     "an old format with half a recipe": (edited("recipe.json", lambda _: {"format": 2}), "has no usable 'source'"),
     "no temperature": (edited("recipe.json", without("temperature")), "has no usable 'temperature'"),
     "a temperature of 0": (edited("recipe.json", lambda n: {**n, "temperature": 0}), "has no usable 'temperature'"),
