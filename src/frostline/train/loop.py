@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from frostline.base.device import autocast, random_devices
 from frostline.base.errors import TrialError
-from frostline.base.records import CurvePoint, IntArray
+from frostline.base.records import CurvePoint, FloatArray, IntArray
 from frostline.base.seeds import derive_seed, numpy_generator
 from frostline.features.inference import in_order
 from frostline.models.adapters import Adapters
@@ -22,7 +22,7 @@ from frostline.models.depthwise import fast_gradients
 from frostline.models.trainable import set_training, trained_parameters
 from frostline.recipe.recipe import Phase
 from frostline.recipe.schedule import FIRST_STEPS, Length, reading_interval, still_improving
-from frostline.train.feed import Reader
+from frostline.train.feed import Reader, predict_rows
 from frostline.train.study import Study
 
 HOPELESS = 2.0  # times the loss of guessing, above which a training has diverged
@@ -32,7 +32,7 @@ LOOKED_AT = FIRST_STEPS // 4  # steps before which that isn't judged
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One phase to run. `length` is that of the whole training; `until`: the step of it at which this phase ends, None
-    for the last one."""
+    for the last one. `held`: samples that the study's last readings are taken of; then weights aren't averaged."""
 
     phase: Phase
     rate: float
@@ -41,6 +41,7 @@ class Job:
     block: int  # -1 for the refit
     until: int | None = None
     adapters: Adapters | None = None  # trained in the place of weights that train by 'lora'
+    held: IntArray | None = None
 
 
 @dataclass
@@ -54,6 +55,7 @@ class LoopState:
     undertrained: bool = False
     optimiser: torch.optim.Optimizer | None = None  # of the last phase
     start: Mapping[str, Tensor] = field(default_factory=dict)  # values before training, where a later phase needs them
+    readings: list[FloatArray] = field(default_factory=list)  # class probabilities (N, C) of the job's held samples
 
 
 def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, state: LoopState | None = None) -> LoopState:
@@ -75,12 +77,13 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, state: Loo
     reading = reading_interval(study.steps_per_epoch(len(job.rows)))
     guessing = math.log(study.classes)
     average = WeightAverage(optimiser, model)
+    looks = _reading_steps(study, job)
     with torch.random.fork_rng(devices=random_devices(device)):
         for epoch, batch in islice(batches(study, job), first, max(first, last)):
             _set_rates(optimiser, rates, job.length.factor(state.steps))
             _seed_step(derive_seed(study.seed, "step", job.block, state.steps), device)
             loss = stepper.step(batch, epoch)
-            if job.until is None and job.length.is_averaged(state.steps):
+            if job.until is None and not looks and job.length.is_averaged(state.steps):
                 average.add()
             if state.steps == first:
                 state.no_gradient = _without_gradient(model, names, job, state.no_gradient)
@@ -91,10 +94,27 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, state: Loo
             if state.steps % reading == 0 or state.steps == job.length.steps:
                 _read_curve(state)
                 _check_hopeful(state, job, HOPELESS * guessing)
+            if state.steps in looks:
+                _read_held(study, model, read, job, state)
     average.put()
     if job.until is None:
         state.undertrained = still_improving(state.losses, guessing)
     return state
+
+
+def _reading_steps(study: Study, job: Job) -> frozenset[int]:
+    """Return the steps after which held-out samples are read; none where the training is judged once it has ended."""
+    if job.held is None or study.last_readings is None:
+        return frozenset()
+    return frozenset(study.last_readings.steps(job.length.steps))
+
+
+def _read_held(study: Study, model: nn.Module, read: Reader, job: Job, state: LoopState) -> None:
+    """Add a reading of the held-out samples in inference mode, which changes nothing, and go back to training."""
+    assert job.held is not None
+    model.eval()
+    state.readings.append(predict_rows(study, read, study.positions(job.held)))
+    set_training(model, study.stages, job.phase.stages, job.phase.head)
 
 
 class WeightAverage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,7 +41,11 @@ WORST_LOG_LOSS = -math.log(1e-12)
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """The result of a runner: probabilities of the held-out samples, and the record of the training."""
+    """The result of a runner: probabilities of the held-out samples, and the record of the training.
+
+    Of a study with last readings, `probabilities` are the shares of the readings that chose each class, and `scores`
+    the means of their accuracy and log loss. `model` is the network after stepped training.
+    """
 
     probabilities: FloatArray
     steps: int = 0
@@ -51,11 +55,19 @@ class TrialResult:
     mix: float | None = None
     curve: tuple[CurvePoint, ...] = ()
     audit: AuditCount = field(default_factory=AuditCount)
+    scores: tuple[float, float] | None = None
+    model: nn.Module | None = None
 
 
 def run_trial(study: Study, trial: Trial) -> Outcome:
-    """Run a trial. An error that settings can fix (divergence) becomes a failed outcome; a frozen tensor that changed
-    raises AuditError."""
+    """Run a trial, with the network that its recipe starts from. An error that settings can fix (divergence) becomes a
+    failed outcome; a frozen tensor that changed raises AuditError."""
+    return run_and_keep(study.of(trial.recipe), trial)[0]
+
+
+def run_and_keep(study: Study, trial: Trial) -> tuple[Outcome, nn.Module | None]:
+    """Run a trial as :func:`run_trial` does, and return the trained network with its outcome; None where no steps were
+    taken, or it failed."""
     started = time.perf_counter()
     error = None
     try:
@@ -69,7 +81,9 @@ def run_trial(study: Study, trial: Trial) -> Outcome:
         labels = study.dataset.labels[np.asarray(trial.validation, dtype=np.int64)]
         trial_accuracy = accuracy(result.probabilities, labels)
         trial_loss = log_loss(result.probabilities, labels)
-    return Outcome(
+    if result.scores is not None:
+        trial_accuracy, trial_loss = result.scores
+    outcome = Outcome(
         key=trial.key,
         strategy=trial.recipe.name,
         purpose=trial.purpose,
@@ -90,6 +104,7 @@ def run_trial(study: Study, trial: Trial) -> Outcome:
         mix=result.mix,
         error=error,
     )
+    return outcome, result.model
 
 
 def _run_baseline(study: Study, trial: Trial) -> TrialResult:
@@ -154,15 +169,19 @@ def _run_stepped(study: Study, trial: Trial) -> TrialResult:
     assert trial.rate is not None
     rows, mixing = _mixing_rows(study, trial)
     length = training_length(study, len(rows), trial.steps)
-    training = SteppedTraining(rate=trial.rate, rows=rows, block=trial.block, length=length)
+    training = SteppedTraining(rate=trial.rate, rows=rows, block=trial.block, length=length, held=_held(study, trial))
     trained = train_stepped(study, trial.recipe, training)
     mix = None
     if trained.solved is not None:
         mix = choose_mix(study, trained, mixing)
     trained.model.eval()
-    read = reader(study, trained.model, trial.recipe.frozen_stages)
-    probabilities = predict_rows(study, read, study.positions(trial.validation))
     done = trained.done
+    scores = None
+    if done.readings:
+        probabilities, scores = _from_readings(done.readings, study.dataset.labels[np.asarray(trial.validation)])
+    else:
+        read = reader(study, trained.model, trial.recipe.frozen_stages)
+        probabilities = predict_rows(study, read, study.positions(trial.validation))
     return TrialResult(
         probabilities=probabilities,
         steps=done.steps,
@@ -171,7 +190,24 @@ def _run_stepped(study: Study, trial: Trial) -> TrialResult:
         mix=mix,
         curve=tuple(done.curve),
         audit=trained.audit,
+        scores=scores,
+        model=trained.model,
     )
+
+
+def _held(study: Study, trial: Trial) -> IntArray | None:
+    """Return the samples that are read near the end of training; None where they are read once, after it."""
+    if study.last_readings is None or trial.recipe.interpolated:
+        return None
+    return np.asarray(trial.validation, dtype=np.int64)
+
+
+def _from_readings(readings: Sequence[FloatArray], labels: IntArray) -> tuple[FloatArray, tuple[float, float]]:
+    """Return the share of the readings that chose each class (N, C), and their mean accuracy and log loss."""
+    votes = np.mean([np.eye(reading.shape[1])[reading.argmax(axis=1)] for reading in readings], axis=0)
+    mean_accuracy = float(np.mean([accuracy(reading, labels) for reading in readings]))
+    mean_loss = float(np.mean([log_loss(reading, labels) for reading in readings]))
+    return votes, (mean_accuracy, mean_loss)
 
 
 def training_length(study: Study, rows: int, steps: int | None) -> Length:
@@ -198,6 +234,7 @@ class SteppedTraining:
     block: int
     length: Length
     keep_start: bool = False  # keep a copy of the untrained network, for the ledger
+    held: IntArray | None = None  # samples that the study's last readings are taken of
 
 
 def train_stepped(study: Study, recipe: Recipe, training: SteppedTraining) -> TrainedNetwork:
@@ -234,6 +271,7 @@ def _run_phases(study: Study, recipe: Recipe, model: nn.Module, training: Steppe
             block=training.block,
             until=until,
             adapters=adapters,
+            held=training.held,
         )
         state = run_phase(study, model, read, job, state)
     if adapters:
