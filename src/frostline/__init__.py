@@ -13,10 +13,13 @@ from frostline.base import version
 if TYPE_CHECKING:
     from frostline.bundle.predict import Bundle, load
     from frostline.checkup import check_data
+    from frostline.curve.run import transferability_curve
     from frostline.cutting.stages import split, stages
     from frostline.depths import forecast_depths
     from frostline.estimator import TransferClassifier
     from frostline.pipeline import Run, fit
+    from frostline.pretrain.run import pretrain_network
+    from frostline.rank.study import rank_sources
     from frostline.rerun import replay
 
 
@@ -28,9 +31,12 @@ _LAZY = {
     "fit": "frostline.pipeline",
     "forecast_depths": "frostline.depths",
     "load": "frostline.bundle.predict",
+    "pretrain_network": "frostline.pretrain.run",
+    "rank_sources": "frostline.rank.study",
     "replay": "frostline.rerun",
     "split": "frostline.cutting.stages",
     "stages": "frostline.cutting.stages",
+    "transferability_curve": "frostline.curve.run",
 }
 
 __version__ = version.VERSION
@@ -44,9 +50,12 @@ __all__ = [
     "fit",
     "forecast_depths",
     "load",
+    "pretrain_network",
+    "rank_sources",
     "replay",
     "split",
     "stages",
+    "transferability_curve",
 ]
 
 

@@ -19,6 +19,7 @@ SHORT = 6  # lines of a function that says by its name all there is to say
 # Each exception has its reason.
 MANY_ARGUMENTS = {
     "cli/check.py:check_verb": "a typer command declares its options as arguments",
+    "cli/curve.py:curve_verb": "a typer command declares its options as arguments",
     "cli/demo.py:demo_verb": "a typer command declares its options as arguments",
     "cli/fit.py:fit_verb": "a typer command declares its options as arguments",
     "cli/forecast.py:forecast_verb": "a typer command declares its options as arguments",
@@ -26,6 +27,7 @@ MANY_ARGUMENTS = {
     "cli/stages.py:stages_verb": "a typer command declares its options as arguments",
     "data/views.py:make_views": "a pure function: all that a view depends on stands in its signature",
     "cli/pretrain.py:pretrain_verb": "a typer command declares its options as arguments",
+    "cli/rank.py:rank_verb": "a typer command declares its options as arguments",
     "rerun.py:replay": "a public function spells its options out",
     "race/standing.py:standing_from": "keyword-only short hand for the Standing dataclass",
 }

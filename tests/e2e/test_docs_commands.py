@@ -35,7 +35,8 @@ def examples(page: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the pages speak of: a folder of images, the weights of a network, new images, a label map."""
+    """What the pages speak of: a folder of images, the weights of a network, new and unlabelled images, a label
+    map."""
     import torch
     from safetensors.torch import save_file
     from torchvision.models import resnet18
@@ -43,7 +44,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     for name in ("my-images", "IMAGES"):
         write_images(folder / name, {"ants": 10, "bees": 10})
+    write_images(folder / "ANIMALS", {"ants": 6, "bees": 6, "cats": 6, "dogs": 6})
     write_images(folder / "new-images", {".": 2}, seed=3)
+    write_images(folder / "UNLABELLED", {".": 20}, seed=4)
     (folder / "new.jpg").write_bytes((folder / "new-images" / "0.png").read_bytes())
     with torch.random.fork_rng():
         torch.manual_seed(0)

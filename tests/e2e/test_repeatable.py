@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,15 +16,10 @@ from frostline.bundle.runfolder import read_result
 from frostline.bundle.schema import RunResult, without_volatile
 from frostline.pipeline import run
 from frostline.recipe.settings import Settings
+from helpers.killed_runs import KILL_AFTER, bits, killed_run
 
 Fit = Callable[..., SimpleNamespace]
 RACE = ("--strategies", "baseline,probe,freeze@1,finetune,scratch", "--blocks", "3", "--epochs", "6", "--threads", "1")
-KILL_AFTER = 4  # trials of 21
-
-
-def bits(run: Path) -> dict[str, bytes]:
-    names = ("model/model.safetensors", "predictions.csv", "oof.parquet", "moments.safetensors", "ledger.json")
-    return {name: (run / name).read_bytes() for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -53,25 +44,6 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
     assert other["blocks"] == record["blocks"]  # as many samples, but others
     assert [s["log_loss"] for s in other["strategies"]] != [s["log_loss"] for s in record["strategies"]]
     assert bits(tmp_path / "other")["model/model.safetensors"] != bits(whole)["model/model.safetensors"]
-
-
-def killed_run(command: list[str], out: Path, after: int = KILL_AFTER) -> dict[str, float]:
-    """Start a run, kill it once a few trials are on disk; gives the seconds that each of those took."""
-    process = subprocess.Popen(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while len(list(out.glob(".work/outcomes/*.json"))) < after:
-            assert process.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        process.wait()
-    outcomes = [json.loads(f.read_text())["outcome"] for f in out.glob(".work/outcomes/*.json")]
-    return {o["key"]: o["seconds"] for o in outcomes}
 
 
 @pytest.mark.slow

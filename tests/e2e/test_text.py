@@ -19,6 +19,8 @@ import frostline
 pytest.importorskip("transformers", reason="the extra `text` isn't installed")
 
 from cases.hf_folders import write_architecture, write_sentences, write_text_network
+from cases.small_world import FROSTLINE
+from helpers.killed_runs import bits, killed_run
 
 Fit = Callable[..., SimpleNamespace]
 FRESH = """
@@ -296,3 +298,19 @@ def test_forecast_of_real_questions_sees_what_training_a_sentence_encoder_gains(
     found = {row.name: row.accuracy for row in result.strategies}
     assert 0.68 < found["probe"] < 0.80
     assert 0.865 < found["finetune"] < 0.925
+
+
+@pytest.mark.slow
+def test_a_killed_run_of_texts_goes_on_to_the_same_result(
+    fit: Fit, sentences: Path, folder: Path, tmp_path: Path
+) -> None:
+    words = [sentences, "--strategies", "baseline,probe,freeze@1,finetune", "--blocks", "2", "--epochs", "2"]
+    words += ["--threads", "1"]
+    whole = fit(*words, "--out", tmp_path / "whole", model=f"hf:{folder}", weights=None)
+    assert whole.code == 0, whole.err
+    out = tmp_path / "killed"
+    killed_run([FROSTLINE, "fit", *map(str, words), "--model", f"hf:{folder}", "--out", str(out)], out)
+    assert not (out / "result.json").exists()
+    done = fit(*words, "--out", out, "--resume", model=f"hf:{folder}", weights=None)
+    assert done.code == 0, done.err
+    assert bits(out) == bits(tmp_path / "whole")

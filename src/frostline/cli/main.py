@@ -12,6 +12,7 @@ from frostline import __version__
 from frostline.base.clock import Clock
 from frostline.cli.check import check_verb
 from frostline.cli.compare import compare_verb
+from frostline.cli.curve import curve_verb
 from frostline.cli.demo import demo_verb
 from frostline.cli.doctor import doctor_verb
 from frostline.cli.fit import fit_verb
@@ -19,6 +20,7 @@ from frostline.cli.forecast import forecast_verb
 from frostline.cli.predict import predict_verb
 from frostline.cli.pretrain import pretrain_verb
 from frostline.cli.problems import DONE, handle, unknown_verb
+from frostline.cli.rank import rank_verb
 from frostline.cli.recipe import recipe_verb
 from frostline.cli.replay import replay_verb
 from frostline.cli.report import report_verb
@@ -40,6 +42,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "strategies": strategies_verb,
     "recipe": recipe_verb,
     "pretrain": pretrain_verb,
+    "rank": rank_verb,
+    "curve": curve_verb,
     "demo": demo_verb,
     "doctor": doctor_verb,
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from frostline.base.clock import Clock
 
-RESUMABLE = ("fit", "pretrain")
+RESUMABLE = ("fit", "pretrain", "rank", "curve")
 CONCLUDABLE = ("fit",)
 
 
