@@ -171,3 +171,10 @@ def test_a_diverging_base_says_what_to_do(animals: Path, net: tuple[str, str], t
 def test_an_interrupted_command_says_how_to_go_on() -> None:
     session = Session(argv=["curve", "DATA", "--model", "glyphs"], run="runs/DATA-1")
     assert session.resume_command() == "frostline curve DATA --model glyphs --out runs/DATA-1 --resume"
+
+
+def test_show_prints_a_finished_curve_again(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(whole)]) == 0
+    assert "AnB+" in capsys.readouterr().out
+    assert main(["show", str(whole), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((whole / "curve.json").read_text())

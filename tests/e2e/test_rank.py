@@ -215,3 +215,10 @@ def test_networks_of_texts_are_ranked_and_never_mixed_with_those_of_images(image
     assert all(source["finetune"] for source in result["sources"])
     mixed = command(images, "--models", f"glyphs,hf:{folder}")
     assert (mixed.code, "glyphs reads images, but net reads texts" in mixed.err) == (2, True)
+
+
+def test_show_prints_a_finished_ranking_again(ranked: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(ranked.path)]) == 0
+    assert "net-random" in capsys.readouterr().out
+    assert main(["show", str(ranked.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == ranked.result

@@ -48,7 +48,6 @@ NOTE: dict[str, type | tuple[type, ...]] = {  # what recipe.json has to hold
 ABSTAIN: dict[str, type | tuple[type, ...]] = {"wanted_accuracy": float, "threshold": (int, float, type(None))}
 SOURCE = ("spec", "model_args", "code_sha256", "siblings", "self_loading")
 CODE = "code.py"
-RUN = "run:"  # how the names of weights begin that a RUN left behind
 ARCHITECTURE = "architecture.json"  # of a network that was read from a file of architecture and weights
 
 
@@ -177,12 +176,10 @@ def _recipe_note(saved: SavedModel) -> dict[str, Any]:
 def training_entry(what: str, network: Network, **facts: Any) -> dict[str, Any]:
     """What one training adds to a history: `what` (a method, or `supervised`), facts, and what it started from.
 
-    It holds no path and no time, so that equal runs write equal entries.
+    It holds no path and no time, so that equal runs write equal entries, wherever their files lie.
     """
-    name = network.weights_name
-    if name.startswith(RUN):
-        name = "the run before"
-    return {"what": what, **facts, "weights": name, "weights_sha256": network.weights_sha256}
+    weights = "random" if network.weights_name == "random" else "given"
+    return {"what": what, **facts, "weights": weights, "weights_sha256": network.weights_sha256}
 
 
 def lasting_spec(network: Network) -> str:

@@ -11,13 +11,13 @@ from torch import nn
 
 from frostline.base.errors import BundleError, ModelError
 from frostline.base.hashing import hash_bytes
-from frostline.bundle.saved import RUN, lasting_spec, outputs, read_notes, rebuild
+from frostline.bundle.saved import lasting_spec, outputs, read_notes, rebuild
 from frostline.cutting.heads import HeadSite
 from frostline.models.network import Network, NetworkOptions, read_weights, tried
 from frostline.models.new_heads import HeadForm, new_head
 from frostline.models.sources import load_network
 
-PREFIX = RUN
+PREFIX = "run:"
 
 
 def resolve_network(spec: str, options: NetworkOptions | None = None, *, trust_code: bool = False) -> Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from frostline.cli import options as o
@@ -17,7 +18,7 @@ MethodsOption = Annotated[
 
 
 def show_verb(run: o.RunArgument, methods: MethodsOption = False, json: o.JsonOption = False) -> None:
-    """Show the result of a RUN folder: verdict, table, evidence."""
+    """Show the result of a RUN folder: verdict, table, evidence; of a pre-training, a curve or a ranking its table."""
     from frostline.bundle.pretrain_record import read_pretrained
     from frostline.bundle.runfolder import read_result
 
@@ -25,6 +26,10 @@ def show_verb(run: o.RunArgument, methods: MethodsOption = False, json: o.JsonOp
     if pretrained is not None and not methods:
         show_pretrained(pretrained, json=json)
         return
+    for name, show in STUDIES.items():
+        if (run / name).is_file() and not methods:
+            show(run, json=json)
+            return
     result = read_result(run)
     if methods:
         show_methods(result, json=json)
@@ -47,6 +52,33 @@ def show_pretrained(record: PretrainResult, *, json: bool) -> None:
         print_json(values)
     else:
         print_text(pretrained_text(values, stdout_width()))
+
+
+def show_curve(run: Path, *, json: bool) -> None:
+    """Print a transferability curve, or its record as JSON."""
+    from frostline.bundle.curve_record import read_curve
+    from frostline.report.curve import transfer_text
+
+    values = read_curve(run).model_dump(mode="json", by_alias=True)
+    if json:
+        print_json(values)
+    else:
+        print_text(transfer_text(values, stdout_width(), run))
+
+
+def show_ranking(run: Path, *, json: bool) -> None:
+    """Print a ranking of sources, or its record as JSON."""
+    from frostline.rank.folder import read_ranking
+    from frostline.report.rank import rank_text
+
+    values = read_ranking(run / "rank.json").model_dump(mode="json", by_alias=True)
+    if json:
+        print_json(values)
+    else:
+        print_text(rank_text(values, run, stdout_width()))
+
+
+STUDIES = {"curve.json": show_curve, "rank.json": show_ranking}  # the record that a folder of each kind holds
 
 
 def show_methods(result: RunResult, *, json: bool) -> None:

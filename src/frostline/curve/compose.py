@@ -40,8 +40,8 @@ SPLITS_METHOD = (
     "95 %, Student's t over the splits: directions and seeds of a split are averaged first; gaps are paired differences"
 )
 SPLITS_NOTE = (
-    "They cover the luck of the halves and of training. Splits share their pictures, and each stage stands for itself: "
-    "other pictures, other classes and the number of stages looked at are not allowed for."
+    "They cover the luck of the halves and of training. Splits share their images, and each stage stands for itself: "
+    "other images, other classes and the number of stages looked at are not allowed for."
 )
 FOLDS_METHOD = (
     "95 %, corrected for folds that share their training samples (Nadeau & Bengio 2003); gaps are paired differences; "

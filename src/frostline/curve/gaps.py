@@ -2,8 +2,8 @@
 
 Full protocol: the independent unit is the split of the classes. What directions and seeds of one split give is averaged
 first; the interval is Student's t over the splits' means, and over their paired differences for a gap. Splits share
-their pictures, so it says how much the choice of the halves and the luck of training matter; it doesn't speak of other
-pictures or classes. With two splits t has one degree of freedom, so that an interval is 6.5 times as wide as with many
+their images, so it says how much the choice of the halves and the luck of training matter; it doesn't speak of other
+images or classes. With two splits t has one degree of freedom, so that an interval is 6.5 times as wide as with many
 at the same spread; with a single split there is none.
 
 Applied: the unit is the fold; seeds of one fold are averaged sample by sample. Folds share their training samples, so

@@ -1,4 +1,4 @@
-"""Which pictures or texts a folder, a file or Python hands over for pre-training, and which of them are sealed."""
+"""Which images or texts a folder, a file or Python hands over for pre-training, and which of them are sealed."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class UnlabelledListing:
 
 
 def list_unlabelled(data: Any) -> UnlabelledListing:
-    """List what `data` holds: a folder of pictures (with or without folders in it), a table with a column image or
-    text, an `.npy` file of pictures, a `.txt` file with one text a line, or data in memory.
+    """List what `data` holds: a folder of images (with or without folders in it), a table with a column image or
+    text, an `.npy` file of images, a `.txt` file with one text a line, or data in memory.
 
     A part that would be sealed (`test/`; without one, `val/`) isn't listed. Raises DataError for anything else, by
     name.
@@ -133,7 +133,7 @@ def _unsealed(
 
 
 def _folder_labels(folders: Sequence[tuple[str, ...]]) -> tuple[str | None, ...]:
-    """The first folder's name of each picture, where all lie in one of several; else nothing."""
+    """The first folder's name of each image, where all lie in one of several; else nothing."""
     names = [above[0] if above else None for above in folders]
     if None in names or len(set(names)) < 2:
         return (None,) * len(names)

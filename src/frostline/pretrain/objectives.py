@@ -34,7 +34,7 @@ from frostline.pretrain.unlabelled import Unlabelled
 
 PROJECTION = 128  # values that views are compared by
 EXPANSION = 512  # VICReg compares in many
-DECODED = 32  # pixels of the picture that is restored, at most
+DECODED = 32  # pixels of the image that is restored, at most
 DECODER_WIDTH = 32
 # The restored pixels (0 to 1) are brought to about -2 to 2, whatever scale the network reads them in.
 MIDDLE = 0.5
@@ -112,7 +112,7 @@ class Method:
 def two_view_policy(preprocess: Preprocess) -> Policy:
     """Return the strong views of SimCLR and VICReg.
 
-    Colour pictures over 32 pixels: crops of 20 to 100 % of the area, mirrored, with strong changes of light and
+    Colour images over 32 pixels: crops of 20 to 100 % of the area, mirrored, with strong changes of light and
     colour. On others, where a crop soon cuts the object off and its mirror image may be another class, crops of 50 % or
     more, turns by up to 15 degrees, no mirror images.
     """
@@ -207,7 +207,7 @@ def _rotation(setup: Setup) -> Objective:
 
 
 class Decoder(nn.Module):
-    """From a feature map (N, C, h, w), or features (N, D), to a picture (N, channels, side, side).
+    """From a feature map (N, C, h, w), or features (N, D), to a image (N, channels, side, side).
 
     Doubled in size by repetition and 3 x 3 convolutions until it is as large.
     """
@@ -227,7 +227,7 @@ class Decoder(nn.Module):
         self.side = side
 
     def forward(self, features: Tensor) -> Tensor:
-        """Compute the picture."""
+        """Compute the image."""
         found: Tensor = self.layers(features)
         return F.adaptive_avg_pool2d(found, self.side)
 
@@ -281,7 +281,7 @@ def _mlm(setup: Setup) -> Objective:
 
 METHODS: dict[str, Method] = {
     "simclr": Method(
-        words="two views of one picture are told from all others",
+        words="two views of one image are told from all others",
         source="Chen et al. 2020, SimCLR",
         reads="images",
         build=_simclr,
@@ -293,7 +293,7 @@ METHODS: dict[str, Method] = {
         arguments={"temperature": 0.5},
     ),
     "vicreg": Method(
-        words="two views of one picture agree, while every value goes on varying",
+        words="two views of one image agree, while every value goes on varying",
         source="Bardes et al. 2022, VICReg",
         reads="images",
         build=_vicreg,
@@ -305,7 +305,7 @@ METHODS: dict[str, Method] = {
         arguments={"invariance": 25.0, "variance": 25.0, "covariance": 1.0},
     ),
     "rotation": Method(
-        words="by how many quarter turns a picture was turned",
+        words="by how many quarter turns a image was turned",
         source="Gidaris et al. 2018",
         reads="images",
         build=_rotation,
@@ -317,7 +317,7 @@ METHODS: dict[str, Method] = {
         arguments={},
     ),
     "denoise": Method(
-        words="a picture is restored from one with holes in it",
+        words="a image is restored from one with holes in it",
         source="Vincent et al. 2008",
         reads="images",
         build=_denoise,

@@ -98,13 +98,13 @@ def pretrain_network(
     """Pre-train a network on data without labels, as `frostline pretrain --method simclr` does.
 
     Args:
-        data: a folder of pictures, with or without folders in it; a table with a column `image` or `text`; an `.npy`
-            file of pictures (N, H, W) or (N, H, W, C); a `.txt` file with one text a line; or in memory an array of
-            pictures, a list of texts, a pair (X, y) or a mapping with `image` or `text` and optionally `label`.
+        data: a folder of images, with or without folders in it; a table with a column `image` or `text`; an `.npy`
+            file of images (N, H, W) or (N, H, W, C); a `.txt` file with one text a line; or in memory an array of
+            images, a list of texts, a pair (X, y) or a mapping with `image` or `text` and optionally `label`.
             Labels, where there are any, are read by the monitor alone.
         model: a spec such as `torch:FILE.py:factory`. Its weights are drawn at random; `run:RUN` and networks of
             texts go on from their own.
-        method: `simclr`, `vicreg`, `rotation` or `denoise` for pictures, `mlm` for texts. Default: simclr, mlm.
+        method: `simclr`, `vicreg`, `rotation` or `denoise` for images, `mlm` for texts. Default: simclr, mlm.
         method_args: the method's own numbers, such as {"temperature": 0.2} of simclr; docs/pretraining.md lists them.
         emit: called with every event (base.events).
         options: `out`, `epochs`, `lr`, `batch_size`, `weights`, `model_args`, `mean`, `std`, `size`, `seed`, `device`,

@@ -29,7 +29,7 @@ CHUNK = 1024  # rows whose similarities to all others are held at a time
 def knn(features: FloatArray, labels: IntArray, groups: Sequence[str] | None = None) -> float:
     """Leave-one-out accuracy of the 5 nearest neighbours by cosine, each voting exp(cos / 0.07); in [0, 1].
 
-    `groups` (N,): samples of one group (copies, pictures of one patient) don't vote for each other.
+    `groups` (N,): samples of one group (copies, images of one patient) don't vote for each other.
     Source: Wu et al. 2018, "Unsupervised feature learning via non-parametric instance discrimination", section 3.4.
     """
     x, y, classes = _as_classes(features, labels)

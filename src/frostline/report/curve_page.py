@@ -117,7 +117,7 @@ def _gap_panel(record: Values) -> Panel:
     shown = Shown(
         key="gaps",
         figure=gaps_figure(record, drawn),
-        caption="Each mark is a paired difference of two arms that met the same pictures, batches and random values; "
+        caption="Each mark is a paired difference of two arms that met the same images, batches and random values; "
         "the line through it is its 95 % interval. An interval that crosses 0 decides nothing.",
         alt="Gaps by stage, in points: " + "; ".join(f"{row[0]}: {', '.join(row[1:])}" for row in gap_rows(record)),
         header=gap_header(record),
@@ -138,7 +138,7 @@ def _published_panel() -> Panel:
         rows=published_rows(),
     )
     lead = (
-        "What the authors measured with 450,000 steps on 1.3 million pictures. Only the forms of the two curves can be "
+        "What the authors measured with 450,000 steps on 1.3 million images. Only the forms of the two curves can be "
         "compared: networks, classes and lengths differ.",
     )
     return Panel(id="published", title="The published curve", lead=lead, shown=(shown,))

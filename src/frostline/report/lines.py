@@ -185,7 +185,11 @@ def history_lines(history: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _step_of(entry: Mapping[str, Any]) -> str:
     name = entry.get("strategy") or entry.get("what", "training")
-    words = f"{name} on {entry.get('n', 0):,} samples of {entry.get('data', 'unknown data')}"
-    if entry.get("what") == "supervised":
-        return f"{words} ({entry.get('classes', 0)} classes)"
-    return f"{words} without labels"
+    words = f"{name} on {entry.get('n', 0):,} samples of"
+    if entry.get("what") != "supervised":
+        return f"{words} {entry.get('data', 'unknown data')} without labels"
+    named = list(entry.get("first_classes", ()))
+    left = int(entry.get("classes", 0)) - len(named)
+    if left > 0:
+        named.append(f"{left} more classes")
+    return f"{words} {', '.join(named)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -25,6 +24,7 @@ from frostline.train.trained import TrainedNetwork
 from frostline.train.trial import SteppedTraining, solve_head, train_stepped, training_length
 
 REFIT = -1  # stands for a block in seeds
+FIRST_CLASSES = 3  # that a history names; it names no folder, since a moved one would make another history
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,9 +163,9 @@ def _saved_model(
         "supervised",
         study.network,
         strategy=recipe.name,
-        data=Path(study.dataset.path).name,
         n=len(study.development),
         classes=len(study.dataset.classes),
+        first_classes=list(study.dataset.classes[:FIRST_CLASSES]),
         steps=steps,
         rate=rate,
     )
