@@ -38,12 +38,12 @@ from frostline.data.scan import Listing
 from frostline.data.split import make_blocks
 from frostline.data.tables import find
 from frostline.engines.local import LocalEngine, compute_features, start_meter
-from frostline.models.network import Network, NetworkOptions
+from frostline.models.network import Network
 from frostline.planning.afford import BudgetedPlan
 from frostline.planning.choose import ChosenRecipes
 from frostline.planning.foresee import foresee, is_worth_forecasting, may_spare
 from frostline.planning.plan_race import limit, plan_race
-from frostline.planning.prepare import input_hash, map_network, with_lengths
+from frostline.planning.prepare import input_hash, map_network, network_options, with_lengths
 from frostline.planning.rehearse import Rehearsal
 from frostline.planning.sources import (
     Entry,
@@ -337,14 +337,7 @@ def announce(plan: Plan, limits: BudgetedPlan | None, folder: RunFolder, journal
 
 def read_network(settings: Settings) -> Network:
     """Resolve the model spec; code that the user names here is trusted from now on."""
-    options = NetworkOptions(
-        weights=settings.weights,
-        model_args=settings.model_args,
-        mean=settings.mean,
-        std=settings.std,
-        size=settings.size,
-    )
-    network = resolve_network(settings.model, options, trust_code=settings.trust_code)
+    network = resolve_network(settings.model, network_options(settings), trust_code=settings.trust_code)
     if network.code and not settings.model.startswith(PREFIX):
         trust.remember(network.code.sha256)
     return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -79,10 +80,16 @@ def test_the_record_has_each_network_and_pairs_across_them(world: SimpleNamespac
     assert "2 networks" in record["methods"]["paragraph"]
 
 
-def test_the_saved_model_is_the_verdicts(world: SimpleNamespace, squares: Path) -> None:
+def test_the_saved_model_is_the_verdicts_and_read_the_sealed_images_its_own_way(
+    world: SimpleNamespace, squares: Path
+) -> None:
+    with (world.root / "both" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
     bundle = library.load(world.root / "both")
-    image = next((squares).rglob("*.png"))
-    assert bundle.predict_proba([image]).shape == (1, 2)
+    written = [[float(row[f"p:{name}"]) for name in bundle.classes] for row in rows]
+    again = bundle.predict_proba([squares / row["id"] for row in rows])
+    assert np.allclose(again, written, rtol=0, atol=1e-6)
+    assert len(rows) == world.record["test"]["n"]
 
 
 def test_the_page_and_the_text_show_the_networks(world: SimpleNamespace) -> None:

@@ -15,7 +15,6 @@ from frostline.base.memory import peak_rss_mb
 from frostline.base.packages import package_versions
 from frostline.base.version import VERSION
 from frostline.bundle import curve_record as form
-from frostline.bundle.schema import StageRecord
 from frostline.curve.full import HALVES
 from frostline.curve.gaps import GAPS, GapName, UnitMean, gap_estimate, row_estimate
 from frostline.curve.measured import Measured, TriedRate
@@ -25,7 +24,7 @@ from frostline.curve.training import Given
 from frostline.data.contract import policy_for
 from frostline.features.extract import Trunk
 from frostline.recipe.catalogue import WEIGHT_DECAY
-from frostline.record.compose import audit_record, data_record
+from frostline.record.compose import audit_record, data_record, stage_records
 from frostline.train.trial import WORST_LOG_LOSS
 
 RULES = {
@@ -138,23 +137,11 @@ def _chance(done: Finished) -> float:
 def network_record(done: Finished) -> form.CurveModelRecord:
     """Describe the network; in the full protocol it has no weights of its own."""
     network = done.given.network
-    stages = [
-        StageRecord(
-            index=s.index,
-            name=s.name,
-            parameters=s.parameters,
-            cuttable=s.cuttable,
-            output_shape=list(s.output_shape),
-            operations=s.operations,
-            why_not=s.why_not,
-        )
-        for s in done.given.stages.stages
-    ]
     return form.CurveModelRecord(
         spec=network.spec,
         weights_sha256=network.weights_sha256,
         parameters=sum(p.numel() for p in done.trunk.model.parameters()),
-        stages=stages,
+        stages=stage_records(done.given.stages.stages),
     )
 
 

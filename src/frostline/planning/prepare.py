@@ -19,7 +19,7 @@ from frostline.data.texts import TextPreprocess
 from frostline.features.extract import Features, Trunk, ViewSource
 from frostline.features.store import Store
 from frostline.models.lengths import usable_lengths
-from frostline.models.network import Network, example_call, pretrained
+from frostline.models.network import Network, NetworkOptions, example_call, pretrained
 from frostline.recipe.settings import Settings
 from frostline.train.audit import tensor_hashes
 from frostline.train.study import Study
@@ -37,6 +37,17 @@ def batch_size(settings: Settings, rows: int) -> int:
     if rows < SMALL_DATA:
         return SMALL_BATCH
     return LARGE_BATCH
+
+
+def network_options(settings: Settings) -> NetworkOptions:
+    """Return what the settings say about the network."""
+    return NetworkOptions(
+        weights=settings.weights,
+        model_args=settings.model_args,
+        mean=settings.mean,
+        std=settings.std,
+        size=settings.size,
+    )
 
 
 def map_network(network: Network, named: Path | None = None, *, headless: bool = False) -> tuple[nn.Module, StageMap]:

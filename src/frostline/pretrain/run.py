@@ -39,6 +39,7 @@ from frostline.bundle.spec import PREFIX, resolve_network
 from frostline.data.texts import TextPreprocess, Texts
 from frostline.models.network import Network, NetworkOptions, example_call, pretrained
 from frostline.models.new_heads import HeadForm
+from frostline.planning.prepare import network_options
 from frostline.pretrain.body import Body
 from frostline.pretrain.listing import list_unlabelled
 from frostline.pretrain.loop import point_record
@@ -217,13 +218,7 @@ def read_start(settings: Settings) -> Network:
     Random ones, unless the user names others; `run:RUN` brings its own, and so do networks of texts, since masked words
     teach little to random ones. Code that the user names here is trusted from now on.
     """
-    options = NetworkOptions(
-        weights=settings.weights,
-        model_args=settings.model_args,
-        mean=settings.mean,
-        std=settings.std,
-        size=settings.size,
-    )
+    options = network_options(settings)
     own = settings.model.startswith(PREFIX) or settings.weights is not None
     if not own and not settings.model.startswith("hf:"):
         options = replace(options, weights="random")

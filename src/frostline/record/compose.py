@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from frostline.base.hashing import hash_values
-from frostline.base.records import AuditCount, Dataset, FloatArray, IntArray, Verdict
+from frostline.base.records import AuditCount, Dataset, FloatArray, IntArray, StageInfo, Verdict
 from frostline.bundle import schema
 from frostline.conclude.doubts import KINDS, Doubt, Doubts
 from frostline.data.contract import Samples
@@ -56,7 +56,19 @@ def model_record(study: Study, scale: Scale) -> schema.ModelRecord:
     """Describe the network of a study, with its stage map and how its own classes were mapped."""
     network = study.network
     parameters = sum(p.numel() for p in study.trunk.model.parameters())
-    stages = [
+    return schema.ModelRecord(
+        spec=network.spec,
+        weights_sha256=network.weights_sha256,
+        parameters=parameters,
+        history=[dict(entry) for entry in network.history],
+        stages=stage_records(scale.stages),
+        class_map=_class_map(study),
+    )
+
+
+def stage_records(stages: Sequence[StageInfo]) -> list[schema.StageRecord]:
+    """Describe the stages of a network, from its input on."""
+    return [
         schema.StageRecord(
             index=s.index,
             name=s.name,
@@ -66,16 +78,8 @@ def model_record(study: Study, scale: Scale) -> schema.ModelRecord:
             operations=s.operations,
             why_not=s.why_not,
         )
-        for s in scale.stages
+        for s in stages
     ]
-    return schema.ModelRecord(
-        spec=network.spec,
-        weights_sha256=network.weights_sha256,
-        parameters=parameters,
-        history=[dict(entry) for entry in network.history],
-        stages=stages,
-        class_map=_class_map(study),
-    )
 
 
 def source_records(study: Study, plan: Plan) -> list[schema.ComparedNetworkRecord]:
