@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from frostline.base import version
 
 if TYPE_CHECKING:
+    from frostline.adaptation import adapt_network
     from frostline.bundle.predict import Bundle, load
     from frostline.checkup import check_data
     from frostline.curve.run import transferability_curve
     from frostline.cutting.stages import split, stages
     from frostline.depths import forecast_depths
+    from frostline.diagnosis import diagnose_shift
     from frostline.estimator import TransferClassifier
     from frostline.pipeline import Run, fit
     from frostline.pretrain.run import pretrain_network
@@ -27,7 +29,9 @@ _LAZY = {
     "Bundle": "frostline.bundle.predict",
     "Run": "frostline.pipeline",
     "TransferClassifier": "frostline.estimator",
+    "adapt_network": "frostline.adaptation",
     "check_data": "frostline.checkup",
+    "diagnose_shift": "frostline.diagnosis",
     "fit": "frostline.pipeline",
     "forecast_depths": "frostline.depths",
     "load": "frostline.bundle.predict",
@@ -46,7 +50,9 @@ __all__ = [
     "Run",
     "TransferClassifier",
     "__version__",
+    "adapt_network",
     "check_data",
+    "diagnose_shift",
     "fit",
     "forecast_depths",
     "load",

@@ -12,7 +12,7 @@ from torch import nn
 from frostline.base.errors import ModelError
 from frostline.base.events import Emit, silent
 from frostline.base.records import Block
-from frostline.bundle.schema import Interval, Record, VolatileFloat
+from frostline.bundle.typed import Interval, Record, VolatileFloat
 from frostline.cutting.stages import StageMap
 from frostline.data.scan import Listing
 from frostline.data.split import make_blocks

@@ -14,20 +14,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from frostline.adapt.after_fit import Fitted, adapt_verdict
 from frostline.base.clock import Clock
 from frostline.base.device import prepare_process
-from frostline.base.errors import RecipeError
 from frostline.base.events import Emit, Event, silent
-from frostline.base.files import write_atomic
 from frostline.base.packages import package_versions
 from frostline.base.records import Dataset
 from frostline.bundle import trust
-from frostline.bundle.origin import KEPT
-from frostline.bundle.runfolder import RunFolder, check_out, finished_run, is_begun, next_out, open_run
+from frostline.bundle.runfolder import RunFolder, next_out
+from frostline.bundle.saved import LoadedModel
 from frostline.bundle.schema import RunResult
 from frostline.bundle.spec import PREFIX, resolve_network
 from frostline.conclude.calibrate import calibrate
 from frostline.conclude.doubts import find_doubts
+from frostline.conclude.elsewhere import predict_target
+from frostline.conclude.forgetting import measure_forgetting
 from frostline.conclude.learning import learning_curve
 from frostline.conclude.sealed import open_seal, save_checked
 from frostline.conclude.verdict import conclude
@@ -42,9 +43,11 @@ from frostline.models.network import Network
 from frostline.planning.afford import BudgetedPlan
 from frostline.planning.choose import ChosenRecipes
 from frostline.planning.foresee import foresee, is_worth_forecasting, may_spare
+from frostline.planning.further import FurtherData, read_further
 from frostline.planning.plan_race import limit, plan_race
-from frostline.planning.prepare import input_hash, map_network, network_options, with_lengths
+from frostline.planning.prepare import map_network, network_options, with_lengths
 from frostline.planning.rehearse import Rehearsal
+from frostline.planning.resume import begin, check_measured, check_resumed
 from frostline.planning.sources import (
     Entry,
     Mapped,
@@ -59,7 +62,7 @@ from frostline.race.plan import Plan
 from frostline.race.race import run_race
 from frostline.race.result import RaceResult, raced, standings
 from frostline.recipe.recipe import Recipe
-from frostline.recipe.settings import Settings, keyword_parameters, option, settings_from
+from frostline.recipe.settings import Settings, keyword_parameters, settings_from
 from frostline.record.compose import budget_record, plan_event
 from frostline.record.evidence import Evidence
 from frostline.record.journal import Journal
@@ -181,7 +184,7 @@ def draw_conclusions(
         doubts = find_doubts(winner, race.outcomes, verdict.strategy)
     with journal.phase("sealed test"):
         tests = open_seal(settings, study, plan, refits, loaded, ready.sealed_for)
-    return Evidence(
+    evidence = Evidence(
         plan=plan,
         labels=labels,
         race=race,
@@ -198,6 +201,37 @@ def draw_conclusions(
         learning=learning,
         doubts=doubts,
     )
+    return with_further_data(evidence, settings, ready, loaded, engine.folder, journal)
+
+
+def with_further_data(
+    evidence: Evidence, settings: Settings, ready: Prepared, loaded: LoadedModel, folder: RunFolder, journal: Journal
+) -> Evidence:
+    """Test the refitted strategies on the target and on the network's first task, as far as these were given."""
+    study = ready.study
+    plan = evidence.plan
+    refits = evidence.refits
+    if ready.further.target is not None:
+        winner = plan.row(evidence.verdict.strategy).recipe
+        with journal.phase("test on the target"):
+            on_target = predict_target(settings, study, plan, refits, loaded, ready.further.target)
+        with journal.phase("adapt to the target"):
+            fitted = Fitted(
+                study=study.of(winner),
+                sealed=ready.sealed_for(winner),
+                tested=evidence.tests[evidence.verdict.strategy],
+                loaded=loaded,
+                outcomes=tuple(evidence.race.outcomes),
+                path=folder.path,
+            )
+            adapted = adapt_verdict(settings, fitted, on_target, journal.emit)
+        evidence = replace(evidence, on_target=on_target, adapted=adapted)
+    if ready.further.source_task is not None:
+        with journal.phase("look back at the source task"):
+            trained = {name: (plan.row(name).recipe, refits[name].saved.model) for name in refits}
+            forgetting = measure_forgetting(settings, study, ready.further.source_task, trained)
+        evidence = replace(evidence, forgetting=forgetting)
+    return evidence
 
 
 @dataclass(frozen=True)
@@ -210,6 +244,7 @@ class Prepared:
     chosen: ChosenRecipes
     limits: BudgetedPlan | None
     sealed: Mapping[str, Samples]  # as each source reads them, by its label
+    further: FurtherData  # what --target and --source-data name
 
     def sealed_for(self, recipe: Recipe) -> Samples:
         """Return the sealed samples as the network of a recipe reads them."""
@@ -249,6 +284,7 @@ def prepare(
         study, chosen = together(sources)
         if check:
             check(study)
+        further = read_further(settings, study.dataset, study.network.preprocess, journal.emit)
         cheap = all(not recipe.takes_steps for recipe in chosen.recipes)
         blocks = make_blocks(study.dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
         plan = plan_race(settings, study, blocks, chosen)
@@ -257,7 +293,7 @@ def prepare(
     with journal.phase("measure the speed") if settings.budget else nullcontext():
         plan, limits = limit(settings, study, plan, clock)
     sealed = {source.entry.label: source.sealed for source in sources}
-    return Prepared(packages, study, plan, chosen, limits, sealed)
+    return Prepared(packages, study, plan, chosen, limits, sealed, further)
 
 
 def read_source(
@@ -285,44 +321,6 @@ def read_inputs(settings: Settings, listing: Listing | None, journal: Journal) -
     with journal.phase(f"read the {listing.noun}"):
         read = read_data(settings, listing, network.preprocess, journal.emit)
     return replace(network, preprocess=read.contract), read
-
-
-def check_resumed(settings: Settings, out: Path) -> RunResult | None:
-    """Refuse a folder that can't be written or resumed; return the record of a run that is complete already."""
-    check_out(out, resume=settings.continues)
-    if not settings.continues:
-        return None
-    if settings.out is None:
-        word = option("conclude") if settings.conclude else option("resume")
-        raise RecipeError(f"{word} without --out doesn't say which run is meant.", "Give --out RUN as well.")
-    if settings.conclude and not is_begun(out):
-        raise RecipeError(f"--conclude: {out} holds no interrupted run.", "Leave --conclude out to begin one.")
-    return finished_run(out, settings.identity())
-
-
-def check_measured(race: RaceResult, folder: RunFolder) -> None:
-    """Refuse to conclude a run in which no strategy has come to an end."""
-    done = {o.strategy for o in race.outcomes if o.purpose == "block" and o.ok} - {"baseline", *race.eliminated}
-    if not done:
-        raise RecipeError(
-            f"--conclude: the run in {folder.path} was stopped before any strategy had finished a block.",
-            "Go on with --resume instead.",
-        )
-
-
-def begin(settings: Settings, out: Path, study: Study, chosen: ChosenRecipes) -> RunFolder:
-    """Make the folder, or continue an interrupted one; the user's own files are kept in it as they were read."""
-    by_hand = {"stages": settings.stages.read_bytes()} if settings.stages else {}
-    inputs = input_hash(study, {**chosen.files, **by_hand})
-    taken_up = settings.continues or settings.pretrain is not None  # whose checkpoint lies there already
-    folder = open_run(out, settings.identity(), inputs=inputs, resume=taken_up)
-    for name, content in chosen.files.items():
-        write_atomic(folder.path / "recipes" / f"{name}.json", content)
-    for setting, name in KEPT.items():
-        file = getattr(settings, setting)
-        if file is not None:
-            write_atomic(folder.path / name, file.read_bytes())
-    return folder
 
 
 def announce(plan: Plan, limits: BudgetedPlan | None, folder: RunFolder, journal: Journal) -> None:

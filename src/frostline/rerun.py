@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,11 +14,11 @@ from frostline.base.device import prepare_process
 from frostline.base.errors import DataError, ModelError, RecipeError
 from frostline.base.events import Emit, Event, silent
 from frostline.base.files import cache_folder
-from frostline.base.records import Dataset
 from frostline.bundle import trust
 from frostline.bundle.origin import (
+    IN_MEMORY,
     KEPT,
-    SampleNote,
+    check_samples,
     code_hash,
     code_hash_now,
     code_siblings,
@@ -39,9 +38,7 @@ from frostline.report.changes import Change, compute_changes, environment_change
 from frostline.report.differences import Differences, compare_runs
 from frostline.train.study import Study
 
-IN_MEMORY = ("arrays", "dataset")  # kinds of data that have no path
 COMPUTED = ("device", "precision", "threads")  # settings that a rule decided; the record has the values
-IDS_SHOWN = 3
 TORCH = "torch:"
 
 
@@ -288,37 +285,6 @@ def check_network(run: Path, network: Network, weights: str | None, code: str | 
             f"The weights {network.weights_name} aren't those that {run} was made with.",
             "Say where those are: --weights FILE; or run frostline fit again.",
         )
-
-
-def check_samples(run: Path, recorded: Mapping[str, SampleNote], dataset: Dataset) -> None:
-    """Raise DataError naming what was changed, added or removed since the record, or is split differently."""
-    here = {
-        s.id: SampleNote(label=dataset.classes[s.label], part=s.part, group=s.group, sha256=s.sha256)
-        for s in dataset.samples
-    }
-    both = [i for i in recorded if i in here]
-    kinds = {
-        "changed": [i for i in both if here[i].sha256 != recorded[i].sha256],
-        "removed": [i for i in recorded if i not in here],
-        "added": [i for i in here if i not in recorded],
-        "with another label": [i for i in both if here[i].label != recorded[i].label],
-        "in another part or group": [
-            i for i in both if (here[i].part, here[i].group) != (recorded[i].part, recorded[i].group)
-        ],
-    }
-    changes = [f"{len(ids):,} {kind} ({_first_ids(ids)})" for kind, ids in kinds.items() if ids]
-    if changes:
-        raise DataError(
-            f"The data in {dataset.path} aren't those that {run} was made with: {', '.join(changes)}.",
-            "Restore them, say where those are (--data DIR), or run frostline fit again.",
-        )
-
-
-def _first_ids(ids: list[str]) -> str:
-    shown = ids[:IDS_SHOWN]
-    if len(ids) > IDS_SHOWN:
-        shown.append("...")
-    return ", ".join(shown)
 
 
 def _on_purpose(result: RunResult, again: RunResult, where: ReplayOptions, data: Any) -> list[str]:

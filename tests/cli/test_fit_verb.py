@@ -45,6 +45,8 @@ TYPED: dict[str, tuple[str | None, Any]] = {
     "pretrain": ("more", Path("more")),
     "pretrain_method": ("vicreg", "vicreg"),
     "pretrain_epochs": ("3", 3),
+    "target": ("field", Path("field")),
+    "source_data": ("before", Path("before")),
     "labels_per_class": ("5", 5),
     "min_per_class": ("3", 3),
     "pool_validation": (None, True),

@@ -18,6 +18,7 @@ SHORT = 6  # lines of a function that says by its name all there is to say
 
 # Each exception has its reason.
 MANY_ARGUMENTS = {
+    "cli/adapt.py:adapt_verb": "a typer command declares its options as arguments",
     "cli/check.py:check_verb": "a typer command declares its options as arguments",
     "cli/curve.py:curve_verb": "a typer command declares its options as arguments",
     "cli/demo.py:demo_verb": "a typer command declares its options as arguments",
@@ -28,6 +29,7 @@ MANY_ARGUMENTS = {
     "data/views.py:make_views": "a pure function: all that a view depends on stands in its signature",
     "cli/pretrain.py:pretrain_verb": "a typer command declares its options as arguments",
     "cli/rank.py:rank_verb": "a typer command declares its options as arguments",
+    "cli/shift.py:shift_verb": "a typer command declares its options as arguments",
     "rerun.py:replay": "a public function spells its options out",
     "race/standing.py:standing_from": "keyword-only short hand for the Standing dataclass",
 }

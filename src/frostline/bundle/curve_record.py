@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from frostline.base.errors import BundleError
-from frostline.bundle.schema import AuditRecord, DataRecord, Interval, Record, StageRecord, VolatileFloat, VolatileText
+from frostline.bundle.schema import AuditRecord, DataRecord, StageRecord
+from frostline.bundle.typed import Interval, Record, VolatileFloat, VolatileText
 
 CURVE_SCHEMA = 1
 CURVE_FILE = "curve.json"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from frostline.base.errors import BundleError
+from frostline.base.errors import BundleError, DataError
+from frostline.base.records import Dataset
 from frostline.bundle.schema import RunResult
 from frostline.models.sources.user_code import read_code
 from frostline.recipe.settings import Settings, option
@@ -21,8 +22,10 @@ KEPT = {  # files of the user's, kept as they were given
     "stages": "inputs/stages.txt",
 }
 RECIPES = "recipes"
-PATHS = {"data": Path, "pretrain": Path, **dict.fromkeys(KEPT, Path)}
+PATHS = {"data": Path, "pretrain": Path, "target": Path, "source_data": Path, **dict.fromkeys(KEPT, Path)}
 TUPLES = ("mean", "std", "strategies")
+IN_MEMORY = ("arrays", "dataset")  # kinds of data that have no path
+IDS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +127,37 @@ def read_samples(run: Path) -> dict[str, SampleNote]:
             f"{path} can't be read, so the data can't be verified.",
             "Put it back as the run wrote it.",
         ) from error
+
+
+def check_samples(run: Path, recorded: Mapping[str, SampleNote], dataset: Dataset) -> None:
+    """Raise DataError naming what was changed, added or removed since the record, or is split differently."""
+    here = {
+        s.id: SampleNote(label=dataset.classes[s.label], part=s.part, group=s.group, sha256=s.sha256)
+        for s in dataset.samples
+    }
+    both = [i for i in recorded if i in here]
+    kinds = {
+        "changed": [i for i in both if here[i].sha256 != recorded[i].sha256],
+        "removed": [i for i in recorded if i not in here],
+        "added": [i for i in here if i not in recorded],
+        "with another label": [i for i in both if here[i].label != recorded[i].label],
+        "in another part or group": [
+            i for i in both if (here[i].part, here[i].group) != (recorded[i].part, recorded[i].group)
+        ],
+    }
+    changes = [f"{len(ids):,} {kind} ({_first_ids(ids)})" for kind, ids in kinds.items() if ids]
+    if changes:
+        raise DataError(
+            f"The data in {dataset.path} aren't those that {run} was made with: {', '.join(changes)}.",
+            "Restore them, say where those are (--data DIR), or run frostline fit again.",
+        )
+
+
+def _first_ids(ids: list[str]) -> str:
+    shown = ids[:IDS_SHOWN]
+    if len(ids) > IDS_SHOWN:
+        shown.append("...")
+    return ", ".join(shown)
 
 
 def code_hash(run: Path) -> str | None:

@@ -27,6 +27,7 @@ from frostline.data.table_files import READERS, ArrowImages, Place
 from frostline.data.tables import image_source, read_columns, read_lines
 from frostline.data.texts import TextPreprocess, Texts, check_texts, read_texts
 from frostline.features.inference import grouped, scores_in_chunks
+from frostline.stats.proportions import corrected
 
 FORM = "Give images, folders of them, or tables (.csv, .tsv, .jsonl, .parquet) with a column image."
 BadFile = Callable[[str, str], None]
@@ -157,7 +158,8 @@ def predict_samples(loaded: LoadedModel, samples: Samples) -> FloatArray:
     """Probabilities (N, C) of decoded images or tokenised texts, in chunks of the recorded size; partial chunks are
     padded.
 
-    softmax(logits / temperature) in float64: in float32 a high temperature could make two classes equal.
+    softmax(logits / temperature) in float64: in float32 a high temperature could make two classes equal. The factors
+    of another prior, where the model has them, multiply the result before it is normalised again.
     """
     compute = loaded.compute
     if not len(samples):
@@ -171,7 +173,9 @@ def predict_samples(loaded: LoadedModel, samples: Samples) -> FloatArray:
     groups = grouped(input_lengths(samples, loaded.preprocess), compute)
     scores = scores_in_chunks(forward, torch.arange(len(samples)), groups, compute)
     probabilities: FloatArray = (scores.cpu().double() / loaded.temperature).softmax(1).numpy()
-    return probabilities
+    if loaded.prior is None:
+        return probabilities
+    return corrected(probabilities, loaded.prior)
 
 
 def predict_paths(

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from frostline.base.errors import BundleError
 from frostline.bundle.runfolder import PRETRAINED, WORK
-from frostline.bundle.schema import VOLATILE, Record, VolatileFloat, VolatileText
+from frostline.bundle.typed import VOLATILE, Record, VolatileFloat, VolatileText
 
 SCHEMA = 1
 

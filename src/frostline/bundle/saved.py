@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from frostline.base.device import Compute, default_threads, find_device, has_bf16, place
 from frostline.base.errors import BundleError
 from frostline.base.files import write_atomic, write_json
+from frostline.base.records import FloatArray
 from frostline.base.version import VERSION
 from frostline.bundle import trust
 from frostline.cutting.cuts import Cut
@@ -29,7 +31,8 @@ from frostline.models.sources.torch_file import load_saved_code
 from frostline.models.sources.user_code import read_code
 from frostline.recipe.recipe import Recipe
 
-FORMAT = 5
+FORMAT = 6
+WITHOUT_PRIOR = 5
 WITHOUT_HISTORY = 4
 WITHOUT_SIBLINGS = 3  # the code was one file
 OLDEST = 2  # had neither temperature nor threshold
@@ -44,6 +47,7 @@ NOTE: dict[str, type | tuple[type, ...]] = {  # what recipe.json has to hold
     "abstain": (dict, type(None)),
     "history": list,
     "headless": (str, type(None)),
+    "prior": (list, type(None)),
 }
 ABSTAIN: dict[str, type | tuple[type, ...]] = {"wanted_accuracy": float, "threshold": (int, float, type(None))}
 SOURCE = ("spec", "model_args", "code_sha256", "siblings", "self_loading")
@@ -64,7 +68,8 @@ class Abstain:
 class SavedModel:
     """A trained network with all that is needed to save it. `cut` is set where the network was cut short.
 
-    `temperature` divides its logits (None: none was fitted, which is 1). `entry` is what this training adds to the
+    `temperature` divides its logits (None: none was fitted, which is 1). `prior` (C,) multiplies the
+    probabilities, where classes have other shares than in the training data. `entry` is what this training adds to the
     history of the weights. `headless` says why there are no classes, where the network learnt without labels; then
     `method` stands in the place of the strategy.
     """
@@ -81,6 +86,7 @@ class SavedModel:
     tensors: frozenset[str]  # names that the network reads; the rest isn't saved
     temperature: float | None = None
     abstain: Abstain | None = None
+    prior: FloatArray | None = None
     entry: Mapping[str, Any] | None = None
     headless: str | None = None
     method: str | None = None
@@ -98,7 +104,7 @@ class SavedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A network that has been read back; `temperature` divides its logits."""
+    """A network that has been read back; `temperature` divides its logits, `prior` (C,) multiplies probabilities."""
 
     model: nn.Module
     preprocess: Contract
@@ -107,6 +113,7 @@ class LoadedModel:
     recipe: Mapping[str, Any]
     temperature: float = 1.0
     abstain: Abstain | None = None
+    prior: FloatArray | None = None
 
 
 def save_model(folder: Path, saved: SavedModel) -> None:
@@ -170,6 +177,7 @@ def _recipe_note(saved: SavedModel) -> dict[str, Any]:
         "abstain": asdict(saved.abstain) if saved.abstain else None,
         "history": [dict(entry) for entry in saved.history],
         "headless": saved.headless,
+        "prior": None if saved.prior is None else [float(factor) for factor in saved.prior],
     }
 
 
@@ -236,6 +244,7 @@ def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") 
         recipe=note,
         temperature=1.0 if note["temperature"] is None else float(note["temperature"]),
         abstain=Abstain(**note["abstain"]) if note["abstain"] else None,
+        prior=None if note["prior"] is None else np.array(note["prior"], dtype=np.float64),
     )
 
 
@@ -280,6 +289,8 @@ def _completed(note: dict[str, Any]) -> dict[str, Any]:
         note = {**note, "source": {"siblings": [], **note["source"]}}
     if note["format"] <= WITHOUT_HISTORY:
         note = {"history": [], "headless": None, **note}
+    if note["format"] <= WITHOUT_PRIOR:
+        note = {"prior": None, **note}
     return note
 
 
@@ -296,11 +307,17 @@ def _unusable(note: Mapping[str, Any]) -> list[str]:
         wrong = ["source.siblings"]
     if note["temperature"] is not None and not 0 < note["temperature"] < math.inf:
         wrong.append("temperature")
+    if note["prior"] is not None and not all(map(_is_factor, note["prior"])):
+        wrong.append("prior")
     if note["abstain"] is not None:
         kept = note["abstain"]
         wrong += [f"abstain.{k}" for k, kind in ABSTAIN.items() if k not in kept or not isinstance(kept[k], kind)]
         wrong += [f"abstain.{k}" for k in kept if k not in ABSTAIN]
     return wrong
+
+
+def _is_factor(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < math.inf
 
 
 def _is_sibling(name: Any) -> bool:

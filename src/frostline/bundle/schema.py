@@ -9,18 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = 6
+from frostline.bundle.further_schema import SourceTaskRecord, TargetRecord
+from frostline.bundle.typed import VOLATILE, Interval, Record, ScoreRecord, VolatileFloat, VolatileText
 
-VOLATILE = Field(json_schema_extra={"volatile": True})
-VolatileFloat = Annotated[float, VOLATILE]
-VolatileText = Annotated[str, VOLATILE]
-Interval = tuple[float, float]
-
-
-class Record(BaseModel):
-    """Unknown keys are refused, values can't be changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+SCHEMA = 7
 
 
 class WarningRecord(Record):
@@ -91,11 +83,6 @@ class VersusRecord(Record):
     outcome: Literal["worse", "better", "as-good", "undecided"]  # only `baseline` can be better than the best
 
 
-class ScoreRecord(Record):
-    accuracy: float
-    ci: Interval
-
-
 class ForecastScoreRecord(Record):
     """What training was forecast to reach, on the blocks of the comparison."""
 
@@ -130,6 +117,7 @@ class StrategyRecord(Record):
     score_ci: Interval | None
     versus_best: VersusRecord | None
     test: ScoreRecord | None
+    target: ScoreRecord | None = None  # on the labelled samples of --target
     forecast: ForecastScoreRecord | None = None  # before training; beside measured figures, never among them
     below_forecast: bool = False
 
@@ -351,6 +339,8 @@ class RunResult(Record):
     abstain: AbstainRecord | None = None
     learning_curve: LearningCurveRecord | None = None
     doubts: DoubtsRecord | None = None
+    target: TargetRecord | None = None
+    source_task: SourceTaskRecord | None = None
     methods: MethodsRecord | None = None
     files: dict[str, str] = Field(default_factory=dict)  # SHA-256 of what was written, by name
 

@@ -26,6 +26,8 @@ def fit_verb(
     pretrain: o.PretrainOption = None,
     pretrain_method: o.PretrainMethodOption = None,
     pretrain_epochs: o.PretrainEpochsOption = None,
+    target: o.TargetOption = None,
+    source_data: o.SourceDataOption = None,
     labels_per_class: o.LabelsPerClassOption = None,
     min_per_class: o.MinPerClassOption = None,
     pool_validation: o.PoolValidationOption = False,

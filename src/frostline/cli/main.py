@@ -10,6 +10,7 @@ import typer
 
 from frostline import __version__
 from frostline.base.clock import Clock
+from frostline.cli.adapt import adapt_verb
 from frostline.cli.check import check_verb
 from frostline.cli.compare import compare_verb
 from frostline.cli.curve import curve_verb
@@ -25,6 +26,7 @@ from frostline.cli.recipe import recipe_verb
 from frostline.cli.replay import replay_verb
 from frostline.cli.report import report_verb
 from frostline.cli.session import Session
+from frostline.cli.shift import shift_verb
 from frostline.cli.show import show_verb
 from frostline.cli.stages import stages_verb
 from frostline.cli.strategies import strategies_verb
@@ -44,6 +46,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "pretrain": pretrain_verb,
     "rank": rank_verb,
     "curve": curve_verb,
+    "shift": shift_verb,
+    "adapt": adapt_verb,
     "demo": demo_verb,
     "doctor": doctor_verb,
 }

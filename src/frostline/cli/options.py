@@ -103,6 +103,24 @@ PretrainEpochsOption = Annotated[
     int | None,
     value_option(NETWORK_PANEL, "--pretrain-epochs", "Passes over that data. Default: the method's own.", "N"),
 ]
+TargetOption = Annotated[
+    Path | None,
+    value_option(
+        DATA_PANEL,
+        "--target",
+        "Data of another distribution: diagnose the shift, test every strategy there too, adapt the model.",
+        "FOLDER",
+    ),
+]
+SourceDataOption = Annotated[
+    Path | None,
+    value_option(
+        DATA_PANEL,
+        "--source-data",
+        "Labelled data of the task that the network was trained on: its accuracy there before and after.",
+        "FOLDER",
+    ),
+]
 StagesOption = Annotated[
     Path | None,
     value_option(

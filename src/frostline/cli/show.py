@@ -18,7 +18,7 @@ MethodsOption = Annotated[
 
 
 def show_verb(run: o.RunArgument, methods: MethodsOption = False, json: o.JsonOption = False) -> None:
-    """Show the result of a RUN folder: verdict, table, evidence; of a pre-training, a curve or a ranking its table."""
+    """Show the result of a RUN folder: verdict, table, evidence; of curves, rankings and the like their table."""
     from frostline.bundle.pretrain_record import read_pretrained
     from frostline.bundle.runfolder import read_result
 
@@ -78,7 +78,36 @@ def show_ranking(run: Path, *, json: bool) -> None:
         print_text(rank_text(values, run, stdout_width()))
 
 
-STUDIES = {"curve.json": show_curve, "rank.json": show_ranking}  # the record that a folder of each kind holds
+def show_adapted(run: Path, *, json: bool) -> None:
+    """Print an adaptation to other data, or its record as JSON."""
+    from frostline.bundle.adapt_record import read_adapted
+    from frostline.report.adapt import adapt_text
+
+    values = read_adapted(run).model_dump(mode="json", by_alias=True)
+    if json:
+        print_json(values)
+    else:
+        print_text(adapt_text(values, run, stdout_width()))
+
+
+def show_shift(run: Path, *, json: bool) -> None:
+    """Print how two data sets differ, or the record as JSON."""
+    from frostline.bundle.shift_record import read_shift
+    from frostline.report.shift import shift_text
+
+    values = read_shift(run).model_dump(mode="json", by_alias=True)
+    if json:
+        print_json(values)
+    else:
+        print_text(shift_text(values, run, stdout_width()))
+
+
+STUDIES = {
+    "curve.json": show_curve,
+    "rank.json": show_ranking,
+    "adapt.json": show_adapted,
+    "shift.json": show_shift,
+}  # the record that a folder of each kind holds
 
 
 def show_methods(result: RunResult, *, json: bool) -> None:

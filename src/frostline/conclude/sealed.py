@@ -63,8 +63,11 @@ def open_seal(
     loaded: LoadedModel,
     sealed: SealedFor,
 ) -> dict[str, FloatArray]:
-    """Return probabilities on the sealed part: the saved model's, calibrated, and with --evaluate-all those of all
-    others and the baseline, uncalibrated. `sealed` gives the samples as the network of a recipe reads them."""
+    """Return probabilities on the sealed part: the saved model's, calibrated, and those of all others that were
+    refitted and the baseline, uncalibrated. `sealed` gives the samples as the network of a recipe reads them.
+
+    Other samples than the sealed ones are predicted in the same way.
+    """
     verdict = loaded.recipe["strategy"]
     tests = {verdict: predict_samples(loaded, sealed(plan.row(verdict).recipe))}
     for name in refits:
@@ -80,6 +83,6 @@ def open_seal(
             )
             tests[name] = predict_samples(other, sealed(recipe))
     plain = next((row.recipe for row in plan.rows if not row.recipe.needs_network), None)
-    if settings.evaluate_all and plain is not None:
+    if settings.tests_all and plain is not None:
         tests[plain.name] = predict_baseline(study, sealed(plain))
     return tests

@@ -35,7 +35,7 @@ def conclude(
                 raise
             race = replace(race, failed={**race.failed, verdict.strategy: str(error)})
             emit(Event(kind="warning", text=str(error)))
-    if settings.evaluate_all:
+    if settings.tests_all:
         others = [row.recipe for row in plan.rows if row.recipe.name not in refits]
         for recipe in others:
             if recipe.name in race.failed or not recipe.needs_network:

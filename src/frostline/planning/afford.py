@@ -78,7 +78,7 @@ def afford(settings: Settings, study: Study, plan: Plan, clock: Callable[[], flo
             steps=reduction.steps,
             sealed=len(study.dataset.sealed),
             stored=stored,
-            all_tested=settings.evaluate_all,
+            all_tested=settings.tests_all,
         )
 
     reduction = None

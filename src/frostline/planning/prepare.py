@@ -85,6 +85,16 @@ def make_trunk(settings: Settings, network: Network, model: nn.Module, stages: S
     return Trunk(model=model, stages=stages, fingerprint=fingerprint, compute=compute, hashes=hashes)
 
 
+def placed_network(settings: Settings, network: Network, rows: int) -> tuple[Network, Trunk]:
+    """Map a network and place it on its device; the network then has the lengths at which it reads texts.
+
+    Several data sets may be read by the one trunk. Raises ModelError as :func:`map_network` does.
+    """
+    model, stages = map_network(network, settings.stages)
+    network = with_lengths(network, model, stages)
+    return network, make_trunk(settings, network, model, stages, rows)
+
+
 def make_study(
     settings: Settings, dataset: Dataset, samples: Samples, network: Network, trunk: Trunk, store: Store | None
 ) -> Study:

@@ -75,6 +75,7 @@ def entries_of(settings: Settings) -> tuple[Entry, ...]:
     """
     sources = parse_sources(settings.model)
     _check_pretraining(settings)
+    _check_further_data(settings, several=len(sources) > 1)
     if len(sources) == 1 and (sources[0].weights is None or settings.weights is None):
         weights = sources[0].weights or settings.weights
         labels = [PRETRAINED_FIRST] if settings.pretrain else []
@@ -107,6 +108,14 @@ def _check_pretraining(settings: Settings) -> None:
     for name in ("pretrain_method", "pretrain_epochs"):
         if settings.pretrain is None and getattr(settings, name) is not None:
             raise RecipeError(f"{option(name)} without --pretrain has nothing to train on.", "Add --pretrain FOLDER.")
+
+
+def _check_further_data(settings: Settings, *, several: bool) -> None:
+    given = [option(name) for name in ("target", "source_data") if getattr(settings, name) is not None]
+    if given and several:
+        raise RecipeError(f"{given[0]} can't be read for several networks.", "Compare one network at a time.")
+    if given and settings.budget is not None:
+        raise RecipeError(f"--budget can't plan for {given[0]}.", f"Leave --budget or {given[0]} out.")
 
 
 def _refuse_for_several(settings: Settings) -> None:

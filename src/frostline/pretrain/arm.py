@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from frostline.base.events import Emit, Event
+from frostline.data.unlabelled import read_unlabelled
+from frostline.data.unlabelled_listing import list_unlabelled
 from frostline.models.network import Network
 from frostline.planning.prepare import map_network
 from frostline.planning.sources import Mapped, ReadSource, entry_pretrained, make_source
-from frostline.pretrain.listing import list_unlabelled
-from frostline.pretrain.pretraining import PretrainPlan, train_network
+from frostline.pretrain.pretraining import PURPOSE, PretrainPlan, train_network
 from frostline.pretrain.run import default_method
-from frostline.pretrain.unlabelled import read_unlabelled
 from frostline.recipe.settings import Settings
 
 FOLDER = "pretrain"  # of the checkpoint, among what a run needs to be resumed
@@ -30,13 +30,14 @@ def pretrained_source(settings: Settings, first: ReadSource, work: Path, emit: E
     entry = entry_pretrained(settings, first.entry)
     network = first.study.network
     dataset = first.read.dataset
+    sealed = frozenset(dataset.samples[i].sha256 for i in dataset.sealed)
     data = read_unlabelled(
         list_unlabelled(settings.pretrain),
         network.preprocess,
+        replace(PURPOSE, without=sealed),
         threads=first.study.compute.threads,
         emit=emit,
         chosen_length=True,
-        without=[dataset.samples[i].sha256 for i in dataset.sealed],
     )
     trained = train_network(network, data, arm_plan(settings, network), work / FOLDER, emit)
     if trained.collapsed:

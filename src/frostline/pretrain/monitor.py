@@ -18,9 +18,9 @@ from frostline.base.device import Compute
 from frostline.base.records import IntArray
 from frostline.base.seeds import numpy_generator
 from frostline.data.contract import evaluation_views, input_lengths, to_inputs
+from frostline.data.unlabelled import Unlabelled
 from frostline.features.inference import grouped
 from frostline.pretrain.body import Body, plain_features
-from frostline.pretrain.unlabelled import Unlabelled
 
 MOST_SAMPLES = 2000  # that are read
 MOST_NEIGHBOURS = 20

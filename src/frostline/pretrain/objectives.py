@@ -24,13 +24,13 @@ from frostline.cutting.inputs import call_of
 from frostline.cutting.split import run_to
 from frostline.data.contract import Contract, ViewOf, to_inputs, views_of
 from frostline.data.preprocess import Preprocess
+from frostline.data.unlabelled import Unlabelled
 from frostline.data.views import SMALL, Policy, augment_policy
 from frostline.models.network import Network
 from frostline.pretrain.body import Body
 from frostline.pretrain.losses import TURNS, VicregWeights, nt_xent, quarter_turns, vicreg, with_holes
 from frostline.pretrain.masked import MaskedWords
 from frostline.pretrain.monitor import unit_spread
-from frostline.pretrain.unlabelled import Unlabelled
 
 PROJECTION = 128  # values that views are compared by
 EXPANSION = 512  # VICReg compares in many

@@ -19,17 +19,25 @@ from frostline.bundle.saved import training_entry
 from frostline.cutting.guard import one_thread
 from frostline.cutting.stages import StageMap, stage_map
 from frostline.data.texts import TextPreprocess
+from frostline.data.unlabelled import Purpose, Unlabelled
 from frostline.models.network import LoadReport, Network, example_call, pretrained
 from frostline.planning.prepare import with_lengths
 from frostline.pretrain.body import Body
 from frostline.pretrain.loop import EpochPoint, State, Trainer, Training, curve_readings
 from frostline.pretrain.monitor import Monitor, collapse
 from frostline.pretrain.objectives import Method, Setup, check_reads, find_method
-from frostline.pretrain.unlabelled import Unlabelled
 
 HEADLESS = "it was pre-trained without labels"
 CHUNK = 32  # samples of an inference pass
 BACKWARD = 3.0  # operations of a training step, as multiples of a forward pass
+PURPOSE = Purpose(  # with fewer than 8 samples no batch has anything to compare
+    name="pre-training",
+    fewest=8,
+    nothing_sealed=(
+        "Nothing here is sealed: if you fit on the same data later, its test may hold samples that were learnt from, "
+        "though without their labels. frostline fit --pretrain leaves them out."
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

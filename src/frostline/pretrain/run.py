@@ -37,15 +37,15 @@ from frostline.bundle.runfolder import PRETRAINED, RESULT, RunFolder, check_out,
 from frostline.bundle.saved import SavedModel, named_tensors, save_model
 from frostline.bundle.spec import PREFIX, resolve_network
 from frostline.data.texts import TextPreprocess, Texts
+from frostline.data.unlabelled import Unlabelled, read_unlabelled
+from frostline.data.unlabelled_listing import list_unlabelled
 from frostline.models.network import Network, NetworkOptions, example_call, pretrained
 from frostline.models.new_heads import HeadForm
 from frostline.planning.prepare import network_options
 from frostline.pretrain.body import Body
-from frostline.pretrain.listing import list_unlabelled
 from frostline.pretrain.loop import point_record
 from frostline.pretrain.objectives import check_reads, find_method
-from frostline.pretrain.pretraining import HEADLESS, Pretrained, PretrainPlan, told_start, train_network
-from frostline.pretrain.unlabelled import Unlabelled, read_unlabelled
+from frostline.pretrain.pretraining import HEADLESS, PURPOSE, Pretrained, PretrainPlan, told_start, train_network
 from frostline.recipe.selection import make_recipe
 from frostline.recipe.settings import Settings, keyword_parameters, settings_from
 
@@ -157,6 +157,7 @@ def run_pretraining(settings: PretrainSettings, emit: Emit = silent, given: Any 
         data = read_unlabelled(
             listing,
             network.preprocess,
+            PURPOSE,
             threads=common.threads or default_threads(),
             emit=emit,
             chosen_length=common.size is not None,

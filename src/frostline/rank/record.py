@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from frostline.bundle.schema import Interval, PhaseRecord, Record, VolatileFloat, VolatileText
+from frostline.bundle.schema import PhaseRecord
+from frostline.bundle.typed import Interval, Record, VolatileFloat, VolatileText
 
 SCHEMA = 1
 FILE = "rank.json"

@@ -60,6 +60,8 @@ class Settings:
     pretrain: Path | None = None  # own unlabelled data, on which a copy of the network is trained first
     pretrain_method: PretrainMethod | None = None
     pretrain_epochs: int | None = None
+    target: Path | None = None  # data of another distribution, on which the strategies are tested too
+    source_data: Path | None = None  # labelled data of the task that the network was trained on
     seed: int = 0
     device: str = "auto"
     precision: Precision = "auto"
@@ -79,6 +81,11 @@ class Settings:
     def continues(self) -> bool:
         """True where an interrupted run is taken up."""
         return self.resume or self.conclude
+
+    @property
+    def tests_all(self) -> bool:
+        """True where every strategy that was measured is refitted and tested, and not the verdict alone."""
+        return self.evaluate_all or self.target is not None or self.source_data is not None
 
     @property
     def store_off(self) -> bool:
@@ -283,6 +290,8 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "source_classes": Path,
     "label_map": Path,
     "pretrain": Path,
+    "target": Path,
+    "source_data": Path,
     "weights": str,
     "store": str,
     "strategies": _split_names,

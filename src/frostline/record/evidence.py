@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from frostline.adapt.after_fit import TargetFindings
 from frostline.base.records import Comparison, FloatArray, IntArray, Outcome, Verdict
 from frostline.bundle import schema
 from frostline.conclude.calibrate import Calibration
 from frostline.conclude.doubts import Doubts
+from frostline.conclude.elsewhere import OnTarget
+from frostline.conclude.forgetting import Forgetting
 from frostline.conclude.learning import LearningCurve
 from frostline.forecast.forecast import Forecast
 from frostline.race.compare import compare_all
@@ -39,6 +42,9 @@ class Evidence:
     calibration: Calibration | None = None
     doubts: Doubts | None = None
     learning: LearningCurve | None = None
+    on_target: OnTarget | None = None
+    adapted: TargetFindings | None = None
+    forgetting: Forgetting | None = None
     forecast: Forecast | None = None
     foresight: Foresight | None = None  # its standings, by the metric of the plan
 

@@ -42,8 +42,8 @@ def examples(study: Study, sealed: Samples, probabilities: FloatArray, doubts: D
     mistakes = confident_mistakes(dataset, probabilities)
     learnt = {"classes": example_rows(dataset), "doubts": _doubted_rows(ids, doubts)}
     rows = sorted({*learnt["classes"], *learnt["doubts"]})
-    shown = _entries(source.images, study.positions(rows).tolist(), source.preprocess)
-    shown += _entries(sealed, np.searchsorted(dataset.sealed, mistakes).tolist(), source.preprocess)
+    shown = sample_entries(source.images, study.positions(rows).tolist(), source.preprocess)
+    shown += sample_entries(sealed, np.searchsorted(dataset.sealed, mistakes).tolist(), source.preprocess)
     samples = {
         ids[row]: {"label": dataset.classes[dataset.samples[row].label], **entry}
         for row, entry in zip([*rows, *mistakes], shown, strict=True)
@@ -73,7 +73,8 @@ def _doubted_rows(ids: Sequence[str], doubts: Doubts | None) -> list[int]:
     return rows
 
 
-def _entries(samples: Samples, rows: Sequence[int], contract: Contract) -> list[dict[str, str]]:
+def sample_entries(samples: Samples, rows: Sequence[int], contract: Contract) -> list[dict[str, str]]:
+    """Return for each of these rows its `image` as a data address, or the beginning of its `text`."""
     if isinstance(samples, Texts):
         return [{"text": samples.words[row][:LETTERS]} for row in rows]
     if not rows:

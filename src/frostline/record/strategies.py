@@ -10,12 +10,14 @@ import numpy as np
 from frostline.base.records import Comparison, FloatArray, IntArray, Outcome
 from frostline.base.seeds import numpy_generator
 from frostline.bundle import schema
+from frostline.bundle.typed import Interval, ScoreRecord
 from frostline.race.compare import compare, score_interval, versus_best
 from frostline.race.plan import PlanRow
 from frostline.race.result import RaceResult, block_sizes
 from frostline.race.short import BELOW, on_blocks
 from frostline.race.standing import Standing, standing_from
 from frostline.recipe.terms import origin_summary, skipped_term, stage_fates, term
+from frostline.record.elsewhere import target_score
 from frostline.record.evidence import Evidence
 from frostline.stats.intervals import bootstrap_interval, wilson
 from frostline.stats.metrics import accuracy
@@ -45,6 +47,7 @@ NOT_RUN: Mapping[str, Any] = {
     "score_ci": None,
     "versus_best": None,
     "test": None,
+    "target": None,
     "forecast": None,
     "below_forecast": False,
 }
@@ -86,6 +89,8 @@ def _ran(evidence: Evidence, row: PlanRow, labels: IntArray) -> schema.StrategyR
     }
     if name in evidence.tests:
         fields["test"] = tested(evidence.tests[name], labels)
+    if evidence.on_target is not None:
+        fields["target"] = target_score(evidence.on_target, evidence.on_target.tests.get(name))
     return schema.StrategyRecord(**fields)
 
 
@@ -233,12 +238,12 @@ def _positive(standing: Standing, score: float) -> float:
     return score
 
 
-def _score_ci(standing: Standing, *, n_train: float, n_test: float) -> schema.Interval:
+def _score_ci(standing: Standing, *, n_train: float, n_test: float) -> Interval:
     low, high = sorted(_positive(standing, v) for v in score_interval(standing, n_train=n_train, n_test=n_test))
     return low, high
 
 
-def sample_interval(evidence: Evidence, a: str, b: str) -> schema.Interval:
+def sample_interval(evidence: Evidence, a: str, b: str) -> Interval:
     """Return the interval of a - b for these very models on new samples: bootstrap over the rows both predicted."""
     low, high = sorted((a, b))  # drawn once per pair, whichever way round it is asked for
     first, second = (next(s for s in evidence.standings if s.name == name) for name in (low, high))
@@ -261,10 +266,10 @@ def versus_record(evidence: Evidence, comparison: Comparison) -> schema.VersusRe
     )
 
 
-def tested(probabilities: FloatArray, labels: IntArray) -> schema.ScoreRecord:
+def tested(probabilities: FloatArray, labels: IntArray) -> ScoreRecord:
     """Record the accuracy on the sealed part with Wilson's interval."""
     share = accuracy(probabilities, labels)
-    return schema.ScoreRecord(accuracy=share, ci=wilson(round(share * len(labels)), len(labels)))
+    return ScoreRecord(accuracy=share, ci=wilson(round(share * len(labels)), len(labels)))
 
 
 def pair_records(evidence: Evidence) -> list[schema.PairRecord]:

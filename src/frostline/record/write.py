@@ -17,6 +17,7 @@ from frostline.base.records import AuditCount
 from frostline.base.version import VERSION
 from frostline.bundle import schema
 from frostline.bundle.card import model_card
+from frostline.bundle.further_schema import TargetRecord
 from frostline.bundle.runfolder import (
     RunFolder,
     hashes,
@@ -33,6 +34,7 @@ from frostline.record import compose
 from frostline.record.calibration import abstain_record, calibration_record
 from frostline.record.compose import doubts_csv, doubts_record
 from frostline.record.curve import curve_record
+from frostline.record.elsewhere import source_task_record, target_record
 from frostline.record.evidence import Evidence
 from frostline.record.examples import examples
 from frostline.record.facts import facts_of
@@ -114,8 +116,17 @@ class RunWriter:
             abstain=abstain_record(evidence.calibration, evidence.tests[chosen], labels),
             doubts=doubts_record(evidence.doubts) if evidence.doubts else None,
             learning_curve=curve_record(evidence.learning) if evidence.learning else None,
+            target=self._target(),
+            source_task=source_task_record(evidence.forgetting) if evidence.forgetting else None,
             files=hashes(self.folder.path),
         )
+
+    def _target(self) -> TargetRecord | None:
+        """Record what was found on the target; None without one."""
+        evidence = self.evidence
+        if evidence.on_target is None or evidence.adapted is None:
+            return None
+        return target_record(evidence.on_target, evidence.adapted)
 
     def _audit(self) -> AuditCount:
         """Sum the audits of all trials and refits."""

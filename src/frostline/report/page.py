@@ -20,6 +20,7 @@ from frostline.report.answer import (
     short_model_name,
     should_freeze,
 )
+from frostline.report.elsewhere_panels import elsewhere_panels
 from frostline.report.gallery import class_rows, doubt_cards, example_cards, mistake_cards
 from frostline.report.lines import doubt_lines, meaning_lines
 from frostline.report.panels import Panel, panels
@@ -55,7 +56,7 @@ def write_page(path: Path, text: str) -> None:
 
 def page(stored: Stored, *, examples: bool = True) -> str:
     """Return the page as HTML: no address in it is fetched, and every name is shown as text."""
-    shown = panels(stored)
+    shown = [*panels(stored), *elsewhere_panels(stored)]
     return render(
         "report.html.j2", shown, _contents(shown), **_page_values(stored), **_sample_cards(stored, examples=examples)
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from frostline.bundle.schema import MethodsRecord
 from frostline.report.depth import depth_text
+from frostline.report.elsewhere import elsewhere_lines, elsewhere_sentences
 from frostline.report.lines import (
     curve_cells,
     curve_text,
@@ -43,6 +44,8 @@ def result_text(result: Mapping[str, Any], width: int = 100) -> str:
         *filled(meaning_lines(result), width),
         "",
         *networks_lines(result),
+        *elsewhere_lines(result),
+        *_elsewhere_parts(result, width),
         *_depth_parts(result, width),
         *filled(sealed, width),
         *_curve_parts(result.get("learning_curve"), width),
@@ -163,6 +166,14 @@ def _settling_lines(verdict: Mapping[str, Any]) -> list[str]:
         f"About {verdict['samples_needed']:,} labelled samples would settle {verdict['strategy']} against "
         f"{verdict['runner_up']}, if they differ as much as they did here."
     ]
+
+
+def _elsewhere_parts(result: Mapping[str, Any], width: int) -> list[str]:
+    """Return the sentences on other data, with an empty line below them, where there are some."""
+    lines = filled(elsewhere_sentences(result), width)
+    if not lines:
+        return []
+    return [*lines, ""]
 
 
 def _depth_parts(result: Mapping[str, Any], width: int) -> list[str]:

@@ -179,16 +179,27 @@ def test_a_model_without_a_threshold_says_so(saved: Path) -> None:
         bundle.sure(answers(saved))
 
 
-@pytest.mark.parametrize("format_before", [2, 3, 4])
+@pytest.mark.parametrize("format_before", [2, 3, 4, 5])
 def test_a_model_of_a_format_before_is_read_as_it_was(saved: Path, tmp_path: Path, format_before: int) -> None:
     def older(note: dict[str, Any]) -> dict[str, Any]:
-        later = {"history", "headless"} | ({"temperature", "abstain"} if format_before == 2 else set())
-        source = {k: v for k, v in note["source"].items() if k != "siblings" or format_before == 4}
+        later = {"prior"} | ({"history", "headless"} if format_before < 5 else set())
+        later |= {"temperature", "abstain"} if format_before == 2 else set()
+        source = {k: v for k, v in note["source"].items() if k != "siblings" or format_before >= 4}
         return {**{k: v for k, v in note.items() if k not in later}, "source": source, "format": format_before}
 
     shutil.copytree(saved, tmp_path / "model")
     edited("recipe.json", older)(tmp_path / "model")
     assert np.array_equal(answers(tmp_path / "model"), answers(saved))
+
+
+def test_factors_of_another_prior_multiply_the_probabilities(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, tmp_path / "model")
+    classes = json.loads((saved / "classes.json").read_text())
+    factors = [1.0 + k for k in range(len(classes))]
+    edited("recipe.json", lambda note: {**note, "prior": factors})(tmp_path / "model")
+    expected = answers(saved) * factors
+    expected /= expected.sum(axis=1, keepdims=True)
+    assert np.allclose(answers(tmp_path / "model"), expected, rtol=1e-12)
 
 
 def test_a_cut_survives_its_note(source: Path) -> None:
@@ -251,7 +262,7 @@ KNOWN: dict[str, tuple[Tamper, str]] = {
     "no weights": (gone("model.safetensors"), r"model\.safetensors can't be read"),
     "half a recipe": (cut_short("recipe.json"), "holds a damaged file"),
     "half the weights": (cut_short("model.safetensors"), "can't be read"),
-    "another format": (edited("recipe.json", lambda n: {**n, "format": 6}), "has format 6, this version reads 2 to 5"),
+    "another format": (edited("recipe.json", lambda n: {**n, "format": 7}), "has format 7, this version reads 2 to 6"),
     "a class more": (edited("classes.json", lambda c: [*c, "cat"]), r"doesn't fit its network \(fc\.bias, fc\.weight"),
     "foreign keys": (weights(lambda t: {**t, "x.weight": torch.zeros(2)}), r"doesn't fit its network \(x\.weight\)"),
     "wrong shapes": (weights(lambda t: {**t, "a.bias": torch.zeros(9)}), r"doesn't fit its network \(a\.bias\)"),
@@ -271,10 +282,12 @@ KNOWN: dict[str, tuple[Tamper, str]] = {
     "a sibling that is no code": (siblings(["parts.so"]), r"usable 'source\.siblings'"),
     "a sibling that is gone": (siblings(["parts.py"]), r"parts\.py is missing"),
     "half a source": (edited("recipe.json", lambda n: {**n, "source": {"spec": "x"}}), r"usable 'source\.model_args'"),
-    "a newer format": (edited("recipe.json", lambda _: {"format": 6}), "has format 6, this version reads 2 to 5"),
+    "a newer format": (edited("recipe.json", lambda _: {"format": 7}), "has format 7, this version reads 2 to 6"),
     "a history that is no list": (edited("recipe.json", lambda n: {**n, "history": {}}), "has no usable 'history'"),
     "a history of words": (edited("recipe.json", lambda n: {**n, "history": ["x"]}), "has no usable 'history'"),
     "an old format with half a recipe": (edited("recipe.json", lambda _: {"format": 2}), "has no usable 'source'"),
+    "no prior": (edited("recipe.json", without("prior")), "has no usable 'prior'"),
+    "a prior of 0": (edited("recipe.json", lambda n: {**n, "prior": [1.0, 0.0]}), "has no usable 'prior'"),
     "no temperature": (edited("recipe.json", without("temperature")), "has no usable 'temperature'"),
     "a temperature of 0": (edited("recipe.json", lambda n: {**n, "temperature": 0}), "has no usable 'temperature'"),
     "a temperature that is a word": (

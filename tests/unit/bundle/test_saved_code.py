@@ -77,7 +77,7 @@ def test_all_files_are_beside_each_other_and_the_model_reads_without_the_origina
     model = run / "model"
     assert [p.relative_to(model).as_posix() for p in sorted(model.rglob("*.py"))] == ["code.py", *SIBLINGS]
     note = json.loads((model / "recipe.json").read_text())
-    assert (note["format"], note["source"]["siblings"]) == (5, SIBLINGS)
+    assert (note["format"], note["source"]["siblings"]) == (6, SIBLINGS)
     assert code_siblings(run) == tuple(SIBLINGS)
     assert code_hash(run) == note["source"]["code_sha256"]
     assert load_model(model, trust_code=True, device="cpu").classes == ("ant", "bee")

@@ -15,12 +15,12 @@ from frostline import load, pretrain_network
 from frostline.base.errors import BundleError, FrostlineError, ModelError, RecipeError, TrialError
 from frostline.base.events import Event, ProgressEvent, silent
 from frostline.bundle.spec import resolve_network
+from frostline.data.unlabelled import read_unlabelled
+from frostline.data.unlabelled_listing import list_unlabelled
 from frostline.models.network import pretrained
 from frostline.pipeline import fit
-from frostline.pretrain.listing import list_unlabelled
-from frostline.pretrain.pretraining import PretrainPlan, train_network
+from frostline.pretrain.pretraining import PURPOSE, PretrainPlan, train_network
 from frostline.pretrain.run import PretrainRun
-from frostline.pretrain.unlabelled import read_unlabelled
 
 THIN = {"width": 4}
 
@@ -155,7 +155,7 @@ def test_a_collapse_is_warned_of_and_recorded(tmp_path: Path) -> None:
 
 def test_it_goes_on_within_another_run_from_its_checkpoint(tmp_path: Path) -> None:
     network = resolve_network("glyphs")
-    data = read_unlabelled(list_unlabelled(pictures()), network.preprocess, threads=1, emit=silent)
+    data = read_unlabelled(list_unlabelled(pictures()), network.preprocess, PURPOSE, threads=1, emit=silent)
     plan = PretrainPlan(method="simclr", epochs=2, batch_size=16, threads=1)
     whole = train_network(network, data, plan, tmp_path / "a", silent)
     with pytest.raises(StoppedError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from frostline.base.errors import DataError
 from frostline.base.events import Event
 from frostline.data.images import Images
 from frostline.data.preprocess import Preprocess
-from frostline.pretrain.listing import list_unlabelled
-from frostline.pretrain.unlabelled import Unlabelled, read_unlabelled
+from frostline.data.unlabelled import Unlabelled, read_unlabelled
+from frostline.data.unlabelled_listing import list_unlabelled
+from frostline.pretrain.pretraining import PURPOSE
 
 PREPROCESS = Preprocess.default(16, (0.5,), (0.25,), 3)
 
@@ -26,13 +28,14 @@ def images_of(data: Unlabelled) -> Images:
     return data.samples
 
 
-def read(data: Any, **options: Any) -> tuple[Unlabelled, list[str]]:
+def read(data: Any, without: frozenset[str] = frozenset(), **options: Any) -> tuple[Unlabelled, list[str]]:
     told: list[str] = []
 
     def emit(event: Event) -> None:
         told.append(event.text)
 
-    return read_unlabelled(list_unlabelled(data), PREPROCESS, threads=1, emit=emit, **options), told
+    purpose = replace(PURPOSE, without=without)
+    return read_unlabelled(list_unlabelled(data), PREPROCESS, purpose, threads=1, emit=emit, **options), told
 
 
 def test_a_flat_folder_needs_no_labels(tmp_path: Path) -> None:
@@ -71,7 +74,7 @@ def test_what_fit_would_seal_is_never_learnt_from(tmp_path: Path, counts: dict[s
 def test_samples_of_another_sealed_part_are_left_out_by_content(tmp_path: Path) -> None:
     write_images(tmp_path, {".": 12})
     whole, _ = read(tmp_path)
-    found, told = read(tmp_path, without=whole.hashes[:3])
+    found, told = read(tmp_path, without=frozenset(whole.hashes[:3]))
     assert found.ids == whole.ids[3:]
     assert found.left_out == 3
     assert told == ["3 images of the sealed part were left out."]

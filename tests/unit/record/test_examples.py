@@ -17,7 +17,7 @@ from PIL import Image
 from frostline.data.preprocess import Preprocess
 from frostline.data.texts import Texts
 from frostline.demo import digits
-from frostline.record.examples import LETTERS, _entries, confident_mistakes
+from frostline.record.examples import LETTERS, confident_mistakes, sample_entries
 from helpers.data_makers import dataset_of, images_of, noise
 from helpers.report_runs import write_demo
 
@@ -83,14 +83,14 @@ def test_each_picture_is_small_and_of_the_sample_that_it_stands_for(kept: dict[s
 
 def test_pictures_of_any_shape_fit_into_128_pixels() -> None:
     preprocess = Preprocess.default((100, 300), (0.5,), (0.5,), 3)
-    shown = _entries(images_of([noise(1, 500, 900), noise(2, 20, 30)]), [0, 1], preprocess)
+    shown = sample_entries(images_of([noise(1, 500, 900), noise(2, 20, 30)]), [0, 1], preprocess)
     assert [picture(entry["image"]).size for entry in shown] == [(128, 43), (128, 43)]
 
 
 def test_texts_are_cut_at_400_letters() -> None:
     words = ["short", "é" * 1000, "x" * 400]
     texts = Texts(words=tuple(words), ids=np.zeros((3, 2), dtype=np.int32))
-    shown = _entries(texts, [1, 0, 2], Preprocess.default(8, (0.5,), (0.5,), 3))
+    shown = sample_entries(texts, [1, 0, 2], Preprocess.default(8, (0.5,), (0.5,), 3))
     assert shown == [{"text": "é" * 400}, {"text": "short"}, {"text": "x" * 400}]
     assert LETTERS == 400
 

@@ -9,6 +9,7 @@ figures.depth_figure(result)
 from frostline.report.figures.cost import cost_figure
 from frostline.report.figures.depth import depth_figure
 from frostline.report.figures.differences import differences_figure
+from frostline.report.figures.elsewhere import memory_figure, target_figure
 from frostline.report.figures.mistakes import confusion_figure
 from frostline.report.figures.networks import networks_figure
 from frostline.report.figures.probabilities import labels_figure, reliability_figure
@@ -22,9 +23,11 @@ __all__ = [
     "differences_figure",
     "labels_figure",
     "losses_figure",
+    "memory_figure",
     "networks_figure",
     "rates_figure",
     "reliability_figure",
     "stages_figure",
+    "target_figure",
     "treatments_figure",
 ]

@@ -1,4 +1,4 @@
-"""Which images or texts a folder, a file or Python hands over for pre-training, and which of them are sealed."""
+"""Which images or texts a folder, a file or Python hands over where no labels are needed, and which are sealed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PYTHON_FORM = 'Give a path, an array of images, a list of texts, a pair (X, y), 
 
 @dataclass(frozen=True, kw_only=True)
 class UnlabelledListing:
-    """A listing whose rows may lack a class. `labels` has a class or None for each row, for the monitor alone;
+    """A listing whose rows may lack a class. `labels` has a class or None for each row;
     `sealed` rows were left out, and `notes` say so in sentences."""
 
     listing: Listing
@@ -36,17 +36,17 @@ class UnlabelledListing:
     notes: tuple[str, ...] = ()
 
 
-def list_unlabelled(data: Any) -> UnlabelledListing:
+def list_unlabelled(data: Any, *, partly: bool = False) -> UnlabelledListing:
     """List what `data` holds: a folder of images (with or without folders in it), a table with a column image or
     text, an `.npy` file of images, a `.txt` file with one text a line, or data in memory.
 
-    A part that would be sealed (`test/`; without one, `val/`) isn't listed. Raises DataError for anything else, by
-    name.
+    A part that would be sealed (`test/`; without one, `val/`) isn't listed. `partly`: images may lie in class folders
+    and beside these; otherwise all of them do, or no folder is a class. Raises DataError for anything else, by name.
     """
     if not isinstance(data, Path):
         return _in_memory(data)
     if data.is_dir():
-        return _folder(data)
+        return _folder(data, partly=partly)
     if not data.exists():
         raise DataError(f"{data} does not exist.", FORM)
     ending = data.suffix.lower()
@@ -71,7 +71,7 @@ def _blank_rows(count: int, first: int) -> tuple[Row, ...]:
 # -- folders
 
 
-def _folder(path: Path) -> UnlabelledListing:
+def _folder(path: Path, *, partly: bool) -> UnlabelledListing:
     tree = read_tree(path)
     sealed = _sealed_part(part for part in _parts_in(tree).values())
     found = sorted(_unsealed(tree, (), sealed))
@@ -83,7 +83,7 @@ def _folder(path: Path) -> UnlabelledListing:
     listing = Listing(root=path, kind="class-folders", rows=rows, ignored=tuple(tree.all_ignored()))
     return UnlabelledListing(
         listing=listing,
-        labels=_folder_labels([folders for _, folders in found]),
+        labels=_folder_labels([folders for _, folders in found], partly=partly),
         sealed=left_out,
         notes=_sealed_note(sealed, left_out, "images"),
     )
@@ -132,9 +132,11 @@ def _unsealed(
         yield from _unsealed(folder, inner, sealed)
 
 
-def _folder_labels(folders: Sequence[tuple[str, ...]]) -> tuple[str | None, ...]:
-    """The first folder's name of each image, where all lie in one of several; else nothing."""
+def _folder_labels(folders: Sequence[tuple[str, ...]], *, partly: bool) -> tuple[str | None, ...]:
+    """The first folder's name of each image, where all lie in one of several; else nothing, unless `partly`."""
     names = [above[0] if above else None for above in folders]
+    if partly:
+        return tuple(names)
     if None in names or len(set(names)) < 2:
         return (None,) * len(names)
     return tuple(names)
@@ -164,6 +166,7 @@ def _from_table(path: Path) -> UnlabelledListing:
     if not keep:
         raise DataError(f"{path} holds no rows outside its part {sealed}.", FORM)
     labels = _cells(columns.get("label", [None] * count))
+    groups = _cells(columns.get("group", [None] * count))
     texts = None
     sources: list[Any] = [None] * count
     if name == "text":
@@ -172,7 +175,7 @@ def _from_table(path: Path) -> UnlabelledListing:
     else:
         folder = path.parent.resolve()
         sources = [image_source(columns["image"], i, folder, where) for i in range(count)]
-    rows = tuple(Row(id=str(i + 1), source=sources[i], class_name="", part=None, group=None) for i in keep)
+    rows = tuple(Row(id=str(i + 1), source=sources[i], class_name="", part=None, group=groups[i]) for i in keep)
     listing = Listing(root=path, kind="table", rows=rows, warnings=warnings, texts=texts)
     return UnlabelledListing(
         listing=listing,

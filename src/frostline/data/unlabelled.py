@@ -1,8 +1,8 @@
-"""Pictures and texts without labels: found, decoded, counted; labels that are there serve the monitor alone."""
+"""Images and texts that need no labels: found, decoded, counted; labels that are there come along."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,20 +20,18 @@ from frostline.data.preprocess import Preprocess
 from frostline.data.read import warning_in_words
 from frostline.data.scan import Listing
 from frostline.data.texts import TextPreprocess, check_texts, encode, fill, fitting_length
-from frostline.pretrain.listing import UnlabelledListing
+from frostline.data.unlabelled_listing import UnlabelledListing
 
-FEWEST = 8  # samples: below, no batch has anything to compare
-SAME_DATA = (
-    "Nothing here is sealed: if you fit on the same data later, its test may hold samples that were learnt from, "
-    "though without their labels. frostline fit --pretrain leaves them out."
-)
 FORM = "Give a folder of images, a table, an .npy file of images, or for texts a table or a .txt file."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unlabelled:
-    """What a network is pre-trained on. `hashes` name the samples by content, `labels` (N,) are classes, -1 where a
-    sample has none; None where there are none at all. `contract` has the length found for texts."""
+    """Samples whose labels aren't needed, though there may be some.
+
+    `hashes` name the samples by content; `labels` (N,) are numbers of `classes`, -1 where a sample has none; None where
+    too few classes are named. `contract` has the length found for texts.
+    """
 
     path: Path
     kind: str
@@ -42,6 +40,8 @@ class Unlabelled:
     hashes: tuple[str, ...]
     contract: Contract
     labels: IntArray | None
+    classes: tuple[str, ...] = ()  # that `labels` count
+    groups: tuple[str, ...] = ()  # of each sample, empty where it has none
     left_out: int = 0  # samples of a sealed part
 
     def __len__(self) -> int:
@@ -53,20 +53,34 @@ class Unlabelled:
         return hash_values(list(self.ids), list(self.hashes))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """What samples are read for: how it is called in a message, the fewest samples and classes that serve it, and what
+    is said where labels were found and nothing was sealed.
+
+    `without` are hashes of samples that must not be learnt from, such as those of a sealed part.
+    """
+
+    name: str
+    fewest: int
+    fewest_classes: int = 2
+    nothing_sealed: str = ""
+    without: frozenset[str] = frozenset()
+
+
 def read_unlabelled(
     listing: UnlabelledListing,
     contract: Contract,
+    purpose: Purpose,
     *,
     threads: int,
     emit: Emit,
     chosen_length: bool = False,
-    without: Collection[str] = (),
 ) -> Unlabelled:
     """Decode or tokenise everything once; what can't be read is named, counted and left out.
 
-    `without` are hashes of samples that must not be learnt from, such as those of a sealed part; `chosen_length`: the
-    length of texts is the contract's own. Raises DataError where images meet a network for texts, or the other way
-    round, and where fewer than 8 samples are left.
+    `chosen_length`: the length of texts is the contract's own. Raises DataError where images meet a network for texts,
+    or the other way round, and where fewer samples are left than `purpose` needs.
     """
     found = listing.listing
     if isinstance(contract, TextPreprocess):
@@ -77,15 +91,15 @@ def read_unlabelled(
         emit(Event(kind="warning", text=warning_in_words(warning)))
     for sentence in listing.notes:
         emit(Event(kind="note", text=sentence))
-    barred = set(without)
+    barred = purpose.without
     keep = [i for i in range(len(found.rows)) if i not in read.bad and read.hashes[i] not in barred]
     sealed = sum(1 for i in range(len(found.rows)) if i not in read.bad and read.hashes[i] in barred)
     if sealed:
         emit(Event(kind="note", text=f"{sealed} {found.noun} of the sealed part were left out."))
-    _check_enough(found, len(keep), read.bad)
-    labels = _labels([listing.labels[i] for i in keep])
-    if labels is not None and not (listing.sealed or sealed):
-        emit(Event(kind="note", text=SAME_DATA))
+    _check_enough(found, purpose, len(keep), read.bad)
+    classes, labels = _labels([listing.labels[i] for i in keep], purpose.fewest_classes)
+    if labels is not None and purpose.nothing_sealed and not (listing.sealed or sealed):
+        emit(Event(kind="note", text=purpose.nothing_sealed))
     return Unlabelled(
         path=found.root,
         kind=found.kind,
@@ -94,6 +108,8 @@ def read_unlabelled(
         hashes=tuple(read.hashes[i] for i in keep),
         contract=read.contract,
         labels=labels,
+        classes=classes,
+        groups=tuple(found.rows[i].group or "" for i in keep),
         left_out=listing.sealed + sealed,
     )
 
@@ -146,22 +162,21 @@ def _unreadable(listing: Listing, bad: Mapping[int, str]) -> DataWarning:
     return DataWarning(kind="unreadable", count=len(bad), examples=names, handled="left out")
 
 
-def _check_enough(listing: Listing, count: int, bad: Mapping[int, str]) -> None:
-    if count >= FEWEST:
+def _check_enough(listing: Listing, purpose: Purpose, count: int, bad: Mapping[int, str]) -> None:
+    if count >= purpose.fewest:
         return
     why = ""
     if bad:
         first = min(bad)
         why = f", and {len(bad)} can't be read ({listing.rows[first].id}: {bad[first]})"
-    raise DataError(
-        f"{listing.root} holds {count} {listing.noun} to learn from{why}; pre-training needs at least {FEWEST}.", FORM
-    )
+    found = f"{listing.root} holds {count} {listing.noun} to learn from{why}"
+    raise DataError(f"{found}; {purpose.name} needs at least {purpose.fewest}.", FORM)
 
 
-def _labels(names: Sequence[str | None]) -> IntArray | None:
-    """Classes by number, -1 for none; None where there aren't two classes."""
+def _labels(names: Sequence[str | None], fewest: int) -> tuple[tuple[str, ...], IntArray | None]:
+    """Return the classes, and those of the samples by number, -1 for none; nothing where there are fewer classes."""
     classes = in_order({name for name in names if name is not None})
-    if len(classes) < 2:
-        return None
+    if len(classes) < fewest:
+        return (), None
     numbers = {name: k for k, name in enumerate(classes)}
-    return np.array([-1 if name is None else numbers[name] for name in names], dtype=np.int64)
+    return tuple(classes), np.array([-1 if name is None else numbers[name] for name in names], dtype=np.int64)
