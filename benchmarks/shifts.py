@@ -124,7 +124,7 @@ def sides(world: World, rows: tuple[IntArray, IntArray], version: str, rng: np.r
         Labelled(features=source[max(source)], labels=labels, groups=[str(i) for i in own.tolist()]),
         target[max(target)],
         np.full(len(other), -1, dtype=np.int64),
-        classes=int(world.labels.max()) + 1,
+        classes=int(labels.max()) + 1,
         seed=int(rng.integers(0, 2**31)),
     )
     assert made is not None

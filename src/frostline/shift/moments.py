@@ -32,18 +32,23 @@ def mean_test(
     """Test "the target's features have the source's mean"; return the statistic and its p-value.
 
     The statistic is the mean over D of squared differences of the means, each in units of its own variance
-    s_d^2 (1/n + 1/m), with the source's variance s_d^2 and n, and m groups of target samples (groups count once, by
-    their mean). Under the hypothesis the differences are normal with the source's correlations (central limit theorem),
-    which draws from that distribution follow.
+    s_d^2 (1/n + 1/m), with m groups of target samples (a group counts once, by its mean) and s_d^2 pooled over both
+    sides: the source's alone is too small for skewed features. Under the hypothesis the differences are normal with the
+    pooled correlations (central limit theorem); draws from that give the p-value.
     """
-    scale = np.sqrt(np.maximum(np.diag(moments.covariance), 0.0))
+    values = _group_means(features, groups)
+    count = len(values)
+    if count < 2:
+        return 0.0, 1.0
+    own = (moments.n - 1) * moments.covariance + (count - 1) * np.atleast_2d(np.cov(values, rowvar=False))
+    covariance = own / (moments.n + count - 2) * (1 / moments.n + 1 / count)
+    scale = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     kept = scale > 1e-6 * max(float(scale.max(initial=0.0)), LEAST)
     if not kept.any():
         return 0.0, 1.0
-    values = _group_means(features[:, kept], groups)
-    spread = scale[kept] * np.sqrt(1 / moments.n + 1 / len(values))
-    statistic = float(np.mean(((values.mean(axis=0) - moments.mean[kept]) / spread) ** 2))
-    correlation = moments.covariance[np.ix_(kept, kept)] / np.outer(scale[kept], scale[kept])
+    difference = (values.mean(axis=0) - moments.mean)[kept] / scale[kept]
+    statistic = float(np.mean(difference**2))
+    correlation = covariance[np.ix_(kept, kept)] / np.outer(scale[kept], scale[kept])
     lengths = np.clip(np.linalg.eigvalsh(correlation), 0.0, None)
     drawn = (rng.standard_normal((DRAWS, len(lengths))) ** 2 @ lengths) / len(lengths)
     return statistic, float((1 + np.sum(drawn >= statistic)) / (DRAWS + 1))
