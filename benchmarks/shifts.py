@@ -32,8 +32,8 @@ from frostline.planning.prepare import placed_network
 from frostline.recipe.settings import Settings
 from frostline.shift.diagnose import diagnose
 from frostline.shift.heads import Labelled, cross_fitted_head
-from frostline.shift.pair import side_features
 from frostline.shift.sides import Side
+from frostline.shift.study import chosen_depths, depth_features
 from frostline.stats.proportions import bbse_proportions, corrected, em_proportions
 
 Pixels = NDArray[np.uint8]
@@ -103,7 +103,7 @@ def world_of(images: list[Pixels], labels: IntArray, settings: Settings) -> Worl
         if trunk is None or network is None:
             network, trunk = placed_network(settings, found, len(images))
         study = domain_study(settings, network, trunk, data, data.classes, None)
-        versions[name] = side_features(study, study.development)
+        versions[name] = depth_features(study, chosen_depths(study.stages))
     return World(labels=labels, versions=versions)
 
 

@@ -31,7 +31,10 @@ from frostline.planning.prepare import make_study, placed_network
 from frostline.recipe.settings import Settings
 from frostline.shift.diagnose import diagnose
 from frostline.shift.findings import Diagnosis
-from frostline.shift.pair import Known, side_of
+from frostline.shift.inputs import MOST_SAMPLES, drawn_mask
+from frostline.shift.remedies import remedies_for
+from frostline.shift.sides import Side
+from frostline.shift.study import chosen_depths, depth_features, group_places
 from frostline.stats.calibration import tempered
 from frostline.train.study import Study
 
@@ -107,10 +110,42 @@ def _diagnosis(settings: Settings, fitted: Fitted, on_target: OnTarget, *, label
     own = fitted.sealed_study(settings, study.network, study.trunk)
     data = replace(on_target.data, labels=None, classes=())
     other = domain_study(settings, study.network, study.trunk, data, study.dataset.classes, study.features.store)
-    source = Known(study=own, rows=own.development, probabilities=fitted.tested, labels=own.dataset.labels)
-    answers = on_target.tests[fitted.verdict]
-    target = Known(study=other, rows=other.development, probabilities=answers, labels=labels)
-    return diagnose(side_of(source, "source"), side_of(target, "target"), classes=on_target.classes, seed=settings.seed)
+    try:
+        source = _side(own, fitted.tested, own.dataset.labels, "source")
+        target = _side(other, on_target.tests[fitted.verdict], labels, "target")
+    except ModelError as error:  # all else in the run is done by now, and stands
+        return _undiagnosed(error.message)
+    return diagnose(source, target, classes=on_target.classes, seed=settings.seed)
+
+
+def _side(study: Study, probabilities: FloatArray, labels: IntArray | None, name: str) -> Side:
+    """Return one side of the diagnosis, of at most about MOST_SAMPLES samples. Raises ModelError as its features do."""
+    groups = [sample.group for sample in study.dataset.samples]
+    kept = np.arange(len(groups))
+    if len(groups) > MOST_SAMPLES:
+        strata = np.zeros(len(groups), dtype=np.int64) if labels is None else labels + 1
+        kept = np.flatnonzero(drawn_mask(strata, groups, study.seed, name))
+    features = depth_features(study, chosen_depths(study.stages))
+    return Side(
+        features={stage: values[kept] for stage, values in features.items()},
+        groups=group_places(groups)[kept],
+        probabilities=probabilities[kept],
+        labels=None if labels is None else labels[kept],
+    )
+
+
+def _undiagnosed(reason: str) -> Diagnosis:
+    return Diagnosis(
+        situation="cannot-tell",
+        tests=(),
+        proportions=(),
+        new_classes=(),
+        missing_classes=(),
+        level=None,
+        sentences=(reason,),
+        cannot_see=(),
+        remedies=remedies_for("cannot-tell", None),
+    )
 
 
 def _world(settings: Settings, fitted: Fitted, on_target: OnTarget, network: Network, trunk: Trunk) -> World:

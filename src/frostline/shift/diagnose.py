@@ -106,7 +106,7 @@ class _Work:
         everything = np.arange(len(self.source) + len(self.target))
         return self._test("features", everything, np.zeros(len(everything), dtype=np.int64))
 
-    def _test(self, purpose: str, rows: IntArray, strata: IntArray) -> TwoSample:
+    def _test(self, purpose: str, rows: IntArray, strata: IntArray, *, apart: bool = False) -> TwoSample:
         side = np.concatenate([np.zeros(len(self.source)), np.ones(len(self.target))]).astype(np.int64)
         own = self.source.groups
         groups = np.concatenate([own, self.target.groups + int(own.max()) + 1])
@@ -119,7 +119,7 @@ class _Work:
             features[OUTPUTS] = np.log(np.maximum(both, LEAST))
         return two_sample_test(
             features,
-            Design(side=side[rows], groups=groups[rows], strata=strata),
+            Design(side=side[rows], groups=groups[rows], strata=strata, apart=apart),
             rng=numpy_generator(self.seed, "shift", purpose),
             permutations=self.permutations,
         )
@@ -165,7 +165,7 @@ class _Work:
         if min(len(own), len(other)) < FEWEST:
             return None, None, None
         statistic, labels = self._shares("labels", self.source.labels[own], self.target.labels[other])
-        within = self._test("within-labels", rows, every[rows])
+        within = self._test("within-labels", rows, every[rows], apart=True)
         head = head_test(self.source, self.target, other, rng=numpy_generator(self.seed, "shift", "head"))
         self._note("label-shares", statistic, labels)
         self._note_largest("within-classes", within)

@@ -38,24 +38,28 @@ class ShownShifts:
     """Which differences are shown, all together at LEVEL."""
 
     features: bool
+    predicted: bool = False
     labels: bool = False
     within_labels: bool = False
-    head: bool = False
 
     @property
     def any(self) -> bool:
-        return self.features or self.labels or self.within_labels or self.head
+        return self.features or self.predicted or self.labels or self.within_labels
 
 
 def shown(p: PValues) -> ShownShifts:
-    """Decide by Holm's procedure over the tests of the whole sides."""
+    """Decide by Holm's procedure over the tests of the whole sides.
+
+    Where labels are known they count in the place of predictions. A refitted head tells no shift by itself: it names
+    one within the classes.
+    """
     if p.labels is None or p.within_labels is None:
-        return ShownShifts(features=p.features <= LEVEL)
-    head = 1.0 if p.head is None else p.head.p
-    decided = holm([p.features, p.labels, p.within_labels, head]) <= LEVEL
-    return ShownShifts(
-        features=bool(decided[0]), labels=bool(decided[1]), within_labels=bool(decided[2]), head=bool(decided[3])
-    )
+        if p.predicted is None:
+            return ShownShifts(features=p.features <= LEVEL)
+        decided = holm([p.features, p.predicted]) <= LEVEL
+        return ShownShifts(features=bool(decided[0]), predicted=bool(decided[1]))
+    decided = holm([p.features, p.labels, p.within_labels]) <= LEVEL
+    return ShownShifts(features=bool(decided[0]), labels=bool(decided[1]), within_labels=bool(decided[2]))
 
 
 def situation_of(p: PValues, *, new_classes: bool) -> Situation:
@@ -63,15 +67,16 @@ def situation_of(p: PValues, *, new_classes: bool) -> Situation:
 
     Without target labels, a difference that is left among samples with the same prediction is one of the inputs, since
     wrong shares of predictions follow from it; one that isn't left, while the predicted classes have other shares, is
-    one of the shares. With labels, the labels mean something else where a refitted head beats the source's though the
-    inputs aren't shown to differ; `mixed` asks for clear evidence of two kinds.
+    one of the shares. With labels, the labels mean something else where samples of one class differ and a refitted head
+    beats the source's, though the inputs as a whole aren't clearly shown to differ; `mixed` asks for clear evidence of
+    two kinds.
     """
     found = shown(p)
     if not found.any:
         return "new-classes" if new_classes else "none-shown"
     if p.labels is None or p.within_labels is None:
         return _by_predictions(p)
-    inner = _within_classes(found)
+    inner = _within_classes(p, found)
     if new_classes:
         return "mixed" if inner and p.within_labels <= STRICT else "new-classes"
     if inner and found.labels:
@@ -101,10 +106,10 @@ def _by_predictions(p: PValues) -> Situation:
     return "covariate"
 
 
-def _within_classes(found: ShownShifts) -> Situation | None:
+def _within_classes(p: PValues, found: ShownShifts) -> Situation | None:
     """Name a difference within the classes; None where none is shown."""
-    if found.head and not found.features:
+    if not found.within_labels:
+        return None
+    if p.head is not None and p.head.p <= LEVEL and p.features > STRICT:
         return "concept"
-    if found.within_labels:
-        return "covariate"
-    return None
+    return "covariate"

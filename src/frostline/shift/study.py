@@ -163,7 +163,7 @@ def compare_with_run(place: Place, source: RunSource, target: Unlabelled, emit: 
             head = _head_outputs(ours, theirs, own[depths[-1]], features[depths[-1]])
         side = Side(
             features=own,
-            groups=_by_number([sample.group for sample in ours.dataset.samples]),
+            groups=group_places([sample.group for sample in ours.dataset.samples]),
             probabilities=head.source if head else own_probabilities(ours, source.temperature),
             labels=ours.dataset.labels,
         )
@@ -226,7 +226,8 @@ def _head_outputs(
     )
 
 
-def _by_number(groups: Sequence[str]) -> IntArray:
+def group_places(groups: Sequence[str]) -> IntArray:
+    """Number the groups (N,) that have these names."""
     return np.asarray(np.unique(np.array(groups), return_inverse=True)[1], dtype=np.int64)
 
 

@@ -5,7 +5,8 @@ regression on standardised features, whose cross-fitted scores are linear in the
 refitted at the cost of a product. The maximum mean discrepancy (Gretton et al. 2012, equation 3) compares means in the
 space of a Gaussian kernel of median width. Each statistic is put in units of its deviation under permutation, and the
 largest over all depths is compared with the largest of each permutation: one p-value for all of them (Westfall & Young
-1993). Permutations keep groups whole, and may be kept within strata, such as the predicted classes.
+1993). Permutations keep groups whole, and may be kept within strata, such as the classes. Strata may differ each in its
+own way, and differences that cancel out over all of them (exchanged labels) are then seen too.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ LEAST_SPREAD = 1e-9
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Design:
     """What is permuted: `side` (N,) is 0 for the source and 1 for the target, `groups` (N,) stay whole, and labels
-    move within `strata` (N,) alone."""
+    move within `strata` (N,) alone. `apart`: a stratum may differ in a way of its own; half of the similarity of two
+    samples then depends on their stratum."""
 
     side: IntArray
     groups: IntArray
     strata: IntArray
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,26 +67,27 @@ def two_sample_test(
     """
     labels = permuted_sides(design, permutations, rng)
     folds = deal_folds(design.groups, rng)
+    near = _nearness(design)
     rows: list[tuple[str, int, FloatArray, float]] = []
     scores = np.zeros(len(design.side))
     for stage in sorted(features):
         gram = gram_matrix(features[stage])
-        hat = cross_fitted(gram, folds)
+        hat = cross_fitted(gram * near, folds)
         rows.append(("c2st", stage, *_classifier(hat, labels, design.strata)))
         scores = hat @ (2.0 * labels[:, 0] - 1.0)
-        rows.append(("mmd", stage, *_discrepancy(gram, labels, design.strata)))
+        rows.append(("mmd", stage, *_discrepancy(gram, near, labels, design.strata)))
     standard = np.stack([_standardised(values) for _, _, values, _ in rows])
     largest = standard.max(axis=0)
     tests = tuple(
         StageTest(
             name=name,
             stage=stage,
-            statistic=float(standard[k, 0]),
+            statistic=_deviations(values),
             effect=effect,
             p=_p(standard[k]),
             corrected=float(np.mean(largest >= standard[k, 0] - 1e-12)),
         )
-        for k, (name, stage, _, effect) in enumerate(rows)
+        for k, (name, stage, values, effect) in enumerate(rows)
     )
     return TwoSample(tests=tests, p=_p(largest), scores=scores)
 
@@ -94,8 +98,22 @@ def _p(values: FloatArray) -> float:
 
 
 def _standardised(values: FloatArray) -> FloatArray:
+    """Return values in units of their deviation. The observed one, which is first, counts too: all are then treated
+    alike, without which false alarms are more frequent than said."""
+    spread = max(float(values.std()), LEAST_SPREAD)
+    return np.asarray((values - values.mean()) / spread)
+
+
+def _deviations(values: FloatArray) -> float:
+    """Return how many standard deviations of the permuted values the observed one lies above their mean."""
     spread = max(float(values[1:].std()), LEAST_SPREAD)
-    return np.asarray((values - values[1:].mean()) / spread)
+    return float((values[0] - values[1:].mean()) / spread)
+
+
+def _nearness(design: Design) -> FloatArray:
+    """Return what the similarity of two samples is multiplied by (N, N): 1, or a half for strata that are apart."""
+    same = design.strata[:, None] == design.strata[None, :]
+    return np.asarray(np.where(same | (not design.apart), 1.0, 0.5))
 
 
 def permuted_sides(design: Design, permutations: int, rng: np.random.Generator) -> FloatArray:
@@ -164,11 +182,11 @@ def _classifier(hat: FloatArray, labels: FloatArray, strata: IntArray) -> tuple[
     return np.einsum("nb,nb->b", weights, scores), area_under_curve(scores[:, 0], labels[:, 0])
 
 
-def _discrepancy(gram: FloatArray, labels: FloatArray, strata: IntArray) -> tuple[FloatArray, float]:
+def _discrepancy(gram: FloatArray, near: FloatArray, labels: FloatArray, strata: IntArray) -> tuple[FloatArray, float]:
     squared = np.maximum(np.diag(gram)[:, None] + np.diag(gram)[None, :] - 2 * gram, 0.0)
     above = squared[np.triu_indices(len(squared), 1)]
     width = max(float(np.median(above)), LEAST_SPREAD)
-    kernel = np.exp(-squared / width)
+    kernel = np.exp(-squared / width) * near
     weights = _contrasts(labels, strata)
     values = np.einsum("nb,nb->b", weights, kernel @ weights)
     return values, float(values[0])

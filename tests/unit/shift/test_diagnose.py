@@ -29,7 +29,12 @@ RULES = [
     ((0.005, 0.3, 0.005, None, None, None), False, "label"),
     ((0.005, 0.3, 0.3, None, None, None), False, "covariate"),
     ((0.005, 0.3, 0.005, 0.005, 0.4, None), False, "label"),
-    ((0.3, 0.3, 0.5, 0.6, 0.4, SURE), False, "concept"),
+    ((0.3, 0.3, 0.005, None, None, None), False, "label"),
+    ((0.3, 0.3, 0.04, None, None, None), False, "none-shown"),
+    ((0.3, 0.3, 0.5, 0.6, 0.005, SURE), False, "concept"),
+    ((0.02, 0.3, 0.5, 0.6, 0.005, SURE), False, "concept"),
+    ((0.3, 0.3, 0.5, 0.6, 0.005, NO_GAIN), False, "covariate"),
+    ((0.3, 0.3, 0.5, 0.6, 0.4, SURE), False, "none-shown"),
     ((0.005, 0.005, 0.1, 0.6, 0.005, SURE), False, "covariate"),
     ((0.005, 0.005, 0.1, 0.005, 0.005, SURE), False, "mixed"),
     ((0.3, 0.3, 0.5, 0.6, 0.4, NO_GAIN), False, "none-shown"),
@@ -94,7 +99,9 @@ def test_planted_situations_are_named(situation: str) -> None:
 def test_exchanged_labels_are_a_concept_shift_which_is_invisible_without_labels() -> None:
     source, target = sides(made((40, 40, 40), 5), made((40, 40, 40), 0))
     exchanged = replace(target, labels=np.array([1, 0, 2])[target.labels])
-    assert diagnose(source, exchanged, classes=NAMES, seed=0, permutations=99).situation == "concept"
+    found = diagnose(source, exchanged, classes=NAMES, seed=0, permutations=99)
+    assert found.situation == "concept"
+    assert next(test for test in found.tests if test.name == "within-classes").shown
     blind = diagnose(source, replace(target, labels=None), classes=NAMES, seed=0, permutations=99)
     assert blind.situation == "none-shown"
     assert "concept shift" in blind.cannot_see[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
@@ -92,3 +94,16 @@ def test_copies_in_groups_are_no_evidence() -> None:
 def test_features_that_never_change_show_nothing() -> None:
     found = two_sample_test({1: np.ones((20, 3))}, design(10, 10), rng=np.random.default_rng(0), permutations=19)
     assert found.p == 1.0
+
+
+def test_differences_that_cancel_out_over_the_strata_are_seen_where_each_may_differ_in_its_own_way() -> None:
+    rng = np.random.default_rng(4)
+    strata = np.tile([0, 1], 40)
+    side = np.repeat([0, 1], 40)
+    x = rng.normal(size=(80, 4))
+    x[:, 0] += 3.0 * np.where(strata == side, 1, -1)  # what is the first class on one side is the second on the other
+    one = design(40, 40, strata=strata)
+    together = two_sample_test({1: x}, one, rng=np.random.default_rng(0), permutations=99)
+    apart = two_sample_test({1: x}, replace(one, apart=True), rng=np.random.default_rng(0), permutations=99)
+    assert together.p > 0.05
+    assert apart.p == pytest.approx(0.01)
