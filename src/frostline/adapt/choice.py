@@ -1,4 +1,4 @@
-"""Which arm to use when no target label may be looked at: pure functions. The rule was fixed before the full benchmarks.
+"""Which arm to use when no target label may be looked at: pure functions. The rule was fixed before the full runs.
 
 The network as it is always takes part. Another arm is chosen only where all of this holds; otherwise the verdict is no
 adaptation:
