@@ -31,7 +31,7 @@ from frostline.base.hashing import hash_values
 from frostline.base.version import VERSION
 from frostline.bundle.adapt_record import ADAPT_FILE, AdaptResult, read_adapted
 from frostline.bundle.predict import predict_samples
-from frostline.bundle.runfolder import RunFolder, check_out, next_out, open_run
+from frostline.bundle.runfolder import RunFolder, check_out, make_next_out, open_run
 from frostline.bundle.spec import PREFIX
 from frostline.data.unlabelled_listing import UnlabelledListing, list_unlabelled
 from frostline.features.store import open_store
@@ -145,7 +145,7 @@ def run_adaptation(settings: AdaptSettings, emit: Emit = silent, listing: Unlabe
     journal = Journal(emit)
     placed = _place_both(settings, journal, listing)
     world, target = placed.world, placed.target
-    out = settings.common.out or next_out(settings.common.data)
+    out = settings.common.out or make_next_out(settings.common.data)
     folder = open_run(out, settings.identity(), inputs=placed.inputs, resume=settings.common.resume)
     journal.attach(folder)
     diagnosis = None
@@ -324,14 +324,13 @@ def _write_model(
 
 def _close_adaptation(folder: RunFolder, result: AdaptResult, emit: Emit) -> None:
     """Write the page, and the record last: a folder with adapt.json is complete. A full disk spoils the page alone."""
-    import shutil
 
     try:
         write_adapt_page(result.model_dump(mode="json", by_alias=True), folder.path)
     except OSError as error:
         emit(Event(kind="warning", text=f"adapt.html couldn't be written ({error})."))
     write_atomic(folder.path / ADAPT_FILE, (result.model_dump_json(indent=1, by_alias=True) + "\n").encode())
-    shutil.rmtree(folder.work, ignore_errors=True)
+    folder.clear_work()
 
 
 # what `help` and editors show is the one list of settings

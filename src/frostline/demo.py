@@ -92,13 +92,15 @@ def demo(
         "threads": THREADS,
         "evaluate_all": True,
     }
+    if out is None and not options.get("resume"):  # to resume, the run has to be named
+        out = next_out(Path("demo"))
     return fit(
         data or digits(),
         MODEL,
         emit=emit,
         labels_per_class=labels_per_class,
         seed=seed,
-        out=Path(out) if out else next_out(Path("demo")),
+        out=out,
         **{**defaults, **options},
     )
 

@@ -110,11 +110,12 @@ def run(
         return Run(out, finished)
     journal = Journal(emit)
     ready = prepare(replace(settings, out=out), listing, clock, journal, check, early=early)
-    study = ready.study
     plan = ready.plan
 
-    folder = begin(settings, out, study, ready.chosen)
+    folder = begin(settings, out, ready.study, ready.chosen)
     journal.attach(folder)
+    study = ready.study.with_checkpoints(folder.work)
+    ready = replace(ready, study=study)
     announce(plan, ready.limits, folder, journal)
     guard = ready.limits.guard if ready.limits else None
     forecast_first = is_worth_forecasting(settings, study, plan)

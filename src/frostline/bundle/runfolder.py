@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -13,8 +14,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from frostline.base import lock
 from frostline.base.errors import BundleError
-from frostline.base.files import json_text, write_atomic, write_json
+from frostline.base.files import json_text, parse_json, write_atomic, write_json
 from frostline.base.hashing import hash_bytes, hash_file
 from frostline.base.records import AuditCount, Block, CurvePoint, Dataset, FloatArray, Outcome
 from frostline.bundle.schema import RunResult
@@ -43,6 +45,19 @@ class RunFolder:
     def work(self) -> Path:
         return self.path / WORK
 
+    def hold(self) -> None:
+        """Hold the folder until this process ends, so that no other one writes in it.
+
+        Raises BundleError where another process does.
+        """
+        owner = lock.hold(self.work)
+        if owner is not None:
+            number = f" (process {owner})" if owner else ""
+            raise BundleError(
+                f"Another frostline process{number} is writing in {self.path}.",
+                "Wait until it has ended, or give another --out.",
+            )
+
     @property
     def complete(self) -> bool:
         return (self.path / RESULT).exists() or (self.path / PRETRAINED).exists()
@@ -50,7 +65,7 @@ class RunFolder:
     def load_outcome(self, key: str) -> Outcome | None:
         """A trial that an interrupted run finished; a damaged file counts as not finished."""
         try:
-            note = json.loads(self._outcome_path(key).read_text(encoding="utf-8"))
+            note = parse_json(self._outcome_path(key).read_text(encoding="utf-8"))
             body = json.dumps(note["outcome"], sort_keys=True)
             if hash_bytes(body.encode()) != note["sha256"]:
                 return None
@@ -73,7 +88,12 @@ class RunFolder:
     def close(self, result: RunResult) -> None:
         """Write the record last: a folder with result.json is complete."""
         write_atomic(self.path / "result.json", (result.model_dump_json(indent=1, by_alias=True) + "\n").encode())
+        self.clear_work()
+
+    def clear_work(self) -> None:
+        """Remove what was needed to resume the run, now that it is complete."""
         shutil.rmtree(self.work, ignore_errors=True)
+        lock.release(self.work)
 
 
 def is_begun(path: Path) -> bool:
@@ -91,6 +111,8 @@ def check_out(path: Path, *, resume: bool) -> None:
         raise BundleError(f"--out {path} is a folder with other files.", "Give a folder that doesn't exist yet.")
     if not resume:
         raise BundleError(f"--out {path} holds another run.", "Give another folder, or --resume to go on with it.")
+    if (path / WORK).exists():
+        RunFolder(path).hold()
 
 
 def open_run(path: Path, identity: Mapping[str, Any], *, inputs: str, resume: bool) -> RunFolder:
@@ -104,7 +126,7 @@ def open_run(path: Path, identity: Mapping[str, Any], *, inputs: str, resume: bo
     folder = RunFolder(path)
     study = folder.work / STUDY
     if study.exists():
-        stored = json.loads(study.read_text(encoding="utf-8"))
+        stored = parse_json(study.read_text(encoding="utf-8"))
         _same_settings(path, stored["settings"], identity)
         if stored["inputs"] != inputs:
             raise BundleError(
@@ -113,6 +135,7 @@ def open_run(path: Path, identity: Mapping[str, Any], *, inputs: str, resume: bo
             )
         return folder
     folder.work.mkdir(parents=True, exist_ok=True)
+    folder.hold()
     write_json(study, {"settings": dict(identity), "inputs": inputs})
     return folder
 
@@ -143,6 +166,16 @@ def next_out(data: Path, root: Path = Path("runs")) -> Path:
     while (root / f"{name}-{number}").exists():
         number += 1
     return root / f"{name}-{number}"
+
+
+def make_next_out(data: Path) -> Path:
+    """Make the default RUN folder and return it; of two processes that begin at once, each gets its own."""
+    while True:
+        out = next_out(data)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            out.mkdir()
+            return out
 
 
 def read_result(run: Path) -> RunResult:

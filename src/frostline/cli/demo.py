@@ -38,6 +38,7 @@ def demo_verb(
     threads: DemoThreadsOption = None,
     store: o.StoreOption = None,
     track: o.TrackOption = None,
+    resume: o.ResumeOption = False,
     plain: o.PlainOption = False,
     json: o.JsonOption = False,
 ) -> None:
@@ -54,6 +55,7 @@ def demo_verb(
         "epochs": epochs,
         "threads": threads,
         "store": store,
+        "resume": resume or None,
     }
     changed: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     with drawing(plain=plain, json_lines=json, session=ctx.obj) as screen:

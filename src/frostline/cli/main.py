@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -30,6 +32,7 @@ from frostline.cli.shift import shift_verb
 from frostline.cli.show import show_verb
 from frostline.cli.stages import stages_verb
 from frostline.cli.strategies import strategies_verb
+from frostline.cli.supervise import is_supervised, supervise
 
 VERBS: dict[str, Callable[..., None]] = {
     "check": check_verb,
@@ -57,6 +60,9 @@ for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 
 
+INTERRUPTIONS_APART = 1.0  # seconds
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"frostline {__version__}")
@@ -77,12 +83,19 @@ def main(argv: list[str] | None = None) -> int:
 
     Exit codes: 0 done, 2 user error (one sentence and a hint on stderr), 1 a bug, 130 interrupted.
     """
-    clock = Clock()
-    if argv is None:
-        argv = sys.argv[1:]
-        clock = Clock.of_process()
-    words = list(argv) or ["--help"]
-    session = Session(argv=words, clock=clock)
+    if argv is not None:
+        return _run_command(Session(argv=list(argv) or ["--help"]))
+    session = Session(argv=sys.argv[1:] or ["--help"], clock=Clock.of_process())
+    if is_supervised(session.argv):
+        code = supervise(session)
+        if code is not None:
+            return code
+    _interrupt_on_signals()
+    return _run_command(session)
+
+
+def _run_command(session: Session) -> int:
+    words = session.argv
     try:
         if not words[0].startswith("-") and words[0] not in VERBS:
             raise unknown_verb(words[0], VERBS)
@@ -93,3 +106,21 @@ def main(argv: list[str] | None = None) -> int:
     except BaseException as problem:
         return handle(problem, session)
     return DONE
+
+
+def _interrupt_on_signals() -> None:
+    """Let SIGTERM interrupt as Ctrl-C does, and let one that comes right after another count for nothing.
+
+    A terminal's Ctrl-C reaches every process of its group, and some of them pass it on.
+    """
+    last = -INTERRUPTIONS_APART
+
+    def interrupt(_number: int, _frame: object) -> None:
+        nonlocal last
+        before = last
+        last = time.monotonic()
+        if last - before >= INTERRUPTIONS_APART:
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from frostline.base.clock import Clock
 
-RESUMABLE = ("fit", "pretrain", "rank", "curve", "adapt")
+RESUMABLE = ("fit", "demo", "pretrain", "rank", "curve", "adapt")
 CONCLUDABLE = ("fit",)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -259,4 +258,4 @@ def close(folder: RunFolder, record: TransferCurveRecord) -> None:
     """Write the page and then the record: a folder with curve.json is complete."""
     write_page(folder.path / CURVE_PAGE, curve_page(record.model_dump(mode="json", by_alias=True)))
     write_atomic(folder.path / CURVE_FILE, (record.model_dump_json(indent=1, by_alias=True) + "\n").encode())
-    shutil.rmtree(folder.work, ignore_errors=True)
+    folder.clear_work()

@@ -74,6 +74,7 @@ class Bench:
 
     def run(self, study: Study, trial: Trial) -> Outcome:
         """Run a training, or read it from disk."""
+        study = study.with_checkpoints(self.folder.work)
         engine = LocalEngine(study, self.folder, in_brief(self.emit), self.meter, partial(operations_of, study))
         (outcome,) = engine.run([trial])
         return outcome
@@ -86,7 +87,7 @@ class Bench:
         cost = operations_of(study, trial)
         if fresh:
             self.meter.begin(trial)
-            outcome, model = run_and_keep(study, trial)
+            outcome, model = run_and_keep(study.with_checkpoints(self.folder.work), trial)
             outcome = replace(outcome, operations=cost)
             if model is not None:
                 write_atomic(path, _state_bytes(model))

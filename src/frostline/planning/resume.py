@@ -7,7 +7,14 @@ from pathlib import Path
 from frostline.base.errors import RecipeError
 from frostline.base.files import write_atomic
 from frostline.bundle.origin import KEPT
-from frostline.bundle.runfolder import RunFolder, check_out, finished_run, is_begun, open_run
+from frostline.bundle.runfolder import (
+    RunFolder,
+    check_out,
+    finished_run,
+    is_begun,
+    make_next_out,
+    open_run,
+)
 from frostline.bundle.schema import RunResult
 from frostline.planning.choose import ChosenRecipes
 from frostline.planning.prepare import input_hash
@@ -47,10 +54,15 @@ def check_measured(race: RaceResult, folder: RunFolder) -> None:
 
 
 def begin(settings: Settings, out: Path, study: Study, chosen: ChosenRecipes) -> RunFolder:
-    """Make the folder, or continue an interrupted one; the user's own files are kept in it as they were read."""
+    """Make the folder, or continue an interrupted one; the user's own files are kept in it as they were read.
+
+    Where the user named none it may be another one than `out`, if a run that was begun meanwhile has taken that.
+    """
     by_hand = {"stages": settings.stages.read_bytes()} if settings.stages else {}
     inputs = input_hash(study, {**chosen.files, **by_hand})
     taken_up = settings.continues or settings.pretrain is not None  # whose checkpoint lies there already
+    if settings.out is None and not taken_up:
+        out = make_next_out(settings.data)
     folder = open_run(out, settings.identity(), inputs=inputs, resume=taken_up)
     for name, content in chosen.files.items():
         write_atomic(folder.path / "recipes" / f"{name}.json", content)

@@ -30,13 +30,19 @@ from frostline.pretrain.body import Body
 from frostline.pretrain.monitor import Monitor, Reading, collapse, reading_epochs
 from frostline.pretrain.objectives import Batch, Objective
 from frostline.recipe.schedule import Length
+from frostline.train.checkpoint import (
+    SECONDS_BETWEEN,
+    moments,
+    own_tensors,
+    read_checkpoint,
+    restore_moments,
+    write_checkpoint,
+)
 
 CHECKPOINT = "checkpoint.safetensors"
-SECONDS_BETWEEN = 60.0  # of checkpoints within an epoch
 DECAY = 0.01  # of weights; biases and normalisation have none
 MOMENTUM = 0.1  # of BatchNorm's statistics
 WARNED_FROM = 1 / 3  # of a training: features that lie close together in the first steps may still part
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,17 +231,11 @@ class Trainer:
         return {"network": self.body.model, "beside": self.objective.beside}
 
     def _save(self, optimiser: torch.optim.Optimizer, state: State) -> None:
-        from safetensors.torch import save
-
         tensors: dict[str, Tensor] = {}
         for part, module in self._parts().items():
-            tensors |= {f"{part}.{name}": tensor for name, tensor in _own_tensors(module).items()}
-        for number, parameter in enumerate(_optimised(optimiser)):
-            moments = optimiser.state[parameter]
-            tensors |= {f"optimiser.{number}.{name}": moments[name] for name in MOMENTS if name in moments}
-        held = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        note = {**asdict(state), "key": self.key}
-        write_atomic(self.folder / CHECKPOINT, save(held, metadata={"state": json.dumps(note)}))
+            tensors |= {f"{part}.{name}": tensor for name, tensor in own_tensors(module).items()}
+        tensors |= moments(optimiser)
+        write_checkpoint(self.folder / CHECKPOINT, tensors, {**asdict(state), "key": self.key})
 
     def _restore(self, optimiser: torch.optim.Optimizer) -> State | None:
         """Fill network, what is beside it and the optimiser from the checkpoint; None where there is none to use."""
@@ -245,13 +245,9 @@ class Trainer:
         tensors, note = found
         with torch.no_grad():
             for part, module in self._parts().items():
-                for name, tensor in _own_tensors(module).items():
+                for name, tensor in own_tensors(module).items():
                     tensor.copy_(tensors[f"{part}.{name}"])
-        for number, parameter in enumerate(_optimised(optimiser)):
-            start = f"optimiser.{number}."
-            moments = {name: tensors[start + name] for name in MOMENTS if start + name in tensors}
-            if moments:
-                optimiser.state[parameter] = {n: _beside(parameter, n, value) for n, value in moments.items()}
+        restore_moments(optimiser, tensors)
         state = state_from(note)
         epoch = state.step // self.per_epoch
         self.emit(Event(kind="resumed", text=f"going on after epoch {epoch}, step {state.step} of {self.steps}"))
@@ -260,37 +256,6 @@ class Trainer:
 
 def _as_rows(values: Any) -> IntArray:
     return np.asarray(values, dtype=np.int64)
-
-
-def _optimised(optimiser: torch.optim.Optimizer) -> Iterator[nn.Parameter]:
-    for group in optimiser.param_groups:
-        yield from group["params"]
-
-
-def _own_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers, each once."""
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
-
-
-def _beside(parameter: nn.Parameter, name: str, value: Tensor) -> Tensor:
-    """A moment on the parameter's device, in its layout in memory."""
-    if name == "step":
-        return value.to(parameter.device)
-    return torch.empty_like(parameter).copy_(value)
-
-
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]] | None:
-    """The tensors and the state of a checkpoint; None where there is none or it is damaged."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, "pt") as file:
-            note = json.loads((file.metadata() or {})["state"])
-            return {name: file.get_tensor(name) for name in file.keys()}, note  # noqa: SIM118  # no mapping
-    except (SafetensorError, OSError, ValueError, KeyError):
-        return None
 
 
 def state_from(note: Mapping[str, Any]) -> State:

@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import inspect
 import json
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -279,7 +278,7 @@ def _write(
     record = _pretrain_record(folder, settings, network, data, found)
     text = record.model_dump_json(indent=1, by_alias=True) + "\n"
     write_atomic(folder.path / PRETRAINED, text.encode())
-    shutil.rmtree(folder.work, ignore_errors=True)
+    folder.clear_work()
     return record
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from frostline.base.errors import BundleError, RecipeError
-from frostline.base.files import write_atomic, write_json
+from frostline.base.files import parse_json, write_atomic, write_json
 from frostline.base.hashing import hash_bytes
-from frostline.bundle.runfolder import WORK, RunFolder, outcome_from
+from frostline.bundle.runfolder import RunFolder, outcome_from
 from frostline.rank.record import FILE, RankedSourceRecord, RankResult
 from frostline.rank.source import RankedSource
 from frostline.recipe.settings import Settings
@@ -58,7 +57,7 @@ def read_ranking(path: Path) -> RankResult:
 def load_source(folder: RunFolder, label: str, fingerprint: str) -> RankedSource | None:
     """Return a source that an interrupted ranking finished; a damaged file counts as not finished."""
     try:
-        note = json.loads(_source_file(folder, label).read_text(encoding="utf-8"))
+        note = parse_json(_source_file(folder, label).read_text(encoding="utf-8"))
         if hash_bytes(json.dumps(note["value"], sort_keys=True).encode()) != note["sha256"]:
             return None
         record = RankedSourceRecord.model_validate(note["value"]["record"])
@@ -81,7 +80,7 @@ def save_source(folder: RunFolder, source: RankedSource) -> None:
 def close_ranking(folder: RunFolder, result: RankResult) -> None:
     """Write the record: a folder with rank.json is complete."""
     write_atomic(folder.path / FILE, (result.model_dump_json(indent=1, by_alias=True) + "\n").encode())
-    shutil.rmtree(folder.path / WORK, ignore_errors=True)
+    folder.clear_work()
 
 
 def _source_file(folder: RunFolder, label: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import count, islice
 
 import numpy as np
@@ -22,6 +22,7 @@ from frostline.models.depthwise import fast_gradients
 from frostline.models.trainable import set_training, trained_parameters
 from frostline.recipe.recipe import Phase
 from frostline.recipe.schedule import FIRST_STEPS, Length, reading_interval, still_improving
+from frostline.train.checkpoint import Checkpoint, moments, own_tensors, restore_moments
 from frostline.train.feed import Reader, predict_rows
 from frostline.train.study import Study
 
@@ -42,6 +43,8 @@ class Job:
     until: int | None = None
     adapters: Adapters | None = None  # trained in the place of weights that train by 'lora'
     held: IntArray | None = None
+    number: int = 0  # of the phase
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass
@@ -72,12 +75,15 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, state: Loo
     stepper = Stepper(study, read, job, optimiser, anchors, _class_weights(study, job))
     rates = [group["lr"] for group in optimiser.param_groups]
     last = job.until or job.length.steps
-    first = state.steps
+    begun = state.steps
     device = study.compute.device
     reading = reading_interval(study.steps_per_epoch(len(job.rows)))
     guessing = math.log(study.classes)
     average = WeightAverage(optimiser, model)
     looks = _reading_steps(study, job)
+    kept = _Kept(job, model, optimiser, average, state)
+    kept.restore()
+    first = state.steps
     with torch.random.fork_rng(devices=random_devices(device)):
         for epoch, batch in islice(batches(study, job), first, max(first, last)):
             _set_rates(optimiser, rates, job.length.factor(state.steps))
@@ -85,7 +91,7 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, state: Loo
             loss = stepper.step(batch, epoch)
             if job.until is None and not looks and job.length.is_averaged(state.steps):
                 average.add()
-            if state.steps == first:
+            if state.steps == begun:
                 state.no_gradient = _without_gradient(model, names, job, state.no_gradient)
             state.steps += 1
             state.losses.append(loss)
@@ -96,6 +102,7 @@ def run_phase(study: Study, model: nn.Module, read: Reader, job: Job, state: Loo
                 _check_hopeful(state, job, HOPELESS * guessing)
             if state.steps in looks:
                 _read_held(study, model, read, job, state)
+            kept.save()
     average.put()
     if job.until is None:
         state.undertrained = still_improving(state.losses, guessing)
@@ -115,6 +122,68 @@ def _read_held(study: Study, model: nn.Module, read: Reader, job: Job, state: Lo
     model.eval()
     state.readings.append(predict_rows(study, read, study.positions(job.held)))
     set_training(model, study.stages, job.phase.stages, job.phase.head)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a phase keeps in the training's checkpoint, where there is one."""
+
+    job: Job
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    average: WeightAverage
+    state: LoopState
+
+    def save(self) -> None:
+        """Write a checkpoint, if one is due."""
+        checkpoint = self.job.checkpoint
+        if checkpoint is None or not checkpoint.due():
+            return
+        tensors = {f"network.{name}": tensor for name, tensor in self._tensors().items()}
+        tensors |= moments(self.optimiser)
+        tensors |= {f"average.{place}": tensor for place, tensor in enumerate(self.average.mean)}
+        tensors |= {f"reading.{place}": torch.from_numpy(r) for place, r in enumerate(self.state.readings)}
+        note = {
+            "phase": self.job.number,
+            "averaged": self.average.count,
+            "steps": self.state.steps,
+            "curve": [asdict(point) for point in self.state.curve],
+            "losses": self.state.losses,
+            "no_gradient": self.state.no_gradient,
+        }
+        checkpoint.save(tensors, note)
+
+    def restore(self) -> None:
+        """Go on from the checkpoint, if there is one of this phase."""
+        found = self.job.checkpoint.find() if self.job.checkpoint else None
+        if found is None or found[1]["phase"] != self.job.number:
+            return
+        tensors, note = found
+        with torch.no_grad():
+            for name, tensor in self._tensors().items():
+                tensor.copy_(tensors[f"network.{name}"])
+        restore_moments(self.optimiser, tensors)
+        if note["averaged"]:
+            self.average.mean = [
+                torch.empty_like(tensor).copy_(tensors[f"average.{place}"])
+                for place, tensor in enumerate(self.average.tensors)
+            ]
+        self.average.count = note["averaged"]
+        self.state.steps = note["steps"]
+        self.state.curve = [CurvePoint(**point) for point in note["curve"]]
+        self.state.losses = list(note["losses"])
+        self.state.no_gradient = tuple(note["no_gradient"])
+        readings = sum(name.startswith("reading.") for name in tensors)
+        self.state.readings = [tensors[f"reading.{place}"].numpy() for place in range(readings)]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Everything that training may change."""
+        tensors = own_tensors(self.model)
+        if self.job.adapters is not None:
+            for name in self.job.adapters.factors:
+                up, down = self.job.adapters.parameters_of(name)
+                tensors |= {f"{name}, up": up, f"{name}, down": down}
+        return tensors
 
 
 class WeightAverage:

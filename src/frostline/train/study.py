@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -58,11 +59,17 @@ class Study:
     last_readings: LastReadings | None = None  # how stepped trials are judged; None: once, by their averaged weights
     others: Mapping[str, Study] = field(default_factory=dict)
     label: str = ""  # of its source, where there are several
+    checkpoints: Path | None = None  # the folder where a long training's checkpoint lies; None keeps none
     before: float = 0.0  # operations by which the network was trained on the user's own data first
 
     def of(self, recipe: Recipe) -> Study:
         """Return the study of the network that a recipe starts from."""
         return self.others.get(recipe.source, self)
+
+    def with_checkpoints(self, folder: Path) -> Study:
+        """Return this study, and those of the other sources, with a folder for checkpoints."""
+        others = {label: replace(other, checkpoints=folder) for label, other in self.others.items()}
+        return replace(self, checkpoints=folder, others=others)
 
     def recipes_of(self, one: Study, recipes: Sequence[Recipe]) -> list[Recipe]:
         """Return those of the recipes that start from the network of `one` of the studies."""

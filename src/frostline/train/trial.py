@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
@@ -9,9 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import nn
 
+from frostline.base import worker
 from frostline.base.errors import DataError, TrialError
+from frostline.base.hashing import hash_values
+from frostline.base.memory import give_back_memory
 from frostline.base.records import AuditCount, CurvePoint, FloatArray, IntArray, Outcome
 from frostline.data.split import inner_folds, inner_split
 from frostline.recipe.recipe import Recipe, Trial
@@ -27,6 +32,7 @@ from frostline.train.audit import (
     start_hashes,
     tensor_hashes,
 )
+from frostline.train.checkpoint import Checkpoint
 from frostline.train.feed import EVALUATION_VIEW, Reader, predict_rows, reader
 from frostline.train.loop import Job, LoopState, run_phase
 from frostline.train.mix import choose_mix
@@ -37,6 +43,7 @@ from frostline.train.trained import TrainedNetwork
 
 INNER_FOLDS = 3  # on which a solved head's penalty is chosen
 WORST_LOG_LOSS = -math.log(1e-12)
+CPU_MEMORY = "DefaultCPUAllocator"  # in the words of the error that torch raises where memory can't be had
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +78,7 @@ def run_and_keep(study: Study, trial: Trial) -> tuple[Outcome, nn.Module | None]
     started = time.perf_counter()
     error = None
     try:
-        result = _RUNNERS[trial.recipe.solver](study, trial)
+        result = _run_watched(study, trial)
     except TrialError as problem:
         result = TrialResult(probabilities=np.zeros((0, study.classes)))
         error = str(problem)
@@ -105,6 +112,37 @@ def run_and_keep(study: Study, trial: Trial) -> tuple[Outcome, nn.Module | None]
         error=error,
     )
     return outcome, result.model
+
+
+def _run_watched(study: Study, trial: Trial) -> TrialResult:
+    """Run a trial as a piece of work that the worker process is known to be at. Raises TrialError."""
+    strategy = trial.recipe.name
+    work = f"{study.trunk.fingerprint}/{trial.key}"
+    death = worker.is_deadly(work, strategy)
+    if death is not None:
+        raise TrialError(
+            f"{strategy} ended the process that ran it, by {death.in_words()}.", "Give a smaller --batch-size."
+        )
+    with worker.at_work(work, strategy), memory_is_enough(strategy):
+        return _RUNNERS[trial.recipe.solver](study, trial)
+
+
+@contextlib.contextmanager
+def memory_is_enough(strategy: str) -> Iterator[None]:
+    """Raise TrialError where memory can't be had; what is left of a trial is given back then."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        reason = str(error)
+    except RuntimeError as error:
+        reason = str(error)
+        if CPU_MEMORY not in reason:
+            raise
+    else:
+        return
+    give_back_memory()
+    first = (reason.splitlines() or [""])[0]
+    raise TrialError(f"{strategy} needs more memory than there is ({first}).", "Give a smaller --batch-size.")
 
 
 def _run_baseline(study: Study, trial: Trial) -> TrialResult:
@@ -262,7 +300,11 @@ def _run_phases(study: Study, recipe: Recipe, model: nn.Module, training: Steppe
     if len(recipe.stepped) > 1 and any(phase.pull for phase in recipe.stepped):
         state.start = {n: p.detach().clone() for n, p in model.named_parameters()}
     ends = phase_ends(study, recipe, training)
-    for phase, until in zip(recipe.stepped, ends, strict=True):
+    checkpoint = checkpoint_of(study, recipe, training)
+    begin = phase_of(checkpoint)
+    for number, (phase, until) in enumerate(zip(recipe.stepped, ends, strict=True)):
+        if number < begin:
+            continue
         job = Job(
             phase=phase,
             rate=training.rate,
@@ -272,12 +314,32 @@ def _run_phases(study: Study, recipe: Recipe, model: nn.Module, training: Steppe
             until=until,
             adapters=adapters,
             held=training.held,
+            number=number,
+            checkpoint=checkpoint,
         )
         state = run_phase(study, model, read, job, state)
     if adapters:
         check_base(base_hashes, tensor_hashes(model), frozenset(adapters.factors))
         adapters.merge()
     return state
+
+
+def checkpoint_of(study: Study, recipe: Recipe, training: SteppedTraining) -> Checkpoint | None:
+    """Return the place of a training's checkpoint, known by all in which it may differ from another one of the run."""
+    if study.checkpoints is None:
+        return None
+    rows = [training.rows.tolist(), None if training.held is None else training.held.tolist()]
+    how = (training.rate, training.block, training.length.steps)
+    key = hash_values(study.trunk.fingerprint, recipe.name, *how, *rows)
+    return Checkpoint(study.checkpoints / "training.safetensors", key)
+
+
+def phase_of(checkpoint: Checkpoint | None) -> int:
+    """Return the phase that training goes on with: that of the checkpoint, or the first."""
+    found = checkpoint.find() if checkpoint else None
+    if found is None:
+        return 0
+    return int(found[1]["phase"])
 
 
 def phase_ends(study: Study, recipe: Recipe, training: SteppedTraining) -> list[int | None]:
