@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 NAME = "lock"
-PATIENCE = 10.0  # seconds for a process that was killed to be gone: large ones take their time
+PATIENCE = 5.0  # seconds for a process that was killed to be gone: large ones take their time
 _TAKEN = (errno.EACCES, errno.EAGAIN)
 
 _held: dict[Path, int] = {}  # the open files of the locks that this process holds
