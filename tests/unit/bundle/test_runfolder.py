@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from frostline.base.records import AuditCount, CurvePoint, Outcome
 from frostline.bundle.runfolder import (
     RunFolder,
     check_out,
+    make_next_out,
     next_out,
     open_run,
     read_result,
@@ -229,3 +231,10 @@ def test_predictions_name_labels_and_keep_nine_digits(tmp_path: Path) -> None:
     assert [(row["label"], row["predicted"]) for row in rows] == [("ant", "bee, small"), ("bee, small", "bee, small")]
     assert float(rows[0]["p:ant"]) == pytest.approx(0.123456789012, rel=1e-8)
     assert float(rows[1]["p:ant"]) == pytest.approx(1e-12)
+
+
+def test_runs_that_begin_at_once_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: make_next_out(Path("birds")), range(8)))
+    assert sorted(made) == [Path(f"runs/birds-{number}") for number in range(1, 9)]
