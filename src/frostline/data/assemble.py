@@ -1,7 +1,7 @@
 """From found and decoded images to the Dataset: what is left out, what is sealed, what stays together.
 
-The order of the steps is part of the contract: unreadable files, small classes, classes compared across parts, sealing
-and duplicates, labels per class. Whatever is left out is named, counted and recorded.
+The order of the steps is part of the contract: rows without a label, unreadable files, small classes, classes compared
+across parts, sealing and duplicates, labels per class. Whatever is left out is named, counted and recorded.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from frostline.data.checks import (
     check_classes,
     compare_classes,
     leave_out_small_classes,
+    leave_out_unlabelled,
     leave_out_unreadable,
     report_sizes,
 )
 from frostline.data.class_names import in_order
 from frostline.data.contract import Samples
-from frostline.data.duplicates import Duplicates, find_duplicates, merge_groups
+from frostline.data.duplicates import find_duplicates, merge_groups
 from frostline.data.scan import Listing
 from frostline.data.split import draw_fraction
 from frostline.data.texts import Texts, find_equal_texts
@@ -51,8 +52,8 @@ def assemble(
     """
     work = Work(listing=listing, options=options, rows=list(range(len(listing.rows))))
     work.warnings.extend(listing.warnings)
-    work.warn("ignored", listing.ignored, "not read: hidden, no image, no class folder, or a link")
     sealed_from = _assign_parts(work)
+    leave_out_unlabelled(work)
     leave_out_unreadable(work, bad)
     leave_out_small_classes(work)
     compare_classes(work)
@@ -119,7 +120,7 @@ def _assign_parts(work: Work) -> str | None:
     return sealed and work.part_name(sealed)
 
 
-def _find_duplicates(work: Work, images: Samples, file_hashes: Sequence[str]) -> Duplicates:
+def _find_duplicates(work: Work, images: Samples, file_hashes: Sequence[str]) -> list[tuple[int, ...]]:
     """Sets of copies as listing rows; copies and given groups become the groups that no split tears apart."""
     rows = work.rows
     chosen = images.select(rows)
@@ -139,13 +140,7 @@ def _find_duplicates(work: Work, images: Samples, file_hashes: Sequence[str]) ->
         else:
             name = f"group:{first.group}"
         work.groups.update((rows[k], name) for k in members)
-    duplicates = Duplicates(
-        exact=tuple(tuple(rows[k] for k in group) for group in found.exact),
-        all=tuple(tuple(rows[k] for k in group) for group in found.all),
-    )
-    conflicts = [g for g in duplicates.exact if len({work.row(i).class_name for i in g}) > 1]
-    work.warn("conflicting-labels", _equations(work, conflicts), f"kept: equal {work.noun} with different classes")
-    return duplicates
+    return [tuple(rows[k] for k in group) for group in found.all]
 
 
 def _draw_sealed(work: Work) -> str:
@@ -164,12 +159,13 @@ def _draw_sealed(work: Work) -> str:
     return f"{SEALED_FRACTION:.0%} drawn at random".replace("%", " %")
 
 
-def _keep_copies_apart(work: Work, duplicates: Duplicates) -> None:
+def _keep_copies_apart(work: Work, copies: Sequence[tuple[int, ...]]) -> None:
     """No image to learn from has a copy in the sealed part, and none to train on has one in the validation part."""
     of_sealed: list[int] = []
     of_validation: list[int] = []
     together: list[tuple[int, ...]] = []
-    for group in duplicates.all:
+    _report_conflicts(work, copies)
+    for group in copies:
         parts = {work.parts[i] for i in group}
         if len(parts) == 1:
             together.append(group)
@@ -185,14 +181,38 @@ def _keep_copies_apart(work: Work, duplicates: Duplicates) -> None:
     _check_left(work, {work.row(i).class_name for i in (*of_sealed, *of_validation)})
 
 
+def _report_conflicts(work: Work, copies: Sequence[tuple[int, ...]]) -> None:
+    """Name the copies of one image that are in different classes, one of each class in front."""
+    conflicts: list[list[int]] = []
+    left_out = 0
+    for group in copies:
+        first = {work.row(i).class_name: i for i in reversed(group)}
+        if len(first) < 2:
+            continue
+        conflicts.append(sorted(first.values()))
+        left_out += len({work.parts[i] for i in group}) > 1
+    handled = f"kept: copies of {work.noun} in different classes; one of the labels is wrong"
+    if left_out:
+        handled += f" (of {left_out} that lie in several parts, the copies to learn from are left out)"
+    work.warn("conflicting-labels", _equations(work, conflicts), handled, kept=len(conflicts))
+
+
 def _check_left(work: Work, classes: set[str]) -> None:
+    """A class with too few images left after its copies: refused, or left out with --min-per-class."""
     counts = work.per_class("development")
-    for name in sorted(classes):
-        if counts[name] < 2:
+    small = sorted(name for name in classes if counts[name] < 2)
+    if work.options.min_per_class is not None and small:
+        examples = [f"{name} ({counts[name]} without its copies)" for name in small]
+        handled = f"left out in every part (--min-per-class {work.options.min_per_class})"
+        work.warn("classes-of-copies", examples, handled)
+        work.leave_out([i for i in work.rows if work.row(i).class_name in small])
+        check_classes(work)
+    else:
+        for name in small:
             raise DataError(
                 f"Class {name!r} has {counts[name]} {work.noun} left to learn from in {work.listing.root}, because "
                 f"the others are copies of {work.noun} in its sealed or validation part.",
-                "Remove the copies from one side, or leave the class out with --min-per-class.",
+                "Remove the copies from one side, or leave the class out with --min-per-class 2.",
             )
 
 
@@ -221,4 +241,12 @@ def _draw_labels(work: Work) -> None:
 
 
 def _equations(work: Work, groups: Sequence[Sequence[int]]) -> list[str]:
-    return [" = ".join(work.row(i).id for i in group[:EXAMPLES]) for group in groups]
+    """`a/0.png = b/1.png`; rows of tables with their classes, where these differ."""
+    return [" = ".join(_with_class(work, i, group) for i in group[:EXAMPLES]) for group in groups]
+
+
+def _with_class(work: Work, index: int, group: Sequence[int]) -> str:
+    row = work.row(index)
+    if work.folders or len({work.row(i).class_name for i in group}) == 1:
+        return row.id
+    return f"{row.id} ({row.class_name!r})"

@@ -6,11 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from frostline.base.errors import DataError
 from frostline.base.records import DataPart, DataWarning
 from frostline.data.class_names import classes_that_differ_in_case
 from frostline.data.formats import READ
+from frostline.data.notices import KEPT, noticed
 from frostline.data.paths import path_hint
 from frostline.data.scan import Listing, Row
 
@@ -62,12 +64,8 @@ class Work:
             return f"{part}/"
         return f"split {part!r}"
 
-    def warn(self, kind: str, examples: Sequence[str], handled: str, count: int | None = None) -> None:
-        if examples:
-            number = len(examples) if count is None else count
-            self.warnings.append(
-                DataWarning(kind=kind, count=number, examples=tuple(examples[:EXAMPLES]), handled=handled)
-            )
+    def warn(self, kind: str, examples: Sequence[str], handled: str, *, kept: int = KEPT) -> None:
+        self.warnings.extend(noticed(kind, examples, handled, kept=kept))
 
     def leave_out(self, rows: Iterable[int]) -> None:
         gone = set(rows)
@@ -77,35 +75,58 @@ class Work:
         return Counter(self.row(i).class_name for i in self.rows if self.parts[i] == part)
 
 
+def leave_out_unlabelled(work: Work) -> None:
+    """Drop the rows without a label, counted in a warning."""
+    without = [i for i in work.rows if not work.row(i).class_name]
+    work.warn("unlabelled", [f"row {work.row(i).id}" for i in without], "left out: their label is empty")
+    work.leave_out(without)
+
+
 def leave_out_unreadable(work: Work, bad: Mapping[int, str]) -> None:
-    """Drop the files that can't be decoded, each named in a warning.
+    """Drop the files that can't be decoded, with a warning that counts their reasons.
 
     Raises DataError where none is left, and where none of a class is left, unless --min-per-class leaves it out.
     """
-    examples = [_named(work.row(i), bad[i]) for i in sorted(bad)]
-    if len(bad) == len(work.listing.rows):
+    rows = [i for i in work.rows if i in bad]
+    if len(rows) == len(work.rows):
         hint = FILL
         if work.noun == "images":
-            hint = path_hint(work.listing, min(bad)) or f"Give whole images: {READ}."
+            hint = path_hint(work.listing, rows[0]) or f"Give whole images: {READ}."
         raise DataError(
-            f"None of the {len(bad)} {work.noun} in {work.listing.root} can be read; the first is {examples[0]}.", hint
+            f"None of the {len(rows)} {work.noun} in {work.listing.root} can be read; the first is "
+            f"{_named(work.row(rows[0]), bad[rows[0]])}.",
+            hint,
         )
-    work.warn("unreadable", examples, "left out")
-    work.leave_out(bad)
-    _leave_out_unread_classes(work, bad)
+    _warn_unreadable(work, rows, bad)
+    work.leave_out(rows)
+    _leave_out_unread_classes(work, rows, bad)
 
 
-def _leave_out_unread_classes(work: Work, bad: Mapping[int, str]) -> None:
+def _warn_unreadable(work: Work, rows: Sequence[int], bad: Mapping[int, str]) -> None:
+    """One warning, with an example of each sort of reason before the others of the same."""
+    by_reason: dict[str, list[str]] = {}
+    for i in rows:
+        by_reason.setdefault(bad[i].partition(" (")[0], []).append(_named(work.row(i), bad[i]))
+    if not by_reason:
+        return
+    handled = "left out"
+    if len(by_reason) > 1:
+        handled = "left out: " + ", ".join(f"{reason} ({len(names)})" for reason, names in by_reason.items())
+    in_turn = zip_longest(*by_reason.values())
+    work.warn("unreadable", [name for turn in in_turn for name in turn if name is not None], handled)
+
+
+def _leave_out_unread_classes(work: Work, rows: Sequence[int], bad: Mapping[int, str]) -> None:
     """A class that vanishes changes the question, so that it takes the user's word."""
     left = {work.row(i).class_name for i in work.rows}
     lost: dict[str, str] = {}
-    for i in sorted(bad):
+    for i in rows:
         row = work.row(i)
         if row.class_name not in left:
             lost.setdefault(row.class_name, f"the first is {_named(row, bad[i])}")
-    for name, holds in work.listing.unread_classes.items():
+    for name, why in work.listing.unread_classes.items():
         if name not in left:
-            lost.setdefault(name, f"it holds {holds}; {READ}")
+            lost.setdefault(name, why)
     if not lost:
         return
     if work.options.min_per_class is None:
@@ -221,7 +242,8 @@ def report_sizes(work: Work) -> None:
     least = min(counts, key=lambda c: (counts[c], c))
     if counts[most] >= IMBALANCE * counts[least]:
         examples = [f"{most} ({counts[most]})", f"{least} ({counts[least]})"]
-        work.warn("imbalance", examples, "kept; look at the results of each class", count=1)
+        handled = "kept; look at the results of each class"
+        work.warnings.append(DataWarning(kind="imbalance", count=1, examples=tuple(examples), handled=handled))
 
 
 def some_of(names: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.base.errors import DataError, nearest
+from frostline.base.files import parse_json
 from frostline.base.records import ClassMap
 from frostline.data.class_names import plain_name
 
@@ -37,7 +38,7 @@ def read_source_classes(path: Path) -> tuple[str, ...]:
 def read_label_map(path: Path) -> dict[str, tuple[str, ...]]:
     """Class of the data -> names of source classes. Raises DataError for no file, no JSON, or another form."""
     try:
-        value = json.loads(_read_mapping(path, "--label-map"), object_pairs_hook=_no_twins)
+        value = parse_json(_read_mapping(path, "--label-map"), _no_twins)
     except json.JSONDecodeError as error:
         raise DataError(f"--label-map {path} is not JSON: {error.msg} in line {error.lineno}.", MAP_FORM) from None
     if not isinstance(value, dict) or not value:

@@ -8,12 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from frostline.base.records import DataWarning
+from frostline.data.notices import noticed
 from frostline.data.scan import Listing
 
 # Characters without a width: they come with copied text and byte order marks, and no name means them.
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
-EXAMPLES = 3
 # What tables write for an empty cell once it has become text. `none` may be a class; `None` is Python's.
 MISSING = frozenset({"nan", "NaN", "NAN", "null", "NULL", "None", "N/A", "n/a", "#N/A", "<NA>", "NaT"})
 NO_LABEL = "-1"  # beside 0, 1, ... it stands for a sample without a label
@@ -29,30 +28,31 @@ def plain_name(name: str) -> str:
 
 def with_plain_classes(listing: Listing) -> Listing:
     """The listing with plain names of classes, and warnings of names that were joined or that look alike."""
-    given = {row.class_name for row in listing.rows}
+    given = {row.class_name for row in listing.rows if row.class_name}
     plain = {name: plain_name(name) for name in given}
-    rows = tuple(replace(row, class_name=plain[row.class_name]) for row in listing.rows)
+    rows = tuple(replace(row, class_name=plain.get(row.class_name, "")) for row in listing.rows)
     names = sorted(set(plain.values()))
-    warnings = [
-        _noticed(
-            "one-class",
-            [_joined(twins) for twins in _sets_alike(given, plain_name)],
-            "taken as one class: they differ in blanks, invisible characters or Unicode form alone",
-        ),
-        _noticed(
-            "twin-classes", [_joined(t) for t in _twins(names)], "kept apart; if they are one, give them one name"
-        ),
-    ]
-    combined = [f"{name!r}" for name in names if _is_combined(name, names)]
-    handled = "kept, each as a class of its own: several labels for one sample aren't read"
-    warnings.append(_noticed("combined-labels", combined, handled))
+    joined = [_joined(twins) for twins in _sets_alike(given, plain_name)]
+    twins = [_joined(twins) for twins in _twins(names)]
+    known = frozenset(names)
+    combined = [f"{name!r}" for name in names if _is_combined(name, known)]
+    missing: list[str] = []
     if not listing.kind.endswith("folders"):
         numbered = len(names) > 1 and all(re.fullmatch(r"\d+", name) for name in names if name != NO_LABEL)
         missing = [f"{name!r}" for name in names if name in MISSING or (name == NO_LABEL and numbered)]
-        handled = "kept as a class; leave these rows out if their label is missing"
-        warnings.append(_noticed("missing-labels", missing, handled))
-    found = tuple(w for w in warnings if w is not None)
-    return replace(listing, rows=rows, warnings=(*listing.warnings, *found))
+    warnings = (
+        *listing.warnings,
+        *noticed(
+            "one-class", joined, "taken as one class: they differ in blanks, invisible characters or Unicode form alone"
+        ),
+        *noticed("twin-classes", twins, "kept apart; if they are one, give them one name"),
+        *noticed(
+            "combined-labels", combined, "kept, each as a class of its own: several labels for one sample aren't read"
+        ),
+        *noticed("missing-labels", missing, "kept as a class; leave these rows out if their label is missing"),
+    )
+    unread = {plain_name(name): why for name, why in listing.unread_classes.items()}
+    return replace(listing, rows=rows, warnings=warnings, unread_classes=unread)
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -86,9 +86,8 @@ def _twins(names: Iterable[str]) -> list[list[str]]:
     return _sets_alike(listed, key)
 
 
-def _is_combined(name: str, names: Iterable[str]) -> bool:
+def _is_combined(name: str, known: frozenset[str]) -> bool:
     """Whether a name is a list of names, such as `cat|dog`: most of its parts are classes by themselves."""
-    known = set(names)
     if LIST.fullmatch(name):
         return True
     parts = [part.strip() for part in re.split(r"[|;,+]", name)]
@@ -120,9 +119,3 @@ def _joined(names: list[str]) -> str:
 
 def _hides(name: str) -> bool:
     return name != plain_name(name) or any(unicodedata.combining(c) for c in name)
-
-
-def _noticed(kind: str, examples: list[str], handled: str) -> DataWarning | None:
-    if not examples:
-        return None
-    return DataWarning(kind=kind, count=len(examples), examples=tuple(examples[:EXAMPLES]), handled=handled)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from frostline.base.errors import DataError
 from frostline.base.records import DataWarning
+from frostline.data.notices import noticed
 from frostline.data.part_names import part_of
 
 LOOKED_AT = 2000  # rows, of a column that isn't read
@@ -18,6 +20,10 @@ GROUPS = frozenset(
     "session sessionid video videoid scene sceneid clip case caseid study studyid slide slideid site siteid hospital "
     "family cluster groupid groupname animal animalid individual".split()
 )
+
+
+# What people call the column that numbers the samples.
+IDS = frozenset("id imageid sampleid rowid fileid textid uid uuid key".split())
 
 
 def check_names(columns: Mapping[str, Sequence[Any]], known: Iterable[str], place: str) -> tuple[DataWarning, ...]:
@@ -37,19 +43,32 @@ def check_names(columns: Mapping[str, Sequence[Any]], known: Iterable[str], plac
             )
     if SPLIT not in columns and SPLIT in by_key.values():
         _check_parts(columns, unread, place)
+    repeated = _repeated_ids(columns, unread)
     if GROUP in columns or GROUP not in by_key.values():
-        return ()
+        return repeated
     likely = [name for name in unread if re.sub(r"\W|_", "", name.casefold()) in GROUPS and _repeats(columns[name])]
-    if not likely:
-        return ()
     handled = "not read; rename it to group if rows that share a value belong on the same side of a split"
-    return (DataWarning(kind="possible-groups", count=len(likely), examples=tuple(likely[:3]), handled=handled),)
+    return (*repeated, *noticed("possible-groups", likely, handled))
+
+
+def _repeated_ids(columns: Mapping[str, Sequence[Any]], unread: Sequence[str]) -> tuple[DataWarning, ...]:
+    """A warning of values that stand more than once in a column that numbers the samples."""
+    for name in unread:
+        if _key(name) not in IDS:
+            continue
+        counts = Counter(str(value) for value in columns[name] if value not in (None, ""))
+        twice = [f"{name} {value!r} in {count} rows" for value, count in counts.items() if count > 1]
+        if twice:
+            handled = "not read: each row is a sample; rename it to group if rows that share one belong together"
+            return noticed("duplicate-ids", twice, handled)
+    return ()
 
 
 def _check_parts(columns: Mapping[str, Sequence[Any]], unread: Sequence[str], place: str) -> None:
     for name in unread:
-        words = {value for value in columns[name][:LOOKED_AT] if value not in (None, "")}
-        parts = {part_of(word) if isinstance(word, str) else None for word in words}
+        some = [value for value in columns[name][:LOOKED_AT] if value not in (None, "")]
+        words = {value if isinstance(value, str) else None for value in some}  # cells of JSON may be lists
+        parts = {None if word is None else part_of(word) for word in words}
         if len(parts) > 1 and parts <= {"train", "val", "test"} and "train" in parts:
             raise DataError(
                 f"{place} has a column {name!r} with the values {', '.join(sorted(map(repr, words)))}, but parts are "

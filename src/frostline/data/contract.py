@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.base.errors import DataError, RecipeError
+from frostline.base.files import parse_json, read_regular
 from frostline.base.records import IntArray
 from frostline.data.images import Images
 from frostline.data.preprocess import Preprocess, to_input
@@ -103,9 +103,9 @@ def contract_files(contract: Contract) -> dict[str, bytes]:
 
 def read_contract(folder: Path) -> Contract:
     """The contract that a saved model's folder holds. Raises FileNotFoundError, ValueError (no JSON), DataError."""
-    record = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    record = parse_json(read_regular(folder / FILE))
     if not isinstance(record, Mapping):
         raise DataError(f"{folder / FILE} is not a JSON object.", "Run frostline fit again.")
     if record.get("kind") == KIND:
-        return TextPreprocess.from_json(record, (folder / TOKENIZER).read_text(encoding="utf-8"))
+        return TextPreprocess.from_json(record, read_regular(folder / TOKENIZER).decode())
     return Preprocess.from_json(record)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frostline.base.errors import DataError
+from frostline.data.table_limits import check_lines
 
 LABEL = "label"
 CONTENTS = frozenset({"image", "text"})
@@ -64,6 +65,7 @@ def read_delimited(path: Path, delimiter: str) -> Rows:
 
 def _text_of(path: Path) -> str:
     try:
+        check_lines(path)
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror}.", "Give a file that can be opened.") from error
@@ -71,10 +73,17 @@ def _text_of(path: Path) -> str:
     try:
         text = data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text.", "Save it as UTF-8.") from error
+        raise not_utf8(path, data, error.start) from error
     if "\0" in text:
         raise DataError(f"{path} is not UTF-8 text: it holds zero bytes, as UTF-16 does.", "Save it as UTF-8.")
     return text
+
+
+def not_utf8(path: Path, data: bytes, start: int) -> DataError:
+    """The error for a file that isn't UTF-8 text, the first byte that shows it at `start`."""
+    line = data.count(b"\n", 0, start) + 1
+    found = f"{path} is not UTF-8 text: line {line} holds the byte 0x{data[start]:02X}."
+    return DataError(found, "Save it as UTF-8, or convert it: iconv -f WINDOWS-1252 -t UTF-8 FILE.")
 
 
 def _begin(lines: Sequence[str], delimiter: str) -> tuple[int, str]:

@@ -7,7 +7,6 @@ A close perceptual hash alone isn't enough: digits and drawings collide (in 480 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from frostline.base.hashing import hash_bytes
+from frostline.base.memory import large_array
 from frostline.base.records import IntArray
-from frostline.data.decode import Images, Pixels
+from frostline.data.decode import Images, Pixels, in_threads
 
 HashArray = NDArray[np.uint64]
 
@@ -28,8 +28,10 @@ MOST_DIFFERENCE = 2.0  # mean absolute difference of 32 x 32 grey thumbnails, in
 MOST_RELATIVE = 0.15  # the same, of the thumbnails less their means, over their mean absolute deviation
 
 THUMBNAIL = 32
-ROWS = 512  # hashes compared with all others at a time: 512 x 10,000 distances are 40 MB
+ROWS = 512  # hashes compared with all others at a time, at most
+DISTANCES = 1 << 22  # of hashes that are held at a time: 36 MB
 PAIRS = 20_000  # thumbnails compared at a time
+THUMBNAIL_BYTES = 1 << 28  # beyond, they lie in a temporary file
 SOME = 7  # each seventh pixel: no divisor of 32, so that every column is among them
 
 
@@ -47,18 +49,19 @@ def find_duplicates(pictures: Images, file_hashes: Sequence[str], *, threads: in
     Hashes of images of nearly the same mean grey are compared, each with each; the rest is linear. 10,000 images
     take about two seconds, and ten where all of them are blank.
     """
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        prints = list(pool.map(fingerprint, pictures))
-    if prints:
-        thumbnails = np.stack([p[1] for p in prints])
-    else:
-        thumbnails = np.zeros((0, THUMBNAIL**2), dtype=np.uint8)
+    hashes = np.zeros(len(pictures), dtype=np.uint64)
+    thumbnails = large_array((len(pictures), THUMBNAIL**2), "uint8", THUMBNAIL_BYTES)
+    for i, (bits, thumbnail) in enumerate(in_threads(fingerprint, pictures, threads)):
+        hashes[i] = bits
+        thumbnails[i] = thumbnail
     exact = _exact(pictures, file_hashes, thumbnails)
     firsts = np.array(sorted({min(group) for group in exact}), dtype=np.int64)
     if len(firsts):
         firsts = firsts[[pictures[i].size > 0 for i in firsts]]
-    hashes = np.array([prints[i][0] for i in firsts], dtype=np.uint64)
-    pairs = [(int(firsts[a]), int(firsts[b])) for a, b in close_hashes(hashes, thumbnails[firsts])]
+    if len(firsts) < len(pictures):
+        hashes = hashes[firsts]
+        thumbnails = thumbnails[firsts]
+    pairs = [(int(firsts[a]), int(firsts[b])) for a, b in close_hashes(hashes, thumbnails)]
     joined = merge_groups(len(pictures), [*exact, *pairs])
     return Duplicates(exact=_several(exact), all=_several(joined))
 
@@ -85,17 +88,17 @@ def close_hashes(hashes: HashArray, thumbnails: NDArray[np.uint8]) -> list[tuple
     order = np.argsort(means, kind="stable")
     hashes = hashes[order]
     means = means[order]
-    prepared = _prepare(thumbnails[order])
+    prepared = _prepare(thumbnails)
     found: list[tuple[int, int]] = []
-    for start in range(0, len(hashes), ROWS):
-        block = hashes[start : start + ROWS]
+    step = max(1, min(ROWS, DISTANCES // max(1, len(hashes))))
+    for start in range(0, len(hashes), step):
+        block = hashes[start : start + step]
         end = int(np.searchsorted(means, means[start + len(block) - 1] + MOST_DIFFERENCE, side="right"))
         bits = np.bitwise_count(block[:, None] ^ hashes[None, start:end])
         a, b = np.nonzero(bits <= MOST_BITS)
         upper = b > a
-        found.extend(prepared.confirm(a[upper] + start, b[upper] + start))
-    pairs = ((int(order[a]), int(order[b])) for a, b in found)
-    return sorted((min(pair), max(pair)) for pair in pairs)
+        found.extend(prepared.confirm(order[a[upper] + start], order[b[upper] + start]))
+    return sorted((min(pair), max(pair)) for pair in found)
 
 
 def merge_groups(count: int, groups: Iterable[Sequence[int]]) -> list[list[int]]:
@@ -126,7 +129,7 @@ def _several(groups: Iterable[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
 def _exact(pictures: Images, file_hashes: Sequence[str], thumbnails: NDArray[np.uint8]) -> list[list[int]]:
     """All rows in sets of equal bytes or pixels. Only images with equal thumbnails are compared pixel by pixel."""
     by_bytes = _collect(file_hashes)
-    by_thumbnail = _collect(t.tobytes() for t in thumbnails)
+    by_thumbnail = _collect(hash_bytes(t.data) for t in thumbnails)
     groups = [rows for digest, rows in by_bytes.items() if digest]
     for rows in by_thumbnail.values():
         rows = [i for i in rows if pictures[i].size]

@@ -65,6 +65,9 @@ STARTS = (
 )
 BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF"}
 HEAD = 32  # bytes that are looked at
+# The first bytes of formats that are read (of PPM they are too short to tell).
+IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar", ".gz", ".bz2", ".xz")
 
 
 def is_image(name: str) -> bool:
@@ -82,6 +85,11 @@ def what_it_is(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         return f"{BRANDS.get(head[8:12], 'a video')}, which isn't read"
     return next((words for start, words in STARTS if head.lstrip().startswith(start) or head.startswith(start)), None)
+
+
+def begins_as_image(head: bytes) -> bool:
+    """Whether a file's first bytes are those of an image of a format that is read."""
+    return head.startswith(IMAGES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
 def unread_formats(names: Iterable[str]) -> Counter[str]:

@@ -56,19 +56,20 @@ def as_column(values: Any, name: str, count: int) -> list[Any]:
 
 
 def class_names(values: Sequence[Any], name: str, where: Where) -> list[str]:
-    """Names of classes as text. Raises DataError for empty ones, for floats, and for text mixed with numbers."""
-    missing = next((i for i, v in enumerate(values) if is_missing(v)), None)
-    if missing is not None:
-        raise DataError(f"{name} is empty in {where(missing)}.", "Give every sample a label, or leave it out.")
-    kinds = {isinstance(v, str) for v in values}
+    """Names of classes as text, empty where a row has none.
+
+    Raises DataError where no row has one, for floats, and for text mixed with numbers.
+    """
+    without = [is_missing(v) or (isinstance(v, str) and not v.strip()) for v in values]
+    if all(without):
+        raise DataError(f"{name} is empty in every row, {where(0)} the first.", "Give the samples labels.")
+    kinds = {isinstance(v, str) for v, empty in zip(values, without, strict=True) if not empty}
     if len(kinds) > 1:
         raise DataError(f"{name} mixes text with numbers.", "Give one or the other.")
-    return [_class_name(v, name, where(i)) for i, v in enumerate(values)]
+    return ["" if without[i] else _class_name(v, name, where(i)) for i, v in enumerate(values)]
 
 
 def _class_name(value: Any, name: str, where: str) -> str:
-    if isinstance(value, str) and not value.strip():
-        raise DataError(f"{name} is empty in {where}.", "Give every sample a label, or leave it out.")
     if isinstance(value, bytes):
         raise DataError(f"{name} is {value!r} in {where}, but labels are text.", f"Give {name}.astype(str).")
     if not isinstance(value, (str, int)):

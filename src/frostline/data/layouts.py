@@ -148,7 +148,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def table_hint(path: Path, tree: FolderTree) -> str:
     """Which table in the folder may hold the labels; empty where there is none."""
-    tables = [name for name in tree.ignored if name.lower().endswith(TABLE_ENDINGS)]
+    tables = [item.name for item in tree.ignored if item.name.lower().endswith(TABLE_ENDINGS)]
     if not tables:
         return ""
     name = min(tables, key=lambda name: ("label" not in name.lower(), "train" not in name.lower(), name))

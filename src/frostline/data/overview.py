@@ -14,29 +14,15 @@ import numpy as np
 from PIL import Image
 
 from frostline.base.records import DataWarning
-from frostline.data.decode import FORMATS, Lazy, Source
-from frostline.data.formats import ending
+from frostline.data.decode import FORMATS, Lazy, Source, check_is_file
 from frostline.data.images import Images, Pixels
+from frostline.data.notices import noticed
 from frostline.data.raw import RawImage
+from frostline.data.traits import Trait, misnamed
 
 LOOKED_AT = 2000  # files, spread evenly over the data
 DARK = 64  # of 255: 14 bits in a file of 16 end here, 12 bits at 16
 SHARE = 0.5  # of the images that have to be dark before it is the range that is doubted
-EXAMPLES = 3
-FRAMES = frozenset({".gif", ".tif", ".tiff", ".webp"})  # what may hold several images
-# Endings that Pillow's names of formats go with; others say something else than the file is.
-NAMED = {
-    ".png": "PNG",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".ppm": "PPM",
-    ".pgm": "PPM",
-    ".pbm": "PPM",
-    ".pnm": "PPM",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +75,19 @@ def image_facts(sources: Sequence[Source], threads: int) -> ImageFacts:
     )
 
 
-def frames_warning(sources: Sequence[Source], names: Sequence[str], threads: int) -> tuple[DataWarning, ...]:
-    """A warning of animations and of files of several pages, of which the first image is read."""
-    may = [i for i, source in enumerate(sources) if isinstance(source, Path) and ending(source.name) in FRAMES]
+def frames_warning(
+    sources: Sequence[Source], names: Sequence[str], traits: Sequence[Trait], threads: int
+) -> tuple[DataWarning, ...]:
+    """A warning of animations and of files of several pages, of which the first image is read.
+
+    `traits` are those of all images; files that may hold several are opened once more.
+    """
+    may = [i for i, its in enumerate(traits) if Trait.PAGES in its and isinstance(sources[i], Path)]
     with warnings.catch_warnings(), ThreadPoolExecutor(max(1, threads)) as pool:
         warnings.simplefilter("ignore")
         counts = pool.map(lambda i: _frames(sources[i]), may)
         found = [f"{names[i]} with {count}" for i, count in zip(may, counts, strict=True) if count > 1]
-    if not found:
-        return ()
-    return (_names_warning("several-images", found, "only the first image of each file is read"),)
+    return noticed("several-images", found, "only the first image of each file is read")
 
 
 def _frames(source: Source) -> int:
@@ -127,20 +116,13 @@ def _header(source: Source) -> _Header | None:
         return _Header("array", str(source.values.dtype), (width, height))
     try:
         held = source.fetch() if isinstance(source, Lazy) else source
+        if isinstance(held, Path):
+            check_is_file(held)
         with Image.open(BytesIO(held) if isinstance(held, bytes) else held, formats=FORMATS) as image:
             form = image.format or "?"
-            return _Header(form, image.mode, image.size, _misnamed(held, form))
+            return _Header(form, image.mode, image.size, misnamed(held, form))
     except Exception:  # Pillow raises nearly every type on damaged files, which are told elsewhere
         return None
-
-
-def _misnamed(held: Path | bytes, form: str) -> str:
-    if isinstance(held, bytes):
-        return ""
-    by_name = NAMED.get(ending(held.name), "JPEG")
-    if by_name == form or {by_name, form} == {"JPEG", "MPO"}:
-        return ""
-    return f"{held.name} is {form}"
 
 
 def range_warnings(images: Images, names: list[str], rows: Iterable[int]) -> tuple[DataWarning, ...]:
@@ -159,17 +141,15 @@ def range_warnings(images: Images, names: list[str], rows: Iterable[int]) -> tup
         if top <= DARK:
             dark.append(names[row])
             brightest = max(brightest, top)
-    found = []
-    if constant:
-        handled = "kept; each has a single colour, as files have that were converted wrongly"
-        found.append(_names_warning("constant-images", constant, handled))
-    if len(dark) > SHARE * count:
-        handled = (
-            f"kept, but nearly black: no pixel is above {brightest} of 255. Values of 10 to 14 bits in files of 16, or "
-            "of another range, have to be brought to the full range first"
-        )
-        found.append(_names_warning("pixel-range", dark, handled))
-    return tuple(found)
+    handled = "kept; each has a single colour, as files have that were converted wrongly"
+    found = noticed("constant-images", constant, handled)
+    if len(dark) <= SHARE * count:
+        return found
+    handled = (
+        f"kept, but nearly black: no pixel is above {brightest} of 255. Values of 10 to 14 bits in files of 16, or of "
+        "another range, have to be brought to the full range first"
+    )
+    return (*found, *noticed("pixel-range", dark, handled))
 
 
 def _is_constant(image: Pixels) -> bool:
@@ -178,7 +158,3 @@ def _is_constant(image: Pixels) -> bool:
     if (image[-1, -1] != first).any() or (image[0, -1] != first).any():
         return False
     return bool((image == first).all())
-
-
-def _names_warning(kind: str, names: list[str], handled: str) -> DataWarning:
-    return DataWarning(kind=kind, count=len(names), examples=tuple(names[:EXAMPLES]), handled=handled)

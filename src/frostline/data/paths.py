@@ -1,22 +1,25 @@
-"""Paths of images in a table: as Windows writes them, and what was probably meant where nothing is found."""
+"""Paths of images in a table: in another spelling than the files have, or what was meant where none is found."""
 
 from __future__ import annotations
 
+import os  # its questions about a path say no where a name is too long, at which those of pathlib fail
+import unicodedata
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from frostline.data.scan import Listing
 
 BACKSLASH = "\\"
+FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # macOS wrote names with accents apart, others don't
 
 
-def with_slashes(held: str, folder: Path) -> str:
-    """A relative path with `/` where it was written with `\\` and is found only so; else as it is."""
-    if BACKSLASH not in held or (folder / held).exists():
+def as_found(held: str, folder: Path) -> str:
+    """A relative path with `/` for `\\`, or in another Unicode form, where it is found only so; else as it is."""
+    if (held.isascii() and BACKSLASH not in held) or os.path.exists(folder / held):
         return held
     slashed = held.replace(BACKSLASH, "/")
-    if (folder / slashed).exists():
-        return slashed
-    return held
+    spellings = (slashed, *(unicodedata.normalize(form, path) for path in (held, slashed) for form in FORMS))
+    return next((path for path in spellings if os.path.exists(folder / path)), held)
 
 
 def path_hint(listing: Listing, row: int) -> str:
@@ -25,14 +28,14 @@ def path_hint(listing: Listing, row: int) -> str:
     Looked for, in this order: the path without its first folders, below a folder beside the table, and with an ending.
     """
     path = listing.rows[row].path
-    if listing.kind != "table" or path is None or path.exists():
+    if listing.kind != "table" or path is None or os.path.exists(path):
         return ""
     folder = listing.root.parent
     parts = _parts_of(path, folder)
     for start in range(1, len(parts)):
-        if folder.joinpath(*parts[start:]).is_file():
+        if os.path.isfile(folder.joinpath(*parts[start:])):
             return f"{'/'.join(parts[start:])} is there: leave {'/'.join(parts[:start])}/ out of the paths."
-    beside = next((d for d in _folders(folder) if d.joinpath(*parts).is_file()), None)
+    beside = next((d for d in _folders(folder) if os.path.isfile(d.joinpath(*parts))), None)
     if beside is not None:
         return f"{beside.name}/{'/'.join(parts)} is there: write {beside.name}/ before the paths."
     near = folder.joinpath(*parts)
@@ -54,6 +57,6 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return []
     return sorted(p for p in folder.iterdir() if p.is_file())

@@ -21,6 +21,8 @@ Fit = Literal["crop", "squash"]
 Centre = Literal["round", "floor"]
 
 CHANNELS: dict[str, int] = {"RGB": 3, "L": 1}  # mode N, images that only arrays can hold, has any number
+MOST_CHANNELS = 4096
+LARGEST_SIDE = 8192  # pixels of a network's input
 CROP_FRACTION = 0.875  # of the resized short side, where a source doesn't say
 # Written beside the fields, so that the saved record tells a reader everything; other values are refused on reading.
 FIXED: dict[str, Any] = {"exif": "applied", "crop": "centre", "scale": 255}
@@ -54,18 +56,19 @@ class Preprocess:
         if self.mode not in get_args(Mode):
             raise DataError(f"Colour mode {self.mode!r} is not known.", "Use RGB, L (grey) or N (any channels).")
         object.__setattr__(self, "channels", self.channels or CHANNELS.get(self.mode, 0))
-        if self.channels < 1 or self.channels != CHANNELS.get(self.mode, self.channels):
+        if not 1 <= self.channels <= MOST_CHANNELS or self.channels != CHANNELS.get(self.mode, self.channels):
             raise DataError(
-                f"{self.channels} channels don't go with colour mode {self.mode}.", "RGB has 3, L has 1, N has any."
+                f"{self.channels} channels don't go with colour mode {self.mode}.",
+                f"RGB has 3, L has 1, N has any number up to {MOST_CHANNELS:,}.",
             )
         if self.interpolation not in get_args(Interpolation):
             raise DataError(
                 f"Interpolation {self.interpolation!r} is not known.", f"Known: {', '.join(get_args(Interpolation))}."
             )
-        if len(self.size) != 2 or min(*self.size, self.resize) < 1:
+        if len(self.size) != 2 or min(*self.size, self.resize) < 1 or max(*self.size, self.resize) > LARGEST_SIDE:
             raise DataError(
                 f"Input size {self.size} with short side {self.resize} is not an image's size.",
-                "Give --size in pixels, such as 224.",
+                f"Give --size in pixels, such as 224, and {LARGEST_SIDE} at most.",
             )
         if self.fit not in get_args(Fit) or (
             self.fit == "squash" and (self.size[0] != self.size[1] or self.size[0] > self.resize)
@@ -186,7 +189,7 @@ def _typed(record: dict[str, Any]) -> dict[str, Any]:
         mean, std = (tuple(float(v) for v in record[name]) for name in ("mean", "std"))
         counts = {name: int(record[name]) for name in ("resize", "channels")}
         return {**record, **counts, "size": (height, width), "mean": mean, "std": std}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"The preprocessing record holds a value of another type ({error}).", "Run frostline fit again."
         ) from error

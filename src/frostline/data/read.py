@@ -10,6 +10,7 @@ from frostline.base.device import default_threads
 from frostline.base.errors import DataError
 from frostline.base.events import Emit, Event
 from frostline.base.hashing import hash_bytes
+from frostline.base.memory import allowed_memory, decoders
 from frostline.base.records import Dataset, DataWarning
 from frostline.data.assemble import assemble
 from frostline.data.checks import EXAMPLES, AssembleOptions
@@ -21,6 +22,7 @@ from frostline.data.overview import frames_warning, range_warnings
 from frostline.data.preprocess import Preprocess
 from frostline.data.scan import Listing
 from frostline.data.texts import TextPreprocess, Texts, check_texts, encode, fill, fitting_length, mostly_unknown
+from frostline.data.traits import Trait, trait_warnings
 from frostline.recipe.settings import Settings
 
 
@@ -61,7 +63,7 @@ def _options(settings: Settings) -> AssembleOptions:
         labels_per_class=settings.labels_per_class,
         pool_validation=settings.pool_validation,
         seed=settings.seed,
-        threads=settings.threads or default_threads(),
+        threads=decoders(settings.threads or default_threads(), allowed_memory(settings.max_memory)),
     )
 
 
@@ -84,11 +86,16 @@ def _read_images(listing: Listing, preprocess: Preprocess, options: AssembleOpti
             "Give images, or a network for texts: --model hf:FOLDER.",
         )
     sources = listing.sources(preprocess)
-    images, bad = decode_all(sources, preprocess, threads=options.threads, spill_dir=None, progress=None)
+    traits: list[Trait] = []
+    images, bad = decode_all(sources, preprocess, threads=options.threads, spill_dir=None, progress=None, traits=traits)
     hashes = hash_files(sources, options.threads)
-    readable = (i for i in range(len(images)) if i not in bad)
+    readable = [i for i in range(len(images)) if i not in bad]
     names = [row.id for row in listing.rows]
-    noticed = (*range_warnings(images, names, readable), *frames_warning(sources, names, options.threads))
+    noticed = (
+        *trait_warnings([traits[i] for i in readable], [names[i] for i in readable]),
+        *range_warnings(images, names, readable),
+        *frames_warning(sources, names, traits, options.threads),
+    )
     listing = replace(listing, texts=None, warnings=(*listing.warnings, *noticed))
     dataset, rows = assemble(listing, images, bad, hashes, options=options)
     chosen: Images = images.select(rows)

@@ -13,7 +13,7 @@ from frostline.base.errors import DataError
 from frostline.base.records import DataWarning
 from frostline.data.decode import Source
 from frostline.data.folder_tree import FolderTree, read_tree
-from frostline.data.formats import ending, formats_in_words, unread_formats
+from frostline.data.formats import ARCHIVES, ending, formats_in_words, unread_formats
 from frostline.data.layouts import (
     LAYOUT,
     check_layout,
@@ -22,6 +22,8 @@ from frostline.data.layouts import (
     split_folders,
     table_hint,
 )
+from frostline.data.left_out import check_links, ignored_warnings, name_warnings, unread_classes
+from frostline.data.notices import noticed
 from frostline.data.part_names import GivenPart, parts_of
 from frostline.data.preprocess import Preprocess
 from frostline.data.raw import RawImages, arrange
@@ -29,7 +31,6 @@ from frostline.data.raw import RawImages, arrange
 Kind = Literal["class-folders", "split-folders", "arrays", "table", "dataset"]
 
 TABLES = "Tables end with .csv, .tsv, .jsonl, .json or .parquet."
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar", ".gz", ".bz2", ".xz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class Listing:
     `warnings` are what was noticed while it was listed. `arrays` are the rows' images where they came as arrays: the
     sources of rows are then not set. `texts` are the rows' texts; where both are set, Python handed over strings that
     are paths of images to a network for images and texts to one for texts. `unread_classes` are class folders that hold
-    images, but none of a format that is read, with what they hold.
+    images, but none of a format that is read, or that can't be looked into, with the reason in words.
     """
 
     root: Path
@@ -86,9 +87,9 @@ class Listing:
 def scan(path: Path) -> Listing:
     """All images below `path`, sorted by id; nested images belong to the class folder above them.
 
-    Hidden files and files that are no images are ignored and listed; links are followed as
+    Hidden files and files that are no images are ignored and listed, each sort with a warning; links are followed as
     :func:`frostline.data.folder_tree.read_tree` says. Raises DataError for a missing path, a file, no images, no class
-    folders, or a layout that can be read two ways.
+    folders, a layout that can be read two ways, or as many links that leave the data as images in it.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist.", LAYOUT)
@@ -98,6 +99,7 @@ def scan(path: Path) -> Listing:
             hint = "Unpack the archive and give its folder."
         raise DataError(f"{path} is a file, but a folder of images was expected.", hint)
     tree = read_tree(path)
+    check_links(path, tree)
     if tree.empty:
         raise DataError(f"{path} holds no images{_found_instead(tree)}.", table_hint(path, tree) or LAYOUT)
     check_layout(path, tree)
@@ -112,14 +114,16 @@ def scan(path: Path) -> Listing:
     else:
         rows = tuple(_class_rows(path, tree, None))
     used = {row.id for row in rows}
-    ignored = [*tree.all_ignored(), *(i for i in tree.all_images() if i not in used)]
+    nested = _nested(tree) if kind == "class-folders" else ()
+    unused = [i for i in tree.all_images() if i not in used]
+    ignored = [*(item.name for item in tree.all_ignored()), *unused]
     return Listing(
         root=path,
         kind=kind,
         rows=tuple(sorted(rows, key=lambda r: r.id)),
         ignored=tuple(sorted(ignored)),
-        warnings=() if kind == "split-folders" else _nested(tree),
-        unread_classes=_unread_classes(tree, parts),
+        warnings=(*ignored_warnings(path, tree, unused), *name_warnings(sorted(used)), *nested),
+        unread_classes=unread_classes(path, tree, parts.values()),
     )
 
 
@@ -140,11 +144,8 @@ def _rows_below_classes(path: Path, tree: FolderTree) -> Iterator[Row]:
 
 def _nested(tree: FolderTree) -> tuple[DataWarning, ...]:
     """A warning where class folders hold further folders of images."""
-    below = folders_below_classes(tree)
-    if not below:
-        return ()
     handled = "images belong to the class of the first level, whatever the folders below it are called"
-    return (DataWarning(kind="folders-below-classes", count=len(below), examples=tuple(below[:3]), handled=handled),)
+    return noticed("folders-below-classes", folders_below_classes(tree), handled)
 
 
 def _class_rows(path: Path, tree: FolderTree, part: GivenPart | None) -> Iterator[Row]:
@@ -153,25 +154,15 @@ def _class_rows(path: Path, tree: FolderTree, part: GivenPart | None) -> Iterato
             yield Row(id=name, source=path / name, class_name=folder.name, part=part, group=None)
 
 
-def _unread_classes(tree: FolderTree, parts: Mapping[GivenPart, FolderTree]) -> dict[str, str]:
-    """Class folders with images, none of which is of a format that is read, and what they hold in words."""
-    found = {}
-    for part in parts.values() or (tree,):
-        for folder in part.folders:
-            formats = unread_formats(folder.all_ignored())
-            if folder.empty and formats:
-                found[folder.name] = formats_in_words(formats)
-    return found
-
-
 def _found_instead(tree: FolderTree) -> str:
-    formats = unread_formats(tree.all_ignored())
+    ignored = [item.name for item in tree.all_ignored()]
+    formats = unread_formats(ignored)
     if formats:
         return f" that can be read (found {formats_in_words(formats)})"
-    nameless = [name for name in tree.all_ignored() if not name.endswith("/") and not ending(name)]
+    nameless = [name for name in ignored if not name.endswith("/") and not ending(name)]
     if nameless:
         return f" (found {len(nameless)} files without an ending: images are known by .jpg, .png and the like)"
-    endings = _endings(tree.all_ignored())
+    endings = _endings(ignored)
     if endings:
         return f" (found {', '.join(endings)} files)"
     return ""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from frostline.base.errors import DataError
+from frostline.base.files import parse_json
 from frostline.base.records import DataWarning
 from frostline.data.columns import LOOKED_AT
-from frostline.data.delimited import read_delimited
+from frostline.data.delimited import not_utf8, read_delimited
+from frostline.data.notices import noticed
+from frostline.data.table_limits import check_parquet, check_size, rows_at_once
 
 COLUMNS = ("image", "text", "label", "split", "group")
 FORM = "A table has the columns image (a path) or text, and label, and optionally split and group."
@@ -56,21 +58,21 @@ def _read_csv(path: Path, delimiter: str) -> Table:
 
 def _marks(lines: Sequence[int]) -> tuple[DataWarning, ...]:
     """A warning of quotation marks that were read as text."""
-    if not lines:
-        return ()
     handled = "read as text, one row a line: as marks around cells they would swallow rows"
-    examples = tuple(f"line {line}" for line in lines[:3])
-    return (DataWarning(kind="quotation-marks", count=len(lines), examples=examples, handled=handled),)
+    return noticed("quotation-marks", [f"line {line}" for line in lines], handled)
 
 
 def _read_json(path: Path) -> Table:
     """One object a line, or one list of objects, over however many lines."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text.", "Save it as UTF-8.") from error
+        check_size(path)
+        data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror}.", FORM) from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, data, error.start) from error
     if text.lstrip().startswith("["):
         rows = _listed_objects(text, path)
     else:
@@ -83,7 +85,7 @@ def _read_json(path: Path) -> Table:
 
 def _listed_objects(text: str, path: Path) -> list[dict[str, Any]]:
     try:
-        rows = json.loads(text)
+        rows = parse_json(text)
     except ValueError as error:
         if "\n" in text.strip():  # lines that each hold a list
             return _objects_by_line(text, path)
@@ -100,7 +102,7 @@ def _objects_by_line(text: str, path: Path) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            rows.append(json.loads(line))
+            rows.append(parse_json(line))
         except ValueError as error:
             raise DataError(f"{Place(path.name)(len(rows))} is not JSON: {error}.", JSON_FORM) from error
         if not isinstance(rows[-1], dict):
@@ -114,19 +116,33 @@ def _read_parquet(path: Path) -> Table:
 
     try:
         schema = pq.read_schema(path)
+        check_parquet(path, COLUMNS)
         table = pq.read_table(path, columns=[name for name in COLUMNS if name in schema.names], memory_map=True)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} can't be read as Parquet: {str(error).splitlines()[0]}.", FORM) from error
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that isn't UTF-8
+        raise DataError(f"{path} can't be read as Parquet: {_arrow_reason(error)}.", FORM) from error
+    try:
+        columns = _cells_of(path, schema, table)
+    except (pa.ArrowException, OSError, ValueError) as error:  # damaged values, which are decoded only now
+        raise DataError(f"{path} holds values that can't be read: {_arrow_reason(error)}.", FORM) from error
+    names = _class_names(schema.metadata or {})
+    if names and "label" in columns:
+        columns["label"] = [_named_class(value, names) for value in columns["label"]]
+    return Table(columns)
+
+
+def _cells_of(path: Path, schema: Any, table: Any) -> Columns:
+    """The columns that are read, as Python values, and the first rows of the others."""
     columns: Columns = {name: _head_of_column(path, schema, name) for name in schema.names if name not in COLUMNS}
     for name in table.column_names:
         if name != "image":
             columns[name] = table.column(name).to_pylist()
         else:
             columns[name] = _pictures_of(table.column(name), path)
-    names = _class_names(schema.metadata or {})
-    if names:
-        columns["label"] = [_named_class(value, names) for value in columns["label"]]
-    return Table(columns)
+    return columns
+
+
+def _arrow_reason(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _named_class(value: Any, names: Sequence[str]) -> Any:
@@ -144,7 +160,8 @@ def _head_of_column(path: Path, schema: Any, name: str) -> list[Any]:
     kind = schema.field(name).type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
         return []
-    batches = pq.ParquetFile(path).iter_batches(batch_size=LOOKED_AT, columns=[name])
+    file = pq.ParquetFile(path)
+    batches = file.iter_batches(batch_size=min(LOOKED_AT, rows_at_once(file, name)), columns=[name])
     first = next(iter(batches), None)
     if first is None:
         return []
@@ -167,7 +184,7 @@ def _pictures_of(column: Any, path: Path) -> Sequence[Any]:
 def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
     """Names of numbered classes, which the library `datasets` writes beside the schema."""
     try:
-        names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
+        names = parse_json(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
     except (KeyError, ValueError, TypeError):
         return []
     if isinstance(names, list) and all(isinstance(n, str) for n in names):

@@ -4,7 +4,7 @@ and group."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from frostline.base.errors import DataError
@@ -13,14 +13,23 @@ from frostline.data.columns import check_names
 from frostline.data.decode import Lazy, Source
 from frostline.data.formats import is_image
 from frostline.data.labels import is_missing, read_rows
-from frostline.data.paths import BACKSLASH, with_slashes
+from frostline.data.notices import noticed
+from frostline.data.paths import BACKSLASH, as_found
 from frostline.data.scan import Listing, scan
 from frostline.data.table_files import COLUMNS, FORM, READERS, ArrowImages, Columns, Place
+from frostline.data.table_limits import check_size
 
 TEXT_FILES = "Give a table (.csv, .tsv, .jsonl, .parquet) with a column text, or a .txt file with one text a line."
 PIXEL_COLUMNS = 60  # of images of 8 x 8 pixels and more
 NAMES_SHOWN = 8  # of a table's columns, in a message
 ADDRESSES = ("http://", "https://", "ftp://", "s3://", "gs://", "hf://", "data:")
+
+
+def _no_image() -> bytes:
+    raise FileNotFoundError(2, "no image in this row")
+
+
+NO_IMAGE = Lazy(_no_image)  # the source of a row that has none
 
 
 def find(path: Path) -> Listing:
@@ -36,9 +45,9 @@ def read_table(path: Path) -> Listing:
 
     A table with a column `text` has one text a row. An image is a path, relative to the table's folder or absolute;
     in Parquet also the bytes of an image file, alone or in a struct of `bytes` and `path`, as the library `datasets`
-    writes them. Files that are missing count as unreadable. Raises DataError for a missing column, an empty cell, an
-    unknown part, a relative path that leads out of the table's folder, or a file that isn't such a table; each names
-    row and column.
+    writes them. Files that are missing and cells without an image count as unreadable, and rows without a label are
+    left out later. Raises DataError for a missing column, an unknown part, a relative path that leads out of the
+    table's folder, or a file that isn't such a table; each names row and column.
     """
     table = READERS[path.suffix.lower()](path)
     columns = table.columns
@@ -50,9 +59,9 @@ def read_table(path: Path) -> Listing:
         rows = read_rows(columns, [None] * len(columns["label"]), where, first=1)
         return Listing(root=path, kind="table", rows=rows, warnings=warnings, texts=as_texts(columns["text"], where))
     images = columns["image"]
-    sources = [image_source(images, i, folder, where) for i in range(len(images))]
+    sources = [NO_IMAGE if _is_empty(images, i) else image_source(images, i, folder, where) for i in range(len(images))]
     rows = read_rows(columns, sources, where, first=1)
-    return Listing(root=path, kind="table", rows=rows, warnings=(*warnings, *_slashed(images, sources)))
+    return Listing(root=path, kind="table", rows=rows, warnings=(*warnings, *_about_paths(images, sources)))
 
 
 def read_columns(path: Path) -> Columns:
@@ -71,6 +80,7 @@ def read_lines(path: Path) -> tuple[str, ...]:
         return as_texts(columns["text"], Place(path.name))
     if path.suffix.lower() != ".txt":
         raise DataError(f"{path} is not a file of texts, which the model expects.", TEXT_FILES)
+    check_size(path)
     try:
         return tuple(path.read_text(encoding="utf-8-sig").splitlines())
     except UnicodeDecodeError as error:
@@ -115,15 +125,33 @@ def as_texts(values: Sequence[Any], where: Callable[[int], str]) -> tuple[str, .
     return tuple("" if is_missing(v) else v for v in values)
 
 
-def _slashed(images: Sequence[Any], sources: Sequence[Source]) -> tuple[DataWarning, ...]:
-    """A warning of paths that were found with `/` in the place of each backslash."""
+def _about_paths(images: Sequence[Any], sources: Sequence[Source]) -> tuple[DataWarning, ...]:
+    """Warnings of paths that were found in another spelling, and of rows that name the same file."""
     if isinstance(images, ArrowImages):
         return ()
-    found = [held for held, s in zip(images, sources, strict=True) if BACKSLASH in held and BACKSLASH not in str(s)]
-    if not found:
-        return ()
-    handled = "read with / in their place"
-    return (DataWarning(kind="backslashes", count=len(found), examples=tuple(found[:3]), handled=handled),)
+    paths = [
+        (row, held, str(s)) for row, (held, s) in enumerate(zip(images, sources, strict=True), 1) if s is not NO_IMAGE
+    ]
+    slashed = [held for _, held, found in paths if BACKSLASH in held and BACKSLASH not in found]
+    others = [
+        held
+        for _, held, found in paths
+        if not held.isascii() and not found.endswith(str(PurePosixPath(held.replace(BACKSLASH, "/"))))
+    ]
+    first: dict[str, int] = {}
+    again = [
+        f"row {row} = row {first[found]} ({held})" for row, held, found in paths if first.setdefault(found, row) != row
+    ]
+    return (
+        *noticed("backslashes", slashed, "read with / in their place"),
+        *noticed("unicode-paths", others, "read: the files have them in the other Unicode form"),
+        *noticed("repeated-rows", again, "read; rows of one image are copies, and treated as such"),
+    )
+
+
+def _is_empty(images: Sequence[Any], row: int) -> bool:
+    held = images.path(row) if isinstance(images, ArrowImages) else images[row]
+    return held == "" or (not isinstance(images, ArrowImages) and is_missing(held))
 
 
 def image_source(images: Sequence[Any], row: int, folder: Path, where: Place) -> Source:
@@ -139,7 +167,7 @@ def image_source(images: Sequence[Any], row: int, folder: Path, where: Place) ->
         held = images[row]
     if is_missing(held) or held == "":
         raise DataError(f"image is empty in {where(row)}.", "Give a path, or leave the row out.")
-    if not isinstance(held, str) or "\0" in held:
+    if not isinstance(held, str) or any(c == "\0" or "\ud800" <= c <= "\udfff" for c in held):
         raise DataError(f"image is {held!r} in {where(row)}, but a path was expected.", FORM)
     if held.startswith(ADDRESSES):
         raise DataError(
@@ -149,7 +177,7 @@ def image_source(images: Sequence[Any], row: int, folder: Path, where: Place) ->
     path = Path(held)
     if path.is_absolute():
         return path
-    path = folder / with_slashes(held, folder)
+    path = folder / as_found(held, folder)
     if not path.resolve().is_relative_to(folder):
         raise DataError(
             f"image is {held!r} in {where(row)}, which leads out of the table's folder.",

@@ -18,6 +18,7 @@ from frostline.data.part_names import GivenPart, part_of, parts_of
 from frostline.data.raw import as_numpy, is_array, raw_images
 from frostline.data.scan import Listing, Row
 from frostline.data.table_files import COLUMNS, READERS, Place
+from frostline.data.table_limits import check_size
 from frostline.data.tables import as_texts, image_source, read_lines
 
 FORM = "Give a folder of images, a table (.csv, .tsv, .jsonl, .parquet), an .npy file, or a .txt file of texts."
@@ -72,7 +73,7 @@ def _blank_rows(count: int, first: int) -> tuple[Row, ...]:
 
 
 def _folder(path: Path, *, partly: bool) -> UnlabelledListing:
-    tree = read_tree(path)
+    tree = read_tree(path, strict=True)
     sealed = _sealed_part(part for part in _parts_in(tree).values())
     found = sorted(_unsealed(tree, (), sealed))
     left_out = sum(1 for _ in tree.all_images()) - len(found)
@@ -80,7 +81,9 @@ def _folder(path: Path, *, partly: bool) -> UnlabelledListing:
         what = f"no images outside its {sealed}/ part" if left_out else "no images"
         raise DataError(f"{path} holds {what}.", FORM)
     rows = tuple(Row(id=name, source=path / name, class_name="", part=None, group=None) for name, _ in found)
-    listing = Listing(root=path, kind="class-folders", rows=rows, ignored=tuple(tree.all_ignored()))
+    listing = Listing(
+        root=path, kind="class-folders", rows=rows, ignored=tuple(item.name for item in tree.all_ignored())
+    )
     return UnlabelledListing(
         listing=listing,
         labels=_folder_labels([folders for _, folders in found], partly=partly),
@@ -200,9 +203,10 @@ def _cells(values: Sequence[Any]) -> tuple[str | None, ...]:
 
 
 def _array_file(path: Path) -> UnlabelledListing:
+    check_size(path, times=1)
     try:
         values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         first = (str(error).splitlines() or [""])[0].rstrip(".")
         if "pickle" in first.lower():
             first = "it holds Python objects, which are never unpickled"

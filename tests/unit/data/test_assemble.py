@@ -67,7 +67,7 @@ def test_unreadable_files_are_named_counted_and_left_out(tmp_path: Path) -> None
     (tmp_path / "b" / "003.png").write_bytes((tmp_path / "b" / "003.png").read_bytes()[:99])
     dataset = build(tmp_path)
     count, examples, handled = warned(dataset, "unreadable")
-    assert (count, handled) == (2, "left out")
+    assert (count, handled) == (2, "left out: an empty file (1), cut short (1)")
     assert examples[0] == "a/000.png: an empty file"
     assert examples[1].startswith("b/003.png: ")
     assert len(dataset.samples) == 10
@@ -184,11 +184,18 @@ def test_copies_of_sealed_pictures_are_left_out_and_the_sealed_part_is_unchanged
     assert not {*leaks, "train/b/other.png"} & {s.id for s in dataset.samples}
 
 
-def test_a_class_that_is_only_copies_of_sealed_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_class_that_is_only_copies_of_sealed_pictures_takes_the_users_word(tmp_path: Path) -> None:
     folder(tmp_path, train__a=5, val__a=5, val__b=5)
     shutil.copytree(tmp_path / "val" / "b", tmp_path / "train" / "b")
-    with pytest.raises(DataError, match="Class 'b' has 0 images left"):
+    save(tmp_path / "train" / "c" / "0.png", 901)
+    save(tmp_path / "train" / "c" / "1.png", 902)
+    save(tmp_path / "val" / "c" / "0.png", 903)
+    with pytest.raises(DataError, match="Class 'b' has 0 images left") as error:
         build(tmp_path)
+    assert error.value.hint.endswith("--min-per-class 2.")
+    dataset = build(tmp_path, min_per_class=2)
+    assert dataset.classes == ("a", "c")
+    assert warned(dataset, "classes-of-copies")[1] == ("b (0 without its copies)",)
 
 
 def test_equal_pictures_with_different_classes_are_reported(tmp_path: Path) -> None:
@@ -197,6 +204,28 @@ def test_equal_pictures_with_different_classes_are_reported(tmp_path: Path) -> N
     dataset = build(tmp_path)
     assert warned(dataset, "conflicting-labels")[:2] == (1, ("a/001.png = b/x.png",))
     assert len(dataset.samples) == 17
+
+
+def test_equal_pictures_of_other_classes_in_other_parts_leave_the_sealed_part_as_it_is(tmp_path: Path) -> None:
+    folder(tmp_path, train__a=5, train__b=5, test__a=4, test__b=4)
+    before = ids(build(tmp_path), "sealed")
+    shutil.copy(tmp_path / "test" / "a" / "001.png", tmp_path / "train" / "b" / "x.png")
+    Image.open(tmp_path / "train" / "a" / "002.png").save(tmp_path / "train" / "b" / "y.bmp")
+    dataset = build(tmp_path)
+    assert ids(dataset, "sealed") == before
+    count, examples, handled = warned(dataset, "conflicting-labels")
+    assert (count, examples) == (2, ("test/a/001.png = train/b/x.png", "train/a/002.png = train/b/y.bmp"))
+    assert "of 1 that lie in several parts, the copies to learn from are left out" in handled
+    assert "train/b/x.png" not in ids(dataset, "development")
+    assert "train/b/y.bmp" in ids(dataset, "development")
+
+
+def test_all_conflicts_are_listed(tmp_path: Path) -> None:
+    folder(tmp_path, a=30, b=30)
+    for path in sorted((tmp_path / "a").iterdir())[:25]:
+        shutil.copy(path, tmp_path / "b" / f"again {path.name}")
+    count, examples, _ = warned(build(tmp_path), "conflicting-labels")
+    assert (count, len(examples)) == (25, 25)
 
 
 def test_labels_per_class_are_drawn_from_training_rows_and_nest(tmp_path: Path) -> None:

@@ -51,7 +51,15 @@ def test_frames_and_mappings_are_looked_through_alike() -> None:
     assert warning.kind == "possible-groups"
 
 
-def test_a_missing_label_in_a_frame_names_its_row() -> None:
-    for labels in ([0, 1, None], ["a", "b", float("nan")], pd.array([0, 1, None], dtype="Int64")):
-        with pytest.raises(DataError, match="label is empty in row 2"):
-            list_given(pd.DataFrame({"text": ["a", "b", "c"], "label": labels}))
+def test_a_missing_label_in_a_frame_leaves_its_row_out() -> None:
+    for labels in (["a", "b", None], ["a", "b", float("nan")], pd.array([0, 1, None], dtype="Int64")):
+        listing = list_given(pd.DataFrame({"text": ["a", "b", "c"], "label": labels}))
+        assert [bool(row.class_name) for row in listing.rows] == [True, True, False]
+    with pytest.raises(DataError, match="label is empty in every row, row 0 the first"):
+        list_given(pd.DataFrame({"text": ["a", "b"], "label": [None, float("nan")]}))
+
+
+def test_ids_that_repeat_are_told() -> None:
+    columns = {"text": list("abc"), "label": list("xyx"), "Image_ID": [7, 8, 7], "note": ["n", "n", "n"]}
+    (warning,) = list_given(pd.DataFrame(columns)).warnings
+    assert (warning.kind, warning.count, warning.examples) == ("duplicate-ids", 1, ("Image_ID '7' in 2 rows",))

@@ -11,7 +11,7 @@ from PIL import Image, ImageFile
 
 from frostline.data import decode
 from frostline.data import images as images_module
-from frostline.data.decode import ImageError, decode_all, hash_files, read_image
+from frostline.data.decode import ImageError, decode_all, hash_files, in_threads, read_image
 from frostline.data.preprocess import Preprocess
 from helpers.data_makers import SMALL, images_of, noise, save, shared
 
@@ -193,6 +193,12 @@ def test_decode_all_names_bad_files_and_goes_on(tmp_path: Path) -> None:
     assert all(np.array_equal(pictures[i], read_image(paths[i], SMALL)) for i in (0, 1, 3, 4))
     assert calls == [(i, 5) for i in range(1, 6)]
     assert [len(h) for h in hash_files([*paths, tmp_path / "gone"], 2)] == [64] * 5 + [0]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("count", [0, 1, 7, 100])
+def test_results_come_in_order_whatever_the_threads(threads: int, count: int) -> None:
+    assert list(in_threads(lambda i: i * i, range(count), threads, 16)) == [i * i for i in range(count)]
 
 
 def test_cut_off_files_stay_bad_when_other_code_allows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

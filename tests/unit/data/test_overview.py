@@ -10,6 +10,7 @@ from PIL import Image
 
 from frostline.data.overview import frames_warning, image_facts, text_facts
 from frostline.data.raw import RawImage
+from frostline.data.traits import Trait
 from helpers.data_makers import save
 
 
@@ -47,5 +48,6 @@ def test_files_of_several_images_are_told_with_their_number(tmp_path: Path) -> N
     pages = [Image.fromarray(np.full((8, 8), 60 * k, dtype=np.uint8)) for k in range(3)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     pages[0].save(tmp_path / "b.gif")
-    (warning,) = frames_warning([tmp_path / "a.tif", tmp_path / "b.gif"], ["a.tif", "b.gif"], 1)
+    names = ["a.tif", "b.gif"]
+    (warning,) = frames_warning([tmp_path / name for name in names], names, [Trait.PAGES, Trait.PAGES], 1)
     assert (warning.kind, warning.examples) == ("several-images", ("a.tif with 3",))

@@ -1,13 +1,24 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from frostline.base.errors import DataError
-from frostline.data.scan import scan
-from helpers.data_makers import folder, save, shared
+from frostline.data.decode import decode_all, hash_files
+from frostline.data.folder_tree import read_tree
+from frostline.data.overview import image_facts
+from frostline.data.scan import Listing, scan
+from helpers.data_makers import SMALL, folder, save, shared
+
+
+def told(listing: Listing, kind: str) -> tuple[str, ...]:
+    """The examples of the one warning of that kind."""
+    (warning,) = [w for w in listing.warnings if w.kind == kind]
+    assert warning.count >= len(warning.examples)
+    return warning.examples
 
 
 def test_class_folders_are_read_in_order_with_nested_images(tmp_path: Path) -> None:
@@ -50,8 +61,9 @@ def test_links_inside_the_data_and_its_project_are_followed(tmp_path: Path) -> N
     (root / "a" / "stored.png").symlink_to(pool / "a" / "000.png")
     (root / "a" / "fetch_me.png").symlink_to(tmp_path / "pool" / "nowhere.png")
     (root / "c").symlink_to(pool / "c")
-    with pytest.raises(DataError, match="outside"):
-        scan(root)
+    listing = scan(root)
+    assert listing.ignored == ("a/stored.png", "c/")
+    assert listing.unread_classes["c"].startswith(f"it is a link to {pool}")
     (tmp_path / ".dvc").mkdir()
     listing = scan(root)
     names = [row.id for row in listing.rows if row.class_name == "a"]
@@ -59,23 +71,101 @@ def test_links_inside_the_data_and_its_project_are_followed(tmp_path: Path) -> N
     assert [row.id for row in listing.rows if row.class_name == "c"] == ["c/000.png", "c/001.png"]
 
 
-def test_links_that_leave_the_data_or_go_in_circles_are_refused_by_name(tmp_path: Path) -> None:
+def test_links_that_leave_the_data_or_go_in_circles_are_left_out_and_named(tmp_path: Path) -> None:
     outside = save(tmp_path / "outside" / "secret.png", 1)
-    root = folder(tmp_path / "data", a=2, b=1)
-    for name, target, message in (
-        ("a/out.png", outside, "out.png is a link to .*secret.png, which lies outside"),
-        ("c", outside.parent, "c is a link to .*outside, which lies outside"),
-        ("a/loop", root, "a folder that holds it"),
-        ("a/self.png", root / "a" / "self.png", "leads to itself"),
+    root = folder(tmp_path / "data", a=4, b=3)
+    for name, target, kind, message in (
+        ("a/out.png", outside, "links-out", f"a/out.png is a link to {outside}"),
+        ("c", outside.parent, "links-out", f"c/ is a link to {outside.parent}"),
+        ("a/loop", root, "links-in-circles", f"a/loop/ is a link to {root}, a folder that holds it"),
+        ("a/self.png", root / "a" / "self.png", "links-in-circles", "a/self.png is a link that leads to itself"),
     ):
         (root / name).symlink_to(target)
-        with pytest.raises(DataError, match=message) as error:
-            scan(root)
+        listing = scan(root)
+        assert (told(listing, kind), len(listing.rows)) == ((message,), 7)
+        with pytest.raises(DataError, match="is a link") as error:  # where each image gets an answer
+            read_tree(root, strict=True)
         assert error.value.hint
         (root / name).unlink()
     (root / "notes").symlink_to(tmp_path / "nowhere")
     (root / ".hidden").symlink_to(tmp_path / "outside")
     assert scan(root).ignored == (".hidden", "notes")
+
+
+def test_data_made_of_links_that_leave_them_are_refused(tmp_path: Path) -> None:
+    pool = folder(tmp_path / "pool", a=4, b=4)
+    root = folder(tmp_path / "data", a=2, b=2)
+    for name in ("a/002.png", "a/003.png", "b/002.png", "b/003.png"):
+        (root / name).symlink_to(pool / name)
+    with pytest.raises(DataError, match=r"a/002\.png is a link to .*, which lies outside") as error:
+        scan(root)
+    assert "cp -rL" in error.value.hint
+    (root / "b" / "003.png").unlink()
+    assert len(scan(root).rows) == 4
+
+
+def test_folders_full_of_links_to_each_other_end(tmp_path: Path) -> None:
+    names = [f"c{k:02}" for k in range(14)]
+    folder(tmp_path, **dict.fromkeys(names, 1))
+    for one in names:
+        for other in names:
+            if one != other:
+                (tmp_path / one / f"to {other}").symlink_to(f"../{other}")
+    listing = scan(tmp_path)
+    assert {row.class_name for row in listing.rows} == set(names)
+    assert len(listing.rows) < 14**3
+    assert len(told(listing, "links-in-circles")) == 20
+
+
+def test_pipes_sockets_and_folders_under_names_of_images_never_block(tmp_path: Path) -> None:
+    folder(tmp_path, a=2, b=2)
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    (tmp_path / "a" / "to_pipe.png").symlink_to("pipe.png")
+    (tmp_path / "a" / "folder.png").mkdir()
+    with pytest.MonkeyPatch.context() as patch, socket.socket(socket.AF_UNIX) as listening:
+        patch.chdir(tmp_path / "a")  # names of sockets may have about 100 letters
+        listening.bind("socket.png")
+    listing = scan(tmp_path)
+    assert told(listing, "special-files") == ("a/pipe.png", "a/socket.png")
+    assert told(listing, "empty-folders") == ("a/folder.png/",)
+    sources = listing.sources(SMALL)
+    _, bad = decode_all(sources, SMALL, threads=1, spill_dir=None, progress=None)
+    assert bad == {2: "not a file"}
+    assert [len(name) for name in hash_files(sources, 1)] == [64, 64, 0, 64, 64]
+    assert image_facts(sources, 1).looked_at == 4
+
+
+def test_folders_below_too_many_others_are_passed_over(tmp_path: Path) -> None:
+    folder(tmp_path, a=1, b=1)
+    deep = tmp_path / "a"
+    for _ in range(60):
+        deep /= "d"
+    save(deep / "x.png", 5)
+    listing = scan(tmp_path)
+    assert len(listing.rows) == 2
+    assert len(told(listing, "deep-folders")) == 1
+
+
+def test_what_is_left_out_is_sorted_by_reason(tmp_path: Path) -> None:
+    folder(tmp_path, a=2, b=2, x__y=0)
+    (tmp_path / "x" / "y").mkdir(parents=True)
+    image = (tmp_path / "a" / "000.png").read_bytes()
+    found = {
+        "hidden": [".x/", "a/.y.png"],
+        "system-files": [".DS_Store", "Thumbs.db", "a/._000.png"],
+        "unnamed-images": ["a/photo", "a/photo.jpg.part"],
+        "unread-formats": ["a/x.HEIC", "a/x.psd"],
+        "archives": ["more.tar.gz", "more.zip"],
+        "ignored": ["README.md", "a/000.txt"],
+        "empty-folders": ["x/"],
+        "outside-classes": ["loose.png"],
+    }
+    (tmp_path / ".x").mkdir()
+    for kind, names in found.items():
+        for name in names:
+            if not name.endswith("/"):
+                (tmp_path / name).write_bytes(image if "image" in kind or "class" in kind else b"x")
+    assert {w.kind: list(w.examples) for w in scan(tmp_path).warnings} == found
 
 
 def test_a_data_folder_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
@@ -224,7 +314,8 @@ def test_class_folders_of_formats_that_are_not_read_are_known(tmp_path: Path) ->
     for name in ("c/x.avif", "c/y.AVIF", "c/z.heic", "d/x.txt", "a/x.avif"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    assert scan(tmp_path).unread_classes == {"c": "2 AVIF and 1 HEIC files"}
+    (reason,) = scan(tmp_path).unread_classes.values()
+    assert reason.startswith("it holds 2 AVIF and 1 HEIC files; JPEG, PNG")
 
 
 def test_parts_below_classes_are_parts(tmp_path: Path) -> None:
@@ -270,3 +361,47 @@ def test_a_test_folder_without_labels_is_for_predict(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no class folders") as error:
         scan(tmp_path)
     assert "frostline predict" in error.value.hint
+
+
+def test_names_that_trip_other_programs_up_are_told_and_read(tmp_path: Path) -> None:
+    folder(tmp_path, a=1, b=1)
+    odd = ("two\nlines.png", " first.png", "last .png", "\u202egnp.exe.png")
+    for name in odd:
+        save(tmp_path / "a" / name, 7)
+    for name in ("Photo.png", "photo.png", "caf\u00e9.png", "cafe\u0301.png"):
+        save(tmp_path / "b" / name, 8)
+    listing = scan(tmp_path)
+    assert len(listing.rows) == 10
+    assert sorted(told(listing, "odd-names")) == sorted(ascii(f"a/{name}") for name in odd)
+    assert told(listing, "names-alike") == (
+        "'b/Photo.png' and 'b/photo.png'",
+        "'b/cafe\\u0301.png' and 'b/caf\\xe9.png'",
+    )
+
+
+def test_classes_that_would_vanish_for_their_names_are_known(tmp_path: Path) -> None:
+    image = save(tmp_path / "a" / "x.png", 1).read_bytes()
+    for name in ("b/x.png", "c/photo", "d/notes.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(image if "notes" not in name else b"x")
+    assert scan(tmp_path).unread_classes == {"c": "c/photo has no ending of images"}
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).mkdir()
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/d/\xff.png")).write_bytes(image)
+    except OSError:
+        pytest.skip("this file system takes only text")
+    assert scan(tmp_path).unread_classes == {
+        "\\udcff": "it has a name that is no text",
+        "c": "c/photo has no ending of images",
+        "d": "the name of d/\\udcff.png is no text",
+    }
+
+
+def test_thousands_of_classes_are_read(tmp_path: Path) -> None:
+    image = save(tmp_path / "x.png", 1, height=8, width=8).read_bytes()
+    for k in range(1000):
+        (tmp_path / "data" / f"c{k}").mkdir(parents=True)
+        (tmp_path / "data" / f"c{k}" / "x.png").write_bytes(image)
+    listing = scan(tmp_path / "data")
+    assert len({row.class_name for row in listing.rows}) == 1000
+    assert listing.warnings == ()
