@@ -28,13 +28,15 @@ demo:
 	$(if $(wildcard $(VENV)/.installed-*),,$(MAKE) setup EXTRAS=)
 	$(BIN)/frostline demo
 
+# Four processes on two cores, since tests wait for disks and for what they start; each takes over what others have left.
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src tools
 
 type: setup
 	$(BIN)/mypy

@@ -12,6 +12,13 @@ from filelock import FileLock
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported anywhere
 os.environ["HF_HUB_OFFLINE"] = "1"
+if WORKER := os.environ.get("PYTEST_XDIST_WORKER", ""):
+    # Two threads of each of several workers would wait for each other most of the time: a worker, and all that it
+    # starts, has one core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -24,10 +31,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def one_thread_a_worker() -> None:
-    """Tests run side by side in two processes on two cores."""
-    if os.environ.get("PYTEST_XDIST_WORKER"):
+    """A test before may have set more threads."""
+    if WORKER:
         import torch
 
         torch.set_num_threads(1)
@@ -67,7 +74,7 @@ def few_images(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
     """Folders that take seconds to make: each is made once for all the processes that tests run in, and only read."""
     root = tmp_path_factory.getbasetemp()
-    if os.environ.get("PYTEST_XDIST_WORKER"):
+    if WORKER:
         root = root.parent
 
     def folder(name: str, make: Callable[[Path], object]) -> Path:

@@ -56,7 +56,7 @@ def begin(words: list[str], out: Path, store: Path) -> subprocess.Popen[bytes]:
     if out.exists() and not resume:
         shutil.rmtree(out)
     command = [FROSTLINE, *words, "--out", str(out), "--store", str(store), *resume]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # nosec B603  # our own
 
 
 def kill_worker(process: subprocess.Popen[bytes]) -> bool:

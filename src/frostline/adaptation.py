@@ -41,7 +41,7 @@ from frostline.planning.run_source import RunSource, development_study, read_run
 from frostline.recipe.settings import Settings, keyword_parameters, settings_from
 from frostline.record.adapted import Adaptation, adapt_result, predictions_csv
 from frostline.record.compose import dataset_hash
-from frostline.record.journal import Journal
+from frostline.record.journal import Journal, keep_journal
 from frostline.report.adapt_page import write_adapt_page
 from frostline.shift.findings import Diagnosis
 from frostline.shift.study import Place
@@ -142,37 +142,39 @@ def run_adaptation(settings: AdaptSettings, emit: Emit = silent, listing: Unlabe
         assert settings.common.out is not None
         return AdaptRun(settings.common.out, done)
     begun = time.perf_counter()
-    journal = Journal(emit)
-    placed = _place_both(settings, journal, listing)
-    world, target = placed.world, placed.target
-    out = settings.common.out or make_next_out(settings.common.data)
-    folder = open_run(out, settings.identity(), inputs=placed.inputs, resume=settings.common.resume)
-    journal.attach(folder)
-    diagnosis = None
-    if not target.nothing_to_do:
-        with journal.phase("diagnose the shift"):
-            diagnosis = diagnose_target(placed.place, placed.source, target.visible, journal.emit)
-    study = _choose(settings, placed, diagnosis, folder, journal)
-    journal.emit(Event(kind="verdict", text=study.choice.reason, data={"strategy": study.choice.arm, "run": str(out)}))
-    opened = {}
-    if target.mode == "sealed" and target.labels is not None:
-        opened = open_labels(study.arms, target.labels, world.classes)
-    with journal.phase("save the model"):
-        history = _write_model(folder, settings, placed, study, journal.emit)
-    made = Adaptation(
-        world=world,
-        source=placed.source,
-        target=target,
-        study=study,
-        diagnosis=diagnosis,
-        opened=opened,
-        history=history,
-        seconds=time.perf_counter() - begun,
-        phases=tuple(journal.phases),
-    )
-    result = adapt_result(made, settings.identity(), folder.path)
-    _close_adaptation(folder, result, journal.emit)
-    return AdaptRun(out, result)
+    with keep_journal(emit) as journal:
+        placed = _place_both(settings, journal, listing)
+        world, target = placed.world, placed.target
+        out = settings.common.out or make_next_out(settings.common.data)
+        folder = open_run(out, settings.identity(), inputs=placed.inputs, resume=settings.common.resume)
+        journal.attach(folder)
+        diagnosis = None
+        if not target.nothing_to_do:
+            with journal.phase("diagnose the shift"):
+                diagnosis = diagnose_target(placed.place, placed.source, target.visible, journal.emit)
+        study = _choose(settings, placed, diagnosis, folder, journal)
+        journal.emit(
+            Event(kind="verdict", text=study.choice.reason, data={"strategy": study.choice.arm, "run": str(out)})
+        )
+        opened = {}
+        if target.mode == "sealed" and target.labels is not None:
+            opened = open_labels(study.arms, target.labels, world.classes)
+        with journal.phase("save the model"):
+            history = _write_model(folder, settings, placed, study, journal.emit)
+        made = Adaptation(
+            world=world,
+            source=placed.source,
+            target=target,
+            study=study,
+            diagnosis=diagnosis,
+            opened=opened,
+            history=history,
+            seconds=time.perf_counter() - begun,
+            phases=tuple(journal.phases),
+        )
+        result = adapt_result(made, settings.identity(), folder.path)
+        _close_adaptation(folder, result, journal.emit)
+        return AdaptRun(out, result)
 
 
 # -- what is asked for

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from frostline.base.device import default_threads
 from frostline.base.errors import DataError
 from frostline.base.events import Emit, silent
+from frostline.base.files import write_atomic
 from frostline.base.records import Dataset, DataWarning
 from frostline.bundle.runfolder import next_out
 from frostline.data.class_counts import class_counts
@@ -149,8 +151,9 @@ def _write_sheet(path: Path, dataset: Dataset, images: Samples, preprocess: Cont
     assert isinstance(images, Images)
     assert isinstance(preprocess, Preprocess)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draw_sheet(dataset, images, preprocess).save(path, "PNG")
+        drawn = BytesIO()
+        draw_sheet(dataset, images, preprocess).save(drawn, "PNG")
+        write_atomic(path, drawn.getvalue())
     except OSError as error:
         raise DataError(f"The sheet {path} can't be written: {error.strerror}.", "Give --sheet FILE.png.") from error
     return path

@@ -30,7 +30,7 @@ from frostline.race.standing import Standing, standing_from
 from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings
 from frostline.recipe.terms import term
-from frostline.record.journal import Journal
+from frostline.record.journal import keep_journal
 from frostline.train.study import Study
 
 ANCHOR = "probe"  # what every depth is compared with
@@ -85,32 +85,32 @@ def forecast_depths(data: Any, model: str, *, emit: Emit = silent, **options: An
 
 def run_forecast(settings: Settings, emit: Emit = silent, listing: Listing | None = None) -> DepthForecastRecord:
     """Do the work of :func:`forecast_depths`."""
-    journal = Journal(emit)
-    network, read = read_inputs(settings, listing, journal)
-    dataset = read.dataset
-    with journal.phase("map the network"):
-        mapped, stages = map_network(network, settings.stages)
-        network = with_lengths(network, mapped, stages)
-        if settings.strategies == ("auto",):
-            settings = replace(settings, strategies=every_depth(mapped, stages))
-        chosen = choose_recipes(settings, network, stages, dataset.classes)
-        check_applicable(settings, chosen.recipes, mapped, stages)
-        recipes = [r for r in chosen.recipes if can_forecast(r) or r.name == ANCHOR]
-        if not any(can_forecast(r) for r in recipes):
-            raise ModelError(
-                "None of these strategies can be forecast: a forecast is for those that train pre-trained stages.",
-                "Use finetune, freeze@K, norm, bias or lora, or run frostline fit.",
-            )
-        trunk = make_trunk(settings, network, mapped, stages, len(dataset.development))
-    study = make_study(settings, dataset, read.samples, network, trunk, open_store(settings.store))
-    cheap = not isinstance(network.preprocess, TextPreprocess)  # of texts every repeat takes steps of its own
-    blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
-    with journal.phase("forecast"):
-        found = forecast(question_of(study, blocks, recipes, emit))
-    if all(r.name in found.left_out for r in recipes if can_forecast(r)):
-        reason = next(iter(found.left_out.values()))
-        raise ModelError(f"This network can't be forecast: {reason}.", "Run frostline fit, which measures.")
-    return _record(settings, study, blocks, recipes, found)
+    with keep_journal(emit) as journal:
+        network, read = read_inputs(settings, listing, journal)
+        dataset = read.dataset
+        with journal.phase("map the network"):
+            mapped, stages = map_network(network, settings.stages)
+            network = with_lengths(network, mapped, stages)
+            if settings.strategies == ("auto",):
+                settings = replace(settings, strategies=every_depth(mapped, stages))
+            chosen = choose_recipes(settings, network, stages, dataset.classes)
+            check_applicable(settings, chosen.recipes, mapped, stages)
+            recipes = [r for r in chosen.recipes if can_forecast(r) or r.name == ANCHOR]
+            if not any(can_forecast(r) for r in recipes):
+                raise ModelError(
+                    "None of these strategies can be forecast: a forecast is for those that train pre-trained stages.",
+                    "Use finetune, freeze@K, norm, bias or lora, or run frostline fit.",
+                )
+            trunk = make_trunk(settings, network, mapped, stages, len(dataset.development))
+        study = make_study(settings, dataset, read.samples, network, trunk, open_store(settings.store))
+        cheap = not isinstance(network.preprocess, TextPreprocess)  # of texts every repeat takes steps of its own
+        blocks = make_blocks(dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
+        with journal.phase("forecast"):
+            found = forecast(question_of(study, blocks, recipes, emit))
+        if all(r.name in found.left_out for r in recipes if can_forecast(r)):
+            reason = next(iter(found.left_out.values()))
+            raise ModelError(f"This network can't be forecast: {reason}.", "Run frostline fit, which measures.")
+        return _record(settings, study, blocks, recipes, found)
 
 
 def every_depth(model: nn.Module, stages: StageMap) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from frostline.pipeline import read_network
 from frostline.planning.prepare import placed_network
 from frostline.planning.run_source import RunSource, read_run
 from frostline.recipe.settings import Settings, keyword_parameters, settings_from
-from frostline.record.journal import Journal
+from frostline.record.journal import Journal, keep_journal
 from frostline.record.shifted import Cards, Shifted, shift_result, typical_cards
 from frostline.report.shift_page import write_shift_page
 from frostline.shift.inputs import list_source, list_target, read_both, read_target, refuse_same
@@ -125,27 +125,29 @@ def run_shift(settings: ShiftSettings, emit: Emit = silent) -> Diagnosed:
     out = settings.common.out or next_out(Path(f"{name}-shift"))
     check_out(out, resume=False)
     notes = _Notes(emit)
-    journal = Journal(notes.emit)
-    read = _read_given(settings, journal)
-    with journal.phase("compute features"):
-        compared = _compare_sides(settings, read, journal)
-    with journal.phase("diagnose the shift"):
-        diagnosis = diagnose_compared(compared, seed=settings.common.seed, progress=_progress(journal.emit))
-    made = Shifted(
-        compared=compared,
-        diagnosis=diagnosis,
-        paths=read.paths,
-        found=read.found,
-        notes=notes.texts,
-        run=str(settings.run) if settings.run else None,
-        seconds=time.perf_counter() - begun,
-        phases=tuple(journal.phases),
-    )
-    result = shift_result(made, settings.identity())
-    cards = typical_cards(compared, result) if settings.examples else {}
-    _write_folder(out, result, cards, journal)
-    journal.emit(Event(kind="verdict", text=result.sentences[0], data={"situation": result.situation, "run": str(out)}))
-    return Diagnosed(out, result)
+    with keep_journal(notes.emit) as journal:
+        read = _read_given(settings, journal)
+        with journal.phase("compute features"):
+            compared = _compare_sides(settings, read, journal)
+        with journal.phase("diagnose the shift"):
+            diagnosis = diagnose_compared(compared, seed=settings.common.seed, progress=_progress(journal.emit))
+        made = Shifted(
+            compared=compared,
+            diagnosis=diagnosis,
+            paths=read.paths,
+            found=read.found,
+            notes=notes.texts,
+            run=str(settings.run) if settings.run else None,
+            seconds=time.perf_counter() - begun,
+            phases=tuple(journal.phases),
+        )
+        result = shift_result(made, settings.identity())
+        cards = typical_cards(compared, result) if settings.examples else {}
+        _write_folder(out, result, cards, journal)
+        journal.emit(
+            Event(kind="verdict", text=result.sentences[0], data={"situation": result.situation, "run": str(out)})
+        )
+        return Diagnosed(out, result)
 
 
 @dataclass

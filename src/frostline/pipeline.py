@@ -48,6 +48,7 @@ from frostline.planning.plan_race import limit, plan_race
 from frostline.planning.prepare import map_network, network_options, with_lengths
 from frostline.planning.rehearse import Rehearsal
 from frostline.planning.resume import begin, check_measured, check_resumed
+from frostline.planning.room import check_memory
 from frostline.planning.sources import (
     Entry,
     Mapped,
@@ -65,7 +66,7 @@ from frostline.recipe.recipe import Recipe
 from frostline.recipe.settings import Settings, keyword_parameters, settings_from
 from frostline.record.compose import budget_record, plan_event
 from frostline.record.evidence import Evidence
-from frostline.record.journal import Journal
+from frostline.record.journal import Journal, keep_journal
 from frostline.record.write import RunWriter
 from frostline.report.notebook import run_html, run_text
 from frostline.report.page import write_report
@@ -108,12 +109,16 @@ def run(
     finished = check_resumed(settings, out)
     if finished:
         return Run(out, finished)
-    journal = Journal(emit)
-    ready = prepare(replace(settings, out=out), listing, clock, journal, check, early=early)
-    plan = ready.plan
+    with keep_journal(emit) as journal:
+        ready = prepare(replace(settings, out=out), listing, clock, journal, check, early=early)
+        folder = begin(settings, out, ready.study, ready.chosen)
+        journal.attach(folder)
+        return run_prepared(settings, ready, folder, journal)
 
-    folder = begin(settings, out, ready.study, ready.chosen)
-    journal.attach(folder)
+
+def run_prepared(settings: Settings, ready: Prepared, folder: RunFolder, journal: Journal) -> Run:
+    """Do what was planned, and write the RUN folder."""
+    plan = ready.plan
     study = ready.study.with_checkpoints(folder.work)
     ready = replace(ready, study=study)
     announce(plan, ready.limits, folder, journal)
@@ -289,6 +294,7 @@ def prepare(
         cheap = all(not recipe.takes_steps for recipe in chosen.recipes)
         blocks = make_blocks(study.dataset, count=settings.blocks, seed=settings.seed, cheap=cheap)
         plan = plan_race(settings, study, blocks, chosen)
+        check_memory(settings, study, plan)
         for rehearsal in rehearsals:
             rehearsal.finish(journal.emit)
     with journal.phase("measure the speed") if settings.budget else nullcontext():

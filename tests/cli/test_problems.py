@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 
 import pytest
 
 from frostline.base.errors import AuditError, DataError
+from frostline.cli.problems import access_problem
 from frostline.cli.session import Session
 
 
@@ -69,6 +71,34 @@ def test_the_traceback_of_a_bug_is_printed_on_request(command, stand_in, monkeyp
     done = command("fit", "d", "--model", "m")
     assert done.code == 1
     assert "Traceback" in done.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "kind", "section"),
+    [
+        (DataError("No images.", "Give a folder."), 2, "DataError", "dataerror"),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS), "runs"), 2, "FrostlineError", "frostlineerror"),
+        (AuditError("It changed."), 1, "AuditError", "auditerror"),
+        (KeyError("x"), 1, "KeyError", "exit-code-1"),
+        (KeyboardInterrupt(), 130, "KeyboardInterrupt", "exit-code-130"),
+    ],
+)
+def test_programs_get_the_error_as_the_last_line_of_json(command, stand_in, error, code, kind, section) -> None:
+    stand_in("frostline.pipeline", run=failing(error))
+    done = command("fit", "d", "--model", "m", "--json")
+    told = json.loads(done.out.splitlines()[-1])
+    assert (done.code, told["kind"], told["data"]["exit_code"]) == (code, "error", code)
+    assert told["data"]["class"] == kind
+    assert told["data"]["docs"] == f"docs/errors.md#{section}"
+
+
+def test_a_full_disk_asks_for_room_and_says_how_to_go_on() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "runs/d-1/oof.parquet")
+    begun = access_problem(full, Session(argv=["fit", "d"], run="runs/d-1"))
+    assert begun.message == "Can't access runs/d-1/oof.parquet: No space left on device."
+    assert "frostline cache --clear" in begun.hint
+    assert begun.hint.endswith("\nfrostline fit d --out runs/d-1 --resume")
+    assert access_problem(full, Session(argv=["fit", "d"])).hint.endswith("and run the command again.")
 
 
 def test_only_fit_can_be_resumed() -> None:

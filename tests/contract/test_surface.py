@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-NOT_YET = ("cache",)  # verbs of later steps
+NOT_YET = ("export", "serve", "ui")  # verbs of later steps
 
 
 @pytest.fixture(scope="module")

@@ -278,8 +278,8 @@ def test_a_target_without_known_classes_is_read_without_labels(world: Path, run:
 @pytest.mark.slow
 def test_a_killed_adaptation_ends_with_the_same_bits(adapted: SimpleNamespace, world: Path, run: Path) -> None:
     out = world / "killed"
-    words = [FROSTLINE, "adapt", world / "noisy", "--model", f"run:{run}", "--strategies", ARMS, "--out", out]
-    command = [str(word) for word in (*words, "--threads", "1", "--plain")]
+    words = [world / "noisy", "--model", f"run:{run}", "--strategies", ARMS, "--out", out]
+    command = [str(word) for word in (FROSTLINE, "adapt", *words, "--threads", "1", "--plain")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -293,8 +293,8 @@ def test_a_killed_adaptation_ends_with_the_same_bits(adapted: SimpleNamespace, w
         process.kill()
         process.wait()
     assert not (out / "adapt.json").exists()
-    done = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    done = adapt(*words, "--resume")
+    assert done.code == 0, done.err
     for name in ("predictions.csv", "model/model.safetensors", "model/recipe.json", "ledger.json"):
         assert (out / name).read_bytes() == (adapted.path / name).read_bytes()
     assert comparable(json.loads((out / "adapt.json").read_text())) == comparable(adapted.result)

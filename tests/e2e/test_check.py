@@ -9,13 +9,15 @@ import numpy as np
 from PIL import Image
 
 import frostline as package
-from cases.small_world import frostline, write_images
+from cases.small_world import frostline as installed
+from cases.small_world import write_images
+from helpers.in_process import frostline
 
 
 def test_check_says_what_fit_would_read_and_draws_it(tmp_path: Path) -> None:
     write_images(tmp_path / "images", {"circles": 8, "squares": 6})
     (tmp_path / "images" / "circles" / "damaged.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    found = frostline("check", "images", "--model", "glyphs", cwd=tmp_path)
+    found = installed("check", "images", "--model", "glyphs", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     for part in ("circles", "squares", "2 classes", "PNG", "a pointer of Git LFS", "runs/images-check.png"):
         assert part in found.stdout

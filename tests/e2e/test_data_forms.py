@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,9 +20,16 @@ from safetensors.torch import load_file, save_file
 import frostline
 from cases.small_world import NETWORK, write_images, write_network
 from frostline.base.errors import FrostlineError
+from helpers.in_process import rehearsals
 
 COUNTS = {"test/greenish": 4, "test/reddish": 4, "train/greenish": 9, "train/reddish": 9}
 FEW: dict[str, Any] = {"strategies": "probe,freeze@2", "blocks": 2, "epochs": 1, "threads": 1, "device": "cpu"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_rehearsals() -> Iterator[None]:
+    with rehearsals():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""`frostline forecast`: every depth before anything is trained, by the installed command."""
+"""`frostline forecast`: every depth before anything is trained, by the installed command and in this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cases.small_world import frostline, write_images, write_network
+from cases.small_world import frostline as installed
+from cases.small_world import write_images, write_network
+from helpers.in_process import frostline
 
 COUNTS = {"circles": 10, "squares": 10}
 
@@ -22,7 +24,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_depth_is_forecast_and_nothing_is_written(world: Path) -> None:
     network = write_network(world)
     words = ("forecast", world / "images", "--model", network[0], "--weights", network[1])
-    first = frostline(*words, "--json", cwd=world)
+    first = installed(*words, "--json", cwd=world)
     assert first.returncode == 0, first.stderr
     result = json.loads(first.stdout)
     names = [row["name"] for row in result["strategies"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,8 +13,15 @@ import pytest
 
 import frostline
 from frostline.models.sources.keras_library import building, import_keras
+from helpers.in_process import rehearsals
 
 Fit = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_rehearsals() -> Iterator[None]:
+    with rehearsals():
+        yield
 
 
 def write_keras(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +15,16 @@ from cases.small_world import write_images
 from frostline.bundle.schema import RunResult
 from frostline.cli.main import main
 from frostline.recipe.from_file import recipe_as_file
+from helpers.in_process import rehearsals
 
 Fit = Callable[..., SimpleNamespace]
 QUICK = ("--epochs", "1", "--blocks", "2", "--threads", "1", "--store", "off")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_rehearsals() -> Iterator[None]:
+    with rehearsals():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import frostline as library
-from cases.small_world import frostline
+from helpers.in_process import frostline
 
 Fit = Callable[..., SimpleNamespace]
 COMMON = ("--blocks", "2", "--epochs", "2", "--threads", "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,13 @@ import pytest
 
 import frostline as library
 from cases.small_world import frostline, write_images
+from helpers.in_process import rehearsals
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_rehearsals() -> Iterator[None]:
+    with rehearsals():
+        yield
 
 
 def test_a_run_can_be_started_from_and_its_classes_are_known(fit: Any, tmp_path: Path) -> None:

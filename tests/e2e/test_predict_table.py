@@ -66,7 +66,7 @@ def test_a_table_of_texts_is_refused_in_a_sentence(
 ) -> None:
     (tmp_path / "t.csv").write_text("text,label\nhello,a\n")
     code, out, err = predicted(run, tmp_path / "t.csv", capsys=capsys)
-    assert (code, out) == (2, "")
+    assert (code, json.loads(out)["kind"]) == (2, "error")
     assert "no column 'image', which the model reads; its columns are 'text', 'label'." in err
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from cases.small_world import FROSTLINE, frostline, write_images, write_network
+from cases.small_world import FROSTLINE, write_images, write_network
 from frostline.cli.main import main
+from helpers.in_process import frostline
 
 SHORT = ("--method", "simclr", "--batch-size", "16", "--threads", "1", "--plain")
 

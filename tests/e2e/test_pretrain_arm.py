@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from cases.small_world import FROSTLINE, frostline, write_images
+from cases.small_world import FROSTLINE, write_images
 from frostline.bundle.runfolder import WORK
+from helpers.in_process import frostline
 
 COLOURS = {"reddish": 12, "greenish": 12}
 COMMON = ("--strategies", "probe,finetune", "--blocks", "2", "--epochs", "2", "--threads", "1", "--plain")

@@ -13,12 +13,12 @@ from frostline.pipeline import Run, run
 from frostline.recipe.settings import Settings
 
 NETWORKS: dict[str, dict[str, Any]] = {
-    "resnet18": {"model": "torchvision:resnet18", "weights": "random", "size": 64, "k": 3},
+    "resnet18": {"model": "torchvision:resnet18", "weights": "random", "size": 32, "k": 3},
     "vit": {
         "model": "timm:vit_tiny_patch16_224",
         "weights": "random",
-        "model_args": {"img_size": 64},
-        "size": 64,
+        "model_args": {"img_size": 32},
+        "size": 32,
         "k": 8,
     },
 }
@@ -61,7 +61,7 @@ def bits(result: Run) -> dict[str, object]:
 def test_training_on_the_store_equals_training_without_it(
     name: str, precision: str, tmp_path: Path, few_images: Callable[[int], Path], mobilenet: tuple[str, str]
 ) -> None:
-    options = dict(NETWORKS.get(name, {"model": mobilenet[0], "weights": mobilenet[1], "size": 96, "k": 4}))
+    options = dict(NETWORKS.get(name, {"model": mobilenet[0], "weights": mobilenet[1], "size": 64, "k": 4}))
     k = options.pop("k")
     data = few_images(19)
     stored = fitted(tmp_path / "stored", data, k, precision=precision, store=str(tmp_path / "store"), **options)

@@ -5,6 +5,7 @@ Whoever always answers `probe` fails every one of them. Tried with seeds 0 to 4;
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,17 @@ from frostline.bundle.schema import RunResult
 from frostline.pipeline import run
 from frostline.recipe.settings import Settings
 from helpers import planted_tasks as tasks
+from helpers.in_process import rehearsals
 from helpers.planted_tasks import Labelled, Task
 
 GAP = 0.10  # accuracy that every other strategy stays behind
 EVERY = ("baseline", "probe", "probe@1", "probe@2", "probe@3", "freeze@1", "freeze@2", "finetune", "scratch")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_rehearsals() -> Iterator[None]:
+    with rehearsals():
+        yield
 
 
 def compared(task: Task, out: Path, **options: Any) -> RunResult:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from frostline.adapt.world import Adapted, World
-from frostline.base.files import write_atomic, write_json
+from frostline.base.files import parse_json, write_atomic, write_json
 from frostline.base.hashing import hash_bytes
 from frostline.base.records import AuditCount, CurvePoint
 from frostline.planning.run_source import recipe_of
@@ -55,7 +55,7 @@ class KeptArms:
         path = self._path(name)
         try:
             body = path.with_suffix(".safetensors").read_bytes()
-            note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            note = parse_json(path.with_suffix(".json").read_text(encoding="utf-8"))
             if note["sha256"] != hash_bytes(body):
                 return None
             return _adapted(note["arm"], load(body), world, path)

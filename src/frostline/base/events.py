@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,3 +37,21 @@ Emit = Callable[[Event], None]
 
 def silent(_event: Event) -> None:
     """Ignore the event."""
+
+
+_listening: ContextVar[Emit] = ContextVar("listening", default=silent)
+
+
+@contextlib.contextmanager
+def listening(emit: Emit) -> Iterator[None]:
+    """Hear, in this block, what is told from places that no listener is handed to."""
+    before = _listening.set(emit)
+    try:
+        yield
+    finally:
+        _listening.reset(before)
+
+
+def tell(event: Event) -> None:
+    """Tell the innermost listener of something rare, from deep within: a store that can't be written any more."""
+    _listening.get()(event)

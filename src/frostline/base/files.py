@@ -1,28 +1,47 @@
-"""Writing files so that a reader sees the old content or the new, never half of it."""
+"""Writing files so that a reader sees the old content or the new, never half of it; and JSON that others wrote."""
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from frostline.base.errors import BundleError, FrostlineError
+
+LARGEST_TEXT = 1 << 28  # bytes; the record of 10,000 classes has some 3 million
+
+_UMASK = os.umask(0)  # can only be read by setting it
+os.umask(_UMASK)
+
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write beside the target, then rename. `durable` waits for the disk, so the file also survives a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    """Write beside the target, then rename. `durable` waits for the disk, so the file also survives a power cut.
+
+    Raises OSError with the path as its `filename`.
+    """
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                if hasattr(os, "fchmod"):
+                    os.fchmod(handle, 0o666 & ~_UMASK)  # as open() would make it, not for its owner alone
+                file.write(data)
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary name, or none
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
@@ -33,9 +52,47 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def parse_json(text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Read JSON of anyone's: raises JSONDecodeError or UnicodeDecodeError, also where values lie in each other too
+    deeply or a number has thousands of digits. `pairs` makes the objects."""
+    words = text if isinstance(text, str) else text.decode()
+    try:
+        return json.loads(words, object_pairs_hook=pairs)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError as error:
+        raise json.JSONDecodeError("values lie in each other too deeply", words, 0) from error
+    except ValueError as error:
+        if "int_max_str_digits" not in str(error):  # of `pairs`
+            raise
+        raise json.JSONDecodeError("a number has too many digits", words, 0) from error
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the bytes of a file in a folder that may be anyone's. Raises OSError as reading does; BundleError for what
+    is no plain file (a link to a device or a pipe would never end) and for one larger than LARGEST_TEXT."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise BundleError(f"{path} is no plain file.", "Put back the file that frostline wrote.")
+    if found.st_size > LARGEST_TEXT:
+        raise BundleError(f"{path} has {found.st_size:,} bytes, which no record has.", "Put back what frostline wrote.")
+    return path.read_bytes()
+
+
 def cache_folder() -> Path:
-    """Return the cache folder: FROSTLINE_CACHE, or `frostline` in XDG_CACHE_HOME, or `frostline` in ~/.cache."""
+    """Return the cache folder: FROSTLINE_CACHE, or `frostline` in XDG_CACHE_HOME, or `frostline` in ~/.cache.
+
+    Raises FrostlineError where none of them is known.
+    """
     folder = os.environ.get("FROSTLINE_CACHE")
     if folder:
         return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "frostline"
+    folder = os.environ.get("XDG_CACHE_HOME")
+    if folder:
+        return Path(folder) / "frostline"
+    try:
+        return Path.home() / ".cache" / "frostline"
+    except RuntimeError as error:
+        raise FrostlineError(
+            "There is no home folder for frostline's cache.", "Set FROSTLINE_CACHE to a folder of yours."
+        ) from error

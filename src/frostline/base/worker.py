@@ -97,6 +97,13 @@ def at_work(work: str, strategy: str) -> Iterator[None]:
         note(work=None, strategy=None)
 
 
+def deaths() -> Sequence[Death]:
+    """Return how the workers before this one ended."""
+    if _worker is None:
+        return ()
+    return _worker.deaths
+
+
 def is_deadly(work: str, strategy: str) -> Death | None:
     """Return the last death of those that show that this work can't be done here; None where it may be tried.
 

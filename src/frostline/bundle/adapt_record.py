@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from frostline.base.errors import BundleError
+from frostline.base.files import read_regular
 from frostline.bundle.further_schema import RemedyRecord
 from frostline.bundle.schema import AuditRecord, PhaseRecord
 from frostline.bundle.typed import VOLATILE, Interval, Record, ScoreRecord, VolatileFloat, VolatileText
@@ -161,7 +162,7 @@ def read_adapted(run: Path) -> AdaptResult:
     if not path.is_file():
         raise BundleError(f"{run} holds no {ADAPT_FILE}.", "Give a folder that frostline adapt wrote.")
     try:
-        return AdaptResult.model_validate_json(path.read_bytes())
+        return AdaptResult.model_validate_json(read_regular(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from frostline.base.errors import BundleError
+from frostline.base.files import read_regular
 from frostline.bundle.schema import AuditRecord, DataRecord, StageRecord
 from frostline.bundle.typed import Interval, Record, VolatileFloat, VolatileText
 
@@ -175,7 +176,7 @@ def read_curve(run: Path) -> TransferCurveRecord:
     if not path.is_file():
         raise BundleError(f"{run} holds no {CURVE_FILE}.", "Give a folder that frostline curve wrote.")
     try:
-        return TransferCurveRecord.model_validate_json(path.read_bytes())
+        return TransferCurveRecord.model_validate_json(read_regular(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

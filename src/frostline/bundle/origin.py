@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,9 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from frostline.base.errors import BundleError, DataError
+from frostline.base.cells import read_cells
+from frostline.base.errors import BundleError, DataError, described_by
+from frostline.base.files import parse_json, read_regular
 from frostline.base.records import Dataset
 from frostline.bundle.schema import RunResult
 from frostline.models.sources.user_code import read_code
@@ -62,14 +63,15 @@ def recorded_settings(run: Path, result: RunResult) -> Settings:
             f"The record of {run}, written by frostline {result.version}, {what}.",
             "Replay it with the version that wrote it.",
         )
-    given: dict[str, Any] = {k: v for k, v in values.items() if v is not None}
-    given |= {name: convert(given[name]) for name, convert in PATHS.items() if name in given}
-    given |= {name: tuple(given[name]) for name in TUPLES if name in given}
-    for name, file in KEPT.items():
-        if name in given:
-            given[name] = _kept(run, file)
-    given["strategies"] = _strategies(run, given["strategies"], [s.name for s in result.strategies])
-    return Settings(**given, store="off" if store_off else None)
+    with described_by(run / "result.json"):
+        given: dict[str, Any] = {k: v for k, v in values.items() if v is not None}
+        given |= {name: convert(given[name]) for name, convert in PATHS.items() if name in given}
+        given |= {name: tuple(given[name]) for name in TUPLES if name in given}
+        for name, file in KEPT.items():
+            if name in given:
+                given[name] = _kept(run, file)
+        given["strategies"] = _strategies(run, given["strategies"], [s.name for s in result.strategies])
+        return Settings(**given, store="off" if store_off else None)
 
 
 def _strategies(run: Path, asked: Sequence[str], ran: Sequence[str]) -> tuple[str, ...]:
@@ -117,16 +119,16 @@ def read_samples(run: Path) -> dict[str, SampleNote]:
     """The samples that took part, by id. Raises BundleError where samples.csv is missing or no such table."""
     path = run / "samples.csv"
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {
-                row["id"]: SampleNote(label=row["label"], part=row["part"], group=row["group"], sha256=row["sha256"])
-                for row in csv.DictReader(file)
-            }
-    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+        rows = read_cells(read_regular(path).decode(), ("id", "label", "part", "group", "sha256"))
+    except (OSError, ValueError) as error:
         raise BundleError(
             f"{path} can't be read, so the data can't be verified.",
             "Put it back as the run wrote it.",
         ) from error
+    return {
+        row["id"]: SampleNote(label=row["label"], part=row["part"], group=row["group"], sha256=row["sha256"])
+        for row in rows
+    }
 
 
 def check_samples(run: Path, recorded: Mapping[str, SampleNote], dataset: Dataset) -> None:
@@ -190,7 +192,7 @@ def code_hash_now(run: Path, file: Path) -> str:
 def _source(run: Path) -> dict[str, Any]:
     path = run / "model" / "recipe.json"
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["source"]
+        found: dict[str, Any] = parse_json(read_regular(path))["source"]
         found["code_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(

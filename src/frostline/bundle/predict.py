@@ -240,12 +240,14 @@ def images_at(path: Path) -> list[tuple[str, Source]]:
     except that a table needs no labels.
     """
     if path.is_dir():
-        inside = sorted(read_tree(path).all_images())  # what fit would see: nothing hidden, no folder of a system
+        tree = read_tree(path, strict=True)  # what fit would see: nothing hidden, no folder of a system
+        inside = sorted(tree.all_images())
         if not inside:
             raise DataError(f"The folder {path} holds no images.", FORM)
         return [(str(path / name), path / name) for name in inside]
     if not path.is_file():
-        raise DataError(f"{path} doesn't exist.", FORM)
+        what = "is neither a file nor a folder" if path.exists() else "doesn't exist"  # a pipe, a device
+        raise DataError(f"{path} {what}.", FORM)
     if path.suffix.lower() in READERS:
         return _rows_of(path)
     return [(str(path), path)]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from frostline.base.errors import BundleError
+from frostline.base.files import read_regular
 from frostline.bundle.runfolder import PRETRAINED, WORK
 from frostline.bundle.typed import VOLATILE, Record, VolatileFloat, VolatileText
 
@@ -91,7 +92,7 @@ def read_pretrained(run: Path) -> PretrainResult | None:
     if (run / WORK).exists():
         raise BundleError(f"{run} was not finished.", "Go on with the same frostline pretrain command and --resume.")
     try:
-        return PretrainResult.model_validate_json(path.read_bytes())
+        return PretrainResult.model_validate_json(read_regular(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
 import shutil
@@ -15,13 +14,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from frostline.base import lock
+from frostline.base.cells import csv_text
 from frostline.base.errors import BundleError
-from frostline.base.files import json_text, parse_json, write_atomic, write_json
+from frostline.base.files import json_text, parse_json, read_regular, write_atomic, write_json
 from frostline.base.hashing import hash_bytes, hash_file
 from frostline.base.records import AuditCount, Block, CurvePoint, Dataset, FloatArray, Outcome
 from frostline.bundle.schema import RunResult
 
 RESULT = "result.json"
+RECORDS = ("result.json", "pretrain.json", "adapt.json")  # those with a saved model beside them
 PRETRAINED = "pretrain.json"  # the record of a network that learnt without labels
 STUDY = "study.json"  # in WORK: what the run was begun with
 WORK = ".work"  # what is needed to resume; gone once the run is complete
@@ -33,6 +34,8 @@ VARYING = (
     "report.html",
     "model/README.md",
 )  # hold times, or are made from those that do
+
+LEFT_BEHIND = {"log.jsonl", "shift.html"}  # by a command that can't be resumed and couldn't write its record
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,6 @@ class RunFolder:
     def _outcome_path(self, key: str) -> Path:
         return self.work / "outcomes" / f"{hash_bytes(key.encode())[:24]}.json"
 
-    def log(self, event: Mapping[str, Any]) -> None:
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event, ensure_ascii=False) + "\n")
-
     def close(self, result: RunResult) -> None:
         """Write the record last: a folder with result.json is complete."""
         write_atomic(self.path / "result.json", (result.model_dump_json(indent=1, by_alias=True) + "\n").encode())
@@ -105,7 +104,7 @@ def check_out(path: Path, *, resume: bool) -> None:
     """Refuse a folder that holds another run or other files (before anything is computed)."""
     if path.exists() and not path.is_dir():
         raise BundleError(f"--out {path} is a file.", "Give a folder that doesn't exist yet.")
-    if not path.exists() or not any(path.iterdir()):
+    if not path.exists() or {file.name for file in path.iterdir()} <= LEFT_BEHIND:
         return
     if not (path / WORK).exists() and not RunFolder(path).complete:
         raise BundleError(f"--out {path} is a folder with other files.", "Give a folder that doesn't exist yet.")
@@ -126,9 +125,9 @@ def open_run(path: Path, identity: Mapping[str, Any], *, inputs: str, resume: bo
     folder = RunFolder(path)
     study = folder.work / STUDY
     if study.exists():
-        stored = parse_json(study.read_text(encoding="utf-8"))
-        _same_settings(path, stored["settings"], identity)
-        if stored["inputs"] != inputs:
+        settings, begun_with = _begun_with(study)
+        _same_settings(path, settings, identity)
+        if begun_with != inputs:
             raise BundleError(
                 f"--resume: the images, the network's code or its weights have changed since {path} was begun.",
                 "Put them back, or give another --out.",
@@ -138,6 +137,17 @@ def open_run(path: Path, identity: Mapping[str, Any], *, inputs: str, resume: bo
     folder.hold()
     write_json(study, {"settings": dict(identity), "inputs": inputs})
     return folder
+
+
+def _begun_with(study: Path) -> tuple[dict[str, Any], str]:
+    """Settings and hash of the inputs that a run was begun with. Raises BundleError where the file is damaged."""
+    try:
+        stored = parse_json(study.read_text(encoding="utf-8"))
+        return dict(stored["settings"]), str(stored["inputs"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"{study} is damaged, so it can't be told which run was begun here.", "Give another --out."
+        ) from error
 
 
 def finished_run(path: Path, identity: Mapping[str, Any]) -> RunResult | None:
@@ -195,7 +205,7 @@ def read_result(run: Path) -> RunResult:
             else "Give a folder that frostline fit wrote.",
         )
     try:
-        return RunResult.model_validate_json(path.read_bytes())
+        return RunResult.model_validate_json(read_regular(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -247,12 +257,12 @@ def write_predictions(
     path: Path, ids: Sequence[str], labels: Sequence[int], probabilities: FloatArray, classes: Sequence[str]
 ) -> None:
     """predictions.csv: the sealed rows."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["id", "label", "predicted", *(f"p:{name}" for name in classes)])
-    for name, label, row in zip(ids, labels, probabilities, strict=True):
-        table.writerow([name, classes[label], classes[int(row.argmax())], *(f"{p:.9g}" for p in row)])
-    write_atomic(path, text.getvalue().encode())
+    header = ("id", "label", "predicted", *(f"p:{name}" for name in classes))
+    rows = (
+        (name, classes[label], classes[int(row.argmax())], *(f"{p:.9g}" for p in row))
+        for name, label, row in zip(ids, labels, probabilities, strict=True)
+    )
+    write_atomic(path, csv_text(header, rows).encode())
 
 
 def write_samples(path: Path, dataset: Dataset, blocks: Sequence[Block]) -> None:
@@ -261,13 +271,12 @@ def write_samples(path: Path, dataset: Dataset, blocks: Sequence[Block]) -> None
     for block in blocks:
         for row in block.validation:
             validated.setdefault(int(row), []).append(str(block.index))
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["id", "label", "part", "group", "sha256", "validated_in"])
-    for row, s in enumerate(dataset.samples):
-        where = " ".join(validated.get(row, []))
-        table.writerow([s.id, dataset.classes[s.label], s.part, s.group, s.sha256, where])
-    write_atomic(path, text.getvalue().encode())
+    header = ("id", "label", "part", "group", "sha256", "validated_in")
+    rows = (
+        (s.id, dataset.classes[s.label], s.part, s.group, s.sha256, " ".join(validated.get(row, ())))
+        for row, s in enumerate(dataset.samples)
+    )
+    write_atomic(path, csv_text(header, rows).encode())
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -276,6 +285,30 @@ def hashes(folder: Path) -> dict[str, str]:
     files = [f for f in sorted(folder.rglob("*")) if f.is_file() and not any(place in f.parents for place in aside)]
     names = {f.relative_to(folder).as_posix(): f for f in files}
     return {name: hash_file(file) for name, file in names.items() if name not in VARYING}
+
+
+def check_recorded(model: Path) -> None:
+    """Raise BundleError where a file of a RUN's saved model isn't the one that the RUN's record names by its hash.
+
+    Code is another matter (`bundle.trust`), and a folder without a record beside it can't be checked.
+    """
+    for record in RECORDS:
+        for name, digest in _recorded_files(model.parent / record).items():
+            file = model.parent / name
+            if file.parent != model or file.suffix == ".py" or not file.is_file():
+                continue
+            if hash_file(file) != digest:
+                raise BundleError(
+                    f"{file} isn't what the run wrote: {record} names another SHA-256 of it.",
+                    "Put it back, or run the command again that made it.",
+                )
+
+
+def _recorded_files(record: Path) -> dict[str, str]:
+    """The hashes in a record, by the files' names; none where there is no record that can be read."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {str(name): str(digest) for name, digest in parse_json(read_regular(record))["files"].items()}
+    return {}
 
 
 def write_value(path: Path, value: Any) -> None:

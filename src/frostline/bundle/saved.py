@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from frostline.base.device import Compute, default_threads, find_device, has_bf16, place
-from frostline.base.errors import BundleError
+from frostline.base.errors import BundleError, described_by
 from frostline.base.files import write_atomic, write_json
 from frostline.base.records import FloatArray
 from frostline.base.version import VERSION
 from frostline.bundle import trust
+from frostline.bundle.notes import FORMAT, check_spec, read_notes
 from frostline.cutting.cuts import Cut
 from frostline.cutting.heads import HeadSite
 from frostline.cutting.split import Split
-from frostline.data.contract import Contract, contract_files, read_contract
+from frostline.data.contract import Contract, contract_files
 from frostline.data.preprocess import Preprocess
 from frostline.models.network import CodeFile, Network, NetworkOptions
 from frostline.models.new_heads import CutNetwork, HeadForm, new_head
@@ -31,27 +30,8 @@ from frostline.models.sources.torch_file import load_saved_code
 from frostline.models.sources.user_code import read_code
 from frostline.recipe.recipe import Recipe
 
-FORMAT = 6
-WITHOUT_PRIOR = 5
-WITHOUT_HISTORY = 4
-WITHOUT_SIBLINGS = 3  # the code was one file
-OLDEST = 2  # had neither temperature nor threshold
-NOTE: dict[str, type | tuple[type, ...]] = {  # what recipe.json has to hold
-    "source": dict,
-    "head": dict,
-    "head_form": dict,
-    "cut": (dict, type(None)),
-    "compute": dict,
-    "tensors": list,
-    "temperature": (int, float, type(None)),
-    "abstain": (dict, type(None)),
-    "history": list,
-    "headless": (str, type(None)),
-    "prior": (list, type(None)),
-}
-ABSTAIN: dict[str, type | tuple[type, ...]] = {"wanted_accuracy": float, "threshold": (int, float, type(None))}
-SOURCE = ("spec", "model_args", "code_sha256", "siblings", "self_loading")
 CODE = "code.py"
+MOST_BESIDE = 1 << 26  # bytes of a file of weights beside their values: names and shapes
 ARCHITECTURE = "architecture.json"  # of a network that was read from a file of architecture and weights
 
 
@@ -227,15 +207,17 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 def load_model(folder: Path, *, trust_code: bool = False, device: str = "auto") -> LoadedModel:
     """Build the network afresh and fill it. Raises BundleError for a folder that isn't a saved model."""
     note, classes, preprocess = read_notes(folder)
-    network = rebuild(folder, note, preprocess, trust_code=trust_code)
-    model = network.build(0)
-    head, form = HeadSite(**note["head"]), HeadForm.from_json(note["head_form"])
-    new_head(model, head, outputs(note, classes), form)
-    if note["cut"]:
-        cut = cut_from(note["cut"])
-        model = CutNetwork(Split(model, cut), len(classes), form)
-    _fill(model, folder / "model.safetensors", set(note["tensors"]))
-    compute = _compute(note["compute"], device)
+    with described_by(folder / "recipe.json"):
+        network = rebuild(folder, note, preprocess, trust_code=trust_code)
+        model = network.build(0)
+        head, form = HeadSite(**note["head"]), HeadForm.from_json(note["head_form"])
+        new_head(model, head, outputs(note, classes), form)
+        if note["cut"]:
+            cut = cut_from(note["cut"])
+            model = CutNetwork(Split(model, cut), len(classes), form)
+        wanted = set(note["tensors"])
+        compute = _compute(note["compute"], device)
+    _fill(model, folder / "model.safetensors", wanted)
     return LoadedModel(
         model=place(model, compute).eval(),
         preprocess=preprocess,
@@ -255,83 +237,11 @@ def outputs(note: Mapping[str, Any], classes: Sequence[str]) -> int:
     return int(note["head"]["out_features"])
 
 
-def read_notes(folder: Path) -> tuple[dict[str, Any], list[str], Contract]:
-    """recipe.json, classes and preprocessing of a saved model; BundleError where one is missing or damaged."""
-    try:
-        note = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
-        classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
-        preprocess = read_contract(folder)
-    except FileNotFoundError as error:
-        raise BundleError(
-            f"{folder} is not a saved model: {Path(error.filename).name} is missing.",
-            "Give the RUN folder that frostline fit wrote.",
-        ) from error
-    except ValueError as error:
-        raise BundleError(f"{folder} holds a damaged file: {error}.", "Run frostline fit again.") from error
-    if not isinstance(note, dict) or not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
-        raise BundleError(f"{folder} holds a recipe.json or classes.json of another form.", "Run frostline fit again.")
-    if note.get("format") not in range(OLDEST, FORMAT + 1):
-        raise BundleError(
-            f"{folder} has format {note.get('format')}, this version reads {OLDEST} to {FORMAT}.", "Update frostline."
-        )
-    note = _completed(note)
-    wrong = _unusable(note)
-    if wrong:
-        raise BundleError(f"{folder / 'recipe.json'} has no usable {wrong[0]!r}.", "Run frostline fit again.")
-    return note, classes, preprocess
-
-
-def _completed(note: dict[str, Any]) -> dict[str, Any]:
-    """Add what older formats didn't have."""
-    if note["format"] == OLDEST:
-        note = {"temperature": None, "abstain": None, **note}
-    if note["format"] <= WITHOUT_SIBLINGS and isinstance(note.get("source"), dict):
-        note = {**note, "source": {"siblings": [], **note["source"]}}
-    if note["format"] <= WITHOUT_HISTORY:
-        note = {"history": [], "headless": None, **note}
-    if note["format"] <= WITHOUT_PRIOR:
-        note = {"prior": None, **note}
-    return note
-
-
-def _unusable(note: Mapping[str, Any]) -> list[str]:
-    """Keys that are missing or hold something of another kind."""
-    wrong = [key for key, kind in NOTE.items() if key not in note or not isinstance(note[key], kind)]
-    if wrong:
-        return wrong
-    wrong = [f"source.{key}" for key in SOURCE if key not in note["source"]]
-    if not all(isinstance(entry, dict) for entry in note["history"]):
-        wrong.append("history")
-    siblings = note["source"].get("siblings")
-    if not wrong and not (isinstance(siblings, list) and all(map(_is_sibling, siblings))):
-        wrong = ["source.siblings"]
-    if note["temperature"] is not None and not 0 < note["temperature"] < math.inf:
-        wrong.append("temperature")
-    if note["prior"] is not None and not all(map(_is_factor, note["prior"])):
-        wrong.append("prior")
-    if note["abstain"] is not None:
-        kept = note["abstain"]
-        wrong += [f"abstain.{k}" for k, kind in ABSTAIN.items() if k not in kept or not isinstance(kept[k], kind)]
-        wrong += [f"abstain.{k}" for k in kept if k not in ABSTAIN]
-    return wrong
-
-
-def _is_factor(value: Any) -> bool:
-    return isinstance(value, (int, float)) and 0 < value < math.inf
-
-
-def _is_sibling(name: Any) -> bool:
-    """Return True for the relative name of a Python file that lies in the folder or below it."""
-    if not isinstance(name, str) or not name.endswith(".py"):
-        return False
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
-
-
 def rebuild(folder: Path, note: Mapping[str, Any], preprocess: Contract, *, trust_code: bool) -> Network:
     """The network that a saved model was made from, without its weights. Raises BundleError for untrusted code."""
     source = note["source"]
     spec = str(source["spec"])
+    check_spec(folder, spec, code=bool(source["code_sha256"]))
     if spec.endswith(f":{ARCHITECTURE}"):
         spec = f"{spec.partition(':')[0]}:{folder / ARCHITECTURE}"
     weights = None if source["self_loading"] else "random"
@@ -359,11 +269,14 @@ def _fill(model: nn.Module, path: Path, wanted: set[str]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    own = named_tensors(model)
+    most = MOST_BESIDE + sum(tensor.numel() * tensor.element_size() for tensor in own.values())
     try:
+        if not path.is_file() or path.stat().st_size > most:
+            raise SafetensorError("it is no plain file, or larger than its network")
         saved = load(path.read_bytes())
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{path} can't be read: {error}.", "Run frostline fit again.") from error
-    own = named_tensors(model)
     wrong = sorted({k for k in saved if k not in own or own[k].shape != saved[k].shape} | (wanted ^ set(saved)))
     if wrong:
         raise BundleError(

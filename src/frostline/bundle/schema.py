@@ -181,6 +181,7 @@ class CostRecord(Record):
     store_mb: VolatileFloat
     peak_rss_mb: VolatileFloat
     peak_anonymous_mb: VolatileFloat  # of that what isn't backed by files: 0 where the system doesn't say
+    max_memory_mb: VolatileFloat = 0.0  # how much of that it might have held: 0 in records of earlier versions
     images_per_second: VolatileFloat
 
 

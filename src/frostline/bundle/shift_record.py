@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from frostline.base.errors import BundleError
+from frostline.base.files import read_regular
 from frostline.bundle.further_schema import RemedyRecord
 from frostline.bundle.schema import PhaseRecord
 from frostline.bundle.typed import Interval, Record, VolatileFloat, VolatileText
@@ -140,7 +141,7 @@ def read_shift(run: Path) -> ShiftResult:
     if not path.is_file():
         raise BundleError(f"{run} holds no {SHIFT_FILE}.", "Give a folder that frostline shift wrote.")
     try:
-        return ShiftResult.model_validate_json(path.read_bytes())
+        return ShiftResult.model_validate_json(read_regular(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from frostline.base.errors import BundleError, ModelError
+from frostline.base.errors import BundleError, ModelError, described_by
 from frostline.base.hashing import hash_bytes
-from frostline.bundle.saved import lasting_spec, outputs, read_notes, rebuild
+from frostline.bundle.notes import read_notes
+from frostline.bundle.saved import lasting_spec, outputs, rebuild
 from frostline.cutting.heads import HeadSite
 from frostline.models.network import Network, NetworkOptions, read_weights, tried
 from frostline.models.new_heads import HeadForm, new_head
@@ -44,8 +45,9 @@ def resolve_network(spec: str, options: NetworkOptions | None = None, *, trust_c
 
 def _from_run(folder: Path, *, random: bool, trust_code: bool) -> Network:
     note, classes, preprocess = read_notes(folder)
-    site = HeadSite(**note["head"])
-    form = HeadForm.from_json(note["head_form"])
+    with described_by(folder / "recipe.json"):
+        site = HeadSite(**note["head"])
+        form = HeadForm.from_json(note["head_form"])
     if note["cut"] or form.kind != "linear":
         if note["cut"]:
             found = "was cut short"
@@ -55,7 +57,8 @@ def _from_run(folder: Path, *, random: bool, trust_code: bool) -> Network:
             f"{folder.parent} can't be started from: its network {found}.",
             "Take a run of another strategy (finetune, freeze@K, probe, scratch), or the network it came from.",
         )
-    base = rebuild(folder, note, preprocess, trust_code=trust_code)
+    with described_by(folder / "recipe.json"):
+        base = rebuild(folder, note, preprocess, trust_code=trust_code)
     network = replace(
         base,
         build=_with_head(base.build, site, outputs(note, classes), form),
@@ -74,7 +77,8 @@ def _from_run(folder: Path, *, random: bool, trust_code: bool) -> Network:
     files = {name: hash_bytes(content) for name, content in base.files.items()}
     identity: dict[str, Any] = {"spec": lasting, "args": dict(base.model_args), "classes": outputs(note, classes)}
     identity |= {"files": files} if files else {}
-    return tried(network, identity=identity)
+    with described_by(folder / "recipe.json"):
+        return tried(network, identity=identity)
 
 
 def _with_head(

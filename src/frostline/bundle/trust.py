@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from frostline.base.errors import BundleError
-from frostline.base.files import cache_folder, write_json
+from frostline.base.files import cache_folder, parse_json, write_json
 from frostline.base.hashing import hash_file
 
 
@@ -18,7 +17,7 @@ def _list_path() -> Path:
 
 def _trusted() -> list[str]:
     try:
-        return list(json.loads(_list_path().read_text(encoding="utf-8")))
+        return list(parse_json(_list_path().read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return []
 

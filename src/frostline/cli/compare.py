@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from frostline.base.errors import shown_from
 from frostline.cli import options as o
 from frostline.cli.screen import print_json, print_text, stdout_width
 
@@ -21,13 +22,14 @@ def compare_verb(runs: RunsArgument, out: CompareOutOption = None, json: o.JsonO
     """Put finished runs side by side: the same data with different networks, or different data."""
     from frostline.report.compare import compare_folders, compared_text
 
-    stored, compared = compare_folders(runs)
-    if out:
-        from frostline.report.compare_page import compare_page
-        from frostline.report.page import write_page
+    with shown_from("One of the runs"):
+        stored, compared = compare_folders(runs)
+        if out:
+            from frostline.report.compare_page import compare_page
+            from frostline.report.page import write_page
 
-        write_page(out, compare_page(stored, compared))
-    if json:
-        print_json(asdict(compared))
-    else:
-        print_text(compared_text(compared, stdout_width()))
+            write_page(out, compare_page(stored, compared))
+        if json:
+            print_json(asdict(compared))
+        else:
+            print_text(compared_text(compared, stdout_width()))

@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from frostline.base.errors import FrostlineError, RecipeError
 from frostline.cli import options as o
 from frostline.cli.problems import USER_ERROR
-from frostline.cli.screen import print_json, print_table
+from frostline.cli.screen import print_json, print_table, print_text
+
+if TYPE_CHECKING:
+    from frostline.report.support import Member
 
 CHECKED_PACKAGES = (
     *("frostline", "torch", "torchvision", "timm", "numpy", "scipy"),
@@ -29,6 +34,17 @@ EXTRAS = (
 )
 FREE_GB_NEEDED = 2.0  # decoded views and activations of a usual data set
 
+BundleOption = Annotated[
+    Path | None,
+    o.value_option(
+        o.OUTPUT_PANEL, "--bundle", "Write what a bug report needs, without data or names. Nothing is sent.", "FILE.zip"
+    ),
+]
+BundleRunOption = Annotated[
+    Path | None,
+    o.value_option(o.OUTPUT_PANEL, "--run", "The run that the report is about. Default: the newest in runs/.", "RUN"),
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
@@ -40,8 +56,10 @@ class Check:
     hint: str = ""
 
 
-def doctor_verb(json: o.JsonOption = False) -> None:
+def doctor_verb(bundle: BundleOption = None, run: BundleRunOption = None, json: o.JsonOption = False) -> None:
     """Check versions, device, threads, store and disk; exit code 2 means that something would stop a fit."""
+    if bundle is None and run is not None:
+        raise RecipeError("--run doesn't apply: doctor looks at a run for --bundle alone.", "Add --bundle FILE.zip.")
     from frostline.base.device import prepare_process
 
     prepare_process(None)
@@ -53,6 +71,9 @@ def doctor_verb(json: o.JsonOption = False) -> None:
         *storage_checks(),
         offline_check(),
     ]
+    if bundle is not None:
+        write_bundle(bundle, run, checks, json=json)
+        return
     if json:
         print_json([asdict(check) for check in checks])
     else:
@@ -60,6 +81,34 @@ def doctor_verb(json: o.JsonOption = False) -> None:
         print_table(("what", "found", "", "hint"), rows)
     if not all(check.ok for check in checks):
         raise typer.Exit(USER_ERROR)
+
+
+def write_bundle(path: Path, run: Path | None, checks: list[Check], *, json: bool) -> None:
+    """Write the support bundle, and say what is in it."""
+    from frostline.report.support import newest_run, write_support
+
+    run = run or newest_run()
+    members = write_support(path, [asdict(check) for check in checks], run)
+    if json:
+        files = [{"name": m.name, "bytes": len(m.content), "about": m.about} for m in members]
+        print_json({"written": str(path), "run": str(run) if run else None, "files": files})
+    else:
+        print_text(support_text(path, run, members))
+
+
+def support_text(path: Path, run: Path | None, members: list[Member]) -> str:
+    """Return what the bundle holds, as lines."""
+    about = f"It is about the run in {run}."
+    if run is None:
+        about = "There is no run in runs/, so it is about this machine alone; --run RUN adds one."
+    lines = [f"{path} holds what a bug report needs. {about}", ""]
+    lines += [f"  {m.name}: {m.about} ({len(m.content):,} bytes)" for m in members]
+    lines += [
+        "",
+        "It has no images, texts, weights or answers for single samples. Names of classes, files, folders, user and",
+        "host are replaced by placeholders. Nothing was sent: look through it, then attach it to your report.",
+    ]
+    return "\n".join(lines)
 
 
 def package_checks() -> Iterator[Check]:
@@ -114,12 +163,16 @@ def storage_checks() -> Iterator[Check]:
     """Check that the store's folder can be written and has room."""
     from frostline.base.files import cache_folder
 
-    folder = cache_folder()
+    hint = "--store DIR puts it elsewhere, --store off does without"
+    try:
+        folder = cache_folder()
+    except FrostlineError as error:
+        yield Check(name="store", value=error.message, ok=False, hint=error.hint)
+        return
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     if os.access(existing, os.W_OK | os.X_OK):
         yield Check(name="store", value=str(folder))
     else:
-        hint = "--store DIR puts it elsewhere, --store off does without"
         yield Check(name="store", value=f"{folder} (not writable)", ok=False, hint=hint)
     for name, place in (("disk of the store", existing), ("disk of this folder", Path.cwd())):
         free = shutil.disk_usage(place).free / 1e9
@@ -131,7 +184,7 @@ def storage_checks() -> Iterator[Check]:
 
 def offline_check() -> Check:
     """Report what works offline: weights in the hubs' caches. Nothing is looked up on the internet."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     hub = Path(os.environ.get("HF_HOME", cache / "huggingface")) / "hub"
     torch_home = Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
     count = sum(1 for _ in hub.glob("models--*")) + sum(1 for p in torch_home.glob("*") if p.is_file())

@@ -16,9 +16,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from frostline.base import worker
 from frostline.base.events import Event, ProgressEvent
+from frostline.base.terminal import harmless
 from frostline.cli.live import RaceView, follow
 from frostline.cli.live_table import BARS, DIGITS, draw
-from frostline.cli.screen import console, duration, operations, percent_done, print_json, rich_table, time_left
+from frostline.cli.screen import (
+    console,
+    duration,
+    operations,
+    percent_done,
+    print_json,
+    rich_table,
+    time_left,
+)
 from frostline.cli.session import Session
 
 if TYPE_CHECKING:
@@ -100,7 +109,7 @@ class PlainLines:
         share = percent_done(event.done, event.total)
         parts = (f"{share:3.0f} %", time_left(event.seconds_left), event.text, self.trial)
         self.trial = ""
-        self.console.print("  " + " · ".join(part for part in parts if part), soft_wrap=True)
+        self.console.print("  " + harmless(" · ".join(part for part in parts if part)), soft_wrap=True)
 
 
 class LiveTable:
@@ -160,7 +169,7 @@ def _print_event(target: Console, event: Event) -> None:
     if table is not None:
         target.print(table)
     if line:
-        target.print(line, soft_wrap=not target.is_terminal, style=style)  # a terminal would break words
+        target.print(harmless(line), soft_wrap=not target.is_terminal, style=style)  # a terminal would break words
 
 
 def _table_and_line(event: Event) -> tuple[Table | None, str]:

@@ -52,6 +52,7 @@ def fit_verb(
     device: o.DeviceOption = "auto",
     precision: o.PrecisionOption = "auto",
     threads: o.ThreadsOption = None,
+    max_memory: o.MaxMemoryOption = None,
     store: o.StoreOption = None,
     trust_code: o.TrustCodeOption = False,
     track: o.TrackOption = None,

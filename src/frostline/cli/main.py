@@ -13,6 +13,7 @@ import typer
 from frostline import __version__
 from frostline.base.clock import Clock
 from frostline.cli.adapt import adapt_verb
+from frostline.cli.cache import cache_verb
 from frostline.cli.check import check_verb
 from frostline.cli.compare import compare_verb
 from frostline.cli.curve import curve_verb
@@ -52,6 +53,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "shift": shift_verb,
     "adapt": adapt_verb,
     "demo": demo_verb,
+    "cache": cache_verb,
     "doctor": doctor_verb,
 }
 

@@ -241,6 +241,15 @@ PrecisionOption = Annotated[
     str, value_option(OUTPUT_PANEL, "--precision", "Arithmetic; auto depends on the hardware.", "auto|fp32|bf16")
 ]
 ThreadsOption = Annotated[int | None, value_option(OUTPUT_PANEL, "--threads", "CPU threads. Default: at most 2.", "N")]
+MaxMemoryOption = Annotated[
+    str | None,
+    value_option(
+        OUTPUT_PANEL,
+        "--max-memory",
+        "Memory to use at most, such as 4GB or 60%. Default: three quarters of what is there.",
+        "SIZE",
+    ),
+]
 StoreOption = Annotated[
     str | None,
     value_option(OUTPUT_PANEL, "--store", "Folder for decoded views and activations, or off.", "DIR|off"),

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from frostline.base.errors import RecipeError
+from frostline.base.files import parse_json
 from frostline.recipe.settings import Settings, budget_seconds
 
 
@@ -24,7 +25,7 @@ def parse_object(text: str, *, option: str) -> dict[str, Any]:
     """Parse a JSON object; raise RecipeError for anything else."""
     hint = f"""As in {option} '{{"width": 0.5}}'."""
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except json.JSONDecodeError as error:
         raise RecipeError(f"{option} is not JSON: {error.msg} at character {error.pos + 1}.", hint) from None
     if not isinstance(value, dict):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import csv as csv_format
 import os
 import sys
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
+from frostline.base.cells import csv_text
 from frostline.base.errors import RecipeError
+from frostline.base.files import write_atomic
 from frostline.cli import options as o
-from frostline.cli.screen import print_json, print_table
+from frostline.cli.screen import print_json, print_table, print_text, print_warning
 
 if TYPE_CHECKING:
     from frostline.bundle.predict import Prediction
@@ -40,12 +42,11 @@ def predict_verb(
     prepare_process(None)
     from frostline.bundle.predict import predict_paths
 
-    predictions = predict_paths(run, files, trust_code=trust_code, device=device, on_bad=warn)
+    predictions = predict_paths(run, files, trust_code=trust_code, device=device, on_bad=warn_of_file)
     if csv == "-":
-        write_csv(sys.stdout, predictions)
+        print_csv(predictions)
     elif csv is not None:
-        with Path(csv).open("w", encoding="utf-8", newline="") as handle:
-            write_csv(handle, predictions)
+        write_csv_file(Path(csv), predictions)
     if json:
         print_json([prediction_json(p) for p in predictions])
     elif csv is None:
@@ -65,9 +66,9 @@ def check_writable(path: Path) -> None:
         raise RecipeError(f"--csv {path} can't be written: {reason}.", "Name a file in a folder of yours.")
 
 
-def warn(file: str, reason: str) -> None:
+def warn_of_file(file: str, reason: str) -> None:
     """Warn of a file that is skipped."""
-    sys.stderr.write(f"warning: {file} can't be read and is skipped: {reason}\n")
+    print_warning(f"{file} can't be read and is skipped: {reason}")
 
 
 def prediction_json(p: Prediction) -> dict[str, Any]:
@@ -84,17 +85,38 @@ def write_csv(handle: TextIO, predictions: Sequence[Prediction]) -> None:
     `sure` follows `predicted` where the model has a threshold.
     """
     classes = list(predictions[0].probabilities) if predictions else []
-    writer = csv_format.writer(handle, lineterminator="\n")
     abstains = any(p.sure is not None for p in predictions)
     start = ["file", "predicted"]
     if abstains:
         start.append("sure")
-    writer.writerow([*start, *(f"p:{name}" for name in classes)])
+    rows = []
     for p in predictions:
         cells = [p.file.encode("utf-8", "backslashreplace").decode(), p.predicted]  # names may be any bytes
         if abstains:
             cells.append("true" if p.sure else "false")
-        writer.writerow([*cells, *(repr(p.probabilities[name]) for name in classes)])
+        rows.append([*cells, *(repr(p.probabilities[name]) for name in classes)])
+    handle.write(csv_text([*start, *(f"p:{name}" for name in classes)], rows))
+
+
+def write_csv_file(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Write the table as a whole or not at all; into a pipe or a device as it comes."""
+    text = StringIO(newline="")
+    write_csv(text, predictions)
+    content = text.getvalue().encode()
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+    else:
+        write_atomic(path.resolve(), content)
+
+
+def print_csv(predictions: Sequence[Prediction]) -> None:
+    """Write the table to stdout; to a terminal as it may be shown there, to a file or a pipe as it is."""
+    if not sys.stdout.isatty():
+        write_csv(sys.stdout, predictions)
+        return
+    text = StringIO()
+    write_csv(text, predictions)
+    print_text(text.getvalue())
 
 
 def print_predictions(predictions: Sequence[Prediction]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import errno
 import os
 import sys
 import traceback
@@ -17,37 +16,55 @@ from typing import Any
 
 import typer
 
-from frostline.base.errors import AuditError, FrostlineError
+from frostline.base.errors import ACCESS_ERRORS, FULL, AuditError, FrostlineError, describe
+from frostline.base.memory import is_shortage
+from frostline.base.terminal import bounded_line, harmless
+from frostline.cli.screen import print_json
 from frostline.cli.session import Session
 
 DONE = 0
 BUG = 1
 USER_ERROR = 2
 INTERRUPTED = 130
+LESS_MEMORY = "Give a smaller --batch-size, or --threads 1."
 # The parser's base class of usage errors; no name for it is public in every typer that this project allows.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-_ACCESS_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 
 
 def complain(message: str, hint: str = "") -> None:
     """Write `error: message` and the hint, indented, to stderr."""
-    lines = [f"error: {message}", *(f"  {line}" for line in hint.splitlines() if line)]
+    lines = [f"error: {bounded_line(message)}", *(f"  {bounded_line(line)}" for line in hint.split("\n") if line)]
     sys.stderr.write("\n".join(lines) + "\n")
 
 
 def handle(problem: BaseException, session: Session) -> int:
-    """Tell the user what went wrong and return the exit code."""
+    """Tell the user what went wrong, with --json also programs, and return the exit code."""
     if isinstance(problem, typer.Exit):
         return problem.exit_code
+    problem = _as_sentence(problem, session)
+    code = _tell_user(problem, session)
+    if code != DONE and "--json" in session.argv:
+        _tell_programs(problem, code, session)
+    return code
+
+
+def _as_sentence(problem: BaseException, session: Session) -> BaseException:
+    """Return the sentence for what the parser, the disk or the memory refused, and anything else as it is."""
+    if isinstance(problem, UsageError):
+        return restyled(problem, session)
+    if isinstance(problem, OSError) and problem.errno in ACCESS_ERRORS:
+        return access_problem(problem, session)
+    if is_shortage(problem):
+        reason = (str(problem).splitlines() or [""])[0]
+        return FrostlineError(f"There is not enough memory ({reason}).", LESS_MEMORY)
+    return problem
+
+
+def _tell_user(problem: BaseException, session: Session) -> int:
     if isinstance(problem, (KeyboardInterrupt, typer.Abort)):
         return _interrupted(session)
     if isinstance(problem, BrokenPipeError) or isinstance(problem.__context__, BrokenPipeError):
         return _nobody_reads()
-    if isinstance(problem, UsageError):
-        problem = restyled(problem, session)
-    if isinstance(problem, OSError) and problem.errno in _ACCESS_ERRORS:
-        where = problem.filename or "a file"
-        problem = FrostlineError(f"Can't access {where}: {problem.strerror}.", "Fix this and run the command again.")
     if isinstance(problem, FrostlineError):
         complain(problem.message, problem.hint)
         return USER_ERROR
@@ -57,6 +74,34 @@ def handle(problem: BaseException, session: Session) -> int:
         )
         return BUG
     return _bug(problem)
+
+
+def access_problem(problem: OSError, session: Session) -> FrostlineError:
+    """Return the sentence for a file that can't be written or read; the hint says how to go on, once that is mended."""
+    where = problem.filename or "a file"
+    first = "Fix this"
+    if problem.errno in FULL:
+        first = "Make room (frostline cache --clear empties the store)"
+    again = " and run the command again."
+    command = session.resume_command()
+    if session.run is not None and command:
+        again = f", then go on with:\n{command}"
+    return FrostlineError(f"Can't access {where}: {problem.strerror}.", first + again)
+
+
+def _tell_programs(problem: BaseException, code: int, session: Session) -> None:
+    """Write the error as the last line of JSON, as docs/errors.md describes it."""
+    facts = describe(problem)
+    data = {name: facts[name] for name in ("class", "hint", "docs")}
+    with contextlib.suppress(OSError, ValueError):  # nobody reads
+        print_json(
+            {
+                "kind": "error",
+                "text": facts["message"],
+                "data": {**data, "exit_code": code, "resume": session.run and session.resume_command()},
+            },
+            indent=None,
+        )
 
 
 def restyled(problem: Any, session: Session) -> FrostlineError:
@@ -138,9 +183,12 @@ def _bug(problem: BaseException) -> int:
     if frames:
         where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
     text = " ".join(str(problem).split())
-    hint = "Run it again with FROSTLINE_DEBUG=1 to see the traceback; please report that and the command."
+    hint = (
+        "Run it again with FROSTLINE_DEBUG=1 to see the traceback; please report that and the command, with what\n"
+        "frostline doctor --bundle report.zip writes (docs/errors.md)."
+    )
     if os.environ.get("FROSTLINE_DEBUG") == "1":
-        traceback.print_exception(problem)
+        sys.stderr.write(harmless("".join(traceback.format_exception(problem)), lines=True))
         hint = "Please report the traceback and the command."
     complain(f"This is a bug in frostline: {type(problem).__name__}: {text}{where}.", hint)
     return BUG

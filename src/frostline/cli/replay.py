@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from frostline.base.errors import BundleError
 from frostline.cli import options as o
 from frostline.cli.draw import drawing
+from frostline.cli.problems import USER_ERROR, complain
 from frostline.cli.screen import print_json, print_text
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def replay_verb(
     else:
         print_text(replay_text(finished))
     if not finished.equal:
-        raise BundleError(finished.sentence(), f"The replay is kept in {finished.path}.")
+        complain(finished.sentence(), f"The replay is kept in {finished.path}.")
+        raise typer.Exit(USER_ERROR)
 
 
 def replay_json(finished: Replay) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from frostline.base.errors import shown_from
 from frostline.cli import options as o
 from frostline.cli.screen import print_json, print_text
 
@@ -36,13 +37,14 @@ def report_verb(
     from frostline.report.page import write_report
     from frostline.report.stored import read_stored
 
-    stored = read_stored(run)
     written = []
-    if figures:
-        from frostline.report.paper import write_figures
+    with shown_from(run):
+        stored = read_stored(run)
+        if figures:
+            from frostline.report.paper import write_figures
 
-        written = write_figures(stored.result, figures)
-    written.insert(0, write_report(stored, out, examples=not no_examples))
+            written = write_figures(stored.result, figures)
+        written.insert(0, write_report(stored, out, examples=not no_examples))
     if json:
         print_json({"written": [str(path) for path in written]})
     else:

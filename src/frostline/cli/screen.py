@@ -7,11 +7,18 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from frostline.base.terminal import STEERING, bounded_line, harmless
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 PIPE_WIDTH = 160  # columns assumed without a terminal: wide enough for every cell
+
+
+def print_warning(text: str) -> None:
+    """Write `warning: text` to stderr."""
+    sys.stderr.write(f"warning: {bounded_line(text)}\n")
 
 
 def console(*, stderr: bool = False, plain: bool = False) -> Console:
@@ -44,33 +51,39 @@ def rich_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: S
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in header:
-        drawn.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        drawn.add_column(harmless(name), justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
+        drawn.add_row(*(Text(harmless(cell)) for cell in row))
     return drawn
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
     """Print a table as the verb's result. Without a terminal it is as wide as its longest cells."""
     screen = console()
+    rows = [[harmless(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         longest = [max(len(row[i]) for row in [*rows, header]) for i in range(len(header))]
         screen.width = sum(longest) + 3 * len(longest)
     with screen.capture() as captured:
         screen.print(rich_table(header, rows, right=right))
     lines = [line.rstrip() for line in captured.get().splitlines()]
-    print_text("\n".join(lines).strip("\n"))
+    _to_stdout("\n".join(lines).strip("\n"))
 
 
 def print_text(text: str) -> None:
     """Print a text as the verb's result."""
+    _to_stdout(harmless(text, lines=True))
+
+
+def _to_stdout(text: str) -> None:
     sys.stdout.write(text.removesuffix("\n") + "\n")
     sys.stdout.flush()
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
-    """Print a JSON-able value as the verb's result."""
-    print_text(json.dumps(value, indent=indent, ensure_ascii=False))
+    """Print a JSON-able value as the verb's result; what would steer a terminal is escaped as JSON escapes it."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    _to_stdout(STEERING.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text))
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from frostline.base.errors import shown_from
+from frostline.base.terminal import harmless_values
 from frostline.cli import options as o
 from frostline.cli.screen import print_json, print_text, stdout_width
 
@@ -19,6 +21,11 @@ MethodsOption = Annotated[
 
 def show_verb(run: o.RunArgument, methods: MethodsOption = False, json: o.JsonOption = False) -> None:
     """Show the result of a RUN folder: verdict, table, evidence; of curves, rankings and the like their table."""
+    with shown_from(run):
+        _show_folder(run, methods=methods, json=json)
+
+
+def _show_folder(run: Path, *, methods: bool, json: bool) -> None:
     from frostline.bundle.pretrain_record import read_pretrained
     from frostline.bundle.runfolder import read_result
 
@@ -40,7 +47,7 @@ def show_verb(run: o.RunArgument, methods: MethodsOption = False, json: o.JsonOp
         return
     from frostline.report.tables import result_text
 
-    print_text(result_text(values, stdout_width()))
+    print_text(result_text(harmless_values(values), stdout_width()))
 
 
 def show_pretrained(record: PretrainResult, *, json: bool) -> None:
@@ -51,7 +58,7 @@ def show_pretrained(record: PretrainResult, *, json: bool) -> None:
     if json:
         print_json(values)
     else:
-        print_text(pretrained_text(values, stdout_width()))
+        print_text(pretrained_text(harmless_values(values), stdout_width()))
 
 
 def show_curve(run: Path, *, json: bool) -> None:
@@ -63,7 +70,7 @@ def show_curve(run: Path, *, json: bool) -> None:
     if json:
         print_json(values)
     else:
-        print_text(transfer_text(values, stdout_width(), run))
+        print_text(transfer_text(harmless_values(values), stdout_width(), run))
 
 
 def show_ranking(run: Path, *, json: bool) -> None:
@@ -75,7 +82,7 @@ def show_ranking(run: Path, *, json: bool) -> None:
     if json:
         print_json(values)
     else:
-        print_text(rank_text(values, run, stdout_width()))
+        print_text(rank_text(harmless_values(values), run, stdout_width()))
 
 
 def show_adapted(run: Path, *, json: bool) -> None:
@@ -87,7 +94,7 @@ def show_adapted(run: Path, *, json: bool) -> None:
     if json:
         print_json(values)
     else:
-        print_text(adapt_text(values, run, stdout_width()))
+        print_text(adapt_text(harmless_values(values), run, stdout_width()))
 
 
 def show_shift(run: Path, *, json: bool) -> None:
@@ -99,7 +106,7 @@ def show_shift(run: Path, *, json: bool) -> None:
     if json:
         print_json(values)
     else:
-        print_text(shift_text(values, run, stdout_width()))
+        print_text(shift_text(harmless_values(values), run, stdout_width()))
 
 
 STUDIES = {

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from frostline.cli import options as o
 from frostline.cli.parse import parse_numbers, parse_object
-from frostline.cli.screen import operations, print_json, print_table, print_text
+from frostline.cli.screen import operations, print_json, print_table, print_text, print_warning
 
 if TYPE_CHECKING:
     from frostline.base.records import StageInfo
@@ -46,7 +45,7 @@ def stages_verb(
     options = NetworkOptions(weights=weights or "random", model_args=arguments, size=size, **channels)
     network = resolve_network(spec, options)
     for note in network.notes:
-        sys.stderr.write(f"warning: {note}\n")
+        print_warning(note)
     _, mapped = map_network(network, stages, headless=True)
     if json:
         print_json([stage_json(stage) for stage in mapped.stages])

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from frostline.base import worker
 from frostline.base.worker import ATTEMPTS, Board, Death
-from frostline.cli.problems import INTERRUPTED, USER_ERROR, complain
+from frostline.cli.problems import INTERRUPTED, LESS_MEMORY, USER_ERROR, complain
 from frostline.cli.session import RESUMABLE, Session
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if sys.platform != "win32" else ()
@@ -108,7 +108,7 @@ def _tell(death: Death) -> None:
 
 
 def _give_up(death: Death, session: Session) -> None:
-    hint = "Most likely there was too little memory: give a smaller --batch-size, or --threads 1."
+    hint = f"Most likely memory ran out. {LESS_MEMORY}"
     command = session.resume_command()
     if session.run is not None and command:
         hint += f"\nTo go on from what is finished:\n  {command}"

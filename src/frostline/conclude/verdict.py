@@ -58,7 +58,7 @@ def judge(settings: Settings, plan: Plan, race: RaceResult, dataset: Dataset) ->
     if plan.alone:
         name = plan.rows[0].recipe.name
         if name in race.failed:
-            raise TrialError(race.failed[name], "Give a lower --lr.")
+            raise TrialError(race.failed[name])  # the reason ends with what to do
         reason = f"{name} was the only strategy requested: it was tuned, fitted and tested, and compared with nothing."
         return Verdict(strategy=name, best=name, reason=reason, runner_up=None, samples_needed=None)
     n_train, n_test = block_sizes(plan)

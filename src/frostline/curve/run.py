@@ -29,7 +29,7 @@ from frostline.models.network import Network
 from frostline.pipeline import read_arguments, read_inputs
 from frostline.planning.prepare import batch_size, input_hash, map_network, with_lengths
 from frostline.recipe.settings import Settings
-from frostline.record.journal import Journal
+from frostline.record.journal import Journal, keep_journal
 from frostline.report.curve_page import curve_page
 from frostline.report.page import write_page
 
@@ -96,30 +96,30 @@ def run_curve(settings: Settings, protocol: Protocol, emit: Emit = silent, listi
     finished = finished_curve(out, identity, resume=settings.resume, named=settings.out is not None)
     if finished:
         return Curve(out, finished)
-    journal = Journal(emit)
-    started = time.perf_counter()
-    if protocol.split_classes is not None:
-        settings = replace(settings, weights="random")
-    given, plan = plan_run(settings, protocol, listing, journal)
-    study = applied.whole_study(given)
-    splits: tuple[ClassSplit, ...] = ()
-    if isinstance(plan, FullPlan):
-        splits = plan.splits
-    described = [{"A": split.a, "B": split.b} for split in splits]
-    inputs = input_hash(study, {"splits": json.dumps(described).encode()})
-    folder = open_run(out, identity, inputs=inputs, resume=settings.resume)
-    journal.attach(folder)
-    done = Finished(
-        given=given,
-        measured=measure(given, plan, folder, journal),
-        splits=splits,
-        seeds=plan.seeds,
-        trunk=study.trunk,
-        seconds=time.perf_counter() - started,
-    )
-    record = compose(done, identity)
-    close(folder, record)
-    return Curve(out, record)
+    with keep_journal(emit) as journal:
+        started = time.perf_counter()
+        if protocol.split_classes is not None:
+            settings = replace(settings, weights="random")
+        given, plan = plan_run(settings, protocol, listing, journal)
+        study = applied.whole_study(given)
+        splits: tuple[ClassSplit, ...] = ()
+        if isinstance(plan, FullPlan):
+            splits = plan.splits
+        described = [{"A": split.a, "B": split.b} for split in splits]
+        inputs = input_hash(study, {"splits": json.dumps(described).encode()})
+        folder = open_run(out, identity, inputs=inputs, resume=settings.resume)
+        journal.attach(folder)
+        done = Finished(
+            given=given,
+            measured=measure(given, plan, folder, journal),
+            splits=splits,
+            seeds=plan.seeds,
+            trunk=study.trunk,
+            seconds=time.perf_counter() - started,
+        )
+        record = compose(done, identity)
+        close(folder, record)
+        return Curve(out, record)
 
 
 def check_options(settings: Settings, protocol: Protocol) -> None:

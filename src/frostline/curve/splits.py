@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from frostline.base.errors import DataError, RecipeError, nearest
+from frostline.base.files import parse_json
 from frostline.base.records import DataPart, Dataset, IntArray
 from frostline.base.seeds import numpy_generator
 
@@ -92,7 +93,7 @@ def draw_splits(classes: Sequence[str], count: int, seed: int) -> tuple[ClassSpl
 def read_splits(path: Path, classes: Sequence[str]) -> tuple[ClassSplit, ...]:
     """Read splits from a JSON file. Raises RecipeError naming what is wrong in it."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it isn't UTF-8 text"
         raise RecipeError(f"--split-classes {path} can't be read: {reason}.", "Give auto, or a JSON file.") from error

@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from frostline.base.errors import ModelError, nearest
+from frostline.base.files import parse_json
 from frostline.cutting.recorder import SIDE_WORDS, Boundary, BoundarySide, Recording
 
 STAGES_FORM = 'Write one stage per line, NAME MODULE, or JSON such as {"stem": "conv1", "body": "after layer3"}.'
@@ -57,7 +58,7 @@ def _read_object(text: str, path: Path) -> dict[str, str]:
         return dict(pairs)
 
     try:
-        value = json.loads(text, object_pairs_hook=refuse_repeated)
+        value = parse_json(text, refuse_repeated)
     except json.JSONDecodeError as error:
         raise ModelError(f"--stages {path} isn't JSON: {error.msg} in line {error.lineno}.", STAGES_FORM) from error
     if not isinstance(value, dict) or not all(isinstance(v, str) and v.strip() for v in value.values()):

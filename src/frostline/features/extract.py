@@ -10,93 +10,37 @@ activations are stored by group, so that no padding is stored.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
-import PIL
 import torch
 from torch import Tensor, nn
 
 from frostline.base import version
 from frostline.base.device import Compute
+from frostline.base.events import Event, tell
 from frostline.base.hashing import hash_values
-from frostline.base.records import IntArray
+from frostline.base.memory import large_array
 from frostline.cutting.cuts import read_features
 from frostline.cutting.stages import StageMap
 from frostline.data.contract import (
-    Contract,
-    Samples,
-    ViewOf,
-    input_lengths,
     to_inputs,
     view_bytes,
-    view_form,
-    views_of,
 )
 from frostline.data.texts import TextPreprocess
-from frostline.data.views import Policy
 from frostline.features.inference import Group, Tap, grouped, in_order, tapped_chunks
-from frostline.features.store import Array, Store
+from frostline.features.source import ViewSource
+from frostline.features.store import Array, Store, StoreError
 
 VIEW_CHUNK = 1024  # images of a view that are held in memory at a time
 RAW_VIEWS = 4  # an activation larger than this many uint8 views of its image is recomputed rather than stored
 RAW_CAP = 4 << 30  # bytes of raw activations that one study may store
+KEPT_SHARE = 4  # of the memory, which features may take that no store keeps
 
 Sink = Callable[[Tensor], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViewSource:
-    """Images (or texts), and the pure function (seed, sample, view) -> what is stored of a view: a uint8 image of
-    the network's input size, or a row of token ids."""
-
-    images: Samples
-    samples: Sequence[str]  # content hash of each image
-    preprocess: Contract
-    policy: Policy
-    seed: int
-    threads: int
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def make(self, view: int, rows: IntArray | None = None) -> Tensor:
-        """One view, uint8 (N,C,H,W) or int32 (N,L), for the given rows or all."""
-        if rows is None:
-            images = self.images
-        else:
-            images = self.images.select(rows)
-        if rows is None:
-            samples = self.samples
-        else:
-            samples = [self.samples[i] for i in rows]
-        how = ViewOf(view=view, policy=self.policy, seed=self.seed, threads=self.threads)
-        return views_of(images, samples, self.preprocess, how)
-
-    @cached_property
-    def lengths(self) -> IntArray | None:
-        """Places of the network's input for each sample (N,); None where all have the same shape."""
-        return input_lengths(self.images, self.preprocess)
-
-    @cached_property
-    def share(self) -> float:
-        """Mean length of the inputs, as a part of the longest that there can be; 1.0 where all have the same shape."""
-        if self.lengths is None or not isinstance(self.preprocess, TextPreprocess):
-            return 1.0
-        return float(self.lengths.mean()) / self.preprocess.length
-
-    def key(self, view: int) -> str:
-        # view 0 is the same for every seed
-        seed = 0
-        if view:
-            seed = self.seed
-        policy = ""
-        if view:
-            policy = repr(self.policy)
-        form = view_form(self.preprocess)
-        return hash_values("view", version.VERSION, PIL.__version__, list(self.samples), form, policy, seed, view)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +76,11 @@ class Features:
     pooled_stages: frozenset[int] = frozenset()
     pooled_views: frozenset[int] = frozenset()
     plain_stages: frozenset[int] = frozenset()  # whose pooled activations are wanted in view 0 alone
+    memory: int | None = None  # bytes that this process may hold; None: as many as it gets
     view_seconds: float = 0.0
     prefix_seconds: float = 0.0
     prefix_images: int = 0
+    _full: bool = False  # nothing more can be stored; what is there is read
     _memory: dict[str, Array] = field(default_factory=dict)
     _resident: dict[str, Array] = field(default_factory=dict)
     _keys: dict[tuple[str, int, int, int], str] = field(default_factory=dict)
@@ -146,12 +92,13 @@ class Features:
         """
         self.pooled_stages = frozenset(pooled)
         self.pooled_views = frozenset(pooled_views)
-        if self.store:
-            self.raw = frozenset(self._storable(raw, views))
+        if self.store is not None and not self._full:
+            most = min(RAW_CAP, self.store.cap // 2)
+            self.raw = frozenset(self._storable(raw, views, most))
         else:
             self.raw = frozenset()
 
-    def _storable(self, stages: Sequence[int], views: int) -> list[int]:
+    def _storable(self, stages: Sequence[int], views: int, cap: int) -> list[int]:
         most = RAW_VIEWS * view_bytes(self.source.preprocess)
         width = 4
         if self.trunk.compute.precision == "bf16":
@@ -161,7 +108,7 @@ class Features:
         for stage in sorted(set(stages), reverse=True):
             one = self.trunk.stages[stage].stored_bytes // 4 * width
             size = self._mean_bytes(stage, one) * len(self.source) * (views + 1)
-            if one <= most and total + size <= RAW_CAP:
+            if one <= most and total + size <= cap:
                 chosen.append(stage)
                 total += size
         return chosen
@@ -176,8 +123,7 @@ class Features:
 
     def prepare(self, view: int) -> None:
         """Compute all that is wanted of one view, so that trials find it."""
-        if self.store is not None:
-            self._view(view)
+        self._view(view)
         self._fill(view)
 
     def stored(self, stage: int) -> bool:
@@ -192,9 +138,10 @@ class Features:
 
     def images(self, rows: Tensor, view: int) -> Tensor:
         """uint8 (N,C,H,W) of these rows in a view, or int32 (N,L)."""
-        if self.store:
-            return self._view(view).rows(rows)
-        return self.source.make(view, rows.numpy())
+        stored = self._view(view)
+        if stored is None:
+            return self.source.make(view, rows.numpy())
+        return stored.rows(rows)
 
     def inputs(self, rows: Tensor, view: int) -> Tensor | dict[str, Tensor]:
         """The network's inputs for these rows of one group, on the device."""
@@ -203,7 +150,10 @@ class Features:
         return to_inputs(images, self.source.preprocess, device=compute.device, channels_last=compute.channels_last)
 
     def activations(self, stage: int, rows: Tensor, view: int) -> Tensor:
-        """Stored activation after `stage` for these rows of one group, on the device, in its original memory format."""
+        """Stored activation after `stage` for these rows of one group, on the device, in its original memory format.
+
+        Raises StoreError where it can't be stored any more.
+        """
         length = 0
         if self.source.lengths is not None:
             length = int(self.source.lengths[rows[0]])
@@ -228,7 +178,7 @@ class Features:
         """Rows of all samples under a key of the caller's own: found, or made (in order, part by part) and kept."""
         found = self._find(key)
         if found is None:
-            self._save(key, make())
+            self._save(key, "forecasts", make)
             found = self._find(key)
             assert found is not None
         return found.physical
@@ -244,6 +194,8 @@ class Features:
         if found is None:
             self._fill(view)
             found = self._find(key)
+        if found is None and self._full:
+            raise StoreError(f"stage {stage} can't be stored any more")
         if found is None:
             raise KeyError(f"stage {stage} was not asked for as {kind}")
         if kind == "raw":
@@ -277,40 +229,82 @@ class Features:
                 self._keys[wanted] = source
         return self._keys[wanted]
 
-    def _view(self, view: int) -> Array:
+    def _has_room(self, size: float) -> bool:
+        """True where so many bytes more go into the store."""
+        return self.store is not None and not self._full and self.store.has_room(size)
+
+    def _view(self, view: int) -> Array | None:
+        """The stored view, made where it isn't there yet; None where views aren't stored, or would break its cap."""
         key = self._key("view", 0, view)
         found = self._find(key)
-        if found is None:
+        if found is None and self._has_room(len(self.source) * view_bytes(self.source.preprocess)):
             started = time.perf_counter()
             chunks = torch.split(torch.arange(len(self.source)), VIEW_CHUNK)
-            self._save(key, (self.source.make(view, rows.numpy()) for rows in chunks))
+            self._put(key, "views", lambda: (self.source.make(view, rows.numpy()) for rows in chunks))
             self.view_seconds += time.perf_counter() - started
             found = self._find(key)
-            assert found is not None
         return found
 
-    def _save(self, key: str, parts: Iterable[Tensor]) -> None:
-        if self.store is None:
-            whole = torch.cat(list(parts))
+    def _put(self, key: str, kind: str, make: Callable[[], Iterable[Tensor]]) -> bool:
+        """Store an entry; False where that can't be."""
+        if self.store is None or self._full:
+            return False
+        try:
+            with self.store.writer(key, kind) as append:
+                for part in make():
+                    append(part)
+        except StoreError as error:
+            self._do_without(error)
+            return False
+        return True
+
+    def _save(self, key: str, kind: str, make: Callable[[], Iterable[Tensor]]) -> None:
+        """Store an entry, or keep it in memory."""
+        if not self._put(key, kind, make):
+            whole = self._gathered(make())
             self._memory[key] = Array(whole, tuple(range(whole.dim())))
-            return
-        with self.store.writer(key) as append:
-            for part in parts:
-                append(part)
+
+    def _gathered(self, parts: Iterable[Tensor]) -> Tensor:
+        """Lay the rows of all samples, which come part by part, one under the other."""
+        found = iter(parts)
+        first = next(found)
+        room = None
+        if self.memory is not None:
+            room = self.memory // KEPT_SHARE - sum(array.physical.nbytes for array in self._memory.values())
+        row = first[0]
+        pages = large_array((len(self.source), row.nbytes), "uint8", room)
+        whole = torch.from_numpy(pages).view(-1).view(first.dtype).view(len(self.source), *row.shape)
+        place = 0
+        for part in itertools.chain([first], found):
+            whole[place : place + len(part)] = part
+            place += len(part)
+        return whole
+
+    def _do_without(self, error: StoreError) -> None:
+        """Go on as without a store, from which bits don't differ."""
+        self._full = True
+        self.raw = frozenset()
+        if self.store is not None and not self.store.was_told:
+            self.store.was_told = True
+            tell(Event(kind="warning", text=error.sentence()))
 
     def _fill(self, view: int) -> None:
         """One pass over all samples in this view; every wanted tap that isn't there yet is written."""
         groups = self.groups(torch.arange(len(self.source)))
-        raw, pooled = self._missing(view, groups)
-        if not raw and not pooled:
+        if not any(self._missing(view, groups)):
             return
-        if self.store is not None:
-            self._view(view)
+        self._view(view)  # the store may turn out to be full here, and then less is wanted
+        raw, pooled = self._missing(view, groups)
         started = time.perf_counter()
-        with contextlib.ExitStack() as stack:
-            sinks = {("pooled", stage): self._pooled_sink(stack, stage, view, groups) for stage in pooled}
-            for group in groups:
-                self._pass(group, view, raw, sinks)
+        try:
+            with contextlib.ExitStack() as stack:
+                sinks = {("pooled", stage): self._pooled_sink(stack, stage, view, groups) for stage in pooled}
+                for group in groups:
+                    self._pass(group, view, raw, sinks)
+        except StoreError as error:
+            self._do_without(error)
+            self._fill(view)
+            return
         self.prefix_seconds += time.perf_counter() - started
         self.prefix_images += len(self.source)
 
@@ -334,7 +328,7 @@ class Features:
             for stage in raw:
                 assert self.store is not None
                 sinks["raw", stage] = stack.enter_context(
-                    self.store.writer(self._key("raw", stage, view, group.length))
+                    self.store.writer(self._key("raw", stage, view, group.length), "activations")
                 )
             for tapped in tapped_chunks(tap, rows, group.chunk):
                 outputs = dict(zip(stages, tapped.activations, strict=True))
@@ -344,13 +338,13 @@ class Features:
     def _pooled_sink(self, stack: contextlib.ExitStack, stage: int, view: int, groups: Sequence[Group]) -> Sink:
         """Take pooled features chunk by chunk; they are kept as one array in the order of the samples."""
         key = self._key("pooled", stage, view)
-        if self.store is not None and len(groups) == 1:
-            return stack.enter_context(self.store.writer(key))
+        if self.store is not None and not self._full and len(groups) == 1:
+            return stack.enter_context(self.store.writer(key, "activations"))
         parts: list[Tensor] = []
 
         def keep(kind: object, *_: object) -> None:
             if kind is None:  # no error
-                self._save(key, [in_order(parts, groups)])
+                self._save(key, "activations", lambda: [in_order(parts, groups)])
 
         stack.push(keep)
         return parts.append

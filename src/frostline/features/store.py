@@ -12,7 +12,6 @@ import json
 import math
 import os
 import tempfile
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,14 +21,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frostline.base.errors import FrostlineError
-from frostline.base.files import cache_folder, write_json
+from frostline.base.errors import FULL, FrostlineError
+from frostline.base.files import parse_json, write_json
+from frostline.features import upkeep
 
-DEFAULT_CAP = 10 << 30  # bytes; the least recently used entries go first
+SCANS = 20  # the folder is looked through again when a 20th of the cap was written: other processes write too
 _DTYPES = {
     str(d).removeprefix("torch."): d
     for d in (torch.uint8, torch.int32, torch.float32, torch.float64, torch.bfloat16, torch.float16)
 }
+
+
+class StoreError(OSError):
+    """An entry can't be written (the disk is full, the folder was taken away). The caller goes on without storing."""
+
+    def sentence(self) -> str:
+        """Say what that means for the run, and what may be done."""
+        return (
+            f"The store {self.filename} can't be written ({self.strerror}): the run goes on without storing, which "
+            "takes longer. To make room: frostline cache --clear; or give --store DIR."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +78,11 @@ class Store:
     """A folder of entries. `put` and `get` are safe among processes: the first complete writer wins."""
 
     root: Path
-    cap: int = DEFAULT_CAP
+    cap: int = upkeep.DEFAULT_CAP  # bytes; the least recently used entries go first
+    was_told: bool = False  # that it can't be written
     _open: dict[str, Array] = field(default_factory=dict)
+    _room: int = 0  # bytes that were free under the cap when the folder was looked through last
+    _unseen: int = 0  # bytes written since
 
     def __post_init__(self) -> None:
         try:
@@ -76,6 +90,8 @@ class Store:
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as error:
+            if error.errno in FULL:  # what is stored can be read, and a run does without the rest
+                return
             raise FrostlineError(
                 f"The store folder {self.root} can't be written ({error.strerror}).",
                 "Give --store DIR, or --store off.",
@@ -91,46 +107,77 @@ class Store:
         return self._open[key]
 
     @contextlib.contextmanager
-    def writer(self, key: str) -> Iterator[Callable[[Tensor], None]]:
-        """Append logical row tensors; the entry exists once the block has ended without an error."""
+    def writer(self, key: str, kind: str = "other") -> Iterator[Callable[[Tensor], None]]:
+        """Append logical row tensors; the entry exists once the block has ended without an error. `kind` is what
+        people call such entries (`upkeep.KINDS`).
+
+        Raises StoreError where it can't be written.
+        """
         data_path, _ = self._paths(key)
-        data_path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{key[:8]}.", dir=data_path.parent)
+        with self._writing():
+            data_path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{key[:8]}.", dir=data_path.parent)
+        file = os.fdopen(handle, "wb")
         state = _Written()
+
+        def append(rows: Tensor) -> None:
+            with self._writing():
+                state.append(rows, file.write)
+
         try:
-            with os.fdopen(handle, "wb") as file:
-                yield lambda rows: state.append(rows, file.write)
-            Path(name).replace(data_path)
+            yield append
+            with self._writing():
+                file.close()
+                Path(name).replace(data_path)
+                self._commit(key, kind, state)
         except BaseException:
+            with contextlib.suppress(OSError):
+                file.close()
             Path(name).unlink(missing_ok=True)
             raise
-        self._commit(key, state)
 
-    def _commit(self, key: str, state: _Written) -> None:
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(error.errno, error.strerror, str(self.root)) from error
+
+    def _commit(self, key: str, kind: str, state: _Written) -> None:
         data_path, note_path = self._paths(key)
-        note = {
+        note: dict[str, Any] = {
+            "kind": kind,
             "shape": [state.rows, *state.row_shape],
             "dtype": state.dtype,
             "order": list(state.order),
-            "crc32": state.crc,
         }
-        write_json(note_path, note, durable=False)
+        note["crc32"] = _with_form(state.crc, note)
+        try:
+            write_json(note_path, note, durable=False)
+        except OSError:
+            if not note_path.exists():  # of another process
+                data_path.unlink(missing_ok=True)
+            raise
         self._open[key] = _memory_mapped(data_path, note)  # just written by this process: no second checksum pass
+        self._unseen += self._open[key].physical.nbytes
+        if self._unseen > self._room or self._unseen > self.cap // SCANS:
+            self.prune()
 
     def _load(self, key: str) -> Array | None:
         data_path, note_path = self._paths(key)
         try:
-            note = json.loads(note_path.read_text(encoding="utf-8"))
+            note = parse_json(note_path.read_text(encoding="utf-8"))
             array = _memory_mapped(data_path, note)
-            if _crc(array.physical) != note["crc32"]:
+            if _with_form(_crc(array.physical), note) != note["crc32"]:
                 raise ValueError("checksum")
-            os.utime(note_path)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, RuntimeError):
-            note_path.unlink(missing_ok=True)
-            data_path.unlink(missing_ok=True)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError):
+            with contextlib.suppress(OSError):  # in a folder that is only read it stays, and is never used
+                note_path.unlink(missing_ok=True)
+                data_path.unlink(missing_ok=True)
             return None
+        upkeep.mark_used(note_path)
         return array
 
     def _paths(self, key: str) -> tuple[Path, Path]:
@@ -138,30 +185,19 @@ class Store:
         return folder / f"{key}.bin", folder / f"{key}.json"
 
     def bytes_used(self) -> int:
-        return sum(f.stat().st_size for f in self.root.glob("??/*.bin"))
+        """Return the size of all entries."""
+        return sum(entry.size for entry in upkeep.entries(self.root))
+
+    def has_room(self, size: float) -> bool:
+        """True where so many bytes fit under the cap beside what this process uses; all else may go for them."""
+        return size + sum(array.physical.nbytes for array in self._open.values()) <= self.cap
 
     def prune(self) -> None:
-        """Remove the least recently used entries until the store is under its cap. Open entries stay readable."""
-        self._sweep()
-        notes = sorted(self.root.glob("??/*.json"), key=lambda f: f.stat().st_mtime)
-        used = self.bytes_used()
-        for note in notes:
-            if used <= self.cap:
-                break
-            data = note.with_suffix(".bin")
-            used -= data.stat().st_size if data.exists() else 0
-            note.unlink(missing_ok=True)
-            data.unlink(missing_ok=True)
-
-    def _sweep(self) -> None:
-        """Remove what killed writers left behind a day ago or earlier: temporary files, and data without a note."""
-        old = time.time() - 86400
-        left = [f for f in self.root.glob("??/.*") if f.is_file()]
-        left += [f for f in self.root.glob("??/*.bin") if not f.with_suffix(".json").exists()]
-        for file in left:
-            with contextlib.suppress(OSError):
-                if file.stat().st_mtime < old:
-                    file.unlink()
+        """Remove the least recently used entries, but none that this process has open, until the store is under its
+        cap."""
+        left = upkeep.prune(self.root, self.cap, self._open)
+        self._room = self.cap - left
+        self._unseen = 0
 
 
 @dataclass
@@ -189,6 +225,12 @@ def _bytes(tensor: Tensor) -> memoryview:
     return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
 
 
+def _with_form(crc: int, note: Mapping[str, Any]) -> int:
+    """The checksum of the bytes and of what says how they are read."""
+    form = [note["shape"], note["dtype"], note["order"]]
+    return zlib.crc32(json.dumps(form).encode(), crc)
+
+
 def _crc(tensor: Tensor) -> int:
     return zlib.crc32(_bytes(tensor))
 
@@ -207,6 +249,7 @@ def open_store(setting: str | None) -> Store | None:
     """The store that `--store` names: a folder, `off` (None), or the user's cache folder."""
     if setting == "off":
         return None
-    store = Store(Path(setting) if setting else cache_folder() / "store")
+    root = upkeep.store_folder(setting)
+    store = Store(root, upkeep.read_cap(root))
     store.prune()
     return store

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import pickle
 import re
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from frostline.base.errors import ModelError
 from frostline.data.formats import HEAD, what_it_is
+from frostline.models.archives import check_header
+from frostline.models.torch_files import NUMPY_ARRAY, SAVE_STATE_DICT, check_plain, read_torch
 
-SAVE_STATE_DICT = (
-    "Where the network's code is available, save a state_dict: safetensors.torch.save_file(model.state_dict(), FILE)."
-)
 # The names under which tools keep weights, in the order in which one is taken where there are several.
 PREFERRED = (
     "state_dict",
@@ -57,18 +52,6 @@ OTHER_PARTS = (
 )
 EXTRA_STATE = "_extra_state"  # what a module of torch saves beside its tensors
 SHOWN = 4  # names, in a message
-# What trainers keep beside the weights, by the module's name in the file. None of it is built: see `_Beside`.
-BESIDE = {
-    "argparse": ("Namespace",),
-    "builtins": ("bool", "bytes", "dict", "float", "int", "list", "str", "tuple"),  # what a defaultdict makes
-    "datetime": ("date", "datetime", "timedelta"),
-    "numpy": ("dtype", "ndarray"),
-    "numpy._core.multiarray": ("_reconstruct", "scalar"),
-    "numpy.core.multiarray": ("_reconstruct", "scalar"),
-    "pathlib": ("PosixPath", "PurePosixPath", "PureWindowsPath", "WindowsPath"),
-    "pathlib._local": ("PosixPath", "PurePosixPath", "PureWindowsPath", "WindowsPath"),  # written by Python 3.13
-}
-NUMPY_ARRAY = "_reconstruct"  # the function under whose name files have it
 
 
 class Weights(dict[str, Tensor]):
@@ -100,22 +83,6 @@ class Weights(dict[str, Tensor]):
         )
 
 
-class _Beside:
-    """Stands for an object that lies beside the weights: its arguments and its state are thrown away unseen, so that
-    nothing which a file chooses is ever run. `plain` is what is made instead where the file fills it afterwards."""
-
-    plain: type | None = None
-
-    def __new__(cls, *_arguments: Any) -> Any:
-        return super().__new__(cls) if cls.plain is None else cls.plain()
-
-    def __init__(self, *_arguments: Any) -> None:
-        pass
-
-    def __setstate__(self, _state: Any) -> None:
-        pass
-
-
 def as_weights(tensors: Mapping[str, Tensor]) -> Weights:
     """Return the tensors as weights; weights as they are."""
     if isinstance(tensors, Weights):
@@ -143,7 +110,7 @@ def read_weights(path: Path | str) -> Weights:
         if not start.startswith((b"PK", b"\x80")):
             neither = ModelError(f"{file} is neither a safetensors file nor a saved state_dict.", SAVE_STATE_DICT)
             raise other_file(file) or neither
-        found = _read_torch(file)
+        found = read_torch(file)
     if key:
         weights = Weights(_under_key(found, file, key), file=str(path))
     else:
@@ -196,56 +163,12 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    check_header(file)
     try:
         return load_file(file)
     except (SafetensorError, OSError) as error:
         damaged = ModelError(f"{file} can't be read as safetensors ({error}).", "Is the file complete?")
         raise other_file(file) or damaged from error
-
-
-def _read_torch(file: Path) -> Any:
-    if _is_scripted(file):
-        raise ModelError(
-            f"{file} holds a scripted network (TorchScript), not a state_dict, and reading it could run any code.",
-            SAVE_STATE_DICT,
-        )
-    try:
-        return _load_plain(file)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+) ", str(error))
-        what = ", not only tensors"
-        if found:
-            what = f" ({found[1] if '.' in found[1] else f'builtins.{found[1]}'})"
-        message = f"{file} holds pickled Python objects{what}, and reading it could run any code."
-        raise ModelError(message, SAVE_STATE_DICT) from error
-    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError ... for broken files
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{file} can't be read as a state_dict ({reason}).", "Is the file complete?") from error
-
-
-def _load_plain(file: Path) -> Any:
-    """Let torch read tensors and plain containers; where that isn't all, once more with stand-ins for what is known to
-    lie beside them. Raises UnpicklingError for any other object."""
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        with torch.serialization.safe_globals(list(_stand_ins())):
-            return torch.load(file, map_location="cpu", weights_only=True)
-
-
-@functools.cache
-def _stand_ins() -> tuple[Any, ...]:
-    """Make the stand-ins, which torch knows by the module and the name that they are given here."""
-    kinds: list[tuple[str, str, type | None]] = [(module, name, None) for module in BESIDE for name in BESIDE[module]]
-    kinds += [("collections", "defaultdict", dict), ("collections", "deque", list)]
-    return tuple(type(name, (_Beside,), {"__module__": module, "plain": plain}) for module, name, plain in kinds)
-
-
-def _is_scripted(file: Path) -> bool:
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _chosen(value: Any, file: Path) -> Weights:
@@ -369,7 +292,10 @@ def _tensors_by_name(value: Any, file: Path) -> dict[str, Tensor]:
                 hint = (
                     "Save tensors: torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, FILE)."
                 )
+            if not isinstance(name, str):  # its text may be endless: tuples in tuples, each twice
+                raise ModelError(f"{file} holds a {kind} under a {type(name).__name__}, not under a name.", hint)
             raise ModelError(f"{file} holds {name!r}, which is a {kind}, not a tensor.", hint)
+        check_plain(name, entry, file)
         tensors[name] = entry.detach()
     return tensors
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from frostline.base.errors import RecipeError
-from frostline.base.files import write_json
+from frostline.base.files import parse_json, write_json
 from frostline.bundle.runfolder import RunFolder
 from frostline.planning.gauge import Gauge
 from frostline.race.budget import (
@@ -103,7 +102,7 @@ def _stored_reduction(out: Path) -> Reduction | None:
     """Return the reduction of the run that is resumed; None where it had not reached that point."""
     file = RunFolder(out).work / REDUCTION_FILE
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        return Reduction.from_json(json.loads(file.read_text(encoding="utf-8")))
+        return Reduction.from_json(parse_json(file.read_text(encoding="utf-8")))
     return None
 
 

@@ -10,13 +10,15 @@ from torch import nn
 
 from frostline.base.device import apply_threads, choose_compute, place
 from frostline.base.hashing import hash_bytes, hash_values
+from frostline.base.memory import allowed_memory
 from frostline.base.records import Dataset
 from frostline.base.version import VERSION
 from frostline.cutting.named import read_named
 from frostline.cutting.stages import StageMap, stage_map
 from frostline.data.contract import Samples, policy_for
 from frostline.data.texts import TextPreprocess
-from frostline.features.extract import Features, Trunk, ViewSource
+from frostline.features.extract import Features, Trunk
+from frostline.features.source import ViewSource
 from frostline.features.store import Store
 from frostline.models.lengths import usable_lengths
 from frostline.models.network import Network, NetworkOptions, example_call, pretrained
@@ -100,6 +102,7 @@ def make_study(
 ) -> Study:
     """Collect everything that trials share. `samples` are the contents of all samples of the data set, in order."""
     policy = policy_for(settings.augment, network.preprocess)
+    memory = allowed_memory(settings.max_memory)
     rows = dataset.development
     source = ViewSource(
         images=samples.select(rows),
@@ -113,13 +116,14 @@ def make_study(
         dataset=dataset,
         network=network,
         trunk=trunk,
-        features=Features(source=source, trunk=trunk, store=store),
+        features=Features(source=source, trunk=trunk, store=store, memory=memory),
         development=rows,
         batch_size=batch_size(settings, len(rows)),
         epochs=settings.epochs,
         augmented=not policy.still,
         seed=settings.seed,
         weigh_classes=settings.class_weights,
+        memory=memory,
     )
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from frostline.base.errors import BundleError, DataError
 from frostline.base.events import Emit, Event, silent
 from frostline.base.records import Dataset, FloatArray, IntArray
+from frostline.bundle.notes import read_notes
 from frostline.bundle.origin import IN_MEMORY, KEPT, check_samples, read_samples, recorded_settings
 from frostline.bundle.runfolder import read_result
-from frostline.bundle.saved import read_notes
 from frostline.bundle.schema import RunResult
 from frostline.bundle.spec import PREFIX, resolve_network
 from frostline.data.contract import Samples

@@ -111,7 +111,7 @@ def fork_early(work: Work, *, before: Callable[[], None]) -> Understudy | None:
 def spawn(program: str) -> Understudy:
     """Start a new interpreter on a line of Python, which should call :func:`serve`. Raises OSError."""
     found = f"import sys; sys.path.append({SOURCE!r}); {program}"
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # nosec B603  # this interpreter, on a line of this package
         [sys.executable or "python", "-P", "-c", found],
         bufsize=0,
         stdin=subprocess.PIPE,

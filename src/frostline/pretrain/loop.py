@@ -6,7 +6,6 @@ step, the losses and the curve. Nothing random is kept in it: every draw is seed
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,6 @@ from torch import Tensor, nn
 from frostline.base.device import Compute, random_devices
 from frostline.base.errors import TrialError
 from frostline.base.events import Emit, Event, ProgressEvent
-from frostline.base.files import write_atomic
 from frostline.base.records import IntArray
 from frostline.base.seeds import derive_seed, numpy_generator
 from frostline.models.depthwise import fast_gradients

@@ -33,6 +33,7 @@ from frostline.bundle.pretrain_record import (
     read_pretrained,
 )
 from frostline.bundle.runfolder import PRETRAINED, RESULT, RunFolder, check_out, hashes, next_out, open_run
+from frostline.bundle.runlog import RunLog, logged
 from frostline.bundle.saved import SavedModel, named_tensors, save_model
 from frostline.bundle.spec import PREFIX, resolve_network
 from frostline.data.texts import TextPreprocess, Texts
@@ -141,35 +142,37 @@ def run_pretraining(settings: PretrainSettings, emit: Emit = silent, given: Any 
     finished = _check_resumed(settings, out)
     if finished:
         return PretrainRun(out, finished)
-    listing = list_unlabelled(common.data if given is None else given)
-    with _phase("read the network", emit):
-        network = read_start(common)
-    for note in network.notes:
-        emit(Event(kind="warning", text=note))
-    method = settings.method or default_method(network)
-    check_reads(method, network.preprocess, common.model)
-    if method == TEXT_METHOD and network.weights is None:
-        raise RecipeError(
-            "--method mlm goes on from given weights, and these are random.", "Leave --weights random out."
-        )
-    with _phase(f"read the {listing.listing.noun}", emit):
-        data = read_unlabelled(
-            listing,
-            network.preprocess,
-            PURPOSE,
-            threads=common.threads or default_threads(),
-            emit=emit,
-            chosen_length=common.size is not None,
-        )
-    network = replace(network, preprocess=data.contract)
-    inputs = hash_values(network.fingerprint, data.sha256, VERSION)
-    folder = open_run(out, settings.identity(), inputs=inputs, resume=common.resume)
-    emit(Event(kind="note", text=f"writing {out}", data={"run": str(out)}))
-    told_start(network, data, method, emit)
-    with _phase("pre-train", emit):
-        found = train_network(network, data, plan_of(settings, method), folder.work, emit)
-    record = _write(folder, settings, network, data, found)
-    return PretrainRun(out, record)
+    log = RunLog(emit)
+    with logged(log):
+        listing = list_unlabelled(common.data if given is None else given)
+        with _phase("read the network", log.emit):
+            network = read_start(common)
+        for note in network.notes:
+            log.emit(Event(kind="warning", text=note))
+        method = settings.method or default_method(network)
+        check_reads(method, network.preprocess, common.model)
+        if method == TEXT_METHOD and network.weights is None:
+            raise RecipeError(
+                "--method mlm goes on from given weights, and these are random.", "Leave --weights random out."
+            )
+        with _phase(f"read the {listing.listing.noun}", log.emit):
+            data = read_unlabelled(
+                listing,
+                network.preprocess,
+                PURPOSE,
+                threads=common.threads or default_threads(),
+                emit=log.emit,
+                chosen_length=common.size is not None,
+            )
+        network = replace(network, preprocess=data.contract)
+        inputs = hash_values(network.fingerprint, data.sha256, VERSION)
+        folder = open_run(out, settings.identity(), inputs=inputs, resume=common.resume)
+        log.attach(folder)
+        told_start(network, data, method, log.emit)
+        with _phase("pre-train", log.emit):
+            found = train_network(network, data, plan_of(settings, method), folder.work, log.emit)
+        record = _write(folder, settings, network, data, found)
+        return PretrainRun(out, record)
 
 
 @contextlib.contextmanager

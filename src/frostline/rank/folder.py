@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from frostline.base.errors import BundleError, RecipeError
-from frostline.base.files import parse_json, write_atomic, write_json
+from frostline.base.files import parse_json, read_regular, write_atomic, write_json
 from frostline.base.hashing import hash_bytes
 from frostline.bundle.runfolder import RunFolder, outcome_from
 from frostline.rank.record import FILE, RankedSourceRecord, RankResult
@@ -49,7 +49,7 @@ def finished_ranking(settings: Settings, identity: Mapping[str, Any]) -> RankRes
 def read_ranking(path: Path) -> RankResult:
     """Read rank.json. Raises BundleError where it isn't one of this version."""
     try:
-        return RankResult.model_validate_json(path.read_bytes())
+        return RankResult.model_validate_json(read_regular(path))
     except (ValidationError, OSError) as error:
         raise BundleError(f"{path} is not a ranking of this version.", "Run frostline rank again.") from error
 

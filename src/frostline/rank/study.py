@@ -39,7 +39,7 @@ from frostline.rank.source import Progress, RankedSource, rank_source, scored_ro
 from frostline.recipe.settings import Settings, option
 from frostline.recipe.sources import SourceSpec, parse_sources
 from frostline.record.compose import dataset_hash
-from frostline.record.journal import Journal
+from frostline.record.journal import Journal, keep_journal
 from frostline.report.rank_page import write_rank_page
 
 FEWEST = 2
@@ -127,43 +127,43 @@ def run_rank(ranking: Ranking, emit: Emit = silent, listing: Listing | None = No
         return Ranked(ranking.settings.out, done)
     out = ranking.settings.out or next_out(ranking.settings.data)
     ranking = replace(ranking, settings=replace(ranking.settings, out=out))
-    journal = Journal(emit)
-    named = _data_words(ranking.settings, in_memory=listing is not None)
-    listing = listing or find(ranking.settings.data)
-    with journal.phase("read the networks"):
-        fingerprints = _fingerprints(ranking, journal)
-    with journal.phase(f"read the {listing.noun}"):
-        network, read = _read_source_data(ranking, ranking.sources[0], listing, journal.emit)
-    blocks = make_blocks(read.dataset, count=ranking.settings.blocks, seed=ranking.settings.seed)
-    inputs = hash_values(VERSION, fingerprints, dataset_hash(read.dataset))
-    folder = open_run(out, ranking.identity(), inputs=inputs, resume=ranking.settings.resume)
-    journal.attach(folder)
-    ranked = _rank_all(ranking, _Data(listing, read, network, blocks), fingerprints, folder, journal)
-    measured = None
-    if ranking.measure:
-        with journal.phase("train every source"):
-            measured = _measured(ranking, ranked, listing, journal.emit)
-    data = _data_record(ranking, read, blocks)
-    labels = read.dataset.labels
-    result = RankResult(
-        version=VERSION,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=shlex.join(sys.argv),
-        seed=ranking.settings.seed,
-        settings=ranking.identity(),
-        data=data,
-        sources=[one.record for one in ranked],
-        agreement=agreement_records([one.record for one in ranked], seed=ranking.settings.seed),
-        measured=measured,
-        recommendation=recommend(ranked, labels, blocks, named),
-        cost=RankCostRecord(
-            wall_seconds=time.perf_counter() - begun,
-            phases=[PhaseRecord(name=name, seconds=seconds) for name, seconds in journal.phases],
-        ),
-    )
-    close_ranking(folder, result)
-    _write_page(result, out, journal.emit)
-    return Ranked(out, result)
+    with keep_journal(emit) as journal:
+        named = _data_words(ranking.settings, in_memory=listing is not None)
+        listing = listing or find(ranking.settings.data)
+        with journal.phase("read the networks"):
+            fingerprints = _fingerprints(ranking, journal)
+        with journal.phase(f"read the {listing.noun}"):
+            network, read = _read_source_data(ranking, ranking.sources[0], listing, journal.emit)
+        blocks = make_blocks(read.dataset, count=ranking.settings.blocks, seed=ranking.settings.seed)
+        inputs = hash_values(VERSION, fingerprints, dataset_hash(read.dataset))
+        folder = open_run(out, ranking.identity(), inputs=inputs, resume=ranking.settings.resume)
+        journal.attach(folder)
+        ranked = _rank_all(ranking, _Data(listing, read, network, blocks), fingerprints, folder, journal)
+        measured = None
+        if ranking.measure:
+            with journal.phase("train every source"):
+                measured = _measured(ranking, ranked, listing, journal.emit)
+        data = _data_record(ranking, read, blocks)
+        labels = read.dataset.labels
+        result = RankResult(
+            version=VERSION,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            command=shlex.join(sys.argv),
+            seed=ranking.settings.seed,
+            settings=ranking.identity(),
+            data=data,
+            sources=[one.record for one in ranked],
+            agreement=agreement_records([one.record for one in ranked], seed=ranking.settings.seed),
+            measured=measured,
+            recommendation=recommend(ranked, labels, blocks, named),
+            cost=RankCostRecord(
+                wall_seconds=time.perf_counter() - begun,
+                phases=[PhaseRecord(name=name, seconds=seconds) for name, seconds in journal.phases],
+            ),
+        )
+        close_ranking(folder, result)
+        _write_page(result, out, journal.emit)
+        return Ranked(out, result)
 
 
 def _write_page(result: RankResult, out: Path, emit: Emit) -> None:

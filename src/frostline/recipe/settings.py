@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from frostline.base.errors import RecipeError, nearest
+from frostline.base.memory import memory_bytes
 from frostline.recipe.recipe import BatchNorm, batchnorm_policy
 
 Augment = Literal["none", "light", "standard"]
@@ -66,6 +67,7 @@ class Settings:
     device: str = "auto"
     precision: Precision = "auto"
     threads: int | None = None
+    max_memory: str | None = None  # 4GB, 500MB, 60%: what this process may hold, by default three quarters of all
     store: str | None = None  # a folder, or 'off'
     trust_code: bool = False
     resume: bool = False
@@ -92,8 +94,9 @@ class Settings:
         return self.store == "off"
 
     def identity(self) -> dict[str, Any]:
-        """Return what has to be equal for a run to be resumed: all that can change a result, so not its places."""
-        places = {"out", "resume", "conclude", "trust_code", "store"}
+        """Return what has to be equal for a run to be resumed: all that can change a result, so not its places
+        and limits."""
+        places = {"out", "resume", "conclude", "trust_code", "store", "max_memory"}
         values: dict[str, Any] = {}
         for name, value in asdict(self).items():
             if name in places:
@@ -136,6 +139,10 @@ def _check_number(name: str, value: Any) -> None:
 
 def _check_budget(_name: str, value: Any) -> None:
     budget_seconds(value)
+
+
+def _check_memory(_name: str, value: Any) -> None:
+    memory_bytes(value, 1)
 
 
 def _check_lr(name: str, value: float) -> None:
@@ -203,6 +210,7 @@ _CHECKS: tuple[tuple[str, Check], ...] = (  # in this order: the first that fail
     ("lr", _check_number),
     ("margin", _check_number),
     ("budget", _check_budget),
+    ("max_memory", _check_memory),
     ("lr", _check_lr),
     ("layer_decay", _check_layer_decay),
     ("margin", _check_margin),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,6 +20,7 @@ from frostline.adapt.scorers import SOURCES
 from frostline.adapt.study import AdaptStudy, CrossValidated
 from frostline.adapt.target import Target
 from frostline.adapt.world import World
+from frostline.base.cells import csv_text
 from frostline.base.device import machine
 from frostline.base.memory import peak_rss_mb
 from frostline.base.packages import package_versions
@@ -221,11 +220,10 @@ def predictions_csv(
 
     `labels` (N,) are numbers of `names`, -1 for none.
     """
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["id", "label", "predicted", *(f"p:{name}" for name in classes)])
+    header = ("id", "label", "predicted", *(f"p:{name}" for name in classes))
     known = np.full(len(ids), -1) if labels is None else labels
-    for sample, label, row in zip(ids, known.tolist(), probabilities, strict=True):
-        name = names[label] if label >= 0 else ""
-        table.writerow([sample, name, classes[int(row.argmax())], *(f"{p:.9g}" for p in row)])
-    return text.getvalue().encode()
+    rows = (
+        (sample, names[label] if label >= 0 else "", classes[int(row.argmax())], *(f"{p:.9g}" for p in row))
+        for sample, label, row in zip(ids, known.tolist(), probabilities, strict=True)
+    )
+    return csv_text(header, rows).encode()

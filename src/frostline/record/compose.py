@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
@@ -11,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from frostline.base.cells import csv_text
 from frostline.base.hashing import hash_values
 from frostline.base.records import AuditCount, Dataset, FloatArray, IntArray, StageInfo, Verdict
 from frostline.bundle import schema
@@ -196,13 +195,9 @@ MOST_EXAMPLES = 20  # of each kind in result.json; doubts.csv has all
 
 def doubts_csv(doubts: Doubts) -> bytes:
     """Write doubts.csv: all doubts, with the columns `kind`, `id`, `label`, `suggestion`, `score`, `detail`."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
     names = [f.name for f in fields(Doubt)]
-    table.writerow(names)
-    for doubt in doubts.found:
-        table.writerow([_csv_cell(getattr(doubt, name)) for name in names])
-    return text.getvalue().encode()
+    rows = ([_csv_cell(getattr(doubt, name)) for name in names] for doubt in doubts.found)
+    return csv_text(names, rows).encode()
 
 
 def _csv_cell(value: str | float | None) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from frostline.base.device import machine
 from frostline.base.files import write_atomic
-from frostline.base.memory import anonymous_mb, peak_rss_mb
+from frostline.base.memory import allowed_memory, anonymous_mb, peak_rss_mb
 from frostline.base.records import AuditCount
 from frostline.base.version import VERSION
 from frostline.bundle import schema
@@ -144,6 +144,7 @@ class RunWriter:
             store_mb=store.bytes_used() / 1e6 if store else 0.0,
             peak_rss_mb=peak_rss_mb(),
             peak_anonymous_mb=max(self.journal.peak_anonymous_mb, anonymous_mb()),
+            max_memory_mb=allowed_memory(self.settings.max_memory) / (1 << 20),
             images_per_second=sum(f.prefix_images for f in features) / seconds if seconds else 0.0,
         )
 

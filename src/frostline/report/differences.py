@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from frostline.base.errors import BundleError
+from frostline.base.files import parse_json
 from frostline.bundle.runfolder import hashes
 from frostline.bundle.schema import RunResult, without_volatile
 
@@ -104,7 +104,7 @@ def _trials(run: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
-            trial = json.loads(line)
+            trial = dict(parse_json(line))
             kept = {k: v for k, v in trial.items() if k not in TIMES}
             figures.update(_plain_values(kept, str(trial["key"])))
     except (OSError, ValueError, KeyError, TypeError) as error:

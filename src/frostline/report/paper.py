@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.base.errors import BundleError
+from frostline.base.files import write_atomic
 from frostline.report.figures.depth import Point, forecast_points, measured_points, spread_out
 from frostline.report.figures.style import CHOSEN, FADED, FORECAST, MEASURED, OTHER
 
@@ -40,7 +41,7 @@ def write_figures(result: Values, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"depth.{kind}" for kind in FORMATS]
     for path, image in zip(paths, depth_images(result, FORMATS), strict=True):
-        path.write_bytes(image)
+        write_atomic(path, image)
     return paths
 
 

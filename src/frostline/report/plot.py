@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from frostline.base.terminal import harmless
+
 MEASURED_MARK = "#"
 MEASURED_LINE = "="
 FORECAST_MARK = "o"
@@ -83,7 +85,8 @@ def plot_row(axis: Axis, estimates: Sequence[Estimate]) -> str:
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Format columns as wide as their content; empty columns are left out."""
+    """Format columns as wide as their content; empty columns are left out. No name forges a line of its own."""
+    rows = [[harmless(cell) for cell in row] for row in rows]
     used = [i for i in range(len(header)) if any(row[i] for row in rows)]
     widths = {i: max(len(header[i]), *(len(row[i]) for row in rows)) for i in used}
     lines = [[header[i] for i in used], ["-" * widths[i] for i in used], *[[row[i] for i in used] for row in rows]]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from frostline.base.cells import read_cells
 from frostline.base.errors import BundleError
+from frostline.base.files import parse_json, read_regular
 from frostline.bundle.runfolder import read_result
 
 Values = Mapping[str, Any]
@@ -59,8 +58,8 @@ def read_stored(run: Path) -> Stored:
 
 def _read_file(path: Path, parse: Callable[[str], Any]) -> Any:
     try:
-        return parse(path.read_bytes().decode())  # as it is: line breaks within a name belong to it
-    except (ValueError, TypeError, LookupError, AttributeError, OSError, csv.Error) as error:
+        return parse(read_regular(path).decode())  # as it is: line breaks within a name belong to it
+    except (ValueError, TypeError, LookupError, AttributeError, OSError) as error:
         raise BundleError(
             f"{path} can't be read as frostline fit wrote it: {error}.",
             "Put it back, or run frostline fit again.",
@@ -68,14 +67,14 @@ def _read_file(path: Path, parse: Callable[[str], Any]) -> Any:
 
 
 def _trial_lines(text: str) -> list[Values]:
-    trials = _json_objects([json.loads(line) for line in text.splitlines()], "strategy purpose block rate curve")
+    trials = _json_objects([parse_json(line) for line in text.splitlines()], "strategy purpose block rate curve")
     for trial in trials:
         _json_objects(trial["curve"], "step train_loss")
     return trials
 
 
 def _ledger(text: str) -> list[Values]:
-    return _json_objects(json.loads(text), "stage shape dtype distance")
+    return _json_objects(parse_json(text), "stage shape dtype distance")
 
 
 def _json_objects(rows: Any, keys: str) -> list[Values]:
@@ -97,16 +96,11 @@ def _samples(text: str) -> list[dict[str, str]]:
 
 
 def _table(text: str, columns: str) -> list[dict[str, str]]:
-    table = csv.DictReader(io.StringIO(text, newline=""))
-    rows = list(table)
-    whole = all(None not in row and None not in row.values() for row in rows)
-    if not whole or not {*columns.split()} <= {*(table.fieldnames or ())}:
-        raise ValueError(f"expected the columns {columns}, and every row to be whole")
-    return rows
+    return read_cells(text, columns.split())
 
 
 def _example_entries(text: str) -> Values:
-    (examples,) = _json_objects([json.loads(text)], "classes doubts mistakes samples")
+    (examples,) = _json_objects([parse_json(text)], "classes doubts mistakes samples")
     labels = [entry["label"] for entry in examples["samples"].values()]
     names = [name for group in ("classes", "doubts", "mistakes") for name in examples[group]]
     if not all(isinstance(word, str) for word in (*labels, *names)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from frostline.cutting.inputs import call_of
 from frostline.cutting.outputs import flat_logits
 from frostline.cutting.split import Split
 from frostline.features.inference import Tap, scores_in_chunks, tapped_chunks
-from frostline.features.store import canonical
+from frostline.features.store import StoreError, canonical
 from frostline.models.new_heads import CutNetwork
 from frostline.train.study import Study
 
@@ -78,9 +79,15 @@ def reads_inputs(cut: Cut, *, cut_short: bool) -> bool:
 
 
 def _activation_feed(study: Study, split: Split, frozen: int) -> Callable[[Tensor, int], Tensor]:
-    if study.features.stored(frozen):
-        return partial(study.features.activations, frozen)
-    return _recomputed(study, split)
+    recomputed = _recomputed(study, split)
+
+    def feed(rows: Tensor, view: int) -> Tensor:
+        if study.features.stored(frozen):
+            with contextlib.suppress(StoreError):  # its disk is full: from here on they are recomputed
+                return study.features.activations(frozen, rows, view)
+        return recomputed(rows, view)
+
+    return feed
 
 
 def _with_inputs(study: Study, feed: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, int], SuffixInputs]:

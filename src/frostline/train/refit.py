@@ -21,7 +21,7 @@ from frostline.train.solve import LinearHead
 from frostline.train.start import put_solution, start_network
 from frostline.train.study import Study
 from frostline.train.trained import TrainedNetwork
-from frostline.train.trial import SteppedTraining, solve_head, train_stepped, training_length
+from frostline.train.trial import SteppedTraining, solve_head, train_stepped, training_length, watched
 
 REFIT = -1  # stands for a block in seeds
 FIRST_CLASSES = 3  # that a history names; it names no folder, since a moved one would make another history
@@ -52,12 +52,16 @@ class TunedValues:
 
 
 def refit(study: Study, recipe: Recipe, tuned: TunedValues) -> RefitResult:
-    """Train on every development sample. Raises TrialError when the result is no better than guessing (divergence)."""
-    if recipe.trains_nothing:
-        return _refit_untrained(study, recipe)
-    if recipe.is_solved:
-        return _refit_solved(study, recipe)
-    return _refit_stepped(study, recipe, tuned)
+    """Train on every development sample.
+
+    Raises TrialError when the result is no better than guessing (divergence), and for want of memory.
+    """
+    with watched(f"{study.trunk.fingerprint}/refit/{recipe.name}", recipe.name):
+        if recipe.trains_nothing:
+            return _refit_untrained(study, recipe)
+        if recipe.is_solved:
+            return _refit_solved(study, recipe)
+        return _refit_stepped(study, recipe, tuned)
 
 
 def _refit_solved(study: Study, recipe: Recipe) -> RefitResult:

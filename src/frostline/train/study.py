@@ -60,6 +60,7 @@ class Study:
     others: Mapping[str, Study] = field(default_factory=dict)
     label: str = ""  # of its source, where there are several
     checkpoints: Path | None = None  # the folder where a long training's checkpoint lies; None keeps none
+    memory: int | None = None  # bytes that this process may hold; None: as many as it gets
     before: float = 0.0  # operations by which the network was trained on the user's own data first
 
     def of(self, recipe: Recipe) -> Study:

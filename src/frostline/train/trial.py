@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from torch import nn
 
 from frostline.base import worker
 from frostline.base.errors import DataError, TrialError
 from frostline.base.hashing import hash_values
-from frostline.base.memory import give_back_memory
+from frostline.base.memory import give_back_memory, is_shortage, large_array
 from frostline.base.records import AuditCount, CurvePoint, FloatArray, IntArray, Outcome
 from frostline.data.split import inner_folds, inner_split
 from frostline.recipe.recipe import Recipe, Trial
@@ -36,14 +35,15 @@ from frostline.train.checkpoint import Checkpoint
 from frostline.train.feed import EVALUATION_VIEW, Reader, predict_rows, reader
 from frostline.train.loop import Job, LoopState, run_phase
 from frostline.train.mix import choose_mix
-from frostline.train.solve import L2_PATH, ROUGH, LinearHead, best_penalty, heads_along, softmax, solve
+from frostline.train.solve import L2_PATH, ROUGH, LinearHead, Spare, best_penalty, heads_along, softmax, solve
 from frostline.train.start import put_solution, start_adapters, start_network
 from frostline.train.study import Study
 from frostline.train.trained import TrainedNetwork
 
 INNER_FOLDS = 3  # on which a solved head's penalty is chosen
+FEATURES_SHARE = 8  # of the memory, which the features of one fold may take
 WORST_LOG_LOSS = -math.log(1e-12)
-CPU_MEMORY = "DefaultCPUAllocator"  # in the words of the error that torch raises where memory can't be had
+LESS_MEMORY = "Give a smaller --batch-size."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,34 +115,29 @@ def run_and_keep(study: Study, trial: Trial) -> tuple[Outcome, nn.Module | None]
 
 
 def _run_watched(study: Study, trial: Trial) -> TrialResult:
-    """Run a trial as a piece of work that the worker process is known to be at. Raises TrialError."""
-    strategy = trial.recipe.name
-    work = f"{study.trunk.fingerprint}/{trial.key}"
-    death = worker.is_deadly(work, strategy)
-    if death is not None:
-        raise TrialError(
-            f"{strategy} ended the process that ran it, by {death.in_words()}.", "Give a smaller --batch-size."
-        )
-    with worker.at_work(work, strategy), memory_is_enough(strategy):
+    with watched(f"{study.trunk.fingerprint}/{trial.key}", trial.recipe.name):
         return _RUNNERS[trial.recipe.solver](study, trial)
 
 
 @contextlib.contextmanager
-def memory_is_enough(strategy: str) -> Iterator[None]:
-    """Raise TrialError where memory can't be had; what is left of a trial is given back then."""
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        reason = str(error)
-    except RuntimeError as error:
-        reason = str(error)
-        if CPU_MEMORY not in reason:
-            raise
-    else:
-        return
+def watched(work: str, strategy: str) -> Iterator[None]:
+    """Note that this process is at a piece of work of a strategy, while it lasts.
+
+    Raises TrialError where memory for it can't be had, or where it has ended the processes that tried it before.
+    """
+    death = worker.is_deadly(work, strategy)
+    if death is not None:
+        raise TrialError(f"{strategy} ended the process that ran it, by {death.in_words()}.", LESS_MEMORY)
+    with worker.at_work(work, strategy):
+        try:
+            yield
+            return
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+            reason = (str(error).splitlines() or [""])[0]
     give_back_memory()
-    first = (reason.splitlines() or [""])[0]
-    raise TrialError(f"{strategy} needs more memory than there is ({first}).", "Give a smaller --batch-size.")
+    raise TrialError(f"{strategy} needs more memory than there is ({reason}).", LESS_MEMORY)
 
 
 def _run_baseline(study: Study, trial: Trial) -> TrialResult:
@@ -174,16 +169,21 @@ def solve_head(study: Study, recipe: Recipe, rows: IntArray, *, block: int) -> L
 
     Samples that can't be split (copies of one image) get the middle of the path.
     """
+    penalty = _chosen_penalty(study, recipe.keep, rows, block)
+    x, y = training_set(study, recipe.keep, rows)
+    return solve(Spare(x), y, study.classes, penalty, class_weights=study.class_weights(rows))
+
+
+def _chosen_penalty(study: Study, stage: int, rows: IntArray, block: int) -> float:
     try:
         folds = inner_folds(study.dataset, rows, folds=INNER_FOLDS, seed=study.seed, block=block)
     except DataError:
         folds = []
-    paths = [_losses_along(study, recipe.keep, train, held) for train, held in folds if len(held)]
+    paths = [_losses_along(study, stage, train, held) for train, held in folds if len(held)]
     chosen = len(L2_PATH) // 2
     if paths:
         chosen = best_penalty(float(np.mean(losses)) for losses in zip(*paths, strict=False))
-    x, y = training_set(study, recipe.keep, rows)
-    return solve(x, y, study.classes, L2_PATH[chosen], class_weights=study.class_weights(rows))
+    return L2_PATH[chosen]
 
 
 def _losses_along(study: Study, stage: int, train: IntArray, held: IntArray) -> Iterator[float]:
@@ -191,7 +191,8 @@ def _losses_along(study: Study, stage: int, train: IntArray, held: IntArray) -> 
     x, y = training_set(study, stage, train)
     pooled = study.features.pooled(stage, EVALUATION_VIEW).numpy()[study.positions(held).numpy()]
     labels = study.dataset.labels[held]
-    for head in heads_along(x, y, study.classes, class_weights=study.class_weights(train), tolerance=ROUGH):
+    weights = study.class_weights(train)
+    for head in heads_along(Spare(x), y, study.classes, class_weights=weights, tolerance=ROUGH):
         yield log_loss(softmax(head.logits(pooled)), labels)
 
 
@@ -199,8 +200,12 @@ def training_set(study: Study, stage: int, rows: IntArray) -> tuple[np.ndarray, 
     """Return the pooled features of all solved views of these samples, one under the other, with their labels."""
     positions = study.positions(rows).numpy()
     views = study.solved_views()
-    x = np.concatenate([study.features.pooled(stage, view).numpy()[positions] for view in views])
-    return x, np.tile(study.dataset.labels[rows], len(views))
+    width = study.features.pooled(stage, views[0]).shape[1]
+    room = study.memory // FEATURES_SHARE if study.memory else None
+    x = large_array((len(views), len(rows), width), "float32", room)
+    for place, view in enumerate(views):
+        x[place] = study.features.pooled(stage, view).numpy()[positions]
+    return x.reshape(-1, width), np.tile(study.dataset.labels[rows], len(views))
 
 
 def _run_stepped(study: Study, trial: Trial) -> TrialResult:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helpers.estimator_data import spec_and_weights
+from helpers.in_process import rehearsals
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +30,12 @@ def one_map(monkeypatch: pytest.MonkeyPatch, maps: dict[str, Any]) -> None:
         return copy.deepcopy(maps[network.fingerprint])
 
     monkeypatch.setattr(module, "map_network", once)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_rehearsals() -> Iterator[None]:
+    with rehearsals():
+        yield
 
 
 @pytest.fixture(scope="session")

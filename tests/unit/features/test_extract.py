@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from frostline.base.device import Compute
+from frostline.base.events import Event, listening
 from frostline.cutting.guard import forked_seed
 from frostline.cutting.stages import StageMap, stage_map
 from frostline.data.preprocess import Preprocess
 from frostline.data.views import augment_policy
 from frostline.features import extract
-from frostline.features.extract import Features, Trunk, ViewSource
+from frostline.features.extract import Features, Trunk
 from frostline.features.inference import padded_chunks
-from frostline.features.store import Store
+from frostline.features.source import ViewSource
+from frostline.features.store import Store, StoreError
+from frostline.features.upkeep import entries
 from helpers.data_makers import images_of
 
 ROWS, CHUNK = 10, 4
@@ -257,12 +261,50 @@ def test_damaged_activations_are_computed_again(tmp_path: Path) -> None:
 
 def test_what_a_killed_writer_left_goes_before_good_entries(tmp_path: Path) -> None:
     store = Store(tmp_path, cap=1000)
-    with store.writer("aa1") as append:
+    key = "aa" + "1" * 62
+    with store.writer(key) as append:
         append(torch.zeros(100))
-    for name in ("bb2.bin", ".bb2xyz"):  # renamed without a note; not even renamed
+    for name in ("bb" + "2" * 62 + ".bin", ".bb222222.abcdefgh"):  # renamed without a note; not even renamed
         (tmp_path / "bb").mkdir(exist_ok=True)
         (tmp_path / "bb" / name).write_bytes(b"0" * 5000)
         os.utime(tmp_path / "bb" / name, (0, 0))
     store.prune()
-    assert Store(tmp_path).get("aa1") is not None
+    assert Store(tmp_path).get(key) is not None
     assert not list((tmp_path / "bb").iterdir())
+
+
+def test_a_view_that_would_break_the_cap_is_made_again_with_the_same_bits(tmp_path: Path) -> None:
+    rows = torch.arange(ROWS)
+    found = []
+    for cap in (1 << 20, 2000):
+        made = features(tmp_path / str(cap))
+        assert made.store is not None
+        made.store.cap = cap
+        made.want(raw=[2], pooled=[3], views=1, pooled_views=range(11))
+        made.prepare(1)
+        kinds = {entry.kind for entry in entries(made.store.root)}
+        assert kinds == ({"activations"} if cap == 2000 else {"views", "activations"})
+        assert made.stored(2) == (cap > 2000)
+        found.append((made.images(rows, 1), made.pooled(3, 1)))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_a_store_that_is_taken_away_is_done_without_and_the_bits_stay(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    root = tmp_path / "store"
+    made, off = features(root), features()
+    for one in (made, off):
+        one.want(raw=[2], pooled=[3], views=1, pooled_views=range(11))
+    rows = torch.arange(ROWS)
+    with listening(heard.append):
+        first = made.pooled(3, 0)
+        shutil.rmtree(root)
+        root.write_text("no folder any more", encoding="utf-8")
+        assert torch.equal(made.images(rows, 1), off.images(rows, 1))
+        assert torch.equal(made.pooled(3, 1), off.pooled(3, 1))
+        with pytest.raises(StoreError):
+            made.activations(2, rows, 1)
+    assert torch.equal(made.pooled(3, 0), first)
+    assert not made.stored(2)
+    assert [event.kind for event in heard] == ["warning"]
+    assert "the run goes on without storing" in heard[0].text

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from frostline.base.errors import FrostlineError
+from frostline.base.hashing import hash_values
 from frostline.features.store import Store, axis_order, canonical, open_store
 
 
@@ -79,15 +80,13 @@ def test_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:
 def test_prune_drops_the_least_recently_used_first(tmp_path: Path) -> None:
     import os
 
-    store = Store(tmp_path, cap=1000)
-    for n, key in enumerate(("aa1", "bb2", "cc3")):
-        filled(store, key, torch.zeros(100))  # 400 bytes each
+    keys = [hash_values(n) for n in range(3)]
+    for n, key in enumerate(keys):
+        filled(Store(tmp_path), key, torch.zeros(250))  # 1000 bytes each, and its note
         (note,) = tmp_path.glob(f"*/{key}.json")
         os.utime(note, (n, n))
-    store.prune()
-    fresh = Store(tmp_path)
-    assert fresh.get("aa1") is None
-    assert fresh.get("bb2") is not None
+    Store(tmp_path, cap=2600).prune()
+    assert [Store(tmp_path).get(key) is not None for key in keys] == [False, True, True]
 
 
 def test_unwritable_store_is_refused_with_the_option_to_give(tmp_path: Path) -> None:

@@ -220,6 +220,27 @@ def test_code_in_the_folder_is_never_run(copy: Path) -> None:
         load_network(f"hf:{copy}")
 
 
+@pytest.mark.parametrize("content", ["null", "[]", "[" * 50_000, '{"auto_map": [1]}', '{"auto_map": "own.py"}'])
+def test_a_configuration_that_is_no_object_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ModelError):
+        load_network(f"hf:{tmp_path}")
+
+
+def test_a_tokenizer_whose_length_is_no_number_is_refused(copy: Path) -> None:
+    record = json.loads((copy / "tokenizer_config.json").read_text())
+    (copy / "tokenizer_config.json").write_text(json.dumps({**record, "model_max_length": [8]}))
+    with pytest.raises(ModelError):
+        load_network(f"hf:{copy}")
+
+
+def test_a_configuration_that_asks_for_far_more_than_the_files_hold_is_refused(copy: Path) -> None:
+    record = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**record, "hidden_size": 4096, "num_hidden_layers": 300}))
+    with pytest.raises(ModelError, match=r"describes a network of [\d,]+ values, but its files of weights hold"):
+        load_network(f"hf:{copy}")
+
+
 def test_damaged_and_incomplete_weights_are_refused(copy: Path) -> None:
     state = load_file(copy / "model.safetensors")
     kept = {k: v for k, v in state.items() if "layer.1.output.dense" not in k}

@@ -84,6 +84,7 @@ def test_identity_holds_what_can_change_a_result_and_no_place() -> None:
         {"model_args": {"width": 2}},
     ):
         assert settings(**changed).identity() != settings().identity()
+    assert settings(max_memory="1GB").identity() == settings().identity()
 
 
 @pytest.mark.parametrize("values", [{"lr_factor": 0.0}, {"lr_factor": float("nan")}, {"weight_decay": -1.0}])

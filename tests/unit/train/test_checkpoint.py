@@ -1,4 +1,4 @@
-"""A training that was stopped goes on from its checkpoint with the same bits; a damaged checkpoint counts for nothing."""
+"""A training that was stopped goes on from its checkpoint with the same bits; a damaged one counts for nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from helpers.train_studies import recipe, study, trial
 STRATEGIES = ("finetune", "freeze@2", "lp-ft", "gradual", "l2sp", "lora", "wise-ft", "scratch", "reinit@2")
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """Stands for the end of the process."""
 
 
@@ -32,7 +32,7 @@ class Stopping(Checkpoint):
         super().save(tensors, note)
         type(self).left -= 1
         if type(self).left == 0:
-            raise Stopped
+            raise StoppedError
 
 
 def trained(made: Study, name: str) -> tuple[Any, dict[str, torch.Tensor]]:
@@ -42,9 +42,7 @@ def trained(made: Study, name: str) -> tuple[Any, dict[str, torch.Tensor]]:
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_a_stopped_training_ends_with_the_same_bits(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_training_ends_with_the_same_bits(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, weights = trained(study(), name)
     made = study().with_checkpoints(tmp_path)
     stops = (1, whole.steps // 2, whole.steps - 1, whole.steps)
@@ -52,7 +50,7 @@ def test_a_stopped_training_ends_with_the_same_bits(
         Stopping.left = after
         with monkeypatch.context() as patched:
             patched.setattr(trial_module, "Checkpoint", lambda path, key: Stopping(path, key, seconds=0.0))
-            with pytest.raises(Stopped):
+            with pytest.raises(StoppedError):
                 trained(made, name)
         outcome, again = trained(made, name)
         assert outcome.probabilities == whole.probabilities
@@ -70,7 +68,7 @@ def test_training_goes_on_from_the_checkpoint_and_does_not_begin_again(
     Stopping.left = 5
     with monkeypatch.context() as patched:
         patched.setattr(trial_module, "Checkpoint", lambda path, key: Stopping(path, key, seconds=0.0))
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             trained(made, "finetune")
     taken = []
     step = torch.optim.AdamW.step
@@ -85,7 +83,7 @@ def test_another_training_does_not_take_the_checkpoint_up(tmp_path: Path, monkey
     Stopping.left = 3
     with monkeypatch.context() as patched:
         patched.setattr(trial_module, "Checkpoint", lambda path, key: Stopping(path, key, seconds=0.0))
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             trained(made, "finetune")
     outcome, _ = trained(made, "freeze@2")
     assert outcome.probabilities == plain.probabilities

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from frostline.train.solve import L2_PATH, best_penalty, heads_along, solve
+from frostline.train import solve as solve_module
+from frostline.train.solve import L2_PATH, Spare, best_penalty, column_moments, heads_along, solve
 
 
 def problem(classes: int, n: int = 240, d: int = 30) -> tuple[np.ndarray, np.ndarray]:
@@ -69,3 +70,36 @@ def test_the_path_is_followed_until_two_penalties_bring_nothing() -> None:
     assert best_penalty(losses()) == 3  # a single rise isn't the end
     assert asked == [0.9, 0.5, 0.6, 0.4, 0.4, 0.7]
     assert best_penalty([0.3, 0.2, 0.1]) == 2
+
+
+@pytest.mark.parametrize("shape", [(5000, 1), (4097, 3), (300, 2048), (9000, 33)])
+def test_moments_taken_in_parts_are_numpys_own(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solve_module, "BLOCK", 10_000)
+    x = np.random.default_rng(0).normal(5, 3, shape).astype(np.float32)
+    mean, deviation = column_moments(x)
+    assert np.array_equal(mean, x.mean(axis=0, dtype=np.float64))
+    assert np.array_equal(deviation, x.std(axis=0, dtype=np.float64))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_spare_features_and_small_parts_give_the_same_bits(weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = problem(3)
+    kept = x.copy()
+    weights = np.array([0.5, 1.0, 2.0]) if weighted else None
+    expected = list(heads_along(x, y, 3, class_weights=weights))
+    assert np.array_equal(x, kept)
+    monkeypatch.setattr(solve_module, "BLOCK", 100)
+    for head, same in zip(expected, heads_along(Spare(x), y, 3, class_weights=weights), strict=True):
+        assert np.array_equal(head.weight, same.weight)
+        assert np.array_equal(head.bias, same.bias)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_scores_are_summed_block_by_block(weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = problem(4)
+    weights = np.array([0.5, 1.0, 2.0, 0.5]) if weighted else None
+    whole = solve(x, y, 4, 0.01, class_weights=weights)
+    monkeypatch.setattr(solve_module, "LARGE", 1)
+    monkeypatch.setattr(solve_module, "BLOCK", 64)
+    parts = solve(x, y, 4, 0.01, class_weights=weights)
+    assert np.abs(probabilities(parts.logits(x)) - probabilities(whole.logits(x))).max() < 1e-3

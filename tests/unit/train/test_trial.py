@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from frostline.base import memory
 from frostline.base.errors import RecipeError, TrialError
 from frostline.cutting.outputs import flat_logits
 from frostline.features import extract
@@ -96,6 +97,17 @@ def test_solved_heads_are_fitted_on_all_their_views() -> None:
     assert x.shape == (12, 8)
     assert y.tolist() == [0, 1] * 6
     assert np.array_equal(x[2:4], made.features.pooled(4, 2).numpy()[[0, 3]])
+
+
+@pytest.mark.parametrize("name", ["probe", "lp-ft"])
+def test_little_memory_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = study(14)
+    expected = run_trial(made, trial(made, name))
+    monkeypatch.setattr(memory, "PAGES", 0)  # so that every array lies in a file
+    made = study(14, max_memory="1KB")
+    assert made.memory == made.features.memory == 1024
+    actual = run_trial(made, trial(made, name))
+    assert actual.probabilities == expected.probabilities
 
 
 @pytest.mark.parametrize("name", ["probe", "probe@2"])

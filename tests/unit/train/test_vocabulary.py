@@ -60,15 +60,15 @@ from frostline.bundle.saved import load_model
 from frostline.data.images import Writer
 
 torch.set_num_threads(1)
-root = Path(sys.argv[1])
-arrays = np.load(root / "images.npy")
-writer = Writer(arrays.size, None)
-for array in arrays:
-    writer.add(array)
-images = writer.finish()
-for folder in sorted(root.glob("*@*")):
-    probabilities = predict_samples(load_model(folder, device="cpu"), images)
-    print(folder.name, np.array_equal(probabilities, np.load(folder / "expected.npy")))
+for root in map(Path, sys.argv[1:]):
+    arrays = np.load(root / "images.npy")
+    writer = Writer(arrays.size, None)
+    for array in arrays:
+        writer.add(array)
+    images = writer.finish()
+    for folder in sorted(root.glob("*@*")):
+        probabilities = predict_samples(load_model(folder, device="cpu"), images)
+        print(folder, np.array_equal(probabilities, np.load(folder / "expected.npy")))
 """
 
 
@@ -162,9 +162,22 @@ def save(folder: Path, fitted: RefitResult, images: Images) -> None:
     np.save(folder / "expected.npy", predict_samples(loaded, images))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_strategy_changes_what_it_says_and_reloads_in_another_process(name: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Fit, check and save every strategy of a network; returns the folder of the saved models."""
+    made: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in made:
+            root = tmp_path_factory.mktemp(name)
+            fit_and_check(name, root)
+            made[name] = root
+        return made[name]
+
+    return folder
+
+
+def fit_and_check(name: str, root: Path) -> None:
     made, images = study_of(name)
     every = recipes(made)
     want_features(made, list(every.values()))
@@ -179,9 +192,21 @@ def test_every_strategy_changes_what_it_says_and_reloads_in_another_process(name
         fitted = refit(made, recipe, TunedValues(rate=1e-4, mix=0.5))
         if not recipe.interpolated:  # which has no start of its own to compare with
             check_changes(made, recipe, fitted)
-        save(tmp_path / f"{strategy.replace('@', '-')}@", fitted, images)
+        save(root / f"{strategy.replace('@', '-')}@", fitted, images)
     assert not changed_tensors(trunk, tensors(made.trunk.model))
-    np.save(tmp_path / "images.npy", np.stack([images[i] for i in range(len(images))]))
-    done = subprocess.run([sys.executable, "-c", RELOAD, str(tmp_path)], capture_output=True, text=True, timeout=300)
+    np.save(root / "images.npy", np.stack([images[i] for i in range(len(images))]))
+    assert len(list(root.glob("*@*"))) == len(every)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_strategy_changes_what_it_says(name: str, saved: Callable[[str], Path]) -> None:
+    saved(name)
+
+
+@pytest.mark.slow
+def test_every_saved_model_answers_alike_in_another_process(saved: Callable[[str], Path]) -> None:
+    roots = [saved(name) for name in NETWORKS]
+    done = subprocess.run([sys.executable, "-c", RELOAD, *map(str, roots)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"{s} True" for s in sorted(f"{n.replace('@', '-')}@" for n in every)]
+    assert done.stdout.splitlines() == [f"{path} True" for root in roots for path in sorted(root.glob("*@*"))]

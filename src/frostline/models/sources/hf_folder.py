@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from frostline.base.errors import ModelError
+from frostline.base.files import parse_json, read_regular
 from frostline.models.sources.hf_encoder import TokenPooling
 from frostline.models.weight_files import in_words, other_file
 
@@ -83,7 +83,8 @@ def find_folder(name: str) -> Path:
     with contextlib.suppress(Exception):  # a name that the hub's client refuses, or that isn't in the cache
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(name, local_files_only=True))
+        copy = snapshot_download(name, local_files_only=True)  # nosec B615  # reads the cache alone
+        return Path(copy)
     raise ModelError(f"hf:{name} is no folder, and the hub's cache on this machine has no copy of it.", LOCAL)
 
 
@@ -160,10 +161,18 @@ def other_in(folder: Path, *patterns: str) -> ModelError | None:
 def read_json(file: Path) -> Any:
     """A JSON file of the folder; raises ModelError where it is damaged."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return parse_json(read_regular(file))
     except (OSError, ValueError) as error:
         damaged = ModelError(f"{file} can't be read ({first_line(error)}).", "Is the folder complete?")
         raise other_file(file) or damaged from error
+
+
+def read_object(file: Path) -> Mapping[str, Any]:
+    """A JSON file of the folder that holds an object; raises ModelError for anything else."""
+    found = read_json(file)
+    if not isinstance(found, Mapping):
+        raise ModelError(f"{file} holds no JSON object.", "Is the folder complete?")
+    return found
 
 
 def read_modules(folder: Path) -> list[Mapping[str, Any]]:
@@ -211,7 +220,7 @@ def _module_folder(folder: Path, module: Mapping[str, Any]) -> Path:
 
 
 def _mode(folder: Path, module: Mapping[str, Any]) -> TokenPooling:
-    record = read_json(_module_folder(folder, module) / "config.json")
+    record = read_object(_module_folder(folder, module) / "config.json")
     chosen = [mode for key, mode in MODES.items() if record.get(key)]
     named = record.get("pooling_mode")
     if isinstance(named, str):

@@ -7,7 +7,6 @@ safetensors files alone, code from the library alone (never from the folder), an
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from frostline.base.errors import ModelError, nearest
+from frostline.base.errors import ModelError, described_by, nearest
+from frostline.base.files import parse_json, read_regular
 from frostline.base.hashing import hash_values
 from frostline.data.contract import FILE, Contract, read_contract
 from frostline.models.network import Network, NetworkOptions, seeded, tried
@@ -27,7 +27,7 @@ from frostline.models.sources.hf_folder import (
     library,
     network_folder,
     quiet,
-    read_json,
+    read_object,
     read_pooling,
 )
 from frostline.models.sources.hf_image import image_contract
@@ -52,8 +52,11 @@ NO_HEAD = "the network is an encoder without classes of its own"
 def load_hf(name: str, options: NetworkOptions) -> Network:
     """The network in a folder (or in the hub's local cache); raises ModelError as `load_network` says."""
     library()
-    spec = f"hf:{name}"
-    folder = find_folder(name)
+    with described_by(f"hf:{name}", ModelError, "Is the folder complete, and as it was published?"):
+        return _load_folder(f"hf:{name}", find_folder(name), options)
+
+
+def _load_folder(spec: str, folder: Path, options: NetworkOptions) -> Network:
     saved = (folder / BUILT).is_file()
     if saved:
         plan = _saved_plan(spec, folder)
@@ -98,7 +101,7 @@ def _plan(spec: str, given: Path, options: NetworkOptions) -> HfPlan:
 
 def _saved_plan(spec: str, folder: Path) -> HfPlan:
     try:
-        note = json.loads((folder / BUILT).read_text(encoding="utf-8"))
+        note = parse_json(read_regular(folder / BUILT))
         pooled = Pooled(pooling=note["pooling"], normalise=bool(note["normalise"]))
         kind = note["kind"]
         reverse = bool(note.get("reverse"))
@@ -111,8 +114,8 @@ def _saved_plan(spec: str, folder: Path) -> HfPlan:
 
 def _read_config(spec: str, folder: Path, arguments: Mapping[str, Any], size: int | None = None) -> Any:
     """The configuration with the user's arguments; those that it doesn't have are refused."""
-    code = read_json(folder / "config.json").get("auto_map") or {}
-    if any(name.startswith(("AutoConfig", "AutoModel")) for name in code):
+    code = read_object(folder / "config.json").get("auto_map") or {}
+    if isinstance(code, str) or any(str(name).startswith(("AutoConfig", "AutoModel")) for name in code):
         raise ModelError(
             f"{spec} brings code of its own (auto_map in its config.json), which is never run.",
             "Take the entry out only if the library's own classes compute the same.",

@@ -8,7 +8,7 @@ from typing import Any
 from frostline.base.errors import ModelError
 from frostline.data.texts import TextPreprocess, wrong_length
 from frostline.models.network import NetworkOptions
-from frostline.models.sources.hf_folder import first_line, library, other_in, quiet, read_json
+from frostline.models.sources.hf_folder import first_line, library, other_in, quiet, read_object
 
 LENGTH = 32  # places, until the data say how many are needed
 MOST = 4096  # places, where nothing says how much the network reads
@@ -70,7 +70,7 @@ def _limit(folder: Path, config: Any, tokenizer: Any) -> int:
     file = folder / "sentence_bert_config.json"
     recommended = None
     if file.is_file():
-        recommended = read_json(file).get("max_seq_length")
+        recommended = read_object(file).get("max_seq_length")
     if isinstance(recommended, int) and recommended > 0:
         limits.append(recommended + 1)
     return max(2, min(limits))

@@ -5,6 +5,7 @@ The library knows how tensors were called in older files, and how its own files 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from frostline.base.errors import ModelError
 from frostline.cutting.guard import forked_seed
+from frostline.models.archives import check_header
 from frostline.models.network import NetworkOptions, read_weights
 from frostline.models.sources.hf_encoder import TextEncoder
 from frostline.models.sources.hf_folder import ADAPTER, adapter_alone, first_line, other_in, quiet
@@ -41,6 +43,8 @@ OTHER_TASKS = frozenset(
         "vocab_transform",
     }
 )
+MOST_VALUES = 4  # of a network, for a byte of its files: twice as many as four bits make
+MOST_UNHELD = 1 << 24  # values of a network that its files may lack, whatever their size
 MOST_PREFIXES = 3  # wrappers around a file's names
 
 
@@ -79,8 +83,27 @@ def hf_weights(
             f"{plan.spec} {found}, and only safetensors are read.",
             "Save it again: model.save_pretrained(FOLDER), or give --weights random.",
         )
+    _check_size(plan)
     state, missing = _weights_of_folder(plan, own_arguments=bool(set(options.model_args) - set(OWN)))
     return state, f"hf:{plan.folder.name}/model.safetensors", missing
+
+
+def _check_size(plan: HfPlan) -> None:
+    """Raise ModelError for a configuration that asks for a network many times as large as the files of weights.
+
+    It is built without memory for that; what can't be built so is left to the library.
+    """
+    held = sum(file.stat().st_size for file in plan.folder.glob("*.safetensors"))
+    count = 0
+    with contextlib.suppress(Exception), quiet(), torch.random.fork_rng(devices=[]), torch.device("meta"):
+        built = plan.automatic().from_config(copy.deepcopy(plan.config), **plan.arguments())
+        count = sum(parameter.numel() for parameter in built.parameters())
+    if count > MOST_UNHELD + MOST_VALUES * held:
+        raise ModelError(
+            f"The configuration of {plan.spec} describes a network of {count:,} values, but its files of weights hold "
+            f"{held:,} bytes.",
+            "Is the folder complete, and as it was published?",
+        )
 
 
 def _weights_of_file(plan: HfPlan, build: Callable[[int], nn.Module], weights: Weights) -> Weights:
@@ -133,6 +156,8 @@ def _unwrapped(weights: Weights) -> Iterator[Mapping[str, Tensor]]:
 
 def _weights_of_folder(plan: HfPlan, *, own_arguments: bool) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Return the folder's weights and what they lack; raises ModelError where they are another network's."""
+    for file in plan.folder.glob("*.safetensors"):
+        check_header(file)
     loaded = _read_by_library(plan, plan.automatic(), folder=plan.folder)
     if loaded.mismatched:
         raise ModelError(

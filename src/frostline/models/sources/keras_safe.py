@@ -6,14 +6,16 @@ only layers, operations, initialisers and the like are let through, by a list.
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from frostline.base.errors import ModelError
+from frostline.base.files import parse_json, read_regular
+from frostline.models.archives import check_unpacked, open_archive
 from frostline.models.weight_files import in_words
 
 ALLOWED = re.compile(
@@ -46,12 +48,12 @@ def read_architecture(path: Path) -> dict[str, Any]:
         raise ModelError(f"There is no file {path}.", "Give keras:FILE.keras, or keras:NAME.")
     try:
         if path.suffix == ".json":
-            text = path.read_text(encoding="utf-8")
+            text = read_regular(path).decode()
         else:
-            with zipfile.ZipFile(path) as archive:
+            with open_archive(path) as archive:
                 text = archive.read("config.json").decode()
-        found = json.loads(text)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        found = parse_json(text)
+    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError(
             f"{path} can't be read as a Keras model ({error}).", "Save it with model.save('FILE.keras')."
         ) from error
@@ -143,29 +145,43 @@ def _holds_model(path: Path) -> bool:
 
         with h5py.File(path, "r") as file:
             return "model_config" in file.attrs
-    except (ImportError, OSError):
+    except (ImportError, OSError, LookupError, RuntimeError):  # the last three: it is damaged
         return True
 
 
-def check_hdf5(path: Path) -> None:
-    """Raises ModelError for a file that isn't HDF5, or that points at data in other files."""
+def check_hdf5(path: Path, called: Path | None = None) -> None:
+    """Raises ModelError for a file that isn't HDF5, that points at data in other files, or whose arrays are far larger
+    than it. `called` is what the user knows it by."""
     import h5py
 
+    name = called or path
     if not h5py.is_hdf5(path):
-        raise ModelError(f"{path} is not an HDF5 file.", "Give weights that model.save_weights('x.weights.h5') wrote.")
+        raise ModelError(f"{name} is not an HDF5 file.", "Give weights that model.save_weights('x.weights.h5') wrote.")
+    try:
+        with h5py.File(path, "r") as file:
+            size = sum(_array_sizes(file, name, seen=set()))
+    except (OSError, LookupError, RuntimeError, TypeError, ValueError) as error:  # h5py raises them for damaged files
+        raise ModelError(f"{name} is damaged ({error}).", "Is the file complete?") from error
+    check_unpacked(path, size, called=name)
 
-    def visit(group: Any) -> None:
-        for name in group:
-            link = group.get(name, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                raise ModelError(f"{path} points at another file ({link.filename}).", "Give a file of its own data.")
-            if isinstance(link, h5py.SoftLink):
-                continue
-            item = group[name]
-            if isinstance(item, h5py.Group):
-                visit(item)
-            elif getattr(item, "external", None) or getattr(item, "is_virtual", False):
-                raise ModelError(f"{path} keeps {name} in another file.", "Give a file of its own data.")
 
-    with h5py.File(path, "r") as file:
-        visit(file)
+def _array_sizes(group: Any, path: Path, *, seen: set[int]) -> Iterator[int]:
+    """Bytes of each array below a group; `seen` are the groups so far, since a group may hold itself. Raises ModelError
+    for arrays that lie in other files."""
+    import h5py
+
+    seen.add(h5py.h5o.get_info(group.id).addr)
+    for name in group:
+        link = group.get(name, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise ModelError(f"{path} points at another file ({link.filename}).", "Give a file of its own data.")
+        if isinstance(link, h5py.SoftLink):
+            continue
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            if h5py.h5o.get_info(item.id).addr not in seen:
+                yield from _array_sizes(item, path, seen=seen)
+        elif getattr(item, "external", None) or getattr(item, "is_virtual", False):
+            raise ModelError(f"{path} keeps {name} in another file.", "Give a file of its own data.")
+        elif isinstance(item, h5py.Dataset):
+            yield int(item.nbytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.base.errors import ModelError
+from frostline.models.archives import open_archive
 from frostline.models.sources.keras_library import building
 from frostline.models.sources.keras_safe import WEIGHTS, check_hdf5
 
@@ -75,11 +77,11 @@ def _hdf5(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / WEIGHTS
         try:
-            with zipfile.ZipFile(path) as archive:
-                file.write_bytes(archive.read(WEIGHTS))
+            with open_archive(path) as archive, archive.open(WEIGHTS) as packed, file.open("wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked)
         except (OSError, KeyError, zipfile.BadZipFile) as error:
             raise ModelError(
                 f"{path} holds no {WEIGHTS} ({error}).", "Save it with model.save('FILE.keras')."
             ) from error
-        check_hdf5(file)
+        check_hdf5(file, called=path)
         yield file

@@ -126,7 +126,9 @@ def _in_cache(spec: str, hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(hub_id.partition("@")[0], local_files_only=True))
+        name = hub_id.partition("@")[0]
+        folder = snapshot_download(name, local_files_only=True)  # nosec B615  # reads the cache alone
+        return Path(folder)
     except Exception as error:  # a name that the hub's client refuses, or that isn't in the cache
         raise ModelError(
             f"{spec} is neither a folder nor in the hub's cache on this machine.",
