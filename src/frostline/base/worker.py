@@ -87,6 +87,13 @@ def note(**values: Any) -> None:
     _worker.board.write({name: value for name, value in known.items() if value is not None})
 
 
+def begun(run: str) -> None:
+    """Note the RUN folder that can be resumed from now on; of several, such as a ranking's own and those in it, the
+    first."""
+    if _worker is not None and "run" not in _worker.board.read():
+        note(run=run)
+
+
 @contextlib.contextmanager
 def at_work(work: str, strategy: str) -> Iterator[None]:
     """Note a piece of work while it lasts."""

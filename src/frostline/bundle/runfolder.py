@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from frostline.base import lock
+from frostline.base import lock, worker
 from frostline.base.cells import csv_text
 from frostline.base.errors import BundleError
 from frostline.base.files import json_text, parse_json, read_regular, write_atomic, write_json
@@ -60,6 +60,7 @@ class RunFolder:
                 f"Another frostline process{number} is writing in {self.path}.",
                 "Wait until it has ended, or give another --out.",
             )
+        worker.begun(str(self.path))
 
     @property
     def complete(self) -> bool:

@@ -14,7 +14,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from frostline.base import worker
 from frostline.base.events import Event, ProgressEvent
 from frostline.base.terminal import harmless
 from frostline.cli.live import RaceView, follow
@@ -147,7 +146,6 @@ class LiveTable:
 def _note_run(event: Event, session: Session) -> None:
     if isinstance(event.data, dict) and "run" in event.data:
         session.run = str(event.data["run"])
-        worker.note(run=session.run)
 
 
 def _is_lasting(event: Event) -> bool:

@@ -60,16 +60,17 @@ def supervise(session: Session) -> int | None:
         )
         deaths.append(death)
         session.run = noted.get("run", session.run)
-        if session.run is None or _is_lost(deaths):
+        if _is_lost(deaths):
             _give_up(death, session)
             return USER_ERROR
-        words = shlex.split(session.resume_command() or "")
-        session.argv = words[1:]
+        if session.run is not None:
+            words = shlex.split(session.resume_command() or "")
+            session.argv = words[1:]
         _tell(death)
 
 
 def _is_lost(deaths: Sequence[Death]) -> bool:
-    """True where workers have died twice at something that can't be left out, such as the refit."""
+    """True where workers have died twice at something that can't be left out, such as reading the data."""
     return sum(death.work is None for death in deaths) >= ATTEMPTS
 
 

@@ -34,6 +34,15 @@ def test_nothing_is_noted_where_nobody_watches() -> None:
         assert worker.is_deadly("trial", "probe") is None
 
 
+def test_of_several_runs_the_first_is_the_one_to_resume() -> None:
+    worker.begun("runs/nobody-watches")
+    board = Board()
+    worker.become(board, [])
+    worker.begun("runs/ranking")
+    worker.begun("runs/ranking/a")
+    assert board.read() == {"run": "runs/ranking"}
+
+
 def test_work_is_noted_while_it_lasts_also_when_it_fails() -> None:
     board = Board()
     worker.become(board, [])
