@@ -66,6 +66,7 @@ TYPED: dict[str, tuple[str | None, Any]] = {
     "precision": ("fp32", "fp32"),
     "threads": ("1", 1),
     "store": ("off", "off"),
+    "max_memory": ("4GB", "4GB"),
     "trust_code": (None, True),
     "resume": (None, True),
     "conclude": (None, True),

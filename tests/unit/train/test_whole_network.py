@@ -83,6 +83,7 @@ def test_a_mapped_model_reloads_with_its_map(name: str, tmp_path: Any, monkeypat
     made = mapped_study()
     fitted = refit(made, chosen(made, name), TunedValues(rate=1e-3))
     save_model(tmp_path, fitted.saved)
+    monkeypatch.setattr("frostline.bundle.saved.check_spec", lambda *_, **__: None)  # of no file
     monkeypatch.setattr("frostline.bundle.saved.load_network", lambda *_: made.network)
     back = load_model(tmp_path)
     inputs = made.features.inputs(torch.arange(6), 0)
@@ -185,6 +186,7 @@ def test_an_mlp_head_on_a_cut_network_reloads(tmp_path: Any, monkeypatch: pytest
     made = study()
     fitted = refit(made, chosen(made, "probe@2", head="mlp"), TunedValues(rate=1e-3))
     save_model(tmp_path, fitted.saved)
+    monkeypatch.setattr("frostline.bundle.saved.check_spec", lambda *_, **__: None)  # of no file
     monkeypatch.setattr("frostline.bundle.saved.load_network", lambda *_: made.network)
     inputs = made.features.inputs(torch.arange(6), 0)
     with torch.no_grad():
