@@ -253,18 +253,19 @@ def test_the_process_never_outlives_the_command(how: signal.Signals, here: Path,
     while (not pids.exists() or len(pids.read_text().split()) < 2) and time.monotonic() < until:
         time.sleep(0.1)
     (own, other) = map(int, pids.read_text().split())
-    assert own == command.pid
+    assert Path(f"/proc/{own}/stat").read_text().rpartition(")")[2].split()[1] == str(command.pid)  # its worker
     assert alive(other)
     if how == signal.SIGINT:
         os.killpg(command.pid, how)  # as a terminal does
     else:
         os.kill(command.pid, how)
     command.communicate(timeout=30)
-    assert command.returncode == (130 if how == signal.SIGINT else -how)
+    assert command.returncode == (-how if how == signal.SIGKILL else 130)
     until = time.monotonic() + 10
-    while alive(other) and time.monotonic() < until:
+    while (alive(other) or alive(own)) and time.monotonic() < until:
         time.sleep(0.05)
     assert not alive(other)
+    assert not alive(own)
     assert not (here / "runs").exists()
     assert not list((tmp_path / "temporary").iterdir())
 

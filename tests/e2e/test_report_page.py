@@ -221,7 +221,7 @@ def test_the_contents_lead_to_every_section(report: Opened) -> None:
     report.shown(1280)
     report.view.click(f"nav a[href='{anchors[-1]}']")
     top = report.run(f"document.querySelector('{anchors[-1]}').getBoundingClientRect().top")
-    assert 0 <= top < 900
+    assert -1 < top < 900  # pages scroll by whole pixels
 
 
 def test_pictures_stand_in_figures_with_captions_and_tables(report: Opened) -> None:

@@ -265,7 +265,7 @@ class Features:
             self._memory[key] = Array(whole, tuple(range(whole.dim())))
 
     def _gathered(self, parts: Iterable[Tensor]) -> Tensor:
-        """Lay the rows of all samples, which come part by part, one under the other."""
+        """Lay the rows of the samples (all, or the first ones), which come part by part, one under the other."""
         found = iter(parts)
         first = next(found)
         room = None
@@ -278,7 +278,7 @@ class Features:
         for part in itertools.chain([first], found):
             whole[place : place + len(part)] = part
             place += len(part)
-        return whole
+        return whole[:place]
 
     def _do_without(self, error: StoreError) -> None:
         """Go on as without a store, from which bits don't differ."""
