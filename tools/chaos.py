@@ -1,7 +1,7 @@
 """Kills runs of the installed command at random moments, resumes them until they are done, and compares the bits.
 
-    python tools/chaos.py [--kills N] [--seed N] [--folder DIR] -- demo [OPTIONS]
-    python tools/chaos.py [--kills N] [--seed N] [--folder DIR] -- fit DATA --model SPEC [OPTIONS]
+    python tools/chaos.py [--kills N] [--seed N] [--longest S] [--folder DIR] -- demo [OPTIONS]
+    python tools/chaos.py [--kills N] [--seed N] [--longest S] [--folder DIR] -- fit DATA --model SPEC
 
 One run is left alone. Others get SIGKILL at moments drawn at random: the whole command, or its worker alone. Each is
 taken up with --resume until it ends; then all that equal runs write equally has to be equal, and so do verdict and
@@ -136,6 +136,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("chaos"))
+    parser.add_argument("--longest", type=float, help="seconds before a kill; by default 0.6 of a whole run's")
     parser.add_argument("--share-store", action="store_true")
     parser.add_argument("words", nargs="+")
     given = parser.parse_args()
@@ -147,7 +148,7 @@ def main() -> int:
     started = time.monotonic()
     one_run(given.words, whole, shared, Draw(random.Random(given.seed), 0.0), tally, kills=0)
     seconds = time.monotonic() - started
-    draw = Draw(random.Random(given.seed), 0.6 * seconds)
+    draw = Draw(random.Random(given.seed), given.longest or 0.6 * seconds)
     print(f"left alone: {seconds:.0f} s", flush=True)
     while tally.kills.total() < given.kills:
         tally.runs += 1

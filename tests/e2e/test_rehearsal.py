@@ -244,23 +244,31 @@ def test_the_process_never_outlives_the_command(how: signal.Signals, here: Path,
     command = subprocess.Popen(
         [FROSTLINE, *map(str, words)],
         cwd=here,
-        env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+        env={
+            **os.environ,
+            "TMPDIR": str(tmp_path / "temporary"),
+            "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "torch"),  # torch makes one in TMPDIR, and leaves it there
+        },
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    until = time.monotonic() + 60
-    while (not pids.exists() or len(pids.read_text().split()) < 2) and time.monotonic() < until:
-        time.sleep(0.1)
-    (own, other) = map(int, pids.read_text().split())
-    assert Path(f"/proc/{own}/stat").read_text().rpartition(")")[2].split()[1] == str(command.pid)  # its worker
-    assert alive(other)
-    if how == signal.SIGINT:
-        os.killpg(command.pid, how)  # as a terminal does
-    else:
-        os.kill(command.pid, how)
-    command.communicate(timeout=30)
-    assert command.returncode == (-how if how == signal.SIGKILL else 130)
+    try:
+        until = time.monotonic() + 60
+        while (not pids.exists() or len(pids.read_text().split()) < 2) and time.monotonic() < until:
+            time.sleep(0.1)
+        (own, other) = map(int, pids.read_text().split())
+        assert Path(f"/proc/{own}/stat").read_text().rpartition(")")[2].split()[1] == str(command.pid)  # its worker
+        assert alive(other)
+        if how == signal.SIGINT:
+            os.killpg(command.pid, how)  # as a terminal does
+        else:
+            os.kill(command.pid, how)
+        command.communicate(timeout=30)
+        assert command.returncode == (-how if how == signal.SIGKILL else 130)
+    finally:
+        command.kill()  # where something above failed
+        command.communicate()
     until = time.monotonic() + 10
     while (alive(other) or alive(own)) and time.monotonic() < until:
         time.sleep(0.05)
