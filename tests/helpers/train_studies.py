@@ -17,8 +17,9 @@ from frostline.data.decode import Images
 from frostline.data.preprocess import Preprocess
 from frostline.features.store import Store
 from frostline.models.network import Network, seeded
-from frostline.planning.plan_race import want_features
+from frostline.planning.plan_race import feature_widths, want_features
 from frostline.planning.prepare import make_study, make_trunk, map_network
+from frostline.race.plan import Scale
 from frostline.recipe.catalogue import Choices
 from frostline.recipe.recipe import Recipe, Trial
 from frostline.recipe.selection import make_recipe
@@ -110,6 +111,20 @@ def study(
     settings, data = replace(SETTINGS, **changed), dataset(rows, classes)
     trunk = make_trunk(settings, network, model, stages, rows)
     return make_study(settings, data, images(data), network, trunk, Store(store) if store else None)
+
+
+def scale_of(made: Study) -> Scale:
+    """What the operations of a plan are counted with."""
+    return Scale(
+        stages=made.stages.stages,
+        widths=feature_widths(made.stages),
+        classes=made.classes,
+        batch_size=made.batch_size,
+        epochs=made.epochs,
+        solved_views=2,
+        stepped_views=2,
+        source_classes=5,
+    )
 
 
 def recipe(made: Study, name: str, batchnorm: Any = None) -> Recipe:

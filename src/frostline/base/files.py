@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,6 @@ from typing import Any
 from frostline.base.errors import BundleError, FrostlineError
 
 LARGEST_TEXT = 1 << 28  # bytes; the record of 10,000 classes has some 3 million
-
-_UMASK = os.umask(0)  # can only be read by setting it
-os.umask(_UMASK)
 
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -25,18 +22,17 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        name = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             with os.fdopen(handle, "wb") as file:
-                if hasattr(os, "fchmod"):
-                    os.fchmod(handle, 0o666 & ~_UMASK)  # as open() would make it, not for its owner alone
                 file.write(data)
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
-            Path(name).replace(path)
+            name.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)
             raise
     except OSError as error:
         if error.errno is None:

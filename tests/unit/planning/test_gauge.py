@@ -12,25 +12,14 @@ import torch
 from frostline.base.records import Block
 from frostline.planning import gauge
 from frostline.planning.gauge import Gauge
-from frostline.planning.plan_race import feature_widths
-from frostline.race.plan import Plan, Scale, make_plan
+from frostline.race.plan import Plan, make_plan
 from frostline.train.audit import tensor_hashes
 from frostline.train.study import Study
-from helpers.train_studies import recipe, study
+from helpers.train_studies import recipe, scale_of, study
 
 
 def plan(made: Study, *names: str) -> Plan:
-    stages = made.stages
-    scale = Scale(
-        stages=stages.stages,
-        widths=feature_widths(stages),
-        classes=made.classes,
-        batch_size=made.batch_size,
-        epochs=made.epochs,
-        solved_views=2,
-        stepped_views=2,
-        source_classes=5,
-    )
+    scale = scale_of(made)
     rows = made.development
     inner = tuple(
         Block(index=k, repeat=0, fold=k, train=rows[rows % 2 != k], validation=rows[rows % 2 == k]) for k in range(2)

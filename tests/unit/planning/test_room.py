@@ -10,25 +10,15 @@ import torch
 
 from frostline.base.errors import RecipeError
 from frostline.planning import room
-from frostline.planning.plan_race import feature_widths
 from frostline.planning.room import MB, check_memory, need_of
-from frostline.race.plan import Plan, Scale, make_plan
+from frostline.race.plan import Plan, make_plan
 from frostline.train.audit import tensor_hashes
 from frostline.train.study import Study
-from helpers.train_studies import SETTINGS, recipe, study
+from helpers.train_studies import SETTINGS, recipe, scale_of, study
 
 
 def plan(made: Study, *names: str) -> Plan:
-    scale = Scale(
-        stages=made.stages.stages,
-        widths=feature_widths(made.stages),
-        classes=made.classes,
-        batch_size=made.batch_size,
-        epochs=made.epochs,
-        solved_views=2,
-        stepped_views=2,
-        source_classes=5,
-    )
+    scale = scale_of(made)
     empty = Plan(skipped={}, blocks=(), inner=(), development=len(made.development), scale=scale, alone=True)
     return make_plan(empty, [recipe(made, name) for name in names], lr=None)
 
