@@ -71,7 +71,7 @@ def all_targets() -> tuple[Target, ...]:
 
 
 def fuzz_target(target: Target, seed: int, seconds: float, place: Path, start: int = 0) -> Tally:
-    """Read inputs of one target from number `start` on for so long, and keep the finds below `place`."""
+    """Read inputs of one target from number `start` on for so long, at least one, and keep the finds below `place`."""
     _limit_memory()
     valid = place / "valid" / target.name
     tally = Tally(target.name)
@@ -88,7 +88,7 @@ def fuzz_target(target: Target, seed: int, seconds: float, place: Path, start: i
         fresh.rename(valid)
     begun = time.monotonic()
     number = start
-    while time.monotonic() - begun < seconds:
+    while number == start or time.monotonic() - begun < seconds:
         state.write_text(json.dumps({"number": number, "tally": asdict(tally)}))
         with _scratch() as folder:
             kind, text = try_input(target, seed, number, valid, folder)
