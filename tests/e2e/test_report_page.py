@@ -74,10 +74,19 @@ class Opened:
         return found
 
 
+def launched(started: Any) -> Any:
+    """Start the browser; once more where it crashed before it showed anything, as it rarely does on a busy machine."""
+    flags = [f"--{flag}" for flag in FLAGS.split()]
+    try:
+        return started.chromium.launch(executable_path=CHROMIUM, args=flags)
+    except playwright.Error:
+        return started.chromium.launch(executable_path=CHROMIUM, args=flags)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=[f"--{flag}" for flag in FLAGS.split()])
+        opened = launched(started)
         yield opened
         opened.close()
 
